@@ -1,0 +1,49 @@
+"""Vivim: lesion masks in medical video. The library behind the napari plugin; needs neither Qt nor napari.
+
+Importing this package is cheap: PyTorch and the other heavy parts load when first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vivim import scan as scan
+    from vivim.finetune import finetune as finetune
+    from vivim.inference import propose as propose
+    from vivim.models import load_model as load_model
+    from vivim.network import Vivim as Vivim
+    from vivim.network import VivimConfig as VivimConfig
+    from vivim.session import Session as Session
+    from vivim.video import open_video as open_video
+
+__version__ = "0.1.0"
+
+_HOME_OF = {
+    "Session": "vivim.session",
+    "Vivim": "vivim.network",
+    "VivimConfig": "vivim.network",
+    "finetune": "vivim.finetune",
+    "load_model": "vivim.models",
+    "open_video": "vivim.video",
+    "propose": "vivim.inference",
+}
+_ROOMS = ("scan",)
+
+__all__ = [*_HOME_OF, *_ROOMS, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME_OF:
+        value = getattr(importlib.import_module(_HOME_OF[name]), name)
+    elif name in _ROOMS:
+        value = importlib.import_module(f"vivim.{name}")
+    else:
+        raise AttributeError(f"module 'vivim' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,47 @@
+"""Choose where the network runs: a CUDA GPU, Apple's MPS, or the CPU."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vivim.errors import DeviceError
+
+if TYPE_CHECKING:
+    import torch
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+def available_devices() -> list[str]:
+    """Names of the devices usable on this machine, fastest first; always ends with ``"cpu"``."""
+    import torch
+
+    names = []
+    if torch.cuda.is_available():
+        names.append("cuda")
+    if torch.backends.mps.is_available():
+        names.append("mps")
+    return [*names, "cpu"]
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Turn ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"`` into a device that works here.
+
+    Raises
+    ------
+    DeviceError
+        If the device is unknown, or asked for by name and absent.
+    """
+    import torch
+
+    if name not in DEVICES:
+        raise DeviceError(f"Unknown device {name!r}. Choose one of {', '.join(DEVICES)}.")
+    present = available_devices()
+    if name == "auto":
+        return torch.device(present[0])
+    if name not in present:
+        raise DeviceError(
+            f"The device {name!r} is not available on this machine. Use --device cpu, or install a PyTorch "
+            f"build that supports it."
+        )
+    return torch.device(name)

@@ -1,0 +1,1 @@
+"""The napari plugin: widgets, readers and writers around the vivim library."""
