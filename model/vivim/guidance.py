@@ -1,0 +1,119 @@
+"""Guidance: what the corrected frames say about the others, as two planes beside every frame.
+
+A corrected mask, as a signed distance, follows the motion of the picture (dense optical flow) to the frames
+around it. The network gets that guess and a confidence that falls with the distance in time, and refines it with
+what it sees. Everything here works at the network's input size.
+
+Shapes: `maps` are sampling positions ``(n, H, W, 2)`` in pixels, x first; `distance` is ``(n, 1, H, W)`` float in
+pixels, positive inside the lesion, cut at `MAX_DISTANCE`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+MAX_DISTANCE = 32.0
+"""Signed distances are cut at this many pixels."""
+
+SOFTNESS = 8.0
+"""Pixels over which the squashed distance goes from 0 to 0.76."""
+
+CONFIDENCE_DECAY = 8.0
+"""Frames over which the confidence in a propagated mask falls by a factor e."""
+
+
+def signed_distance(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Signed Euclidean distance to the outline of a mask ``(H, W)``, in pixels, positive inside, cut."""
+    import cv2
+
+    inside = np.ascontiguousarray(mask, dtype=np.uint8)
+    if not inside.any():
+        return np.full(mask.shape, -MAX_DISTANCE, np.float32)
+    if inside.all():
+        return np.full(mask.shape, MAX_DISTANCE, np.float32)
+    into = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    out = cv2.distanceTransform(1 - inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    signed = np.where(inside > 0, into - 0.5, 0.5 - out)
+    return np.clip(signed, -MAX_DISTANCE, MAX_DISTANCE).astype(np.float32)
+
+
+class OpticalFlow:
+    """Dense optical flow between grey pictures (DIS, Kroeger et al. 2016, through OpenCV)."""
+
+    def __init__(self) -> None:
+        import cv2
+
+        self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+
+    def __call__(self, source: NDArray[np.uint8], target: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Displacement ``(H, W, 2)`` in pixels (x, y): where each pixel of `source` lies in `target`."""
+        return self._dis.calc(source, target, None)
+
+
+def identity_map(count: int, height: int, width: int, device: torch.device | str = "cpu") -> Tensor:
+    """Sampling positions ``(count, height, width, 2)`` that leave a picture as it is."""
+    ys, xs = torch.meshgrid(
+        torch.arange(height, device=device, dtype=torch.float32),
+        torch.arange(width, device=device, dtype=torch.float32),
+        indexing="ij",
+    )
+    return torch.stack((xs, ys), dim=-1).expand(count, -1, -1, -1).clone()
+
+
+def sample(picture: Tensor, maps: Tensor) -> Tensor:
+    """Read `picture` ``(n, c, H, W)`` at `maps` ``(n, H, W, 2)`` pixels, bilinearly, clamped at the border."""
+    size = torch.tensor([picture.shape[3], picture.shape[2]], device=maps.device, dtype=maps.dtype)
+    grid = (maps * 2 + 1) / size - 1
+    return F.grid_sample(picture, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def follow(maps: Tensor, flow: Tensor, identity: Tensor) -> Tensor:
+    """Advance sampling maps by one frame.
+
+    Parameters
+    ----------
+    maps : Tensor
+        ``(n, H, W, 2)``: where each pixel of the current frame lies in the anchor frame.
+    flow : Tensor
+        ``(n, H, W, 2)``: displacement from the next frame back to the current one, in pixels.
+    identity : Tensor
+        `identity_map` of the same size.
+
+    Returns
+    -------
+    Tensor
+        ``(n, H, W, 2)``: where each pixel of the next frame lies in the anchor frame.
+    """
+    return sample(maps.permute(0, 3, 1, 2), identity + flow).permute(0, 2, 3, 1)
+
+
+def confidence(frames_away: Tensor) -> Tensor:
+    """Confidence in a mask propagated over `frames_away` frames: 1 at 0, else 0.9 exp(-d / 8)."""
+    fading = 0.9 * torch.exp(-frames_away / CONFIDENCE_DECAY)
+    return torch.where(frames_away == 0, torch.ones_like(fading), fading)
+
+
+def blend(before: Tensor, after: Tensor, frames_before: Tensor, frames_after: Tensor) -> Tensor:
+    """Mix distances propagated from the corrected frame before and the one after, the nearer one counting more.
+
+    All four broadcast; an infinite frame distance means there is no such frame.
+    """
+    both = torch.isfinite(frames_before) & torch.isfinite(frames_after)
+    linear = frames_after / (frames_before + frames_after).clamp(min=1.0)
+    share = torch.where(both, linear, torch.isfinite(frames_before).float())
+    return share * before + (1 - share) * after
+
+
+def planes(distance: Tensor, frames_away: Tensor) -> Tensor:
+    """Guide planes ``(..., 2, H, W)`` from distances ``(..., H, W)`` and frames to the nearest corrected one.
+
+    `frames_away` has the leading shape of `distance`; infinite means unknown and gives zeros.
+    """
+    known = torch.isfinite(frames_away)[..., None, None]
+    trust = confidence(torch.where(torch.isfinite(frames_away), frames_away, 0.0))[..., None, None]
+    squashed = torch.where(known, torch.tanh(distance / SOFTNESS), 0.0)
+    return torch.stack((squashed, torch.where(known, trust, 0.0).expand_as(squashed)), dim=-3)

@@ -1,0 +1,205 @@
+"""Propose masks for a video: windows of frames through the network, streamed, stopped at any moment.
+
+`propose` fills a session; `segment_frames` works on arrays. Windows never mix frames of different videos, every
+frame is predicted once, and memory does not grow with the length of the video.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vivim.device import choose_device
+from vivim.guide import MaskGuide
+from vivim.preprocess import masks_from_logits, normalise, resize_frame, resize_mask, stack_frames
+
+if TYPE_CHECKING:
+    from vivim.network import Vivim
+    from vivim.session import Session
+    from vivim.video import Video
+
+CLIP_LENGTH = 8
+"""Frames predicted together in one window, corrected frames that guide it not counted."""
+
+BAND = 5
+"""Half width in pixels of the band around the outline in which uncertainty is measured."""
+
+
+@dataclass(frozen=True)
+class ProposeEvent:
+    """Progress of `propose`: one frame is done."""
+
+    frame: int
+    written: bool
+    """False where the frame is a person's and was left alone."""
+    done: int
+    total: int
+    seconds_left: float | None
+
+
+class ResizedFrames:
+    """Frames of a video at the network's input size, the latest of them kept."""
+
+    def __init__(self, video: Video, size: tuple[int, int], kept: int = 256) -> None:
+        self._video, self._size, self._kept = video, size, kept
+        self._cache: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
+
+    def __call__(self, t: int) -> NDArray[np.uint8]:
+        """Frame `t` as RGB uint8 ``(H, W, 3)``."""
+        if t not in self._cache:
+            self._cache[t] = resize_frame(self._video.frame(t), self._size)
+            if len(self._cache) > self._kept:
+                self._cache.popitem(last=False)
+        self._cache.move_to_end(t)
+        return self._cache[t]
+
+
+def guide_of(session: Session, frames: ResizedFrames, size: tuple[int, int], leave_out: int | None = None) -> MaskGuide:
+    """Guidance from all corrected and accepted frames of a session, but for frame `leave_out`."""
+    known = [t for t in session.frames_with("corrected", "accepted") if t != leave_out]
+    masks = {t: resize_mask(np.asarray(session.masks[t]), size) > 0 for t in known}
+    return MaskGuide(frames, masks, len(session))
+
+
+def window_around(block: Sequence[int], guide: MaskGuide | None) -> list[int]:
+    """Frames that go through the network together: a block, and the corrected frames on either side of it."""
+    window = set(block)
+    if guide is not None:
+        window.update(t for edge in (block[0], block[-1]) for t in guide.neighbours(edge) if t is not None)
+    return sorted(window)
+
+
+def window_inputs(
+    frames: ResizedFrames, window: Sequence[int], guide: MaskGuide | None, device: torch.device
+) -> tuple[Tensor, Tensor | None]:
+    """Network inputs of one window: ``(1, T, 3, H, W)`` and, with a guide, ``(1, T, 2, H, W)``."""
+    x = normalise(stack_frames([frames(t) for t in window]).to(device))[None]
+    return x, None if guide is None else guide.planes(list(window)).to(device)[None]
+
+
+def blocks_of(frames: Sequence[int], corrected: Sequence[int], length: int, start: int) -> list[list[int]]:
+    """Cut frames into runs of neighbours of at most `length`, never across a corrected frame, nearest first."""
+    stops = set(corrected)
+    blocks: list[list[int]] = []
+    for t in sorted(frames):
+        last = blocks[-1] if blocks else None
+        if last and len(last) < length and t - last[-1] == 1 and t not in stops:
+            last.append(t)
+        else:
+            blocks.append([t])
+    return sorted(blocks, key=lambda block: min(abs(t - start) for t in block))
+
+
+def boundary_uncertainty(logits: Tensor) -> NDArray[np.float32]:
+    """How unsure the network is of the outline: mean entropy in bits, of frames with logits ``(T, C, H, W)``.
+
+    Measured within `BAND` pixels of the predicted outline; where nothing is predicted, over the most doubtful
+    hundredth of the picture.
+    """
+    p = logits.float().sigmoid().amax(dim=1, keepdim=True)
+    entropy = F.binary_cross_entropy(p, p, reduction="none") / np.log(2.0)
+    inside = (p > 0.5).float()
+    width = 2 * BAND + 1
+    band = F.max_pool2d(inside, width, 1, BAND) + F.max_pool2d(1 - inside, width, 1, BAND) - 1
+    in_band = (entropy * band).sum((1, 2, 3)) / band.sum((1, 2, 3)).clamp(min=1)
+    doubtful = entropy.flatten(1).topk(max(1, entropy[0].numel() // 100), dim=1).values.mean(1)
+    return torch.where(band.sum((1, 2, 3)) > 0, in_band, doubtful).cpu().numpy()
+
+
+@torch.inference_mode()
+def propose(
+    session: Session,
+    model: Vivim,
+    *,
+    frames: Sequence[int] | None = None,
+    start: int = 0,
+    clip_length: int = CLIP_LENGTH,
+    device: str = "auto",
+    guided: bool = True,
+) -> Iterator[ProposeEvent]:
+    """Propose masks for the frames no person has touched, nearest to `start` first.
+
+    Parameters
+    ----------
+    session : Session
+        Where masks are written, through its gate: corrected and accepted frames are never overwritten.
+    model : Vivim
+        Any Vivim; moved to the device and put into evaluation mode.
+    frames : sequence of int, optional
+        Only these frames; all by default.
+    start : int
+        Frame to begin at, usually the one on screen.
+    clip_length : int
+        Frames predicted together.
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    guided : bool
+        Let corrected frames guide the others, where the model can.
+
+    Yields
+    ------
+    ProposeEvent
+        One a frame. Closing the generator stops; what was written stays.
+
+    Raises
+    ------
+    DeviceError, VideoError, SessionError
+        If the device is absent, a frame cannot be decoded, or a mask cannot be written.
+    """
+    if clip_length < 1:
+        raise ValueError(f"clip_length must be at least 1, not {clip_length}.")
+    target = choose_device(device)
+    model.to(target).eval()
+    size = model.config.input_size
+    reader = ResizedFrames(session.video, size)
+    corrected = session.frames_with("corrected", "accepted")
+    wanted = range(len(session)) if frames is None else frames
+    todo = sorted(set(wanted) - set(corrected))
+    guide = guide_of(session, reader, size) if guided and model.config.guided and corrected else None
+    began, done = time.monotonic(), 0
+    for block in blocks_of(todo, corrected, clip_length, start):
+        window = window_around(block, guide)
+        logits = model(*window_inputs(reader, window, guide, target))[0]
+        logits = logits[[window.index(t) for t in block]]
+        masks = masks_from_logits(logits, tuple(session.masks.shape[1:]))
+        doubts = boundary_uncertainty(logits)
+        for i in sorted(range(len(block)), key=lambda i: abs(block[i] - start)):
+            written = session.propose(block[i], masks[i], model.version or model.name, uncertainty=float(doubts[i]))
+            done += 1
+            left = (time.monotonic() - began) / done * (len(todo) - done)
+            yield ProposeEvent(block[i], written, done, len(todo), left)
+
+
+@torch.inference_mode()
+def segment_frames(model: Vivim, frames: NDArray, *, clip_length: int = CLIP_LENGTH, device: str = "auto") -> NDArray:
+    """Segment an array of frames, without a session.
+
+    Parameters
+    ----------
+    model : Vivim
+        Any Vivim.
+    frames : ndarray
+        ``(T, H, W, 3)`` or ``(T, H, W)``, uint8 or uint16.
+
+    Returns
+    -------
+    ndarray
+        Label masks ``(T, H, W)`` uint8.
+    """
+    target = choose_device(device)
+    model.to(target).eval()
+    size = model.config.input_size
+    masks = []
+    for begin in range(0, len(frames), clip_length):
+        x = stack_frames([resize_frame(frame, size) for frame in frames[begin : begin + clip_length]]).to(target)
+        masks.append(masks_from_logits(model(normalise(x)[None])[0], tuple(frames.shape[1:3])))
+    return np.concatenate(masks)

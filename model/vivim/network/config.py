@@ -1,0 +1,86 @@
+"""Sizes and options of a Vivim network, in one place. Frozen: a network is described by its configuration."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+STATE_SIZE = 16
+"""Number of states N of every selective scan."""
+
+HEADS = (1, 2, 5, 8)
+"""Attention heads of the four MiT stages."""
+
+KEY_REDUCTION = (8, 4, 2, 1)
+"""Factor by which each MiT stage shrinks the grid of its keys and values."""
+
+
+@dataclass(frozen=True)
+class SizePreset:
+    """Widths and depths that a size name (b0 to b5) stands for."""
+
+    widths: tuple[int, int, int, int]
+    depths: tuple[int, int, int, int]
+    decoder_width: int
+
+
+PRESETS = {
+    "b0": SizePreset((32, 64, 160, 256), (2, 2, 2, 2), 256),
+    "b1": SizePreset((64, 128, 320, 512), (2, 2, 2, 2), 256),
+    "b2": SizePreset((64, 128, 320, 512), (3, 4, 6, 3), 768),
+    "b3": SizePreset((64, 128, 320, 512), (3, 4, 18, 3), 768),
+    "b4": SizePreset((64, 128, 320, 512), (3, 8, 27, 3), 768),
+    "b5": SizePreset((64, 128, 320, 512), (3, 6, 40, 3), 768),
+}
+
+
+@dataclass(frozen=True)
+class VivimConfig:
+    """What a Vivim network is made of.
+
+    Parameters
+    ----------
+    size : str
+        One of ``"b0"`` to ``"b5"`` (SegFormer's sizes; the paper uses b3).
+    num_classes : int
+        Number of logit planes C; 1 means lesion against background.
+    edge_head : bool
+        Whether the network also predicts boundaries from its first stage.
+    guided : bool
+        Whether corrected masks may be given beside the frames (two extra planes, see `Vivim.forward`).
+    input_size : tuple of int
+        Height and width in pixels that frames are resized to; divisible by 32. The weights work at other
+        sizes too, this is the size they were trained at.
+    drop_path : float
+        Largest rate of stochastic depth, used in training only; grows linearly with depth.
+    """
+
+    size: str = "b0"
+    num_classes: int = 1
+    edge_head: bool = False
+    guided: bool = False
+    input_size: tuple[int, int] = (256, 256)
+    drop_path: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.size not in PRESETS:
+            raise ValueError(f"Unknown size {self.size!r}; choose one of {', '.join(PRESETS)}.")
+        if self.num_classes < 1:
+            raise ValueError(f"num_classes must be at least 1, not {self.num_classes}.")
+        object.__setattr__(self, "input_size", tuple(int(v) for v in self.input_size))
+        if len(self.input_size) != 2 or any(v < 32 or v % 32 for v in self.input_size):
+            raise ValueError(f"input_size must be two positive multiples of 32, not {self.input_size}.")
+
+    @property
+    def preset(self) -> SizePreset:
+        """Widths and depths of this size."""
+        return PRESETS[self.size]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for the header of a checkpoint."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> VivimConfig:
+        """Rebuild from `to_dict`; unknown keys are refused with a `TypeError`."""
+        return cls(**values)

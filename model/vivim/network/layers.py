@@ -1,0 +1,103 @@
+"""Small parts shared by the encoder's blocks: depthwise convolutions on tokens, Mix-FFN, stochastic depth.
+
+Tokens are ``(frames, height, width, channels)``; seen as ``(frames, channels, height, width)`` they are
+channels-last in memory, so a convolution needs no copy in between.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+EPS = 1e-5
+
+
+def conv2d_on_tokens(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """Apply a 2-D convolution to tokens ``(n, h, w, c)``; returns tokens ``(n, h', w', c')``."""
+    return conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
+class DepthwiseSpace(nn.Conv2d):
+    """Depthwise 3x3 convolution on tokens ``(n, h, w, c)``."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, channels, 3, padding=1, groups=channels)
+
+    def forward(self, x: Tensor, frames: int = 1) -> Tensor:
+        """Convolve every frame by itself; `frames` is accepted for symmetry and not needed."""
+        return F.conv2d(
+            x.permute(0, 3, 1, 2), self.weight, self.bias, padding=1, groups=self.groups
+        ).permute(0, 2, 3, 1)
+
+
+class DepthwiseSpaceTime(nn.Conv3d):
+    """Depthwise 3x3x3 convolution over time, height and width on tokens ``(clips * frames, h, w, c)``.
+
+    Computed as three 2-D convolutions, one per time offset, because channels-last 2-D kernels are an order of
+    magnitude faster than 3-D ones on a CPU; the sum is the same.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, channels, 3, padding=1, groups=channels)
+
+    def forward(self, x: Tensor, frames: int = 1) -> Tensor:
+        """Convolve clips of `frames` frames each; the frame axis is padded with zeros, as space is."""
+        image = x.permute(0, 3, 1, 2)
+        before, here, after = (
+            F.conv2d(image, self.weight[:, :, k], self.bias if k == 1 else None, padding=1, groups=self.groups)
+            for k in range(3)
+        )
+        out = here.permute(0, 2, 3, 1).unflatten(0, (-1, frames))
+        if frames > 1:
+            out[:, 1:] += before.permute(0, 2, 3, 1).unflatten(0, (-1, frames))[:, :-1]
+            out[:, :-1] += after.permute(0, 2, 3, 1).unflatten(0, (-1, frames))[:, 1:]
+        return out.flatten(0, 1)
+
+
+class MixFFN(nn.Module):
+    """Linear to four times the width, depthwise convolution, GELU, linear back."""
+
+    def __init__(self, width: int, depthwise: type[DepthwiseSpace] | type[DepthwiseSpaceTime]) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, 4 * width)
+        self.depthwise = depthwise(4 * width)
+        self.fc2 = nn.Linear(4 * width, width)
+
+    def forward(self, x: Tensor, frames: int = 1) -> Tensor:
+        """Tokens in, tokens out, same shape ``(n, h, w, width)``."""
+        return self.fc2(F.gelu(self.depthwise(self.fc1(x), frames)))
+
+
+class DropPath(nn.Module):
+    """Stochastic depth: in training, drops a whole residual branch of a sample with probability `rate`."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drop along the first axis; the identity in evaluation or at rate 0."""
+        if not self.training or self.rate == 0.0:
+            return x
+        keep = 1.0 - self.rate
+        mask = x.new_empty((x.shape[0],) + (1,) * (x.dim() - 1)).bernoulli_(keep).div_(keep)
+        return x * mask
+
+
+def init_weights(module: nn.Module) -> None:
+    """Initialise linear and convolution weights as SegFormer does (normal, small or by fan-out)."""
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, (nn.Conv2d, nn.Conv3d)):
+        fan_out = module.kernel_size[0] ** 2 * module.out_channels / module.groups
+        nn.init.normal_(module.weight, std=(2.0 / fan_out) ** 0.5)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def drop_path_rates(largest: float, blocks: int) -> list[float]:
+    """Rates of stochastic depth growing linearly from 0 to `largest` over `blocks` blocks."""
+    return torch.linspace(0, largest, max(blocks, 1)).tolist()

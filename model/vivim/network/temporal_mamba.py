@@ -1,0 +1,93 @@
+"""The temporal half of a stage: Temporal Mamba blocks over all tokens of a clip.
+
+Source: Yang, Xing, Zhu, "Vivim" (arXiv 2401.14168); selective state spaces after Gu and Dao (arXiv 2312.00752).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vivim.network.config import STATE_SIZE
+from vivim.network.layers import EPS, DepthwiseSpaceTime, DropPath, MixFFN
+from vivim.scan import selective_scan
+
+CONV_KERNEL = 4
+
+
+class ScanBranch(nn.Module):
+    """One selective state space branch: causal convolution, input-dependent parameters, scan.
+
+    It sees tokens ``(B, L, E)`` already put into its own order.
+    """
+
+    def __init__(self, inner: int, rank: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(inner, inner, CONV_KERNEL, groups=inner, padding=CONV_KERNEL - 1)
+        self.x_proj = nn.Linear(inner, rank + 2 * STATE_SIZE, bias=False)
+        self.dt_proj = nn.Linear(rank, inner)
+        self.A_log = nn.Parameter(torch.log(torch.arange(1, STATE_SIZE + 1).float()).repeat(inner, 1))
+        self.D = nn.Parameter(torch.ones(inner))
+        self.rank = rank
+
+    def reset_step_size(self) -> None:
+        """Mamba's initialisation of the step size: its bias gives log-uniform steps in [1e-3, 1e-1]."""
+        nn.init.uniform_(self.dt_proj.weight, -(self.rank**-0.5), self.rank**-0.5)
+        low, high = math.log(1e-3), math.log(1e-1)
+        step = torch.exp(torch.rand(self.dt_proj.bias.shape) * (high - low) + low)
+        with torch.no_grad():
+            self.dt_proj.bias.copy_(step + torch.log(-torch.expm1(-step)))
+
+    def forward(self, u: Tensor) -> Tensor:
+        """Scan ``u`` ``(B, L, E)`` in the order given; returns ``(B, L, E)``, not yet gated."""
+        length = u.shape[1]
+        u = F.silu(self.conv(u.transpose(1, 2))[..., :length]).transpose(1, 2).contiguous()
+        step, b, c = self.x_proj(u).split([self.rank, STATE_SIZE, STATE_SIZE], dim=-1)
+        delta = F.linear(step, self.dt_proj.weight)
+        return selective_scan(u, delta, -torch.exp(self.A_log.float()), b, c, self.D, None, self.dt_proj.bias)
+
+
+class STMamba(nn.Module):
+    """Three scans over one clip: forward, backward, and temporal-first; their mean is gated and projected."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        inner, rank = 2 * width, math.ceil(width / 16)
+        self.in_proj = nn.Linear(width, 2 * inner, bias=False)
+        self.branches = nn.ModuleDict(
+            {name: ScanBranch(inner, rank) for name in ("onward", "backward", "temporal")}
+        )
+        self.out_proj = nn.Linear(inner, width, bias=False)
+
+    def forward(self, x: Tensor, frames: int) -> Tensor:
+        """Tokens ``(B, T*h*w, width)`` in (t, y, x) order; same shape out. `frames` is T, any number."""
+        batch, length, _ = x.shape
+        u, z = self.in_proj(x).chunk(2, dim=-1)
+        onward = self.branches["onward"](u)
+        back = self.branches["backward"](u.flip(1)).flip(1)
+        by_place = u.view(batch, frames, length // frames, -1).transpose(1, 2).reshape(batch, length, -1)
+        temporal = self.branches["temporal"](by_place)
+        temporal = temporal.view(batch, length // frames, frames, -1).transpose(1, 2).reshape(batch, length, -1)
+        return self.out_proj((onward + back + temporal) / 3 * F.silu(z))
+
+
+class TemporalMambaBlock(nn.Module):
+    """Pre-norm ST-Mamba, then a pre-norm Mix-FFN over space and time, each with a residual."""
+
+    def __init__(self, width: int, drop_path: float) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, eps=EPS)
+        self.mamba = STMamba(width)
+        self.norm2 = nn.LayerNorm(width, eps=EPS)
+        self.mlp = MixFFN(width, DepthwiseSpaceTime)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor, frames: int) -> Tensor:
+        """Tokens ``(B*T, h, w, width)``, clips of `frames` frames; same shape out."""
+        n, h, w, width = x.shape
+        clips = self.norm1(x).reshape(n // frames, frames * h * w, width)
+        x = x + self.drop_path(self.mamba(clips, frames)).view(n, h, w, width)
+        return x + self.drop_path(self.mlp(self.norm2(x), frames))

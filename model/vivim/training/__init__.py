@@ -1,0 +1,1 @@
+"""Training a starter: datasets, batches made on the device, losses, the trainer."""

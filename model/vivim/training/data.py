@@ -1,0 +1,107 @@
+"""Datasets for training: folders of clips or of stills, read once and kept small in memory.
+
+A clip is a folder with ``frames/`` and ``masks/`` of equal stems; a dataset is a folder of clips, or one clip.
+Stills have the same two folders, but their pictures are independent of each other.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from vivim.errors import VivimError
+from vivim.preprocess import resize_frame, resize_mask
+
+PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Frames ``(T, H, W, 3)`` uint8 and masks ``(T, H, W)`` uint8 of 0 and 1, with a name for reports."""
+
+    name: str
+    frames: NDArray[np.uint8]
+    masks: NDArray[np.uint8]
+    stills: bool = False
+
+
+def find_clips(dataset: Path, leave_out: tuple[str, ...] = ()) -> list[Path]:
+    """Folders of `dataset` (or itself) that hold ``frames/`` and ``masks/``; names in `leave_out` are passed over.
+
+    Raises
+    ------
+    VivimError
+        If there is none.
+    """
+    candidates = [dataset, *sorted(p for p in dataset.iterdir() if p.is_dir())] if dataset.is_dir() else []
+    clips = [p for p in candidates if (p / "frames").is_dir() and (p / "masks").is_dir()]
+    clips = [p for p in clips if p.name not in leave_out]
+    if not clips:
+        raise VivimError(
+            f"No clips in {dataset}: a dataset is a folder of clips, each with frames/ and masks/ of equal stems."
+        )
+    return clips
+
+
+def pair_files(clip: Path) -> list[tuple[Path, Path]]:
+    """Frame and mask files of one clip, in order of their names.
+
+    Raises
+    ------
+    VivimError
+        If a frame has no mask or the folder is empty.
+    """
+    masks = {p.stem: p for p in (clip / "masks").iterdir() if p.suffix.lower() in PICTURES}
+    frames = sorted(p for p in (clip / "frames").iterdir() if p.suffix.lower() in PICTURES)
+    if not frames:
+        raise VivimError(f"{clip / 'frames'} has no pictures.")
+    missing = [p.name for p in frames if p.stem not in masks]
+    if missing:
+        raise VivimError(f"{clip}: no mask for {missing[0]} ({len(missing)} frames without one in all).")
+    return [(p, masks[p.stem]) for p in frames]
+
+
+def binary_mask(values: NDArray, label: int | None = None) -> NDArray[np.uint8]:
+    """Mask picture to 0/1: `label` alone if given, else any label (values up to 15) or bright (0/255 masks)."""
+    if values.ndim == 3:
+        values = values[..., 0]
+    if label is not None:
+        return (values == label).astype(np.uint8)
+    return (values > (0 if values.max(initial=0) <= 15 else 127)).astype(np.uint8)
+
+
+def read_pair(pair: tuple[Path, Path], size: tuple[int, int], label: int | None) -> tuple[NDArray, NDArray]:
+    """One frame ``(*size, 3)`` uint8 and its mask ``(*size,)`` uint8; a damaged file is named in a `VivimError`."""
+    try:
+        with Image.open(pair[0]) as picture:
+            frame = resize_frame(np.asarray(picture.convert("RGB")), size)
+        with Image.open(pair[1]) as picture:
+            mask = resize_mask(binary_mask(np.asarray(picture), label), size)
+    except (OSError, ValueError) as error:
+        raise VivimError(f"Cannot read {pair[0]} or its mask {pair[1]}: {error}") from error
+    return frame, mask
+
+
+def load_clip(folder: Path, size: tuple[int, int], label: int | None = None, stills: bool = False) -> Clip:
+    """Read one clip, resized to `size` (height, width) without keeping the aspect."""
+    with ThreadPoolExecutor() as pool:
+        pairs = list(pool.map(lambda pair: read_pair(pair, size, label), pair_files(folder)))
+    frames, masks = zip(*pairs, strict=True)
+    return Clip(f"{folder.parent.name}/{folder.name}", np.stack(frames), np.stack(masks), stills)
+
+
+def load_dataset(
+    spec: str, size: tuple[int, int], stills: bool = False, leave_out: tuple[str, ...] = ()
+) -> list[Clip]:
+    """Read a dataset given as ``FOLDER`` or ``FOLDER:LABEL`` (only that label of a label picture counts)."""
+    path, _, label = spec.rpartition(":")
+    if path and label.isdigit():
+        folder, wanted = Path(path), int(label)
+    else:
+        folder, wanted = Path(spec), None
+    return [load_clip(clip, size, wanted, stills) for clip in find_clips(folder, leave_out)]
