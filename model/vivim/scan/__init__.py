@@ -1,0 +1,10 @@
+"""The selective state space scan of Vivim, with one backend per kind of machine behind one function.
+
+`selective_scan` takes float tensors of any device; numba and Triton are loaded only when
+a backend needs them.
+"""
+
+from vivim.scan.api import selective_scan, warm_up
+from vivim.scan.backends import ScanBackendError, available_backends
+
+__all__ = ["ScanBackendError", "available_backends", "selective_scan", "warm_up"]
