@@ -63,7 +63,9 @@ class ResizedFrames:
         return self._cache[t]
 
 
-def guide_of(session: Session, frames: ResizedFrames, size: tuple[int, int], leave_out: int | None = None) -> MaskGuide:
+def guide_of(
+    session: Session, frames: ResizedFrames, size: tuple[int, int], leave_out: int | None = None
+) -> MaskGuide:
     """Guidance from all corrected and accepted frames of a session, but for frame `leave_out`."""
     known = [t for t in session.frames_with("corrected", "accepted") if t != leave_out]
     masks = {t: resize_mask(np.asarray(session.masks[t]), size) > 0 for t in known}
@@ -173,14 +175,18 @@ def propose(
         masks = masks_from_logits(logits, tuple(session.masks.shape[1:]))
         doubts = boundary_uncertainty(logits)
         for i in sorted(range(len(block)), key=lambda i: abs(block[i] - start)):
-            written = session.propose(block[i], masks[i], model.version or model.name, uncertainty=float(doubts[i]))
+            written = session.propose(
+                block[i], masks[i], model.version or model.name, uncertainty=float(doubts[i])
+            )
             done += 1
             left = (time.monotonic() - began) / done * (len(todo) - done)
             yield ProposeEvent(block[i], written, done, len(todo), left)
 
 
 @torch.inference_mode()
-def segment_frames(model: Vivim, frames: NDArray, *, clip_length: int = CLIP_LENGTH, device: str = "auto") -> NDArray:
+def segment_frames(
+    model: Vivim, frames: NDArray, *, clip_length: int = CLIP_LENGTH, device: str = "auto"
+) -> NDArray:
     """Segment an array of frames, without a session.
 
     Parameters
@@ -200,6 +206,8 @@ def segment_frames(model: Vivim, frames: NDArray, *, clip_length: int = CLIP_LEN
     size = model.config.input_size
     masks = []
     for begin in range(0, len(frames), clip_length):
-        x = stack_frames([resize_frame(frame, size) for frame in frames[begin : begin + clip_length]]).to(target)
+        x = stack_frames([resize_frame(frame, size) for frame in frames[begin : begin + clip_length]]).to(
+            target
+        )
         masks.append(masks_from_logits(model(normalise(x)[None])[0], tuple(frames.shape[1:3])))
     return np.concatenate(masks)

@@ -6,7 +6,6 @@ channels-last in memory, so a convolution needs no copy in between.
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -26,9 +25,9 @@ class DepthwiseSpace(nn.Conv2d):
 
     def forward(self, x: Tensor, frames: int = 1) -> Tensor:
         """Convolve every frame by itself; `frames` is accepted for symmetry and not needed."""
-        return F.conv2d(
-            x.permute(0, 3, 1, 2), self.weight, self.bias, padding=1, groups=self.groups
-        ).permute(0, 2, 3, 1)
+        return F.conv2d(x.permute(0, 3, 1, 2), self.weight, self.bias, padding=1, groups=self.groups).permute(
+            0, 2, 3, 1
+        )
 
 
 class DepthwiseSpaceTime(nn.Conv3d):
@@ -45,7 +44,9 @@ class DepthwiseSpaceTime(nn.Conv3d):
         """Convolve clips of `frames` frames each; the frame axis is padded with zeros, as space is."""
         image = x.permute(0, 3, 1, 2)
         before, here, after = (
-            F.conv2d(image, self.weight[:, :, k], self.bias if k == 1 else None, padding=1, groups=self.groups)
+            F.conv2d(
+                image, self.weight[:, :, k], self.bias if k == 1 else None, padding=1, groups=self.groups
+            )
             for k in range(3)
         )
         out = here.permute(0, 2, 3, 1).unflatten(0, (-1, frames))
@@ -100,4 +101,4 @@ def init_weights(module: nn.Module) -> None:
 
 def drop_path_rates(largest: float, blocks: int) -> list[float]:
     """Rates of stochastic depth growing linearly from 0 to `largest` over `blocks` blocks."""
-    return torch.linspace(0, largest, max(blocks, 1)).tolist()
+    return [largest * i / max(blocks - 1, 1) for i in range(blocks)]

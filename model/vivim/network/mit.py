@@ -50,7 +50,11 @@ class EfficientAttention(nn.Module):
         source = source.reshape(n, -1, width)
         query, key, value = (
             linear(tokens).unflatten(2, (self.heads, -1)).transpose(1, 2)
-            for linear, tokens in ((self.query, x.reshape(n, -1, width)), (self.key, source), (self.value, source))
+            for linear, tokens in (
+                (self.query, x.reshape(n, -1, width)),
+                (self.key, source),
+                (self.value, source),
+            )
         )
         y = F.scaled_dot_product_attention(query, key, value)
         return self.output(y.transpose(1, 2).reshape(n, h, w, width))

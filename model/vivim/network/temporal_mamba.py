@@ -70,7 +70,9 @@ class STMamba(nn.Module):
         back = self.branches["backward"](u.flip(1)).flip(1)
         by_place = u.view(batch, frames, length // frames, -1).transpose(1, 2).reshape(batch, length, -1)
         temporal = self.branches["temporal"](by_place)
-        temporal = temporal.view(batch, length // frames, frames, -1).transpose(1, 2).reshape(batch, length, -1)
+        temporal = (
+            temporal.view(batch, length // frames, frames, -1).transpose(1, 2).reshape(batch, length, -1)
+        )
         return self.out_proj((onward + back + temporal) / 3 * F.silu(z))
 
 

@@ -123,7 +123,9 @@ class Vivim(nn.Module):
         if x.dim() != 5 or x.shape[2] != 3:
             raise ValueError(f"x must be (B, T, 3, H, W), not {tuple(x.shape)}.")
         if x.shape[3] % 32 or x.shape[4] % 32:
-            raise ValueError(f"H and W must be divisible by 32, not {x.shape[3]} and {x.shape[4]}: resize first.")
+            raise ValueError(
+                f"H and W must be divisible by 32, not {x.shape[3]} and {x.shape[4]}: resize first."
+            )
         if guide is None:
             return
         if self.guide_embed is None:

@@ -20,12 +20,22 @@ from vivim.training.trainer import TrainConfig, TrainEvent, train
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``vivim train``."""
-    parser.add_argument("datasets", nargs="*", metavar="DATASET", help="folders of clips: FOLDER[:LABEL][@WEIGHT]")
-    parser.add_argument("--stills", nargs="*", default=[], metavar="DATASET", help="folders of single pictures")
+    parser.add_argument(
+        "datasets", nargs="*", metavar="DATASET", help="folders of clips: FOLDER[:LABEL][@WEIGHT]"
+    )
+    parser.add_argument(
+        "--stills", nargs="*", default=[], metavar="DATASET", help="folders of single pictures"
+    )
     parser.add_argument("--phantoms", type=int, default=0, help="how many synthetic clips to add")
-    parser.add_argument("--leave-out", nargs="*", default=[], metavar="CLIP", help="names of clips never used")
-    parser.add_argument("--validate", nargs="*", default=[], metavar="CLIP", help="folders of clips to report Dice on")
-    parser.add_argument("-o", "--output", required=True, metavar="RUN", help="folder of the run; resumed if it exists")
+    parser.add_argument(
+        "--leave-out", nargs="*", default=[], metavar="CLIP", help="names of clips never used"
+    )
+    parser.add_argument(
+        "--validate", nargs="*", default=[], metavar="CLIP", help="folders of clips to report Dice on"
+    )
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="RUN", help="folder of the run; resumed if it exists"
+    )
     parser.add_argument("--size", default="b0", help="b0 to b5")
     parser.add_argument("--input-size", type=int, default=256, help="height and width in pixels")
     parser.add_argument("--initial", metavar="MODEL", help="weights to start from")
@@ -37,7 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=getattr(defaults, name))
 
 
-def weighted(specs: list[str], size: tuple[int, int], stills: bool, leave_out: tuple[str, ...]) -> tuple[list, list]:
+def weighted(
+    specs: list[str], size: tuple[int, int], stills: bool, leave_out: tuple[str, ...]
+) -> tuple[list, list]:
     """Load datasets given as ``FOLDER[:LABEL][@WEIGHT]``; a dataset's weight is shared by its clips."""
     clips: list[Clip] = []
     weights: list[float] = []

@@ -98,7 +98,9 @@ def _flow_pairs(clip: Clip) -> tuple[np.ndarray, np.ndarray]:
     return onward, back
 
 
-def smooth_motion(generator: np.random.Generator, count: int, frames: int, base: float, step: float) -> Tensor:
+def smooth_motion(
+    generator: np.random.Generator, count: int, frames: int, base: float, step: float
+) -> Tensor:
     """Random affine trajectories ``(count, frames, 2, 3)``: a start drawn at scale `base`, then a smooth walk.
 
     Five parameters (rotation, scale, stretch, shift x, shift y) move with inertia, so that neighbours are alike.
@@ -129,7 +131,9 @@ def warp(pictures: Tensor, theta: Tensor, bend: Tensor | None = None) -> Tensor:
     return F.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
 
 
-def elastic_field(count: int, frames: int, size: tuple[int, int], strength: float, device: torch.device) -> Tensor:
+def elastic_field(
+    count: int, frames: int, size: tuple[int, int], strength: float, device: torch.device
+) -> Tensor:
     """Smooth deformations ``(count * frames, H, W, 2)`` in units of the half width, drifting over time."""
     ends = torch.randn(count, 2, 2, 5, 5, device=device) * strength
     along = torch.linspace(0, 1, frames, device=device).view(1, frames, 1, 1, 1)
@@ -212,7 +216,9 @@ class Sampler:
             length = int(self.clips.lengths[clip])
             span = int(min(length, MAX_SPAN, max(frames, round(frames * math.exp(self.rng.uniform(0, 1.6))))))
             inner = self.rng.choice(np.arange(1, max(span - 1, 1)), frames - 2, replace=span - 2 < frames - 2)
-            offsets.append(np.concatenate(([0], np.sort(inner) if span > 1 else [0] * (frames - 2), [span - 1])))
+            offsets.append(
+                np.concatenate(([0], np.sort(inner) if span > 1 else [0] * (frames - 2), [span - 1]))
+            )
             starts.append(self.clips.starts[clip] + self.rng.integers(0, length - span + 1))
         return np.array(starts), np.array(offsets)
 
@@ -241,7 +247,9 @@ class Sampler:
         theta = smooth_motion(self.rng, count, frames, 0.25, step)
         size = (int(mask.shape[-2]), int(mask.shape[-1]))
         bend = elastic_field(count, frames, size, 0.03, self.device)
-        pictures = warp(still.repeat_interleave(frames, 0), theta.flatten(0, 1), bend).unflatten(0, (count, frames))
+        pictures = warp(still.repeat_interleave(frames, 0), theta.flatten(0, 1), bend).unflatten(
+            0, (count, frames)
+        )
         moved = warp(mask.repeat_interleave(frames, 0)[:, None], theta.flatten(0, 1), bend)
         masks = (moved.view(count, frames, *size) > 0.5).float()
         pace = torch.from_numpy(self.rng.choice([1.0, 2.0, 4.0], count)).float()
@@ -260,7 +268,9 @@ class Sampler:
         nearest = torch.where(torch.isfinite(away), nearest, 0).cpu()
         anchor = theta.gather(1, nearest[..., None, None].expand(-1, -1, 2, 3))
         followed = torch.rand(count, 1, 1, 1)
-        drift = torch.randn(count, frames, 2, 3) * 0.03 * (away.isfinite() & (away > 0)).cpu()[..., None, None]
+        drift = (
+            torch.randn(count, frames, 2, 3) * 0.03 * (away.isfinite() & (away > 0)).cpu()[..., None, None]
+        )
         guess = anchor + followed * (theta - anchor) + drift
         bent = bend.view(count, frames, *bend.shape[1:])
         rows = torch.arange(count, device=bend.device)[:, None]
@@ -323,7 +333,9 @@ class Sampler:
             out_since[rows, at] = torch.where(present, since, out_since[rows, at])
         return out, out_since
 
-    def _flip_and_colour(self, pictures: Tensor, masks: Tensor, distance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _flip_and_colour(
+        self, pictures: Tensor, masks: Tensor, distance: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Mirror, then change brightness, contrast, colour, sharpness and noise; one draw a clip."""
         count = pictures.shape[0]
         for axis, odds in ((-1, 0.5), (-2, 0.3)):

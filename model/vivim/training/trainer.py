@@ -144,7 +144,10 @@ class _State:
         decayed = [p for p in self.model.parameters() if p.dim() > 1]
         others = [p for p in self.model.parameters() if p.dim() <= 1]
         self.optimiser = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}],
+            [
+                {"params": decayed, "weight_decay": config.weight_decay},
+                {"params": others, "weight_decay": 0.0},
+            ],
             lr=config.learning_rate,
             betas=(0.9, 0.98),
         )
@@ -190,7 +193,9 @@ class _State:
         """Write both files, each atomically."""
         for value in self.average.parameters():
             if not torch.isfinite(value).all():
-                raise VivimError("The weights are no longer numbers: lower the learning rate and start again.")
+                raise VivimError(
+                    "The weights are no longer numbers: lower the learning rate and start again."
+                )
         states = {
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
@@ -203,7 +208,10 @@ class _State:
         final = Vivim(replace(self.config.network, drop_path=0.0))
         final.load_state_dict({k: v.cpu() for k, v in self.average.state_dict().items()})
         save_checkpoint(
-            final, self.run / "model.safetensors", {**(provenance or {}), "steps": self.step}, dtype=torch.float16
+            final,
+            self.run / "model.safetensors",
+            {**(provenance or {}), "steps": self.step},
+            dtype=torch.float16,
         )
 
 
@@ -220,8 +228,10 @@ class _Seen:
         guided = batch.known.any(dim=1, keepdim=True).expand_as(asked)
         mine, prior = (_soft_counted_dice(v > 0, batch.masks > 0.5) for v in (logits, batch.prior))
         self.dice.append(
-            tuple(torch.stack((v[pick].sum(), pick.sum())) for v, pick in (
-                (mine, asked & ~guided), (mine, asked & guided), (prior, asked & guided)))  # fmt: skip
+            tuple(
+                torch.stack((v[pick].sum(), pick.sum()))
+                for v, pick in ((mine, asked & ~guided), (mine, asked & guided), (prior, asked & guided))
+            )  # fmt: skip
         )
 
     def event(self, step: int, seconds: float, validation: dict[str, float] | None) -> TrainEvent:

@@ -1,0 +1,171 @@
+"""`finetune`: start the work in its own process, relay its events, register the new version when it is done."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Generator, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vivim.errors import FinetuneError
+from vivim.finetune.events import FinetuneEvent, Finished, Scored, from_line
+
+if TYPE_CHECKING:
+    from vivim.network import Vivim
+    from vivim.session import Session
+
+
+def finetune(
+    sessions: Sequence[Session],
+    model: Vivim,
+    *,
+    scope: str = "decoder",
+    name: str | None = None,
+    device: str = "auto",
+    seed: int = 0,
+    in_process: bool = False,
+) -> Iterator[FinetuneEvent]:
+    """Fine-tune on the corrected and accepted frames of some sessions, into a new version.
+
+    Parameters
+    ----------
+    sessions : sequence of Session
+        Whose corrected frames to learn from.
+    model : Vivim
+        The parent. It is not changed.
+    scope : str
+        ``"decoder"`` (default; seconds to a minute on a CPU) or ``"all"``.
+    name : str, optional
+        Name of the new version; the parent's name with a number by default. A name that is taken gets a number.
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    seed : int
+        Seeds the order of samples.
+    in_process : bool
+        Work here instead of in a process of its own (for scripts that have nothing else to do meanwhile).
+
+    Yields
+    ------
+    Preparing, Step, Scored, Finished
+        In this order. `Finished.promoted` says whether held-out frames got better. Closing the generator stops
+        the work and leaves every model as it was.
+
+    Raises
+    ------
+    FinetuneError
+        If there is no corrected frame, or the process stopped unexpectedly.
+    """
+    if not sum(len(session.frames_with("corrected", "accepted")) for session in sessions):
+        raise FinetuneError("No corrected frame to learn from. Correct or accept at least one frame first.")
+    began = time.monotonic()
+    work = _here if in_process else _in_own_process
+    scored: Scored | None = None
+    for event in work(sessions, model, scope, device, seed):
+        if isinstance(event, tuple):
+            tuned, promoted = event
+            yield _register(tuned, promoted, model, name, sessions, scored, time.monotonic() - began)
+            return
+        scored = event if isinstance(event, Scored) else scored
+        yield event
+
+
+def _here(
+    sessions: Sequence[Session], model: Vivim, scope: str, device: str, seed: int
+) -> Iterator[FinetuneEvent | tuple[Vivim, bool]]:
+    from vivim.finetune.run import Trained, run
+
+    for event in run(sessions, model, scope, device, seed):
+        yield (event.model, event.promoted) if isinstance(event, Trained) else event
+
+
+def _in_own_process(
+    sessions: Sequence[Session], model: Vivim, scope: str, device: str, seed: int
+) -> Iterator[FinetuneEvent | tuple[Vivim, bool]]:
+    import torch
+
+    from vivim.network.checkpoints import load_checkpoint, save_checkpoint
+
+    with tempfile.TemporaryDirectory(prefix="vivim-finetune-") as folder:
+        job = Path(folder)
+        save_checkpoint(model, job / "parent.safetensors", model.provenance, dtype=torch.float32)
+        task = {
+            "sessions": [str(session.folder) for session in sessions],
+            "model": str(job / "parent.safetensors"),
+            "scope": scope,
+            "device": device,
+            "seed": seed,
+        }
+        (job / "job.json").write_text(json.dumps(task))
+        with (job / "stderr.txt").open("w+") as errors:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "vivim.finetune.worker", str(job)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
+            try:
+                promoted = yield from _relay(process)
+                if process.wait() != 0 or promoted is None:
+                    errors.seek(0)
+                    raise FinetuneError(_unexpected_end(process.returncode, errors.read()))
+            finally:
+                process.kill()
+                process.wait()
+        yield load_checkpoint(job / "result.safetensors"), promoted
+
+
+def _relay(process: subprocess.Popen[str]) -> Generator[FinetuneEvent, None, bool | None]:
+    """Yield the events of a worker; returns whether the new version is promoted, None if it never said."""
+    assert process.stdout is not None
+    promoted: bool | None = None
+    for text in process.stdout:
+        if not text.startswith("{"):
+            continue  # a library's own chatter
+        values: dict[str, Any] = json.loads(text)
+        if values["kind"] == "error":
+            raise FinetuneError(values["message"])
+        if values["kind"] == "trained":
+            promoted = values["promoted"]
+        else:
+            yield from_line(text)
+    return promoted
+
+
+def _unexpected_end(code: int, errors: str) -> str:
+    last = errors.strip().splitlines()[-1:] or ["it left no message"]
+    return (
+        f"Fine-tuning stopped unexpectedly (exit code {code}: {last[0]}). The model is as it was; close other "
+        f"programs if memory is short, and try again."
+    )
+
+
+def _register(
+    tuned: Vivim,
+    promoted: bool,
+    parent: Vivim,
+    name: str | None,
+    sessions: Sequence[Session],
+    scored: Scored | None,
+    seconds: float,
+) -> Finished:
+    from vivim.models import save_version
+
+    provenance = {
+        "parent": parent.name,
+        "parent_version": parent.version,
+        "frames": sum(len(session.frames_with("corrected", "accepted")) for session in sessions),
+        "sessions": len(sessions),
+        "before": scored.before if scored else None,
+        "after": scored.after if scored else None,
+        "licence": parent.provenance.get("licence"),
+    }
+    tuned.classes = parent.classes
+    info = save_version(tuned, name or f"{parent.name}-tuned", provenance)
+    return Finished(
+        info.name, info.version, str(info.path), promoted, provenance["before"], provenance["after"], seconds
+    )

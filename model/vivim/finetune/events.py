@@ -1,0 +1,83 @@
+"""What a fine-tune reports while it runs; each event survives a trip through one line of JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True)
+class Preparing:
+    """Corrected frames are being encoded: `done` of `total`."""
+
+    kind: ClassVar[str] = "preparing"
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimiser step; `fold` counts the held-out rounds from 1, and is 0 for the final round."""
+
+    kind: ClassVar[str] = "step"
+    step: int
+    total: int
+    loss: float
+    fold: int
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Mean Dice on corrected frames that were held out, with the model as it was and as it became.
+
+    `per_frame` holds (session number, frame, before, after). With a single corrected frame nothing can be held
+    out: the scores are None and `per_frame` is empty.
+    """
+
+    kind: ClassVar[str] = "scored"
+    before: float | None
+    after: float | None
+    frames: int
+    per_frame: tuple[tuple[int, int, float, float], ...]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A new version exists. `promoted` says whether it did better on held-out frames than its parent."""
+
+    kind: ClassVar[str] = "finished"
+    name: str
+    version: str
+    path: str
+    promoted: bool
+    before: float | None
+    after: float | None
+    seconds: float
+
+
+FinetuneEvent = Preparing | Step | Scored | Finished
+
+_KINDS: dict[str, type] = {cls.kind: cls for cls in (Preparing, Step, Scored, Finished)}
+
+
+def to_line(event: FinetuneEvent) -> str:
+    """One line of JSON."""
+    return json.dumps({"kind": event.kind, **asdict(event)})
+
+
+def from_line(line: str) -> FinetuneEvent:
+    """The event that `to_line` wrote.
+
+    Raises
+    ------
+    ValueError
+        If the line is not an event.
+    """
+    values: dict[str, Any] = json.loads(line)
+    kind = values.pop("kind", None)
+    if kind not in _KINDS:
+        raise ValueError(f"Not an event: {line[:80]!r}")
+    if kind == "scored":
+        values["per_frame"] = tuple(tuple(row) for row in values["per_frame"])
+    return _KINDS[kind](**values)

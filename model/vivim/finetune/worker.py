@@ -1,0 +1,49 @@
+"""The process a fine-tune runs in: ``python -m vivim.finetune.worker JOB``.
+
+JOB is a folder with ``job.json``; events leave as lines of JSON on stdout, the new weights as
+``result.safetensors``. Nothing else is written, so killing this process at any moment loses nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from vivim.errors import VivimError
+from vivim.finetune.events import to_line
+from vivim.finetune.run import Trained, run
+from vivim.network.checkpoints import load_checkpoint, save_checkpoint
+from vivim.session import Session
+
+
+def work(job: Path) -> None:
+    """Run the job described in ``job/job.json``."""
+    task = json.loads((job / "job.json").read_text())
+    sessions = [Session.open(folder, read_only=True) for folder in task["sessions"]]
+    try:
+        model = load_checkpoint(Path(task["model"]))
+        for event in run(sessions, model, task["scope"], task["device"], task["seed"]):
+            if isinstance(event, Trained):
+                save_checkpoint(event.model, job / "result.safetensors", model.provenance)
+                line = json.dumps({"kind": "trained", "promoted": event.promoted, "seconds": event.seconds})
+            else:
+                line = to_line(event)
+            print(line, flush=True)
+    finally:
+        for session in sessions:
+            session.close()
+
+
+def main() -> int:
+    """Entry point; a `VivimError` becomes one line of JSON, so that its sentence reaches the person."""
+    try:
+        work(Path(sys.argv[1]))
+    except VivimError as error:
+        print(json.dumps({"kind": "error", "message": str(error)}), flush=True)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,172 @@
+"""The network against plain forms written out here, and the shapes it promises."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from vivim import Vivim, VivimConfig
+from vivim.network.decoder import Decoder
+from vivim.network.layers import DepthwiseSpaceTime
+from vivim.network.temporal_mamba import STMamba
+from vivim.scan import selective_scan
+
+
+@pytest.fixture(scope="module")
+def guided() -> Vivim:
+    torch.manual_seed(0)
+    return Vivim(VivimConfig(size="b0", guided=True, edge_head=True)).eval()
+
+
+@pytest.mark.parametrize(("frames", "height", "width"), [(1, 32, 32), (3, 64, 96), (7, 96, 32)])
+def test_any_clip_length_and_any_size_divisible_by_32(
+    guided: Vivim, frames: int, height: int, width: int
+) -> None:
+    with torch.no_grad():
+        logits, edges = guided(torch.randn(2, frames, 3, height, width), return_edges=True)
+    assert logits.shape == (2, frames, 1, height, width)
+    assert edges.shape == (2, frames, 1, height, width)
+
+
+def test_several_classes() -> None:
+    model = Vivim(VivimConfig(size="b0", num_classes=4)).eval()
+    with torch.no_grad():
+        assert model(torch.randn(1, 2, 3, 32, 32)).shape == (1, 2, 4, 32, 32)
+
+
+def test_clips_of_a_batch_do_not_see_each_other(guided: Vivim) -> None:
+    x = torch.randn(2, 3, 3, 64, 64)
+    with torch.no_grad():
+        together, alone = guided(x), torch.cat([guided(x[:1]), guided(x[1:])])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
+
+
+def test_frames_of_a_clip_do_see_each_other(guided: Vivim) -> None:
+    x = torch.randn(1, 3, 3, 64, 64)
+    changed = x.clone()
+    changed[:, 2] += 1
+    with torch.no_grad():
+        assert (guided(x)[:, 0] - guided(changed)[:, 0]).abs().max() > 1e-4
+
+
+def test_an_untrained_guide_changes_nothing_and_a_trained_one_does(guided: Vivim) -> None:
+    x, guide = torch.randn(1, 2, 3, 32, 32), torch.rand(1, 2, 2, 32, 32)
+    with torch.no_grad():
+        plain = guided(x)
+        torch.testing.assert_close(guided(x, guide), plain, atol=0, rtol=0)
+        guided.guide_embed.weight.normal_()
+        assert (guided(x, guide) - plain).abs().max() > 1e-3
+        guided.guide_embed.weight.zero_()
+
+
+@pytest.mark.parametrize(
+    ("x", "guide", "message"),
+    [
+        ((1, 3, 32, 32), None, "must be"),
+        ((1, 2, 4, 32, 32), None, "must be"),
+        ((1, 2, 3, 33, 32), None, "divisible by 32"),
+        ((1, 2, 3, 32, 32), (1, 2, 1, 32, 32), "guide must be"),
+    ],
+)
+def test_wrong_shapes_are_refused_with_a_reason(guided: Vivim, x, guide, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        guided(torch.zeros(x), None if guide is None else torch.zeros(guide))
+
+
+def test_guide_and_edges_need_the_parts_they_use() -> None:
+    model = Vivim(VivimConfig(size="b0"))
+    with pytest.raises(ValueError, match="guided=False"):
+        model(torch.zeros(1, 1, 3, 32, 32), torch.zeros(1, 1, 2, 32, 32))
+    with pytest.raises(ValueError, match="edge head"):
+        model(torch.zeros(1, 1, 3, 32, 32), return_edges=True)
+
+
+@pytest.mark.parametrize("wrong", [{"size": "b9"}, {"num_classes": 0}, {"input_size": (100, 100)}])
+def test_impossible_configurations_are_refused(wrong: dict) -> None:
+    with pytest.raises(ValueError):
+        VivimConfig(**wrong)
+
+
+def test_configuration_survives_its_dictionary() -> None:
+    config = VivimConfig(size="b2", num_classes=3, guided=True, input_size=(64, 96))
+    assert VivimConfig.from_dict(config.to_dict()) == config
+
+
+def test_folded_decoder_equals_its_plain_form() -> None:
+    torch.manual_seed(1)
+    decoder = Decoder((8, 16, 24, 32), 40, 2).eval()
+    decoder.norm.running_mean.normal_()
+    features = [torch.randn(3, w, s, s) for w, s in zip((8, 16, 24, 32), (16, 8, 4, 2), strict=True)]
+    projected = [
+        F.interpolate(linear(f.movedim(1, -1)).movedim(-1, 1), size=(16, 16), mode="bilinear")
+        for f, linear in zip(features, decoder.linears, strict=True)
+    ]
+    plain = decoder.classify(F.relu(decoder.norm(decoder.fuse(torch.cat(projected[::-1], dim=1)))))
+    torch.testing.assert_close(decoder(features), plain, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 5])
+def test_three_planar_convolutions_equal_one_in_space_time(frames: int) -> None:
+    torch.manual_seed(2)
+    conv = DepthwiseSpaceTime(6)
+    x = torch.randn(2 * frames, 5, 7, 6)
+    volume = x.unflatten(0, (2, frames)).permute(0, 4, 1, 2, 3)
+    plain = nn.functional.conv3d(volume, conv.weight, conv.bias, padding=1, groups=6)
+    torch.testing.assert_close(
+        conv(x, frames), plain.permute(0, 2, 3, 4, 1).flatten(0, 1), atol=1e-5, rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("frames", [1, 3, 4])
+def test_st_mamba_reads_its_three_orders(frames: int) -> None:
+    torch.manual_seed(3)
+    places, width = 6, 8
+    block = STMamba(width).eval()
+    x = torch.randn(1, frames * places, width)
+    order = torch.arange(frames * places).view(frames, places)
+    orders = {"onward": order.flatten(), "backward": order.flatten().flip(0), "temporal": order.t().flatten()}
+    u, z = block.in_proj(x).chunk(2, dim=-1)
+    outputs = []
+    for name, index in orders.items():
+        branch = block.branches[name]
+        seen = u[:, index]
+        padded = F.pad(seen, (0, 0, 3, 0))
+        weight = branch.conv.weight[:, 0].t()
+        convolved = sum(padded[:, k : k + seen.shape[1]] * weight[k] for k in range(4)) + branch.conv.bias
+        convolved = F.silu(convolved)
+        step, b, c = branch.x_proj(convolved).split([branch.rank, 16, 16], dim=-1)
+        delta = step @ branch.dt_proj.weight.t()
+        y = selective_scan(
+            convolved,
+            delta,
+            -branch.A_log.exp(),
+            b,
+            c,
+            branch.D,
+            z[:, index],
+            branch.dt_proj.bias,
+            backend="oracle",
+        )
+        restored = torch.empty_like(y)
+        restored[:, index] = y
+        outputs.append(restored)
+    plain = block.out_proj(sum(outputs).float() / 3)
+    torch.testing.assert_close(block(x, frames), plain, atol=1e-4, rtol=1e-4)
+
+
+def test_every_parameter_learns() -> None:
+    torch.manual_seed(4)
+    model = Vivim(VivimConfig(size="b0", edge_head=True, guided=True)).train()
+    logits, edges = model(torch.randn(2, 2, 3, 32, 32), torch.rand(2, 2, 2, 32, 32), return_edges=True)
+    (logits.square().mean() + edges.square().mean()).backward()
+    # the last attention of a one-token grid has a constant softmax: query and key get no gradient there
+    silent = [n for n, p in model.named_parameters() if p.grad is None or not torch.isfinite(p.grad).all()]
+    assert not silent
+
+
+def test_b3_has_the_size_the_paper_gives() -> None:
+    with torch.device("meta"):
+        count = sum(p.numel() for p in Vivim(VivimConfig(size="b3")).parameters())
+    unused = 150 * 768 + 150 + 2 * (64 + 128 + 320 + 512)
+    assert round((count + unused) / 1e6, 1) == 59.6

@@ -1,0 +1,94 @@
+"""Guidance: distances against scipy, propagation of moving squares, the device form against the one for video."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import distance_transform_edt, gaussian_filter
+from vivim import guidance
+from vivim.guide import MaskGuide
+from vivim.training.sampler import truncated_distance
+
+
+def disc(row: float, column: float, radius: float = 12, size: int = 96) -> np.ndarray:
+    ys, xs = np.mgrid[:size, :size]
+    return (ys - row) ** 2 + (xs - column) ** 2 < radius**2
+
+
+def smooth_noise(size: int, seed: int) -> np.ndarray:
+    noise = gaussian_filter(np.random.default_rng(seed).random((size, size)), 3, mode="wrap")
+    return (noise - noise.min()) / np.ptp(noise)
+
+
+def moving_disc(length: int, speed: int, size: int = 192) -> tuple[np.ndarray, np.ndarray]:
+    """A textured disc sliding over a textured ground, `speed` pixels a frame."""
+    ground, inside = smooth_noise(size, 0), smooth_noise(size, 1)
+    masks = np.stack([disc(96, 60 + speed * t, 30, size) for t in range(length)])
+    frames = [
+        np.where(masks[t], 0.5 + 0.5 * np.roll(inside, speed * t, axis=1), 0.5 * ground)
+        for t in range(length)
+    ]
+    return (np.repeat(np.stack(frames)[..., None], 3, axis=-1) * 255).astype(np.uint8), masks
+
+
+def test_signed_distance_equals_scipys() -> None:
+    mask = disc(40, 50)
+    expected = np.where(mask, distance_transform_edt(mask) - 0.5, 0.5 - distance_transform_edt(~mask))
+    np.testing.assert_allclose(
+        guidance.signed_distance(mask),
+        expected.clip(-guidance.MAX_DISTANCE, guidance.MAX_DISTANCE),
+        atol=1e-4,
+    )
+
+
+@pytest.mark.parametrize("fill", [False, True])
+def test_signed_distance_of_empty_and_full_masks(fill: bool) -> None:
+    distance = guidance.signed_distance(np.full((8, 9), fill))
+    assert (distance == (guidance.MAX_DISTANCE if fill else -guidance.MAX_DISTANCE)).all()
+
+
+def test_distance_on_the_device_equals_the_one_for_video() -> None:
+    masks = np.stack([disc(40, 50), disc(10, 90, 20), np.zeros((96, 96), bool)])
+    on_device = truncated_distance(torch.from_numpy(masks))
+    np.testing.assert_allclose(
+        on_device.numpy(), np.stack([guidance.signed_distance(m) for m in masks]), atol=1e-4
+    )
+
+
+def test_a_mask_follows_the_motion_and_knows_how_far_it_came() -> None:
+    frames, masks = moving_disc(12, speed=3)
+    guide = MaskGuide(lambda t: frames[t], {0: masks[0]}, len(frames))
+    distance, away = guide.distance(8)
+    carried, still = distance > 0, masks[0]
+    overlap = 2 * (carried & masks[8]).sum() / (carried.sum() + masks[8].sum())
+    unmoved = 2 * (still & masks[8]).sum() / (still.sum() + masks[8].sum())
+    assert away == 8
+    assert overlap > 0.85 > unmoved
+
+
+def test_between_two_corrected_frames_the_nearer_counts_more() -> None:
+    frames = np.zeros((11, 96, 96, 3), np.uint8)  # no texture: nothing moves
+    guide = MaskGuide(lambda t: frames[t], {0: disc(48, 30), 10: disc(48, 60)}, 11)
+    near_first, _ = guide.distance(2)
+    near_last, _ = guide.distance(8)
+    assert near_first[48, 30] > near_first[48, 60]
+    assert near_last[48, 60] > near_last[48, 30]
+
+
+def test_planes_of_known_near_and_unknown_frames() -> None:
+    planes = guidance.planes(torch.full((3, 2, 2), 8.0), torch.tensor([0.0, 8.0, float("inf")]))
+    assert planes.shape == (3, 2, 2, 2)
+    np.testing.assert_allclose(planes[0, 1], 1.0)
+    np.testing.assert_allclose(planes[1, 1], 0.9 * np.exp(-1), rtol=1e-5)
+    np.testing.assert_allclose(planes[:2, 0], np.tanh(1.0), rtol=1e-5)
+    assert not planes[2].any()
+
+
+def test_out_of_reach_means_unknown() -> None:
+    frames = np.zeros((200, 32, 32, 3), np.uint8)
+    guide = MaskGuide(lambda t: frames[t], {0: disc(16, 16, 6, 32)}, 200)
+    assert guide.neighbours(150) == (None, None)
+    distance, away = guide.distance(150)
+    assert np.isinf(away)
+    assert not distance.any()
