@@ -20,6 +20,7 @@ ScanFunction = Callable[..., torch.Tensor]
 
 ENVIRONMENT_VARIABLE = "VIVIM_SCAN"
 _HOME_OF = {
+    "triton": ("vivim.scan.triton_scan", "triton_scan"),
     "torch": ("vivim.scan.torch_chunked", "torch_scan"),
     "oracle": ("vivim.scan.oracle", "oracle_scan"),
 }
@@ -93,14 +94,19 @@ def _numba_works() -> bool:
 
 @functools.cache
 def _triton_works() -> bool:
-    """Whether a tiny scan compiles and runs: Triton may import and still lack a compiler or a driver."""
-    if "triton" not in _HOME_OF or importlib.util.find_spec("triton") is None:
+    """Whether a tiny scan compiles and runs, forward and backward.
+
+    Triton may import and still lack a C compiler or a driver it can use.
+    """
+    if importlib.util.find_spec("triton") is None:
         return False
-    row = torch.ones(1, 2, 1, device="cuda")
-    decay = -torch.ones(1, 1, device="cuda")
     try:
-        result = load_backend("triton")(row, row, decay, row, row, None, None, None)
-        return bool(torch.isfinite(result).all())
+        with torch.inference_mode(False), torch.enable_grad():
+            row = torch.ones(1, 64, 32, device="cuda", requires_grad=True)
+            vector = torch.ones(32, device="cuda")
+            rates = -torch.ones(32, 32, device="cuda")
+            load_backend("triton")(row, row, rates, row, row, vector, row, vector).sum().backward()
+        return bool(torch.isfinite(row.grad).all())
     except Exception as error:  # Triton raises types of its own, the driver's and the C compiler's
         _log.warning("The Triton scan is not used, the slower PyTorch one is: %s", error)
         return False
