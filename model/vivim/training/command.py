@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     defaults = TrainConfig()
     for name in ("steps", "frames_per_batch", "validate_every", "seed"):
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(defaults, name))
-    for name in ("learning_rate", "seconds"):
+    for name in ("learning_rate", "average_decay", "seconds"):
         parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=getattr(defaults, name))
 
 
@@ -63,6 +63,8 @@ def weighted(
 
 def phantoms(count: int, size: tuple[int, int]) -> list[Clip]:
     """Synthetic clips with known lesions, half speckle and half mucosa."""
+    if not count:
+        return []
     import numpy as np
 
     from vivim.preprocess import resize_frame
@@ -104,6 +106,7 @@ def run(args: argparse.Namespace) -> dict:
         frames_per_batch=args.frames_per_batch,
         validate_every=args.validate_every,
         learning_rate=args.learning_rate,
+        average_decay=args.average_decay,
         final_learning_rate=args.learning_rate / 100,
         seconds=args.seconds,
         seed=args.seed,
@@ -114,6 +117,7 @@ def run(args: argparse.Namespace) -> dict:
 
         initial = load_checkpoint(Path(args.initial))
     output = Path(args.output)
+    output.parent.mkdir(parents=True, exist_ok=True)
     device = choose_device(args.device)
     provenance = {
         "trained_on": {clip.name: len(clip.frames) for clip in [*clips, *stills]},

@@ -9,7 +9,7 @@ import math
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +32,7 @@ KNOWN_WEIGHT = 0.2
 class TrainConfig:
     """How to train; the defaults suit b0 on one GPU."""
 
-    network: VivimConfig = VivimConfig(size="b0", guided=True, drop_path=0.05)
+    network: VivimConfig = field(default_factory=lambda: VivimConfig(size="b0", guided=True, drop_path=0.05))
     steps: int = 6000
     frames_per_batch: int = 96
     clip_lengths: tuple[int, ...] = (4, 6, 8)
@@ -220,19 +220,15 @@ class _Seen:
 
     def __init__(self) -> None:
         self.losses: list[Tensor] = []
-        self.dice: list[tuple[Tensor, Tensor, Tensor]] = []
+        self.dice: list[tuple[Tensor, ...]] = []
 
     def add(self, batch: Batch, loss: Tensor, logits: Tensor) -> None:
         self.losses.append(loss)
         asked = ~batch.known
         guided = batch.known.any(dim=1, keepdim=True).expand_as(asked)
         mine, prior = (_soft_counted_dice(v > 0, batch.masks > 0.5) for v in (logits, batch.prior))
-        self.dice.append(
-            tuple(
-                torch.stack((v[pick].sum(), pick.sum()))
-                for v, pick in ((mine, asked & ~guided), (mine, asked & guided), (prior, asked & guided))
-            )  # fmt: skip
-        )
+        picks = ((mine, asked & ~guided), (mine, asked & guided), (prior, asked & guided))
+        self.dice.append(tuple(torch.stack((v[pick].sum(), pick.sum())) for v, pick in picks))
 
     def event(self, step: int, seconds: float, validation: dict[str, float] | None) -> TrainEvent:
         if not self.losses:
