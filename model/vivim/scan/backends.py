@@ -21,6 +21,7 @@ ScanFunction = Callable[..., torch.Tensor]
 ENVIRONMENT_VARIABLE = "VIVIM_SCAN"
 _HOME_OF = {
     "triton": ("vivim.scan.triton_scan", "triton_scan"),
+    "numba": ("vivim.scan.numba_scan", "numba_scan"),
     "torch": ("vivim.scan.torch_chunked", "torch_scan"),
     "oracle": ("vivim.scan.oracle", "oracle_scan"),
 }
@@ -82,8 +83,6 @@ def choose_backend(backend: str, u: torch.Tensor) -> str:
 @functools.cache
 def _numba_works() -> bool:
     """Whether numba can be imported next to the installed NumPy."""
-    if "numba" not in _HOME_OF:
-        return False
     try:
         importlib.import_module("numba")
     except ImportError as error:
