@@ -1,8 +1,9 @@
-"""CPU kernels of the scan, compiled by numba: sixteen channels and all their states at a time.
+"""CPU kernels of the scan, compiled by numba: sixteen channels by sixteen states at a time.
 
-Arrays are C-contiguous float32: u, delta, z, y (batch, L, E) with E a multiple of LANES; B, C (batch, L, N);
-A (N, E), transposed so that channels lie side by side; D, bias (E,). A kernel works through every `stride`-th block of
-channels from block `first` on and releases the GIL, so that threads can share the blocks.
+Arrays are C-contiguous float32: u, delta, z, y (batch, L, E) with E a multiple of LANES; B, C (batch, L, N) with N a
+multiple of STATES; A (N, E), transposed so that channels lie side by side; D, bias (E,). Loops over LANES and STATES
+have fixed bounds, which lets sums stay in registers. A kernel works through every `stride`-th block of channels from
+block `first` on and releases the GIL, so that threads can share the blocks.
 
 The exponential is a polynomial because the vectorised library numba would use is not in its wheels: adding 1.5 * 2^23
 rounds to an integer, which a shift of bits makes the exponent. That addition must not be reassociated, hence the
@@ -20,7 +21,8 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-LANES = 16
+LANES = 16  # channels
+STATES = 16
 STEPS = 64  # the forward keeps the state each so many steps; the backward recomputes the others from there
 
 _log = logging.getLogger(__name__)
@@ -103,10 +105,11 @@ def _softplus(x):
 
 
 @njit(fastmath=_MATH, error_model="numpy", boundscheck=False)
-def _load_drive(u, delta, bias, step, drive):
-    """Step sizes and step times u of a tile; u, delta, step, drive (T, LANES)."""
-    for t in range(u.shape[0]):
-        u_t, delta_t, step_t, drive_t = u[t], delta[t], step[t], drive[t]
+def _load_drive(u, delta, bias, b, t0, j0, step, drive):
+    """Step sizes and step times u of the tile that starts at (b, t0, j0); step, drive (T, LANES)."""
+    for t in range(step.shape[0]):
+        u_t, delta_t = u[b, t0 + t, j0 : j0 + LANES], delta[b, t0 + t, j0 : j0 + LANES]
+        step_t, drive_t = step[t], drive[t]
         for j in range(LANES):
             s = _softplus(delta_t[j] + bias[j])
             step_t[j] = s
@@ -114,12 +117,12 @@ def _load_drive(u, delta, bias, step, drive):
 
 
 @njit(fastmath=_MATH, error_model="numpy", boundscheck=False)
-def _advance(state, rates, step, drive, B, C, y):
-    """Run a tile forward from `state` (N, LANES), which ends at its last step; add what C reads to y (T, LANES)."""
+def _advance(state, rates, step, drive, B, C, k0, y):
+    """Run states k0.. of a tile forward, in place; add what C reads of them to y (T, LANES)."""
     for t in range(step.shape[0]):
         step_t, drive_t, y_t = step[t], drive[t], y[t]
-        for k in range(state.shape[0]):
-            b, c = B[t, k], C[t, k]
+        for k in range(STATES):
+            b, c = B[t, k0 + k], C[t, k0 + k]
             rate, s = rates[k], state[k]
             for j in range(LANES):
                 new = _exp2(step_t[j] * rate[j]) * s[j] + drive_t[j] * b
@@ -128,12 +131,21 @@ def _advance(state, rates, step, drive, B, C, y):
 
 
 @njit(fastmath=_MATH, error_model="numpy", boundscheck=False)
-def _gate_output(z, read, y):
-    """Write `read` times SiLU(z) to y; all (T, LANES)."""
-    for t in range(z.shape[0]):
-        z_t, read_t, y_t = z[t], read[t], y[t]
+def _gate(z, values, b, t0, j0):
+    """Multiply values (T, LANES) by SiLU of z's tile at (b, t0, j0), in place."""
+    for t in range(values.shape[0]):
+        z_t, values_t = z[b, t0 + t, j0 : j0 + LANES], values[t]
         for j in range(LANES):
-            y_t[j] = read_t[j] * z_t[j] * _sigmoid(z_t[j])
+            values_t[j] *= z_t[j] * _sigmoid(z_t[j])
+
+
+@njit(fastmath=_MATH, error_model="numpy", boundscheck=False)
+def _skip(u, D, b, t0, j0, read):
+    """Write D times u of the tile at (b, t0, j0) to read (T, LANES)."""
+    for t in range(read.shape[0]):
+        u_t, read_t = u[b, t0 + t, j0 : j0 + LANES], read[t]
+        for j in range(LANES):
+            read_t[j] = D[j] * u_t[j]
 
 
 @_kernel
@@ -156,25 +168,26 @@ def forward(u, delta, A, B, C, D, z, bias, gated, y, checkpoints, keep, first, s
             t1 = min(length, t0 + STEPS)
             if keep:
                 checkpoints[b, t0 // STEPS, block] = state
-            tile = t1 - t0
-            _load_drive(u[b, t0:t1, j0:j1], delta[b, t0:t1, j0:j1], bias[j0:j1], step[:tile], drive[:tile])
-            for t in range(tile):
-                for j in range(LANES):
-                    read[t, j] = D[j0 + j] * u[b, t0 + t, j0 + j]
-            _advance(state, rates, step[:tile], drive[:tile], B[b, t0:t1], C[b, t0:t1], read[:tile])
+            n = t1 - t0
+            _load_drive(u, delta, bias[j0:j1], b, t0, j0, step[:n], drive[:n])
+            _skip(u, D[j0:j1], b, t0, j0, read[:n])
+            for k0 in range(0, states, STATES):
+                k1 = k0 + STATES
+                _advance(
+                    state[k0:k1], rates[k0:k1], step[:n], drive[:n], B[b, t0:t1], C[b, t0:t1], k0, read[:n]
+                )  # fmt: skip
             if gated:
-                _gate_output(z[b, t0:t1, j0:j1], read[:tile], y[b, t0:t1, j0:j1])
-            else:
-                y[b, t0:t1, j0:j1] = read[:tile]
+                _gate(z, read[:n], b, t0, j0)
+            y[b, t0:t1, j0:j1] = read[:n]
 
 
 @njit(fastmath=_MATH, error_model="numpy", boundscheck=False)
-def _recompute(states, decays, rates, step, drive, B):
-    """All states and decays of a tile from states[0]; states (T + 1, N, LANES), decays (T, N, LANES)."""
+def _recompute(states, decays, rates, step, drive, B, k0):
+    """States k0.. and decays of a tile from states[0]; states (T + 1, STATES, LANES), decays (T, STATES, LANES)."""
     for t in range(step.shape[0]):
         step_t, drive_t = step[t], drive[t]
-        for k in range(rates.shape[0]):
-            b = B[t, k]
+        for k in range(STATES):
+            b = B[t, k0 + k]
             rate, old, new, decay = rates[k], states[t, k], states[t + 1, k], decays[t, k]
             for j in range(LANES):
                 d = _exp2(step_t[j] * rate[j])
@@ -183,20 +196,19 @@ def _recompute(states, decays, rates, step, drive, B):
 
 
 @njit(fastmath=_REDUCTION, error_model="numpy", boundscheck=False)
-def _retreat(states, decays, rates, adjoint, d_rates, step, drive, gradient, read, d_drive, d_step, B, C, d_B, d_C):
-    """Run a tile backward.
+def _retreat(
+    states, decays, rates, adjoint, d_rates, step, drive, gradient, read, d_drive, d_step, B, C, d_B, d_C, k0
+):  # fmt: skip
+    """Run states k0.. of a tile backward.
 
-    `adjoint` (N, LANES) is what flows into the state from later steps; `gradient` that of the outputs before the gate.
-    Overwrites read, d_drive, d_step (T, LANES); adds to d_rates (N, LANES), d_B, d_C (T, N).
+    `adjoint` (STATES, LANES) is what flows into the state from later steps, updated in place; `gradient` (T, LANES)
+    that of the outputs before the gate. Adds to read, d_drive, d_step (T, LANES), d_rates, d_B and d_C.
     """
     for t in range(step.shape[0] - 1, -1, -1):
         step_t, drive_t, gradient_t = step[t], drive[t], gradient[t]
         read_t, d_drive_t, d_step_t = read[t], d_drive[t], d_step[t]
-        read_t[:] = _ZERO
-        d_drive_t[:] = _ZERO
-        d_step_t[:] = _ZERO
-        for k in range(rates.shape[0]):
-            b, c = B[t, k], C[t, k]
+        for k in range(STATES):
+            b, c = B[t, k0 + k], C[t, k0 + k]
             sum_b, sum_c = _ZERO, _ZERO
             new, old, decay = states[t + 1, k], states[t, k], decays[t, k]
             flow, rate, d_rate = adjoint[k], rates[k], d_rates[k]
@@ -211,24 +223,16 @@ def _retreat(states, decays, rates, adjoint, d_rates, step, drive, gradient, rea
                 w = q * old[j]
                 d_step_t[j] += w * rate[j]
                 d_rate[j] += w * step_t[j]
-            d_B[t, k] += sum_b
-            d_C[t, k] += sum_c
+            d_B[t, k0 + k] += sum_b
+            d_C[t, k0 + k] += sum_c
 
 
 @njit(fastmath=_MATH, error_model="numpy", boundscheck=False)
-def _ungate(z, d_y, gradient):
-    """Gradient before the gate; all (T, LANES)."""
-    for t in range(z.shape[0]):
-        z_t, d_y_t, gradient_t = z[t], d_y[t], gradient[t]
-        for j in range(LANES):
-            gradient_t[j] = d_y_t[j] * z_t[j] * _sigmoid(z_t[j])
-
-
-@njit(fastmath=_MATH, error_model="numpy", boundscheck=False)
-def _gate_gradient(z, d_y, u, read, D, d_z):
-    """Gradient of the gate; `read` is the output before skip and gate."""
-    for t in range(z.shape[0]):
-        z_t, d_y_t, u_t, read_t, d_z_t = z[t], d_y[t], u[t], read[t], d_z[t]
+def _gate_gradient(z, d_y, u, D, read, b, t0, j0, d_z):
+    """Write the gate's gradient of the tile at (b, t0, j0); read (T, LANES) is the output before skip and gate."""
+    for t in range(read.shape[0]):
+        z_t, d_y_t = z[b, t0 + t, j0 : j0 + LANES], d_y[b, t0 + t, j0 : j0 + LANES]
+        u_t, d_z_t, read_t = u[b, t0 + t, j0 : j0 + LANES], d_z[b, t0 + t, j0 : j0 + LANES], read[t]
         for j in range(LANES):
             opened = _sigmoid(z_t[j])
             slope = opened * (_ONE + z_t[j] * (_ONE - opened))
@@ -236,11 +240,17 @@ def _gate_gradient(z, d_y, u, read, D, d_z):
 
 
 @njit(fastmath=_MATH, error_model="numpy", boundscheck=False)
-def _input_gradients(u, delta, bias, D, step, gradient, d_drive, d_step, d_u, d_delta, d_D, d_bias):
-    """Gradients of u and delta; adds to those of D and bias. `d_step` holds the part through the decay, in log 2."""
-    for t in range(u.shape[0]):
-        u_t, delta_t, step_t, gradient_t = u[t], delta[t], step[t], gradient[t]
-        d_drive_t, d_step_t, d_u_t, d_delta_t = d_drive[t], d_step[t], d_u[t], d_delta[t]
+def _input_gradients(
+    u, delta, bias, D, b, t0, j0, step, gradient, d_drive, d_step, d_u, d_delta, d_D, d_bias
+):  # fmt: skip
+    """Write the gradients of u and delta of the tile at (b, t0, j0); add to those of D and bias.
+
+    `d_step` (T, LANES) holds the part that comes through the decay, for rates times log2(e).
+    """
+    for t in range(step.shape[0]):
+        u_t, delta_t = u[b, t0 + t, j0 : j0 + LANES], delta[b, t0 + t, j0 : j0 + LANES]
+        d_u_t, d_delta_t = d_u[b, t0 + t, j0 : j0 + LANES], d_delta[b, t0 + t, j0 : j0 + LANES]
+        step_t, gradient_t, d_drive_t, d_step_t = step[t], gradient[t], d_drive[t], d_step[t]
         for j in range(LANES):
             d_u_t[j] = d_drive_t[j] * step_t[j] + gradient_t[j] * D[j]
             d = (d_step_t[j] * _LN2 + d_drive_t[j] * u_t[j]) * _sigmoid(delta_t[j] + bias[j])
@@ -260,8 +270,8 @@ def backward(
     rates = np.empty((states, LANES), _f4)
     d_rates = np.empty((states, LANES), _f4)
     adjoint = np.empty((states, LANES), _f4)
-    history = np.empty((STEPS + 1, states, LANES), _f4)
-    decays = np.empty((STEPS, states, LANES), _f4)
+    history = np.empty((STEPS + 1, STATES, LANES), _f4)
+    decays = np.empty((STEPS, STATES, LANES), _f4)
     step = np.empty((STEPS, LANES), _f4)
     drive = np.empty((STEPS, LANES), _f4)
     gradient = np.empty((STEPS, LANES), _f4)
@@ -280,23 +290,26 @@ def backward(
         for t0 in range((length - 1) // STEPS * STEPS, -1, -STEPS):
             t1 = min(length, t0 + STEPS)
             n = t1 - t0
-            u_t, delta_t, z_t = u[b, t0:t1, j0:j1], delta[b, t0:t1, j0:j1], z[b, t0:t1, j0:j1]
-            d_y_t = d_y[b, t0:t1, j0:j1]
-            _load_drive(u_t, delta_t, bias[j0:j1], step[:n], drive[:n])
+            _load_drive(u, delta, bias[j0:j1], b, t0, j0, step[:n], drive[:n])
+            gradient[:n] = d_y[b, t0:t1, j0:j1]
             if gated:
-                _ungate(z_t, d_y_t, gradient[:n])
-            else:
-                gradient[:n] = d_y_t
-            history[0] = checkpoints[b, t0 // STEPS, block]
-            _recompute(history, decays, rates, step[:n], drive[:n], B[b, t0:t1])
-            _retreat(
-                history, decays, rates, adjoint, d_rates, step[:n], drive[:n], gradient[:n], read[:n],
-                d_drive[:n], d_step[:n], B[b, t0:t1], C[b, t0:t1], d_B[b, t0:t1], d_C[b, t0:t1],
-            )  # fmt: skip
+                _gate(z, gradient[:n], b, t0, j0)
+            read[:] = _ZERO
+            d_drive[:] = _ZERO
+            d_step[:] = _ZERO
+            for k0 in range(0, states, STATES):
+                k1 = k0 + STATES
+                history[0] = checkpoints[b, t0 // STEPS, block, k0:k1]
+                _recompute(history, decays, rates[k0:k1], step[:n], drive[:n], B[b, t0:t1], k0)
+                _retreat(
+                    history, decays, rates[k0:k1], adjoint[k0:k1], d_rates[k0:k1], step[:n], drive[:n],
+                    gradient[:n], read[:n], d_drive[:n], d_step[:n],
+                    B[b, t0:t1], C[b, t0:t1], d_B[b, t0:t1], d_C[b, t0:t1], k0,
+                )  # fmt: skip
             _input_gradients(
-                u_t, delta_t, bias[j0:j1], D[j0:j1], step[:n], gradient[:n], d_drive[:n], d_step[:n],
-                d_u[b, t0:t1, j0:j1], d_delta[b, t0:t1, j0:j1], d_D[b, j0:j1], d_bias[b, j0:j1],
+                u, delta, bias[j0:j1], D[j0:j1], b, t0, j0, step[:n], gradient[:n], d_drive[:n], d_step[:n],
+                d_u, d_delta, d_D[b, j0:j1], d_bias[b, j0:j1],
             )  # fmt: skip
             if gated:
-                _gate_gradient(z_t, d_y_t, u_t, read[:n], D[j0:j1], d_z[b, t0:t1, j0:j1])
+                _gate_gradient(z, d_y, u, D[j0:j1], read[:n], b, t0, j0, d_z)
         d_A[b, :, j0:j1] = d_rates

@@ -1,6 +1,7 @@
 """The scan on the CPU, forward and backward, by the compiled kernels of `numba_kernels`.
 
-Takes CPU tensors of any float dtype (computed in float32) and of any shape; channels are padded to a multiple of 16.
+Takes CPU tensors of any float dtype (computed in float32) and of any shape; channels and states are
+padded to a multiple of 16.
 Blocks of channels are shared among as many threads as `torch.get_num_threads()` says, from a pool of this module's
 own: numba's parallel loops stall beside PyTorch's threads.
 """
@@ -46,27 +47,28 @@ def numba_scan(
             "Move them there or choose the backend 'auto'."
         )
     width = u.shape[-1]
-    padding = -width % kernels.LANES
-
-    def channels(values: torch.Tensor) -> torch.Tensor:
-        return F.pad(values.float(), (0, padding)).contiguous() if padding else values.float().contiguous()
-
     nothing = torch.zeros(width)
     y = _NumbaScan.apply(
-        channels(u),
-        channels(delta),
-        channels(A.t()),
-        B.float().contiguous(),
-        C.float().contiguous(),
-        channels(nothing if D is None else D),
-        None if z is None else channels(z),
-        channels(nothing if delta_bias is None else delta_bias),
+        _padded(u, kernels.LANES),
+        _padded(delta, kernels.LANES),
+        _padded(_padded(A, kernels.STATES).t(), kernels.LANES),
+        _padded(B, kernels.STATES),
+        _padded(C, kernels.STATES),
+        _padded(nothing if D is None else D, kernels.LANES),
+        None if z is None else _padded(z, kernels.LANES),
+        _padded(nothing if delta_bias is None else delta_bias, kernels.LANES),
     )
     return y[..., :width]
 
 
+def _padded(values: torch.Tensor, multiple: int) -> torch.Tensor:
+    """Contiguous float32, the last axis filled up with zeros to a multiple; a copy only where needed."""
+    padding = -values.shape[-1] % multiple
+    return (F.pad(values.float(), (0, padding)) if padding else values.float()).contiguous()
+
+
 class _NumbaScan(torch.autograd.Function):
-    """As `selective_scan`, on contiguous float32 tensors with padded channels; A is (N, E)."""
+    """As `selective_scan`, on contiguous float32 tensors with padded channels and states; A is (N, E)."""
 
     @staticmethod
     def forward(
