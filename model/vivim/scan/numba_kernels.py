@@ -37,7 +37,7 @@ _ZERO, _ONE, _TWO = _f4(0.0), _f4(1.0), _f4(2.0)
 
 def _kernel(function: Callable[..., None]) -> Any:
     """Compile at the first call and keep the machine code on disk where a folder for it can be written."""
-    options = {"nogil": True, "fastmath": _MATH, "error_model": "numpy", "boundscheck": False}
+    options: dict[str, Any] = {"nogil": True, "fastmath": _MATH, "error_model": "numpy", "boundscheck": False}
     try:
         return njit(cache=True, **options)(function)
     except RuntimeError as error:
@@ -80,7 +80,7 @@ def _exp2(x):
     p = p * f + _f4(2.40226508e-1)
     p = p * f + _f4(6.93147188e-1)
     p = p * f + _ONE
-    return _float(_bits(p) + (_bits(shifted) << np.int32(23)))
+    return _float(_bits(p) + (_bits(shifted) << np.int32(23)))  # type: ignore[call-arg]
 
 
 @njit(inline="always", fastmath=_MATH)

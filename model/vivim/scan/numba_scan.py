@@ -1,9 +1,8 @@
 """The scan on the CPU, forward and backward, by the compiled kernels of `numba_kernels`.
 
-Takes CPU tensors of any float dtype (computed in float32) and of any shape; channels and states are
-padded to a multiple of 16.
-Blocks of channels are shared among as many threads as `torch.get_num_threads()` says, from a pool of this module's
-own: numba's parallel loops stall beside PyTorch's threads.
+Takes CPU tensors of any float dtype (computed in float32) and of any shape; channels and states
+are padded to a multiple of 16. Blocks of channels are shared among as many threads as `torch.get_num_threads()`
+says, from a pool of this module's own: numba's parallel loops stall beside PyTorch's threads.
 """
 
 from __future__ import annotations

@@ -116,10 +116,12 @@ class _TritonScan(torch.autograd.Function):
         z: torch.Tensor | None,
         bias: torch.Tensor | None,
     ) -> torch.Tensor:
-        u, delta, B, C, D, z, bias = (_contiguous(x) for x in (u, delta, B, C, D, z, bias))
+        u, delta, B, C = (x.contiguous() for x in (u, delta, B, C))
+        D, z, bias = (None if x is None else x.contiguous() for x in (D, z, bias))
         rates = (A.float() * _LOG2E).t().contiguous()
-        grid = _Grid.of(*u.shape, A.shape[1])
-        sizes, length, chunk = grid.sizes, grid.length, grid.chunk
+        batch, length, width = u.shape
+        grid = _Grid.of(batch, length, width, A.shape[1])
+        sizes, chunk = grid.sizes, grid.chunk
         starts = grid.chunk_tensor(u, grid.states, grid.width)
         total = grid.chunk_tensor(u, grid.width)
         y = torch.empty_like(u)
@@ -171,14 +173,15 @@ class _TritonScan(torch.autograd.Function):
             d_A.sum((0, 1)).t().to(ctx.dtype_of_A),
             d_B.sum(0).to(B.dtype),
             d_C.sum(0).to(C.dtype),
-            None if D is None else d_D.sum((0, 1)).to(D.dtype),
+            _over_chunks(d_D, D),
             d_z,
-            None if bias is None else d_bias.sum((0, 1)).to(bias.dtype),
+            _over_chunks(d_bias, bias),
         )
 
 
-def _contiguous(tensor: torch.Tensor | None) -> torch.Tensor | None:
-    return None if tensor is None else tensor.contiguous()
+def _over_chunks(parts: torch.Tensor | None, like: torch.Tensor | None) -> torch.Tensor | None:
+    """Add the chunks' parts (batch, chunks, E) of the gradient of an optional input."""
+    return None if parts is None or like is None else parts.sum((0, 1)).to(like.dtype)
 
 
 def _or(tensor: torch.Tensor | None, stand_in: torch.Tensor) -> torch.Tensor:

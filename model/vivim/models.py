@@ -1,0 +1,251 @@
+"""The registry of model versions: the starter that ships with the package, and what was learned from corrections.
+
+A version is one file in `models_folder`; everything known about it stands in the file's header. Nothing is ever
+overwritten: a name that is taken gets a number.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import time
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vivim.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from vivim.network import Vivim
+
+STARTER = "starter"
+SUFFIX = ".safetensors"
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a list of models shows of one version; scores are held-out Dice, None where there are none."""
+
+    name: str
+    version: str
+    parent: str | None
+    created: str | None
+    frames: int | None
+    before: float | None
+    after: float | None
+    path: Path
+    description: str
+
+
+def vivim_home() -> Path:
+    """Folder for models and caches: ``$VIVIM_HOME``, or the system's place for application data."""
+    from platformdirs import user_data_dir
+
+    return Path(os.environ.get("VIVIM_HOME") or user_data_dir("vivim", appauthor=False))
+
+
+def models_folder() -> Path:
+    """Folder of the person's own model versions."""
+    return vivim_home() / "models"
+
+
+def starter_path() -> Path:
+    """The starter weights inside the package."""
+    return Path(str(files("vivim") / "weights" / f"{STARTER}{SUFFIX}"))
+
+
+def load_model(name_or_path: str | Path = STARTER) -> Vivim:
+    """Load a model by its name in the registry, or from a file of ours or of the reference.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no such model, or the file cannot be used.
+    """
+    from vivim.network.checkpoints import load_checkpoint
+
+    path = model_path(name_or_path)
+    model = load_checkpoint(path)
+    model.name = STARTER if path == starter_path() else path.stem
+    return model
+
+
+def model_path(name_or_path: str | Path) -> Path:
+    """The file of a model given by name or path.
+
+    Raises
+    ------
+    CheckpointError
+        If there is none.
+    """
+    text = str(name_or_path)
+    if text == STARTER:
+        return starter_path()
+    own = models_folder() / f"{text}{SUFFIX}"
+    if own.parent == models_folder() and own.is_file():
+        return own
+    if Path(text).is_file():
+        return Path(text)
+    known = ", ".join(info.name for info in list_models())
+    raise CheckpointError(f"There is no model or file {text!r}. Known models: {known}.")
+
+
+def list_models() -> list[ModelInfo]:
+    """The starter and all own versions, oldest first; a damaged file is listed with that as its description."""
+    paths = sorted(models_folder().glob(f"*{SUFFIX}"), key=lambda path: path.stat().st_mtime)
+    return [model_info(path) for path in ([starter_path()] if starter_path().is_file() else []) + paths]
+
+
+def model_info(path: Path) -> ModelInfo:
+    """Describe one model file from its header."""
+    from vivim.network.checkpoints import read_header
+
+    name = STARTER if path == starter_path() else path.stem
+    try:
+        header = read_header(path)
+    except CheckpointError as error:
+        return ModelInfo(name, "", None, None, None, None, None, path, f"cannot be used: {error}")
+    provenance: dict[str, Any] = header["provenance"]
+    config = header["config"]
+    description = f"Vivim {config.size}, {config.input_size[0]}x{config.input_size[1]}"
+    description += ", guided by corrections" if config.guided else ""
+    return ModelInfo(
+        name,
+        provenance.get("version", ""),
+        provenance.get("parent"),
+        provenance.get("created"),
+        provenance.get("frames"),
+        provenance.get("before"),
+        provenance.get("after"),
+        path,
+        description,
+    )
+
+
+def save_version(model: Vivim, name: str, provenance: dict[str, Any]) -> ModelInfo:
+    """Add a version to the registry under `name`, or `name-2`, `name-3` ... where that is taken.
+
+    `provenance` may hold parent, frames, before, after and more; version and time are added.
+
+    Raises
+    ------
+    CheckpointError
+        If the name is not usable or the file cannot be written.
+    """
+    import torch
+
+    from vivim.network.checkpoints import content_version, save_checkpoint
+
+    model.version = content_version(model)
+    path = _free_path(checked_name(name))
+    model.provenance = {
+        **provenance,
+        "version": model.version,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+    save_checkpoint(model, path, model.provenance, dtype=torch.float16)
+    model.name = path.stem
+    return model_info(path)
+
+
+def checked_name(name: str) -> str:
+    """`name`, if it can be a model's name and a file's.
+
+    Raises
+    ------
+    CheckpointError
+        If it is empty, reserved, or has characters other than letters, digits, ``.``, ``_``, ``-`` and space.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,79}", name) or name == STARTER:
+        raise CheckpointError(
+            f"{name!r} cannot be the name of a model: use up to 80 letters, digits, '.', '_', '-' or spaces, "
+            f"and not {STARTER!r}."
+        )
+    return name
+
+
+def _free_path(name: str) -> Path:
+    path, number = models_folder() / f"{name}{SUFFIX}", 1
+    while path.exists():
+        number += 1
+        path = models_folder() / f"{name}-{number}{SUFFIX}"
+    return path
+
+
+def _own_path(name: str) -> Path:
+    if name == STARTER:
+        raise CheckpointError("The starter belongs to the program: it cannot be renamed or removed.")
+    path = models_folder() / f"{checked_name(name)}{SUFFIX}"
+    if not path.is_file():
+        raise CheckpointError(f"There is no model {name!r}. `vivim models list` shows those there are.")
+    return path
+
+
+def import_model(source: str | Path, name: str | None = None) -> ModelInfo:
+    """Check a model file of ours or of the reference and add it to the registry."""
+    from vivim.network.checkpoints import load_checkpoint
+
+    model = load_checkpoint(source)
+    wanted = name or re.sub(r"[^A-Za-z0-9._ -]", "-", Path(source).stem).lstrip("._ -") or "imported"
+    return save_version(model, "imported" if wanted == STARTER else wanted, model.provenance)
+
+
+def export_model(name: str, target: str | Path) -> Path:
+    """Copy a model's file to `target`, which must not exist yet.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no such model, `target` exists or cannot be written.
+    """
+    target = Path(target)
+    if target.exists():
+        raise CheckpointError(f"{target} exists already. Choose another name.")
+    part = target.with_name(f".{target.name}.part")
+    try:
+        shutil.copyfile(model_path(name), part)
+        os.replace(part, target)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise CheckpointError(f"Cannot write {target}: {error.strerror or error}.") from error
+    return target
+
+
+def rename_model(name: str, new_name: str) -> ModelInfo:
+    """Give a version another name; if that is taken it gets a number."""
+    source, target = _own_path(name), _free_path(checked_name(new_name))
+    os.rename(source, target)
+    if default_model_name() == name:
+        set_default_model(target.stem)
+    return model_info(target)
+
+
+def remove_model(name: str) -> None:
+    """Delete a version for good."""
+    _own_path(name).unlink()
+
+
+def _settings_path() -> Path:
+    return vivim_home() / "settings.json"
+
+
+def default_model_name() -> str:
+    """The model offered first: the one set by `set_default_model` if it still exists, else the starter."""
+    try:
+        name = json.loads(_settings_path().read_text()).get("default_model", STARTER)
+    except (OSError, ValueError, AttributeError):
+        return STARTER  # no settings yet, or not readable: the starter always works
+    return name if isinstance(name, str) and (models_folder() / f"{name}{SUFFIX}").is_file() else STARTER
+
+
+def set_default_model(name: str) -> None:
+    """Offer `name` first from now on."""
+    model_path(name)
+    path = _settings_path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(".settings.json.part")
+    part.write_text(json.dumps({"default_model": name}))
+    os.replace(part, path)

@@ -1,0 +1,185 @@
+"""Model files: our own (safetensors, everything about the model in the header) and the reference's, read safely.
+
+Nothing here ever unpickles objects: foreign ``.ckpt``/``.pth`` files are read as plain tensors or refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from vivim.errors import CheckpointError
+from vivim.network.config import VivimConfig
+from vivim.network.reference import LoadReport, is_reference, load_reference_state_dict, reference_config
+from vivim.network.vivim import Vivim
+
+FORMAT = "vivim-1"
+"""Written into every header; a file with another one is refused."""
+
+PICKLED = {".ckpt", ".pth", ".pt", ".bin"}
+
+
+def save_checkpoint(
+    model: Vivim, path: Path, provenance: dict[str, Any], dtype: torch.dtype = torch.float32
+) -> None:
+    """Write a model, atomically: a file of this name is either the old one or the whole new one.
+
+    Parameters
+    ----------
+    path : Path
+        Ends with ``.safetensors``.
+    provenance : dict
+        Plain JSON values that say where the weights are from.
+    dtype : torch.dtype
+        Floating-point weights are stored in this type.
+
+    Raises
+    ------
+    CheckpointError
+        If the file cannot be written.
+    """
+    tensors = {
+        name: value.detach().to("cpu", dtype if value.is_floating_point() else value.dtype).contiguous()
+        for name, value in model.state_dict().items()
+    }
+    header = {
+        "format": FORMAT,
+        "config": json.dumps(model.config.to_dict()),
+        "classes": json.dumps(list(model.classes)),
+        "provenance": json.dumps(provenance),
+    }
+    path = Path(path)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            file.write(save(tensors, header))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise CheckpointError(f"Cannot write the model to {path}: {error.strerror or error}.") from error
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """Config, classes and provenance of one of our files, without reading its weights.
+
+    Raises
+    ------
+    CheckpointError
+        If it is missing, damaged, or not one of ours.
+    """
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            header = file.metadata() or {}
+    except FileNotFoundError as error:
+        raise CheckpointError(f"There is no model file {path}.") from error
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is damaged or not a safetensors file: {error}") from error
+    if header.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path} is not a Vivim model of this program (format {header.get('format')!r})."
+        )
+    try:
+        return {
+            "config": VivimConfig.from_dict(json.loads(header["config"])),
+            "classes": tuple(json.loads(header["classes"])),
+            "provenance": json.loads(header["provenance"]),
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"The header of {path} does not describe a Vivim model: {error}") from error
+
+
+def load_checkpoint(path: str | Path) -> Vivim:
+    """Load a model: one of ours (``.safetensors``) or a reference checkpoint (``.ckpt``, ``.pth``, ``.pt``).
+
+    Returns
+    -------
+    Vivim
+        In evaluation mode, float32, on the CPU; `name`, `version`, `classes` and `provenance` are set.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing, damaged, of another network, or would have to run code to be read.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"There is no model file {path}.")
+    model = _load_reference(path) if path.suffix.lower() in PICKLED else _load_own(path)
+    model.name = path.stem
+    model.version = content_version(model)
+    return model.eval()
+
+
+def _load_own(path: Path) -> Vivim:
+    header = read_header(path)
+    model = Vivim(header["config"])
+    try:
+        model.load_state_dict(read_state_dict(path))
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"The weights in {path} do not fit the network its header describes."
+        ) from error
+    model.classes, model.provenance = header["classes"], header["provenance"]
+    return model
+
+
+def _load_reference(path: Path) -> Vivim:
+    state = read_state_dict(path)
+    if not is_reference(state):
+        raise CheckpointError(f"{path} holds tensors, but not those of a Vivim. Choose a Vivim checkpoint.")
+    model = Vivim(reference_config(state))
+    report: LoadReport = load_reference_state_dict(model, state)
+    model.provenance = {"source": path.name, "report": str(report)}
+    return model
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """Tensors of a file by name, never running code from it; a Lightning ``state_dict`` entry is unwrapped.
+
+    Raises
+    ------
+    CheckpointError
+        If it is damaged, holds no tensors, or holds objects other than plain data.
+    """
+    try:
+        if path.suffix.lower() == ".safetensors":
+            with safe_open(str(path), framework="pt") as file:
+                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path} holds more than plain tensors and is not read, because reading it could run code. "
+            "Save its state dict alone (torch.save(model.state_dict(), ...)) and load that."
+        ) from error
+    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"{path} is damaged or not a checkpoint: {error}") from error
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
+    tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, dict) else {}
+    if not tensors:
+        raise CheckpointError(f"{path} holds no named tensors. Choose a checkpoint of a Vivim.")
+    return tensors
+
+
+def content_version(model: Vivim) -> str:
+    """First 12 hexadecimal digits of the SHA-256 of the weights (as float16): the same weights, the same version."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(
+            (value.half() if value.is_floating_point() else value).cpu().contiguous().numpy().tobytes()
+        )
+    return digest.hexdigest()[:12]

@@ -1,0 +1,135 @@
+"""What a Labels layer shows and paints on: an array whose every write goes through the session's gate."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+if TYPE_CHECKING:
+    from vivim.session.session import Session
+
+FRAMES_KEPT = 16
+
+
+class MaskEditor:
+    """An array-like ``(T, H, W)`` uint8 over a session's masks.
+
+    Reading gives copies. Writing follows NumPy's rules for integers, slices, boolean masks and tuples of index
+    arrays; each frame whose pixels change goes through the gate as a person's edit and counts as corrected from
+    then on. A write that changes no pixel of a frame leaves its status alone.
+    """
+
+    dtype = np.dtype(np.uint8)
+    ndim = 3
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._cache: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
+        self._forget = session.on_change(lambda t, status: self._cache.pop(t, None))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Frames, height, width."""
+        return self._session.shape
+
+    @property
+    def size(self) -> int:
+        """Number of pixels of all frames."""
+        return int(np.prod(self.shape))
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes if it were all in memory."""
+        return self.size
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def _frame(self, t: int) -> NDArray[np.uint8]:
+        """One frame, from memory if it is there; not to be changed by the caller."""
+        cached = self._cache.get(t)
+        if cached is None:
+            cached = np.asarray(self._session.masks[t])
+            self._cache[t] = cached
+            while len(self._cache) > FRAMES_KEPT:
+                self._cache.popitem(last=False)
+        return cached
+
+    def _read_frames(self, index: Any) -> NDArray[np.uint8]:
+        """Frames an integer or slice asks for."""
+        if isinstance(index, (int, np.integer)):
+            return self._frame(_wrapped(int(index), len(self))).copy()
+        if isinstance(index, slice):
+            frames = [self._frame(t) for t in range(*index.indices(len(self)))]
+            return np.stack(frames) if frames else np.empty((0, *self.shape[1:]), np.uint8)
+        raise TypeError
+
+    def __getitem__(self, key: Any) -> Any:
+        first, rest = (key[0], key[1:]) if isinstance(key, tuple) and key else (key, ())
+        if isinstance(first, (int, np.integer)) and not isinstance(first, (bool, np.bool_)):
+            frame = self._read_frames(first)
+            return frame[rest] if rest else frame
+        if isinstance(first, slice):
+            block = self._read_frames(first)
+            return block[(slice(None), *rest)] if rest else block
+        if isinstance(key, tuple) and len(key) == 3 and all(isinstance(k, np.ndarray | list) for k in key):
+            return self._gather(*(np.asarray(k) for k in key))
+        return np.asarray(self)[key]
+
+    def _gather(self, times: NDArray, rows: NDArray, columns: NDArray) -> NDArray[np.uint8]:
+        """Pixels at index arrays, frame by frame, so that only frames touched are read."""
+        times, rows, columns = np.broadcast_arrays(times, rows, columns)
+        out = np.empty(times.shape, np.uint8)
+        for t in np.unique(times):
+            here = times == t
+            out[here] = self._frame(_wrapped(int(t), len(self)))[rows[here], columns[here]]
+        return out
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if isinstance(key, tuple) and len(key) == 3 and all(isinstance(k, np.ndarray | list) for k in key):
+            self._scatter(*(np.asarray(k) for k in key), np.asarray(value))
+            return
+        first, rest = (key[0], key[1:]) if isinstance(key, tuple) and key else (key, ())
+        if isinstance(first, (int, np.integer)) and not isinstance(first, (bool, np.bool_)):
+            t = _wrapped(int(first), len(self))
+            frame = self._frame(t).copy()
+            frame[rest if rest else ...] = value
+            self._write(t, frame)
+            return
+        whole = np.asarray(self)
+        changed = whole.copy()
+        changed[key] = value
+        for t in np.flatnonzero((whole != changed).any(axis=(1, 2))):
+            self._write(int(t), changed[t])
+
+    def _scatter(self, times: NDArray, rows: NDArray, columns: NDArray, value: NDArray) -> None:
+        """Set pixels at index arrays, frame by frame."""
+        times, rows, columns = np.broadcast_arrays(times, rows, columns)
+        value = np.broadcast_to(value, times.shape)
+        for t in np.unique(times):
+            here = times == t
+            at = _wrapped(int(t), len(self))
+            frame = self._frame(at).copy()
+            frame[rows[here], columns[here]] = value[here]
+            self._write(at, frame)
+
+    def _write(self, t: int, frame: NDArray[np.uint8]) -> None:
+        if not np.array_equal(frame, self._frame(t)):
+            self._session.correct(t, frame)
+            self._cache[t] = frame
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray:
+        return np.asarray(self._session.masks[:], dtype=dtype)
+
+    def close(self) -> None:
+        """Stop listening to the session."""
+        self._forget()
+
+
+def _wrapped(t: int, length: int) -> int:
+    if not -length <= t < length:
+        raise IndexError(f"Frame {t} is not in a video of {length} frames.")
+    return t % length

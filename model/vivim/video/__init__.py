@@ -1,0 +1,9 @@
+"""Videos as they come from a clinic, read frame by frame: one protocol, one file a kind of container."""
+
+from vivim.video.base import Video
+from vivim.video.lazy import LazyFrames
+from vivim.video.open import open_video
+from vivim.video.phantom import Phantom, make_phantom
+from vivim.video.write import write_video
+
+__all__ = ["LazyFrames", "Phantom", "Video", "make_phantom", "open_video", "write_video"]

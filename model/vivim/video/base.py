@@ -1,0 +1,197 @@
+"""What every video offers, and the parts all readers share: a bounded frame cache, identity by content.
+
+A reader subclasses `VideoBase`, fills in the attributes and implements `_decode(i)`. One decoder serves everything
+that looks at the video, behind one lock, so that frame numbers can never disagree.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vivim.errors import VideoError
+
+CACHE_BYTES = 128 * 2**20
+"""Decoded frames kept in memory by each open video."""
+
+IDENTITY_BYTES = 2**20
+"""How much of a file's beginning and end goes into its identity."""
+
+
+@runtime_checkable
+class Video(Protocol):
+    """A video, lazily read; `frame` may be called from any thread."""
+
+    path: Path
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    fps: float | None
+    pixel_spacing_mm: tuple[float, float] | None
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        ...
+
+    def frame(self, i: int) -> NDArray:
+        """Frame `i`: ``(H, W, 3)`` uint8 RGB, or ``(H, W)`` uint8 or uint16."""
+        ...
+
+    def frames(self, i: int, j: int) -> Iterator[NDArray]:
+        """Frames `i` to `j` - 1, in order."""
+        ...
+
+    def frame_time(self, i: int) -> float:
+        """When frame `i` is shown, in seconds from the first."""
+        ...
+
+    def identity(self) -> str:
+        """A digest of the content, the same wherever the file lies."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the file."""
+        ...
+
+
+class FrameCache:
+    """The latest decoded frames, bounded in bytes. Not locked: its owner's lock protects it."""
+
+    def __init__(self, limit: int = CACHE_BYTES) -> None:
+        self._limit, self._bytes = limit, 0
+        self._frames: OrderedDict[int, NDArray] = OrderedDict()
+
+    def get(self, i: int) -> NDArray | None:
+        """Frame `i` if it is still here."""
+        found = self._frames.get(i)
+        if found is not None:
+            self._frames.move_to_end(i)
+        return found
+
+    def put(self, i: int, frame: NDArray) -> None:
+        """Keep a frame; the least recently used ones go when there is too much. The frame becomes read-only."""
+        if i in self._frames:
+            return
+        frame.setflags(write=False)
+        self._frames[i] = frame
+        self._bytes += frame.nbytes
+        while self._bytes > self._limit and len(self._frames) > 1:
+            self._bytes -= self._frames.popitem(last=False)[1].nbytes
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._frames.clear()
+        self._bytes = 0
+
+
+class VideoBase:
+    """Common parts of all readers; see `Video` for what callers may use."""
+
+    def __init__(
+        self,
+        path: Path,
+        shape: tuple[int, ...],
+        dtype: np.dtype | type = np.uint8,
+        fps: float | None = None,
+        pixel_spacing_mm: tuple[float, float] | None = None,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
+        if shape[0] < 1:
+            raise VideoError(f"{path.name} has no frames. Choose another file.")
+        self.path, self.shape, self.dtype = path, shape, np.dtype(dtype)
+        self.fps, self.pixel_spacing_mm = fps, pixel_spacing_mm
+        self._lock = threading.RLock()
+        self._cache = FrameCache(cache_bytes)
+        self._closed = False
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def frame(self, i: int) -> NDArray:
+        """Frame `i`, read-only; see `Video.frame`.
+
+        Raises
+        ------
+        IndexError
+            If there is no such frame.
+        VideoError
+            If it cannot be decoded, or the video is closed.
+        """
+        if not 0 <= i < len(self):
+            raise IndexError(f"Frame {i} is not in a video of {len(self)} frames.")
+        with self._lock:
+            if self._closed:
+                raise VideoError(f"{self.path.name} has been closed. Open it again.")
+            found = self._cache.get(i)
+            if found is None:
+                found = self._decode(int(i))
+                self._cache.put(int(i), found)
+            return found
+
+    def frames(self, i: int, j: int) -> Iterator[NDArray]:
+        """Frames `i` to `j` - 1, in order."""
+        for t in range(i, j):
+            yield self.frame(t)
+
+    def frame_time(self, i: int) -> float:
+        """When frame `i` is shown, in seconds from the first; frame numbers where the video has no rate."""
+        return i / self.fps if self.fps else float(i)
+
+    def identity(self) -> str:
+        """SHA-256 over the file's size, beginning and end and the video's shape, as hexadecimal digits."""
+        return file_identity([self.path], self.shape)
+
+    def close(self) -> None:
+        """Let go of the file; safe to call twice."""
+        with self._lock:
+            self._closed = True
+            self._cache.clear()
+            self._release()
+
+    def _decode(self, i: int) -> NDArray:
+        raise NotImplementedError
+
+    def _release(self) -> None:
+        """Close what the reader holds open."""
+
+
+def file_identity(paths: list[Path], shape: tuple[int, ...]) -> str:
+    """Digest of some files' sizes, beginnings and ends, and of a shape."""
+    digest = hashlib.sha256(repr(shape).encode())
+    for path in paths:
+        size = path.stat().st_size
+        digest.update(str(size).encode())
+        with path.open("rb") as file:
+            digest.update(file.read(IDENTITY_BYTES))
+            if size > IDENTITY_BYTES:
+                file.seek(max(IDENTITY_BYTES, size - IDENTITY_BYTES))
+                digest.update(file.read(IDENTITY_BYTES))
+    return digest.hexdigest()
+
+
+def check_picture(picture: NDArray, path: Path) -> NDArray:
+    """A decoded picture as the protocol wants it: ``(H, W)`` or ``(H, W, 3)``, uint8 or uint16.
+
+    Raises
+    ------
+    VideoError
+        If it is neither.
+    """
+    if picture.dtype == bool:
+        picture = picture.astype(np.uint8) * 255
+    if picture.ndim == 3 and picture.shape[2] in (2, 4):
+        picture = picture[..., : picture.shape[2] - 1]  # without alpha
+    if picture.ndim == 3 and picture.shape[2] == 1:
+        picture = picture[..., 0]
+    if picture.dtype not in (np.uint8, np.uint16) or picture.ndim not in (2, 3):
+        raise VideoError(
+            f"{path.name} holds pictures of type {picture.dtype} and shape {picture.shape}. "
+            "Convert them to 8- or 16-bit grey or RGB."
+        )
+    return np.ascontiguousarray(picture)

@@ -1,0 +1,50 @@
+"""Animated GIF files, each frame composed as it is shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from vivim.errors import VideoError
+from vivim.video.base import VideoBase
+
+
+class GifVideo(VideoBase):
+    """Frames are RGB uint8 ``(H, W, 3)``; going back starts again from the first frame, as GIF demands."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._image = Image.open(path)
+            count = int(getattr(self._image, "n_frames", 1))
+            self._delays = []
+            for i in range(count):
+                self._image.seek(i)
+                self._delays.append(float(self._image.info.get("duration", 0) or 0) / 1000)
+            first = self._read(0)
+        except (OSError, EOFError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise VideoError(f"{path.name} cannot be read as GIF ({error}). Save it anew.") from error
+        total = sum(self._delays)
+        super().__init__(path, (count, *first.shape), np.uint8, count / total if total else None)
+        self._cache.put(0, first)
+
+    def _read(self, i: int) -> NDArray[np.uint8]:
+        self._image.seek(i)
+        return np.asarray(self._image.convert("RGB")).copy()
+
+    def _decode(self, i: int) -> NDArray[np.uint8]:
+        try:
+            return self._read(i)
+        except (OSError, EOFError, ValueError, SyntaxError) as error:
+            raise VideoError(
+                f"Frame {i} of {self.path.name} cannot be read ({error}). Save it anew."
+            ) from error
+
+    def frame_time(self, i: int) -> float:
+        """When frame `i` is shown, in seconds from the first."""
+        return sum(self._delays[:i]) if any(self._delays) else float(i)
+
+    def _release(self) -> None:
+        self._image.close()

@@ -1,0 +1,176 @@
+"""Fine-tuning: own process, held-out scores, a new version each time, nothing lost when stopped or killed."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from vivim import Session, Vivim, finetune, load_model
+from vivim.errors import FinetuneError
+from vivim.finetune import Finished, Preparing, Scored, Step
+from vivim.finetune.events import from_line, to_line
+from vivim.finetune.features import corrected_frames, encode, windows
+from vivim.finetune.fit import folds_of
+from vivim.finetune.run import Trained, judge, run
+from vivim.models import list_models
+
+
+def correct(session: Session, sample, frames: tuple[int, ...]) -> None:
+    for t in frames:
+        session.correct(t, sample.masks[t])
+
+
+def weights(model: Vivim) -> list[torch.Tensor]:
+    return [v.clone() for v in model.state_dict().values()]
+
+
+def test_the_whole_of_it_in_its_own_process(session: Session, sample, tiny_model: Vivim) -> None:
+    correct(session, sample, (2, 6, 10))
+    before = weights(tiny_model)
+    events = list(finetune([session], tiny_model, name="mine"))
+    kinds = [type(e) for e in events]
+    assert kinds[0] is Preparing and kinds[-1] is Finished
+    assert kinds.count(Scored) == 1 and kinds.count(Step) > 30
+    scored, finished = next(e for e in events if isinstance(e, Scored)), events[-1]
+    assert scored.frames == 3
+    assert {row[1] for row in scored.per_frame} == {2, 6, 10}
+    assert scored.before == pytest.approx(np.mean([row[2] for row in scored.per_frame]))
+    assert finished.promoted == (scored.after > scored.before)
+    assert finished.promoted, "a random decoder must get better on a bright disc"
+    for now, then in zip(weights(tiny_model), before, strict=True):
+        assert torch.equal(now, then)
+    tuned = load_model("mine")
+    assert tuned.version == finished.version
+    assert tuned.provenance["parent"] == "tiny"
+    assert tuned.provenance["frames"] == 3
+    assert not torch.equal(tuned.decoder.fuse.weight, tiny_model.decoder.fuse.weight)
+
+
+def test_the_loss_falls_and_the_encoder_stays(session: Session, sample, tiny_model: Vivim) -> None:
+    correct(session, sample, (1, 8))
+    events = list(run([session], tiny_model))
+    losses = [e.loss for e in events if isinstance(e, Step) and e.fold == 0]
+    assert np.mean(losses[-5:]) < np.mean(losses[:5])
+    tuned = events[-1].model
+    for (name, now), then in zip(
+        tuned.encoder.state_dict().items(), tiny_model.encoder.state_dict().values(), strict=True
+    ):
+        assert torch.equal(now, then), name
+    assert torch.equal(tuned.decoder.norm.running_mean, tiny_model.decoder.norm.running_mean)
+
+
+def test_scope_all_moves_the_encoder_too(session: Session, sample, tiny_model: Vivim) -> None:
+    correct(session, sample, (1, 8))
+    *_, last = run([session], tiny_model, scope="all")
+    assert isinstance(last, Trained)
+    first = next(iter(tiny_model.encoder.parameters()))
+    assert not torch.equal(next(iter(last.model.encoder.parameters())), first)
+
+
+def test_one_corrected_frame_cannot_be_judged_and_is_not_promoted(
+    session: Session, sample, tiny_model: Vivim
+) -> None:
+    correct(session, sample, (4,))
+    events = list(finetune([session], tiny_model, in_process=True))
+    finished = events[-1]
+    assert finished.before is None and finished.after is None and not finished.promoted
+
+
+def test_no_corrected_frame_is_one_clear_sentence(session: Session, tiny_model: Vivim) -> None:
+    with pytest.raises(FinetuneError, match="Correct or accept at least one frame"):
+        next(finetune([session], tiny_model))
+
+
+def test_unknown_scope_reaches_the_person(session: Session, sample, tiny_model: Vivim) -> None:
+    correct(session, sample, (4,))
+    with pytest.raises(FinetuneError, match="Unknown scope 'head'"):
+        list(finetune([session], tiny_model, scope="head"))
+
+
+def test_closing_leaves_no_process_and_no_model(session: Session, sample, tiny_model: Vivim) -> None:
+    correct(session, sample, (2, 6))
+    names = [m.name for m in list_models()]
+    events = finetune([session], tiny_model)
+    assert isinstance(next(events), Preparing)
+    events.close()
+    assert [m.name for m in list_models()] == names
+    assert not _children()
+
+
+def test_a_killed_worker_is_reported_and_changes_nothing(session: Session, sample, tiny_model: Vivim) -> None:
+    correct(session, sample, (2, 6))
+    names = [m.name for m in list_models()]
+    events = finetune([session], tiny_model)
+    next(events)
+    for child in _children():
+        os.kill(child, signal.SIGKILL)
+    with pytest.raises(FinetuneError, match="stopped unexpectedly"):
+        list(events)
+    assert [m.name for m in list_models()] == names
+
+
+def _children() -> list[int]:
+    import psutil
+
+    return [
+        p.pid for p in psutil.Process().children(recursive=True)
+        if p.status() != psutil.STATUS_ZOMBIE and "vivim.finetune.worker" in " ".join(p.cmdline())
+    ]  # fmt: skip
+
+
+def test_a_corrected_frame_is_never_guided_by_its_own_mask(
+    session: Session, sample, tiny_model: Vivim
+) -> None:
+    correct(session, sample, (2, 6))
+    for window in windows([session], tiny_model, torch.device("cpu")):
+        if window.guide is not None:
+            assert not (window.guide[0, window.position, 1] == 1).any()
+    features = encode(tiny_model, window).features
+    assert [f.shape[0] for f in features] == [1, 1, 1, 1]
+
+
+def test_held_out_blocks_are_stretches_of_time_or_whole_videos() -> None:
+    one = [(0, t) for t in (1, 5, 9, 30, 31, 60)]
+    folds = folds_of(one)
+    assert set().union(*folds) == set(one) and sum(map(len, folds)) == len(one)
+    assert all(max(f)[1] < min(g)[1] for f, g in itertools.pairwise(folds))
+    assert {(0, 1), (0, 5)} in folds_of([(0, 1), (0, 5), (1, 2)])
+
+
+def test_the_better_number_of_steps_is_chosen() -> None:
+    key = (0, 3)
+    steps, scored = judge({key: 0.5}, {10: {key: 0.6}, 20: {key: 0.8}, 40: {key: 0.7}})
+    assert steps == 20
+    assert (scored.before, scored.after) == (0.5, 0.8)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 9), st.integers(0, 10**6), st.floats(0, 1), st.floats(0, 1)), max_size=5
+    ),
+    st.one_of(st.none(), st.floats(0, 1)),
+)
+def test_events_survive_a_line_of_json(rows, score) -> None:
+    event = Scored(score, score, len(rows), tuple(rows))
+    assert from_line(to_line(event)) == event
+    assert json.loads(to_line(event))["kind"] == "scored"
+
+
+def test_a_line_that_is_no_event_is_refused() -> None:
+    with pytest.raises(ValueError, match="Not an event"):
+        from_line('{"kind": "gossip"}')
+
+
+def test_corrected_and_accepted_frames_count(session: Session, sample, tiny_model: Vivim) -> None:
+    session.propose(5, sample.masks[5], "tiny")
+    session.accept(5)
+    session.correct(7, sample.masks[7])
+    session.propose(9, sample.masks[9], "tiny")
+    assert corrected_frames([session]) == [(0, 5), (0, 7)]
