@@ -61,7 +61,17 @@ _HUB_RULES = (
     (r"^(stages|encoder\.stages)\.(\d)\.patch_embeddings\.", r"encoder.patch_embeddings.\2."),
     (r"^(stages|encoder\.stages)\.(\d)\.blocks\.(\d+)\.", r"encoder.mit.\2.\3."),
     (r"^(stages|encoder\.stages)\.(\d)\.layer_norm\.", r"encoder.layer_norm.\2."),
+    (r"\.layernorm_before\.", ".norm1."),
+    (r"\.layernorm_after\.", ".norm2."),
+    (r"\.attention\.q_proj\.", ".attention.query."),
+    (r"\.attention\.k_proj\.", ".attention.key."),
+    (r"\.attention\.v_proj\.", ".attention.value."),
+    (r"\.attention\.o_proj\.", ".attention.output."),
+    (r"\.attention\.sequence_reduction\.sequence_reduction\.", ".attention.reduce."),
+    (r"\.attention\.sequence_reduction\.layer_norm\.", ".attention.reduce_norm."),
+    (r"^decoder\.linear_projections\.(\d)\.proj\.", r"decoder.linears.\1."),
 )
+"""What a SegFormer of the hub is called around those names: by transformers 4, and by transformers 5 inside too."""
 
 
 @dataclass(frozen=True)
