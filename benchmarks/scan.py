@@ -1,0 +1,167 @@
+"""Time of the selective scan, of this project and of others: `python -m benchmarks.scan [--json FILE]`.
+
+Sizes are those of the network's first and third stage for a clip of five 256 x 256 frames. Rounds are interleaved
+(every implementation once, then again), so that a busy machine slows all alike; the table shows medians. Each result
+is first compared with the float64 loop. mambapy is measured where it is installed (`pip install mambapy`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch.nn import functional as F
+from vivim.scan import available_backends, selective_scan
+
+SIZES = {"stage 1": (1, 20480, 128, 16), "stage 3": (1, 1280, 640, 16)}
+Scan = Callable[..., torch.Tensor]
+
+
+def torch_loop(u, delta, A, B, C, D, z, delta_bias):
+    """Step by step in float32, as a plain implementation would."""
+    step = F.softplus(delta + delta_bias)
+    state = u.new_zeros(u.shape[0], *A.shape)
+    outputs = []
+    for dt, drive, b, c in zip(step.unbind(1), (step * u).unbind(1), B.unbind(1), C.unbind(1), strict=True):
+        state = torch.exp(dt[..., None] * A) * state + drive[..., None] * b[:, None]
+        outputs.append((state * c[:, None]).sum(-1))
+    return (torch.stack(outputs, 1) + D * u) * F.silu(z)
+
+
+def mambapy_scan(u, delta, A, B, C, D, z, delta_bias):
+    """mambapy's parallel scan, with decay, input and output prepared as its own Mamba block does."""
+    pscan = importlib.import_module("mambapy.pscan").pscan
+    step = F.softplus(delta + delta_bias)
+    states = pscan(torch.exp(step[..., None] * A), (step * u)[..., None] * B[:, :, None])
+    return ((states @ C[..., None]).squeeze(-1) + D * u) * F.silu(z)
+
+
+def implementations(device: str) -> dict[str, Scan]:
+    """The scans to compare on a device, by the name shown."""
+    found: dict[str, Scan] = {"loop in PyTorch": torch_loop}
+    if importlib.util.find_spec("mambapy"):
+        found["mambapy pscan"] = mambapy_scan
+    names = {"cpu": ("torch", "numba"), "cuda": ("torch", "triton")}[device]
+    for name in names:
+        if name in available_backends():
+            found[f"vivim {name}"] = lambda *inputs, backend=name: selective_scan(*inputs, backend=backend)
+    return found
+
+
+def make_inputs(batch: int, length: int, width: int, states: int, device: str) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator).to(device)
+
+    rates = -torch.arange(1.0, states + 1, device=device).repeat(width, 1)
+    inputs = [
+        normal(batch, length, width), normal(batch, length, width) - 4, rates,
+        normal(batch, length, states), normal(batch, length, states),
+        torch.ones(width, device=device), normal(batch, length, width), torch.zeros(width, device=device),
+    ]  # fmt: skip
+    return [x.requires_grad_() for x in inputs]
+
+
+def run_once(scan: Scan, inputs: list[torch.Tensor], backward: bool) -> float:
+    """Seconds of one run."""
+    wait = torch.cuda.synchronize if inputs[0].is_cuda else lambda: None
+    for x in inputs:
+        x.grad = None
+    wait()
+    start = time.perf_counter()
+    with torch.set_grad_enabled(backward):
+        y = scan(*inputs)
+        if backward:
+            y.sum().backward()
+    wait()
+    return time.perf_counter() - start
+
+
+def largest_error(scan: Scan, inputs: list[torch.Tensor], exact: torch.Tensor) -> float:
+    """Largest difference from the float64 loop, relative to its largest number; also warms the scan up."""
+    with torch.no_grad():
+        return float((scan(*inputs).double() - exact).abs().max() / exact.abs().max())
+
+
+def measure(size: tuple[int, int, int, int], device: str, rounds: int) -> list[dict[str, object]]:
+    """One row per implementation: medians and minima in milliseconds, and the error."""
+    inputs = make_inputs(*size, device)
+    with torch.no_grad():
+        exact = selective_scan(*(x.double() for x in inputs), backend="oracle")
+    scans = implementations(device)
+    errors = {name: largest_error(scan, inputs, exact) for name, scan in scans.items()}
+    times: dict[tuple[str, bool], list[float]] = {(name, b): [] for name in scans for b in (False, True)}
+    for i in range(rounds):
+        for name, scan in scans.items():
+            if name == "loop in PyTorch" and i >= 3:
+                continue
+            for backward in (False, True):
+                times[name, backward].append(run_once(scan, inputs, backward))
+    return [
+        {
+            "implementation": name,
+            "forward_ms": 1e3 * statistics.median(times[name, False]),
+            "forward_backward_ms": 1e3 * statistics.median(times[name, True]),
+            "fastest_forward_ms": 1e3 * min(times[name, False]),
+            "fastest_forward_backward_ms": 1e3 * min(times[name, True]),
+            "rounds": len(times[name, True]),
+            "error": errors[name],
+        }
+        for name in scans
+    ]
+
+
+def machine(device: str) -> dict[str, object]:
+    """What the numbers were measured on."""
+    processor = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if "model name" in line]
+        processor = names[0] if names else processor
+    return {
+        "device": torch.cuda.get_device_name() if device == "cuda" else processor,
+        "threads": torch.get_num_threads(),
+        "load_at_start": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers to FILE")
+    parser.add_argument("--rounds", type=int, default=9, help="runs of each implementation (the loop: 3 at most)")
+    parser.add_argument("--threads", type=int, help="threads of PyTorch and of the scan")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    arguments = parser.parse_args(argv)
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    sizes: dict[str, object] = {}
+    report = {"machine": machine(arguments.device), "sizes": sizes}
+    print(report["machine"])
+    for stage, size in SIZES.items():
+        rows = measure(size, arguments.device, arguments.rounds)
+        sizes[stage] = {"batch_L_E_N": size, "rows": rows}
+        print(f"\n{stage}: batch, L, E, N = {size}")
+        print(f"{'':18} {'forward':>12} {'+ backward':>12} {'error':>9}")
+        for row in rows:
+            print(
+                f"{row['implementation']:18} {row['forward_ms']:9.1f} ms {row['forward_backward_ms']:9.1f} ms "
+                f"{row['error']:9.0e}"
+            )
+    if arguments.json:
+        arguments.json.write_text(json.dumps(report, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
