@@ -65,13 +65,13 @@ def test_masks_equal_those_of_the_network_itself(session: Session, sample) -> No
 
 
 def test_corrections_guide_the_frames_around_them(session: Session, tiny_model: Vivim, sample) -> None:
-    list(propose(session, tiny_model))
-    before = np.array(session.masks[:])
     session.correct(6, sample.masks[6])
     list(propose(session, tiny_model, guided=False))
-    np.testing.assert_array_equal(session.masks[5], before[5])
+    alone = np.array(session.masks[:])
     list(propose(session, tiny_model))
-    assert (np.asarray(session.masks[5]) != before[5]).any()
+    changed = [t for t in range(len(session)) if (np.asarray(session.masks[t]) != alone[t]).any()]
+    assert 5 in changed
+    assert 6 not in changed
 
 
 def test_only_the_frames_asked_for(session: Session, tiny_model: Vivim) -> None:

@@ -101,32 +101,43 @@ def _soft(mask: NDArray[np.bool_], width: float) -> NDArray[np.float64]:
 
 
 class _Speckle:
-    """Tissue in layers under fully developed speckle, with a darker lesion that casts a little enhancement."""
+    """Tissue in layers under speckle, in a sector; a darker lesion with a soft edge and enhancement behind it."""
 
     def __init__(self, rng: np.random.Generator, size: tuple[int, int]) -> None:
         self._rng = rng
-        self._size = size
         self._scatterers = rng.normal(size=(2, *size))
-        layers = gaussian_filter(rng.normal(size=size), (size[0] / 28, size[1] / 5), mode="wrap")
-        clouds = gaussian_filter(rng.normal(size=size), min(size) / 18, mode="wrap")
-        self._tissue = 0.55 + 0.13 * layers / layers.std() + 0.08 * clouds / clouds.std()
-        self._lesion = rng.uniform(0.35, 0.6)
+        layers = gaussian_filter(rng.normal(size=size), (size[0] / 30, size[1] / 4), mode="wrap")
+        clouds = gaussian_filter(rng.normal(size=size), min(size) / 16, mode="wrap")
+        self._tissue = 0.62 + 0.07 * layers / layers.std() + 0.05 * clouds / clouds.std()
+        self._contrast = rng.uniform(0.28, 0.4)
+        self._softness = rng.uniform(1.5, 4.0)
+        self._speckle = rng.uniform(0.07, 0.11)
         rows = np.linspace(0, 1, size[0])[:, None]
-        self._depth = 1.05 - 0.45 * rows**1.5
+        self._depth = 1.08 - 0.4 * rows**1.6
+        self._sector = _sector(size)
 
     def frame(self, mask: NDArray[np.bool_], shift: tuple[float, float], t: int) -> NDArray[np.uint8]:
         """Grey picture ``(H, W)`` of frame `t`."""
         self._scatterers = 0.96 * self._scatterers + 0.28 * self._rng.normal(size=self._scatterers.shape)
         real, imaginary = (
-            gaussian_filter(_moved(field, shift), (0.9, 1.6), mode="wrap") for field in self._scatterers
+            gaussian_filter(_moved(field, shift), (1.1, 2.0), mode="wrap") for field in self._scatterers
         )
         envelope = np.hypot(real, imaginary)
-        envelope /= envelope.mean()
-        inside = _soft(mask, 2.0)
-        behind = gaussian_filter(np.maximum.accumulate(mask, axis=0).astype(float) * ~mask, (6, 3))
-        echo = _moved(self._tissue, shift) * (1 - self._lesion * inside) * (1 + 0.18 * behind) * self._depth
-        shown = 0.62 + 0.24 * np.log(np.clip(envelope * np.clip(echo, 0.02, None) ** 1.6, 1e-3, None))
+        speckle = np.log(np.clip(envelope / envelope.mean(), 0.05, None))
+        inside = _soft(mask, self._softness)
+        behind = gaussian_filter(np.maximum.accumulate(mask, axis=0) * ~mask * 1.0, (8, 4))
+        echo = _moved(self._tissue, shift) - self._contrast * inside + 0.07 * behind
+        shown = (echo * self._depth + self._speckle * speckle) * self._sector
         return (np.clip(shown, 0, 1) * 255).astype(np.uint8)
+
+
+def _sector(size: tuple[int, int]) -> NDArray[np.float64]:
+    """1 inside the fan a curved probe sees, 0 outside, soft at the edge."""
+    ys, xs = np.mgrid[: size[0], : size[1]]
+    y, x = (ys + 0.45 * size[0]) / size[0], (xs - size[1] / 2) / size[1]
+    radius, angle = np.hypot(y, x), np.abs(np.arctan2(x, y))
+    fan = (radius > 0.5) & (radius < 1.42) & (angle < 0.52)
+    return gaussian_filter(fan.astype(float), 0.8)
 
 
 class _Mucosa:

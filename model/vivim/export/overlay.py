@@ -1,0 +1,63 @@
+"""The video with its masks tinted and outlined, as an mp4 that every player shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import imageio_ffmpeg
+import numpy as np
+from numpy.typing import NDArray
+
+from vivim.preprocess import resize_frame
+
+if TYPE_CHECKING:
+    from vivim.session import Session
+
+TINT = np.array([38, 200, 120], np.float32)
+ALPHA = 0.35
+DEFAULT_FPS = 20.0
+
+
+def tinted(frame: NDArray, mask: NDArray) -> NDArray[np.uint8]:
+    """RGB picture of a frame with the mask tinted and its outline drawn.
+
+    Parameters
+    ----------
+    frame : ndarray
+        ``(H, W)`` or ``(H, W, 3)``, uint8 or uint16.
+    mask : ndarray
+        ``(H, W)``; nonzero is lesion.
+    """
+    import cv2
+
+    rgb = resize_frame(frame, frame.shape[:2]).copy()
+    inside = mask > 0
+    rgb[inside] = ((1 - ALPHA) * rgb[inside] + ALPHA * TINT).astype(np.uint8)
+    outlines, _ = cv2.findContours(inside.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(rgb, outlines, -1, TINT.tolist(), max(1, min(frame.shape[:2]) // 360))
+    return rgb
+
+
+def write_overlay(session: Session, path: Path, frames: Sequence[int]) -> Iterator[int]:
+    """Write one picture a frame at the video's rate, 20 a second if it has none; yields how many are done."""
+    height, width = session.shape[1:]
+    even = (height + height % 2, width + width % 2)
+    writer = imageio_ffmpeg.write_frames(
+        str(path),
+        even[::-1],
+        fps=session.fps or DEFAULT_FPS,
+        macro_block_size=2,
+        quality=8,
+        output_params=["-f", "mp4"],
+    )
+    writer.send(None)
+    try:
+        for done, t in enumerate(frames, start=1):
+            picture = tinted(session.video.frame(t), np.asarray(session.masks[t]))
+            picture = np.pad(picture, ((0, even[0] - height), (0, even[1] - width), (0, 0)), mode="edge")
+            writer.send(np.ascontiguousarray(picture))
+            yield done
+    finally:
+        writer.close()
