@@ -217,8 +217,9 @@ def export_model(name: str, target: str | Path) -> Path:
 def rename_model(name: str, new_name: str) -> ModelInfo:
     """Give a version another name; if that is taken it gets a number."""
     source, target = _own_path(name), _free_path(checked_name(new_name))
+    offered_first = default_model_name() == name
     os.rename(source, target)
-    if default_model_name() == name:
+    if offered_first:
         set_default_model(target.stem)
     return model_info(target)
 
