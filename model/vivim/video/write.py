@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,6 +41,8 @@ def write_video(
     OSError
         If it cannot be written; nothing is left behind.
     """
+    import av
+
     path = Path(path)
     part = path.with_name(f".{path.stem}.part{path.suffix}")
     rate = Fraction(fps).limit_denominator(1000)
