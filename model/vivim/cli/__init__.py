@@ -1,0 +1,113 @@
+"""The command ``vivim``: one module a command, each loaded only when its command is called.
+
+Such a module has ``add_arguments(parser)`` and ``run(args) -> dict``; what `run` returns is what ``--json`` prints.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import math
+import os
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+import vivim
+from vivim.errors import VivimError
+
+COMMANDS = {
+    "info": ("vivim.cli.info", "versions, devices, scan backends, models"),
+    "segment": ("vivim.cli.segment", "propose masks for videos and write them out"),
+    "finetune": ("vivim.cli.finetune", "learn from the corrected frames of sessions"),
+    "export": ("vivim.cli.export", "write the masks of a session in other formats"),
+    "train": ("vivim.training.command", "train a network on datasets"),
+    "simulate": ("vivim.cli.simulate", "a simulated annotator: how good masks get by corrections"),
+    "models": ("vivim.cli.models", "list, import, export, rename and remove models"),
+    "demo": ("vivim.cli.demo", "the whole job on a synthetic video"),
+}
+
+STOPPED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
+
+def build_parser(command: str | None) -> argparse.ArgumentParser:
+    """The parser of ``vivim``; only the options of `command` are declared, so that the others need no import."""
+    parser = argparse.ArgumentParser(
+        prog="vivim",
+        description="Lesion masks in medical video: propose, correct, learn from the corrections. For research, "
+        "not for diagnosis.",
+    )
+    parser.add_argument("--version", action="version", version=f"vivim {vivim.__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (_, summary) in COMMANDS.items():
+        sub = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        if name == command:
+            _module(name).add_arguments(sub)
+            sub.add_argument("--json", action="store_true", help="print the result as one line of JSON, last")
+    return parser
+
+
+def _module(command: str) -> ModuleType:
+    return importlib.import_module(COMMANDS[command][0])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments without the program's name; those of the process by default.
+
+    Returns
+    -------
+    int
+        0 on success, 1 where something is wrong with files, models or devices, 130 after Ctrl-C.
+
+    Raises
+    ------
+    SystemExit
+        With code 2 on wrong usage, 0 after ``--help``.
+    """
+    given = list(sys.argv[1:] if argv is None else argv)
+    command = next((word for word in given if not word.startswith("-")), None)
+    try:
+        args = build_parser(command).parse_args(given)
+        result = _module(args.command).run(args)
+        if args.json:
+            print(json.dumps(_plain(result), allow_nan=False), flush=True)
+        else:
+            sys.stdout.flush()
+    except VivimError as error:
+        return _failed(given, str(error))
+    except KeyboardInterrupt:
+        print("\nvivim: stopped; what was written so far is kept", file=sys.stderr)
+        return STOPPED
+    except BrokenPipeError:  # the reader of our output has gone, as in `vivim models list | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        return _failed(given, f"{error.strerror or error}{where}")
+    return 0
+
+
+def _plain(value: Any) -> Any:
+    """`value` with null for the numbers that JSON has no word for (not a number, infinite)."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _failed(given: list[str], message: str) -> int:
+    """Say what went wrong in one line on stderr, and with ``--json`` also on stdout."""
+    line = " ".join(message.split())
+    print(f"vivim: {line}", file=sys.stderr)
+    if "--json" in given:
+        print(json.dumps({"error": line}), flush=True)
+    return 1

@@ -1,0 +1,83 @@
+"""``vivim finetune SESSION... -o NAME``: learn from corrected frames, into a new version in the registry."""
+
+from __future__ import annotations
+
+import argparse
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vivim.cli.arguments import add_device, add_model
+
+if TYPE_CHECKING:
+    from vivim.finetune import Finished
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "sessions", nargs="+", metavar="SESSION", type=Path, help="session folders, or their videos"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="NAME",
+        help="name of the new version; a taken one gets a number",
+    )
+    add_model(parser)
+    parser.add_argument("--scope", choices=["decoder", "all"], default="decoder", help="what is trained")
+    add_device(parser)
+    parser.add_argument("--seed", type=int, default=0, help="seeds the order of samples (default: 0)")
+
+
+def run(args: argparse.Namespace) -> dict:
+    """Fine-tune; Ctrl-C stops it and leaves every model as it was."""
+    from vivim.cli.progress import Progress
+    from vivim.finetune import Finished, Preparing, Scored, Step, finetune
+    from vivim.models import checked_name, default_model_name, load_model
+    from vivim.session import Session
+
+    name = checked_name(args.output)
+    model = load_model(args.model or default_model_name())
+    frames = 0
+    result: Finished | None = None
+    with ExitStack() as stack:
+        sessions = [stack.enter_context(Session.open(path, read_only=True)) for path in args.sessions]
+        events = finetune(sessions, model, scope=args.scope, name=name, device=args.device, seed=args.seed)
+        progress = stack.enter_context(Progress("encoding corrected frames"))
+        for event in events:
+            if isinstance(event, Preparing):
+                progress(event.done, event.total)
+            elif isinstance(event, Step):
+                progress.phase(f"held-out round {event.fold}" if event.fold else "learning from all of them")
+                progress(event.step, event.total, note=f"loss {event.loss:.3f}")
+            elif isinstance(event, Scored):
+                frames = event.frames
+            elif isinstance(event, Finished):
+                result = event
+    assert result is not None  # finetune ends with Finished, or raises
+    print(outcome(result, frames))
+    return {
+        "name": result.name,
+        "version": result.version,
+        "path": result.path,
+        "promoted": result.promoted,
+        "before": result.before,
+        "after": result.after,
+        "frames": frames,
+        "seconds": round(result.seconds, 2),
+    }
+
+
+def outcome(result: Finished, frames: int) -> str:
+    """What came of it, in a sentence or two."""
+    text = f"{result.name} ({result.version}) after {result.seconds:.0f} s, {result.path}\n"
+    if result.before is None or result.after is None:
+        return (
+            text + "With one corrected frame nothing could be held out, so whether it is better is not known."
+        )
+    text += (
+        f"Dice on {frames} held-out corrected frames: {result.before:.3f} before, {result.after:.3f} after. "
+    )
+    return text + ("It is better." if result.promoted else "It is no better: go on with the earlier model.")

@@ -1,0 +1,115 @@
+"""``vivim models``: list, import, export, rename and remove models, and choose the one offered first."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vivim.models import ModelInfo
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the actions."""
+    parser.set_defaults(action="list")
+    actions = parser.add_subparsers(metavar="ACTION")
+
+    def action(name: str, summary: str) -> argparse.ArgumentParser:
+        sub = actions.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        sub.set_defaults(action=name)
+        # suppressed, so that `vivim models --json list` is not undone by the action's own default
+        sub.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        return sub
+
+    action("list", "show all models")
+    adding = action("import", "check a model file, of this program or of the reference, and add it")
+    adding.add_argument("file", type=Path)
+    adding.add_argument("--name", help="its name here; the file's by default")
+    copying = action("export", "copy a model to a file")
+    copying.add_argument("name")
+    copying.add_argument("file", type=Path)
+    renaming = action("rename", "give a model another name")
+    renaming.add_argument("name")
+    renaming.add_argument("new_name")
+    action("remove", "delete a model for good").add_argument("name")
+    action("default", "offer a model first from now on").add_argument("name")
+
+
+def as_row(info: ModelInfo) -> dict[str, Any]:
+    """A version as plain JSON values."""
+    return {**asdict(info), "path": str(info.path)}
+
+
+def run(args: argparse.Namespace) -> dict:
+    """Do what the action says."""
+    return _ACTIONS[args.action](args)
+
+
+def _list(args: argparse.Namespace) -> dict:
+    from vivim.models import default_model_name, list_models
+
+    models, default = list_models(), default_model_name()
+    print(f"  {'name':24} {'version':12} {'from':16} {'frames':>6} {'before':>6} {'after':>6}  description")
+    for info in models:
+        mark = "*" if info.name == default else " "
+        print(
+            f"{mark} {info.name:24} {info.version:12} {info.parent or '-':16} {info.frames or '-':>6} "
+            f"{_score(info.before):>6} {_score(info.after):>6}  {info.description}"
+        )
+    return {"models": [as_row(info) for info in models], "default": default}
+
+
+def _score(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _import(args: argparse.Namespace) -> dict:
+    from vivim.models import import_model
+
+    info = import_model(args.file, args.name)
+    print(f"Imported as {info.name}: {info.description}")
+    return as_row(info)
+
+
+def _export(args: argparse.Namespace) -> dict:
+    from vivim.models import export_model
+
+    path = export_model(args.name, args.file)
+    print(f"Written to {path}")
+    return {"name": args.name, "path": str(path)}
+
+
+def _rename(args: argparse.Namespace) -> dict:
+    from vivim.models import rename_model
+
+    info = rename_model(args.name, args.new_name)
+    print(f"{args.name} is now called {info.name}")
+    return as_row(info)
+
+
+def _remove(args: argparse.Namespace) -> dict:
+    from vivim.models import remove_model
+
+    remove_model(args.name)
+    print(f"Removed {args.name}")
+    return {"removed": args.name}
+
+
+def _default(args: argparse.Namespace) -> dict:
+    from vivim.models import set_default_model
+
+    set_default_model(args.name)
+    print(f"{args.name} is offered first from now on")
+    return {"default": args.name}
+
+
+_ACTIONS = {
+    "list": _list,
+    "import": _import,
+    "export": _export,
+    "rename": _rename,
+    "remove": _remove,
+    "default": _default,
+}

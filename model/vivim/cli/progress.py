@@ -1,0 +1,76 @@
+"""Progress for people, on stderr: one line that updates itself on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TextIO
+
+SPARSE_SECONDS = 10.0
+"""Elsewhere than on a terminal, at least this long between two lines."""
+
+
+class Progress:
+    """Use in a ``with`` block, so that the line is ended whatever happens.
+
+    Parameters
+    ----------
+    label : str
+        Stands before the numbers.
+    stream : text stream, optional
+        Standard error by default.
+    """
+
+    def __init__(self, label: str, stream: TextIO | None = None) -> None:
+        self._label = label
+        self._stream = sys.stderr if stream is None else stream
+        self._live = self._stream.isatty()
+        self._width = 0
+        self._shown = time.monotonic()
+
+    def __call__(self, done: int, total: int, seconds_left: float | None = None, note: str = "") -> None:
+        """Show that `done` of `total` is done."""
+        now = time.monotonic()
+        if not self._live and done < total and now - self._shown < SPARSE_SECONDS:
+            return
+        self._shown = now
+        text = f"{self._label}: {done}/{total}"
+        if seconds_left is not None and done < total:
+            text += f", {clock(seconds_left)} left"
+        self._write(text + (f", {note}" if note else ""))
+
+    def phase(self, label: str) -> None:
+        """Go on under another label, on a line of its own."""
+        if label != self._label:
+            self._end_line()
+            self._label = label
+
+    def _end_line(self) -> None:
+        if self._width:
+            self._stream.write("\n")
+            self._stream.flush()
+            self._width = 0
+
+    def _write(self, text: str) -> None:
+        if self._live:
+            self._stream.write("\r" + text.ljust(self._width))
+            self._width = len(text)
+        else:
+            self._stream.write(text + "\n")
+        self._stream.flush()
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end_line()
+
+
+def clock(seconds: float) -> str:
+    """``83.4`` as ``"1:23"``, from an hour on as ``"1:02:03"``."""
+    whole = round(seconds)
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
