@@ -11,6 +11,8 @@ import os
 import re
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 STARTER = "starter"
 SUFFIX = ".safetensors"
+LOCK_SECONDS = 60.0
+"""How long to wait for another process that is writing a model."""
 
 
 @dataclass(frozen=True)
@@ -139,14 +143,16 @@ def save_version(model: Vivim, name: str, provenance: dict[str, Any]) -> ModelIn
 
     from vivim.network.checkpoints import content_version, save_checkpoint
 
+    checked_name(name)
     model.version = content_version(model)
-    path = _free_path(checked_name(name))
     model.provenance = {
         **provenance,
         "version": model.version,
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
-    save_checkpoint(model, path, model.provenance, dtype=torch.float16)
+    with _one_at_a_time():
+        path = _free_path(name)
+        save_checkpoint(model, path, model.provenance, dtype=torch.float16)
     model.name = path.stem
     return model_info(path)
 
@@ -165,6 +171,22 @@ def checked_name(name: str) -> str:
             f"and not {STARTER!r}."
         )
     return name
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Between finding a free name and taking it no other process takes it."""
+    from filelock import FileLock, Timeout
+
+    home = vivim_home()
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with FileLock(home / ".models.lock", timeout=LOCK_SECONDS):
+            yield
+    except Timeout as error:
+        raise CheckpointError(f"Another program is writing models in {home}. Try again.") from error
+    except OSError as error:
+        raise CheckpointError(f"Cannot write models in {home}: {error.strerror or error}.") from error
 
 
 def _free_path(name: str) -> Path:
@@ -216,9 +238,12 @@ def export_model(name: str, target: str | Path) -> Path:
 
 def rename_model(name: str, new_name: str) -> ModelInfo:
     """Give a version another name; if that is taken it gets a number."""
-    source, target = _own_path(name), _free_path(checked_name(new_name))
+    source = _own_path(name)
+    checked_name(new_name)
     offered_first = default_model_name() == name
-    os.rename(source, target)
+    with _one_at_a_time():
+        target = _free_path(new_name)
+        os.rename(source, target)
     if offered_first:
         set_default_model(target.stem)
     return model_info(target)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,20 @@ def test_a_taken_name_gets_a_number_and_the_old_file_stays(model: Vivim) -> None
     assert models.save_version(model, "liver", {}).name == "liver-2"
     assert models.save_version(model, "liver", {}).name == "liver-3"
     assert first.path.read_bytes() == before
+
+
+def test_fine_tunes_that_end_together_do_not_overwrite_each_other(model: Vivim) -> None:
+    with ThreadPoolExecutor(6) as pool:
+        saved = list(pool.map(lambda _: models.save_version(copy.deepcopy(model), "liver", {}), range(6)))
+    assert sorted(info.name for info in saved) == ["liver", *(f"liver-{i}" for i in range(2, 7))]
+    assert all(info.path.is_file() for info in saved)
+
+
+def test_a_folder_that_cannot_be_written_is_said_clearly(model: Vivim, tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("VIVIM_HOME", str(tmp_path / "file" / "home"))
+    with pytest.raises(CheckpointError, match=r"Cannot write models in .*: Not a directory"):
+        models.save_version(model, "liver", {})
 
 
 @pytest.mark.parametrize("name", ["", "starter", "../out", "a/b", ".hidden", "x" * 81, "a\nb"])

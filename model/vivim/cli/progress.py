@@ -27,6 +27,7 @@ class Progress:
         self._stream = sys.stderr if stream is None else stream
         self._live = self._stream.isatty()
         self._width = 0
+        self._last = ""
         self._shown = time.monotonic()
 
     def __call__(self, done: int, total: int, seconds_left: float | None = None, note: str = "") -> None:
@@ -56,8 +57,9 @@ class Progress:
         if self._live:
             self._stream.write("\r" + text.ljust(self._width))
             self._width = len(text)
-        else:
+        elif text != self._last:
             self._stream.write(text + "\n")
+        self._last = text
         self._stream.flush()
 
     def __enter__(self) -> Progress:

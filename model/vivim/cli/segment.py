@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> dict:
         try:
             done.append(segment(video, args.output / stem, model, args))
         except VivimError as error:
-            failed.append(f"{video}: {error}")
+            failed.append(str(error) if video.name in str(error) else f"{video}: {error}")
     if failed:
         counted = f"{len(failed)} of {len(args.videos)} videos failed. " if len(args.videos) > 1 else ""
         raise VivimError(counted + " ".join(failed))
