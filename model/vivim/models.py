@@ -72,6 +72,11 @@ def load_model(name_or_path: str | Path = STARTER) -> Vivim:
     from vivim.network.checkpoints import load_checkpoint
 
     path = model_path(name_or_path)
+    if path == starter_path() and not path.is_file():
+        raise CheckpointError(
+            f"The starter model is missing from this installation ({path}). Install napari-vivim again, or choose "
+            "another model."
+        )
     model = load_checkpoint(path)
     model.name = STARTER if path == starter_path() else path.stem
     return model

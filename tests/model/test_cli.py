@@ -300,6 +300,22 @@ def test_demo_says_why_there_is_no_window(monkeypatch) -> None:
     assert "napari is not installed" in why_headless(False)
 
 
+def test_demo_in_a_window_is_napari_in_a_process_of_its_own(
+    monkeypatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import vivim.cli.demo
+
+    commands, codes = [], [0, 3]
+    monkeypatch.setattr(vivim.cli.demo, "why_headless", lambda asked: None)
+    monkeypatch.setattr(subprocess, "call", lambda command: commands.append(command) or codes.pop(0))
+    code, result, _ = call(capsys, "demo", "--out", tmp_path / "demo")
+    assert code == 0 and Path(result["video"]).stat().st_size > 10_000
+    assert commands[0][1:3] == ["-m", "napari"]
+    assert commands[0][-3:] == ["--with", "napari-vivim", "Vivim Segment"]
+    code, result, _ = call(capsys, "demo", "--out", tmp_path / "demo")
+    assert code == 1 and "exit code 3" in result["error"]
+
+
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True

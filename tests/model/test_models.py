@@ -140,5 +140,5 @@ def test_a_model_by_its_path(model: Vivim, tmp_path: Path) -> None:
 def test_a_missing_starter_is_said_clearly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(models, "starter_path", lambda: tmp_path / "starter.safetensors")
     assert models.list_models() == []
-    with pytest.raises(CheckpointError, match=r"There is no model file .*starter"):
+    with pytest.raises(CheckpointError, match=r"starter model is missing.*choose\s+another"):
         load_model()
