@@ -18,6 +18,7 @@ from vivim.inference import ResizedFrames, guide_of, window_around, window_input
 from vivim.network import Vivim
 from vivim.preprocess import resize_mask
 from vivim.session import Session
+from vivim.training.losses import boundary_weight
 
 CONTEXT = 1
 """Neighbours on each side that are encoded together with a corrected frame."""
@@ -36,6 +37,10 @@ class Sample:
     """Four tensors ``(1, d, h, w)`` float16 on the CPU."""
     target: Tensor
     """``(1, C, H, W)`` uint8 of 0 and 1 at the network's input size."""
+    guide_logits: Tensor
+    """``(1, 1, H, W)`` float16: what the guide itself adds to the logits; zeros without guidance."""
+    weight: Tensor
+    """``(1, C, H, W)`` float16: `boundary_weight` of the target."""
     in_use: bool
     """Whether this is how the frame is met in use (guided where the model can be, not mirrored)."""
 
@@ -105,4 +110,8 @@ def encode(model: Vivim, window: Window) -> Sample:
     features = model.features(window.x, window.guide)
     at = slice(window.position, window.position + 1)
     kept = [feature[at].to("cpu", torch.float16).clone() for feature in features]
-    return Sample(window.session, window.frame, kept, window.target, window.in_use)
+    guiding = torch.zeros(1, 1, *window.target.shape[-2:])
+    if window.guide is not None:
+        guiding = model.guide_logits(window.guide)[0, at].cpu()
+    weight = boundary_weight(window.target.float()).half()
+    return Sample(window.session, window.frame, kept, window.target, guiding.half(), weight, window.in_use)

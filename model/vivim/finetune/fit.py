@@ -18,7 +18,7 @@ from vivim.metrics import dice
 from vivim.network.decoder import Decoder
 from vivim.training.losses import structure_loss
 
-STEP_CHOICES = (15, 30, 60)
+STEP_CHOICES = (10, 20, 40)
 """Lengths of training that are tried; held-out frames choose among them."""
 
 BATCH = 4
@@ -54,7 +54,8 @@ def decode(decoder: Decoder, samples: Sequence[Sample], device: torch.device) ->
         torch.cat(level).to(device).float() for level in zip(*(s.features for s in samples), strict=True)
     ]
     size = tuple(samples[0].target.shape[-2:])
-    return nn.functional.interpolate(decoder(features), size=size, mode="bilinear", align_corners=False)
+    logits = nn.functional.interpolate(decoder(features), size=size, mode="bilinear", align_corners=False)
+    return logits + torch.cat([s.guide_logits for s in samples]).to(device).float()
 
 
 def fit_decoder(
@@ -70,7 +71,8 @@ def fit_decoder(
     for step in range(1, steps + 1):
         chosen = [samples[i] for i in rng.choice(len(samples), min(BATCH, len(samples)), replace=False)]
         targets = torch.cat([s.target for s in chosen]).to(device).float()
-        loss = structure_loss(decode(decoder, chosen, device), targets).mean()
+        weights = torch.cat([s.weight for s in chosen]).to(device).float()
+        loss = structure_loss(decode(decoder, chosen, device), targets, weights).mean()
         optimiser.zero_grad(set_to_none=True)
         (loss + PULL * pull_to(parameters, parents)).backward()
         for group in optimiser.param_groups:

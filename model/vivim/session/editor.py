@@ -98,12 +98,18 @@ class MaskEditor:
             frame = self._frame(t).copy()
             frame[rest if rest else ...] = value
             self._write(t, frame)
-            return
-        whole = np.asarray(self)
-        changed = whole.copy()
-        changed[key] = value
-        for t in np.flatnonzero((whole != changed).any(axis=(1, 2))):
-            self._write(int(t), changed[t])
+        elif isinstance(first, slice):
+            times = range(*first.indices(len(self)))
+            if times:
+                block = np.stack([self._frame(t) for t in times])
+                block[(slice(None), *rest)] = value
+                for t, frame in zip(times, block, strict=True):
+                    self._write(t, frame.copy())
+        else:
+            changed = np.asarray(self).copy()
+            changed[key] = value
+            for t, frame in enumerate(changed):
+                self._write(t, frame)
 
     def _scatter(self, times: NDArray, rows: NDArray, columns: NDArray, value: NDArray) -> None:
         """Set pixels at index arrays, frame by frame."""

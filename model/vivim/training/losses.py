@@ -12,23 +12,34 @@ EDGE_WINDOW = 31
 EDGE_WEIGHT = 5.0
 
 
-def structure_loss(logits: Tensor, masks: Tensor) -> Tensor:
+def boundary_weight(masks: Tensor) -> Tensor:
+    """Weight of every pixel of masks ``(n, C, H, W)`` float: ``1 + 5 |avgpool31(mask) - mask|``.
+
+    The average is over the pixels of the window that lie in the picture; taken along rows, then columns.
+    """
+    half = EDGE_WINDOW // 2
+    mean = F.avg_pool2d(masks, (1, EDGE_WINDOW), stride=1, padding=(0, half), count_include_pad=False)
+    mean = F.avg_pool2d(mean, (EDGE_WINDOW, 1), stride=1, padding=(half, 0), count_include_pad=False)
+    return 1 + EDGE_WEIGHT * (mean - masks).abs()
+
+
+def structure_loss(logits: Tensor, masks: Tensor, weight: Tensor | None = None) -> Tensor:
     """Boundary-weighted cross-entropy plus boundary-weighted IoU loss, one value a frame.
 
     Parameters
     ----------
     logits, masks : Tensor
         ``(n, C, H, W)``; masks are float in {0, 1}.
+    weight : Tensor, optional
+        `boundary_weight` of the masks, where it is at hand already.
 
     Returns
     -------
     Tensor
-        ``(n,)``: for each frame the mean over classes. A pixel's weight is
-        ``1 + 5 |avgpool31(mask) - mask|``; both terms are normalised by the sum of the weights.
+        ``(n,)``: for each frame the mean over classes; both terms are normalised by the sum of the weights.
     """
     logits, masks = logits.float(), masks.float()
-    mean = F.avg_pool2d(masks, EDGE_WINDOW, stride=1, padding=EDGE_WINDOW // 2, count_include_pad=False)
-    weight = 1 + EDGE_WEIGHT * (mean - masks).abs()
+    weight = boundary_weight(masks) if weight is None else weight
     cross_entropy = F.binary_cross_entropy_with_logits(logits, masks, reduction="none")
     cross_entropy = (weight * cross_entropy).sum((-1, -2)) / weight.sum((-1, -2))
     probability = logits.sigmoid()

@@ -64,6 +64,14 @@ def truncated_distance(masks: Tensor, radius: int = int(guidance.MAX_DISTANCE)) 
     return signed.clamp(-guidance.MAX_DISTANCE, guidance.MAX_DISTANCE)
 
 
+def distances_where(wanted: Tensor, masks: Tensor) -> Tensor:
+    """`truncated_distance` of the frames ``(B, T)`` bool of masks ``(B, T, H, W)``; zeros elsewhere."""
+    out = torch.zeros_like(masks)
+    if wanted.any():
+        out[wanted] = truncated_distance(masks[wanted])
+    return out
+
+
 class ClipPool:
     """All clips of a dataset in one tensor on the device, with the optical flow between neighbours."""
 
@@ -279,15 +287,17 @@ class Sampler:
             guess.flatten(0, 1),
             bent[rows, nearest.to(bend.device)].flatten(0, 1),
         )
-        distance = truncated_distance(moved[:, 0]).view_as(masks)
-        exact = truncated_distance(masks.flatten(0, 1)).view_as(masks)
-        return torch.where(known[..., None, None], exact, distance), away
+        guessed = (torch.isfinite(away) & ~known).to(masks.device)
+        prior = distances_where(guessed, moved[:, 0].view_as(masks))
+        return prior + distances_where(known, masks), away
 
     def _propagate(
         self, masks: Tensor, known: Tensor, starts: np.ndarray, offsets: np.ndarray
     ) -> tuple[Tensor, Tensor]:
         """Known masks carried along the optical flow to every frame of the windows, from both sides."""
-        distance = truncated_distance(masks.flatten(0, 1)).view_as(masks)
+        if not known.any():
+            return torch.zeros_like(masks), torch.full_like(known, torch.inf, dtype=torch.float32)
+        distance = distances_where(known, masks)
         before, frames_before = self._carry(distance, known, starts, offsets, forward=True)
         after, frames_after = self._carry(distance, known, starts, offsets, forward=False)
         both = guidance.blend(before, after, frames_before[..., None, None], frames_after[..., None, None])
