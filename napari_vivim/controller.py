@@ -1,0 +1,265 @@
+"""Everything one video layer has beside its picture: session, masks layer, worker, the jobs that run.
+
+The widgets show a controller and call it; they keep no state of their own about the video. A controller lives as
+long as its image layer, and closes the session when the layer goes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import napari
+from napari.layers import Image, Labels
+from napari.utils import DirectLabelColormap
+from qtpy.QtCore import QObject, Signal
+
+from napari_vivim.readers import PATH_KEY, SESSION_KEY
+from napari_vivim.worker import Job, Worker
+from vivim.session import STATUS_NAMES, Session
+
+if TYPE_CHECKING:
+    from vivim.network import Vivim
+
+CONTROLLER_KEY = "vivim_controller"
+CLASS_COLORS = ("#26c878", "#ff8c42", "#4aa8ff", "#e05fa8", "#d4c94a", "#8f7bff")
+REFRESH_SECONDS = 0.1
+"""While proposing, the shown frame's masks are redrawn at most this often."""
+
+
+def controller_of(viewer: napari.Viewer, layer: Image) -> VideoController:
+    """The controller of a video layer, made at the first call."""
+    if CONTROLLER_KEY not in layer.metadata:
+        layer.metadata[CONTROLLER_KEY] = VideoController(viewer, layer)
+    return layer.metadata[CONTROLLER_KEY]
+
+
+def video_layers(viewer: napari.Viewer) -> list[Image]:
+    """Image layers of a viewer that are videos this plugin opened."""
+    return [layer for layer in viewer.layers if isinstance(layer, Image) and PATH_KEY in layer.metadata]
+
+
+class VideoController(QObject):
+    """Session, masks and long work of one video layer. Signals arrive in the window's thread."""
+
+    opened = Signal()
+    """The session is open and the masks layer is there."""
+    frame_changed = Signal(int, str)
+    """A frame's mask or status changed: frame, status."""
+    job_started = Signal(str)
+    """"propose", "finetune", "export" or "open" began."""
+    job_event = Signal(object)
+    job_failed = Signal(str, object)
+    job_ended = Signal(str, bool)
+    """A job is over: its name, and whether it was finished."""
+    model_made = Signal(str)
+    """Fine-tuning made a version that did better; its name."""
+    closed = Signal()
+
+    def __init__(self, viewer: napari.Viewer, layer: Image) -> None:
+        super().__init__()
+        self.viewer, self.layer = viewer, layer
+        self.session: Session | None = None
+        self.masks: Labels | None = None
+        self.job: Job | None = None
+        self.job_name = ""
+        self._worker = Worker(f"vivim-{layer.name}")
+        self._models: dict[str, Vivim] = {}
+        self._drawn = 0.0
+        self.frame_changed.connect(self._redraw)
+        viewer.layers.events.removed.connect(self._on_removed)
+
+    # -- what is shown --------------------------------------------------------------------------------------------
+
+    @property
+    def video_path(self) -> Path:
+        """The video file or folder."""
+        return Path(self.layer.metadata[PATH_KEY])
+
+    @property
+    def current_frame(self) -> int:
+        """Number of the frame on screen."""
+        return int(self.viewer.dims.current_step[0]) if self.viewer.dims.ndim > 2 else 0
+
+    def go_to(self, frame: int) -> None:
+        """Show a frame."""
+        self.viewer.dims.set_current_step(0, frame)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job runs."""
+        return self.job is not None
+
+    def counts(self) -> dict[str, int]:
+        """Frames by status."""
+        if self.session is None:
+            return dict.fromkeys(STATUS_NAMES, 0)
+        codes = self.session.statuses
+        return {name: int((codes == code).sum()) for code, name in enumerate(STATUS_NAMES)}
+
+    # -- the session ----------------------------------------------------------------------------------------------
+
+    def open_session(self, folder: Path | None = None) -> None:
+        """Open or resume the session, in the background; `opened` follows, or `job_failed`."""
+        if self.session is not None or self.busy:
+            return
+        recorded = self.layer.metadata.get(SESSION_KEY)
+        chosen = folder or self.layer.metadata.get("vivim_session_folder")
+
+        def work() -> Iterator[Session]:
+            yield (
+                Session.open(recorded)
+                if recorded and folder is None
+                else Session.open(self.video_path, folder=chosen)
+            )
+
+        self._run("open", work)
+
+    def _session_opened(self, session: Session) -> None:
+        self.session = session
+        session.on_change(self.frame_changed.emit)
+        self.masks = Labels(
+            session.editable(),
+            name=f"{self.layer.name} masks",
+            scale=self.layer.scale[:3],
+            units=self.layer.units[:3],
+            axis_labels=self.layer.axis_labels[:3],
+            opacity=0.5,
+            colormap=class_colormap(),
+        )
+        self.masks.brush_size = max(4, round(min(session.shape[1:]) / 24))
+        self.viewer.add_layer(self.masks)
+        self.opened.emit()
+
+    # -- work -----------------------------------------------------------------------------------------------------
+
+    def propose(self, model_name: str, device: str) -> None:
+        """Propose masks for all frames no person has touched, outward from the one on screen."""
+        if self.session is None or self.busy:
+            return
+        session, start = self.session, self.current_frame
+
+        def work() -> Iterator[Any]:
+            from vivim.inference import propose
+
+            yield from propose(session, self._model(model_name), start=start, device=device)
+
+        self._run("propose", work)
+
+    def finetune(self, model_name: str, device: str, scope: str) -> None:
+        """Learn from the corrected frames; a version that does better renews the proposals."""
+        if self.session is None or self.busy:
+            return
+        session, start = self.session, self.current_frame
+
+        def work() -> Iterator[Any]:
+            from vivim.finetune import Finished, finetune
+            from vivim.inference import propose
+
+            finished: Finished | None = None
+            for event in finetune([session], self._model(model_name), device=device, scope=scope):
+                finished = event if isinstance(event, Finished) else None
+                yield event
+            if finished is not None and finished.promoted:
+                yield from propose(session, self._model(finished.name), start=start, device=device)
+
+        self._run("finetune", work)
+
+    def export(self, folder: Path, formats: list[str], only: str) -> None:
+        """Export masks into a folder."""
+        if self.session is None or self.busy:
+            return
+        session = self.session
+
+        def work() -> Iterator[Any]:
+            from vivim.export import export
+
+            yield from export(session, folder, formats, only=only)
+
+        self._run("export", work)
+
+    def cancel(self) -> None:
+        """Stop the running job; what it has done stays."""
+        if self.job is not None:
+            self.job.cancel()
+
+    def accept_frame(self) -> None:
+        """The person vouches for the mask on screen."""
+        if self.session is not None:
+            self.session.accept(self.current_frame)
+
+    def next_frame(self) -> int | None:
+        """Go to the frame most worth correcting next; returns it, None if there is none left."""
+        from vivim.suggest import suggest_frame
+
+        frame = suggest_frame(self.session) if self.session is not None else None
+        if frame is not None:
+            self.go_to(frame)
+        return frame
+
+    def close(self) -> None:
+        """Stop all work and let go of the session; safe to call twice."""
+        self._worker.close()
+        if self.session is not None:
+            self.session.close()
+            self.session = None
+            self.closed.emit()
+
+    # -- inside ---------------------------------------------------------------------------------------------------
+
+    def _model(self, name: str) -> Vivim:
+        """A model by name, loaded once; called in the worker."""
+        from vivim.models import load_model
+
+        if name not in self._models:
+            self._models = {name: load_model(name)}
+        return self._models[name]
+
+    def _run(self, name: str, work: Any) -> None:
+        job = Job(work)
+        self.job, self.job_name = job, name
+        job.event.connect(self._on_event)
+        job.failed.connect(lambda error: self.job_failed.emit(name, error))
+        job.ended.connect(self._on_ended)
+        self.job_started.emit(name)
+        self._worker.submit(job)
+
+    def _on_event(self, event: Any) -> None:
+        if isinstance(event, Session):
+            self._session_opened(event)
+            return
+        if getattr(event, "kind", "") == "finished" and event.promoted:
+            self.model_made.emit(event.name)
+        self.job_event.emit(event)
+
+    def _on_ended(self, finished: bool) -> None:
+        name, self.job, self.job_name = self.job_name, None, ""
+        if self.masks is not None and name in ("propose", "finetune"):
+            self.masks.refresh()
+        self.job_ended.emit(name, finished)
+
+    def _redraw(self, frame: int, status: str) -> None:
+        """Show a mask that a model has just written under the person's eyes; strokes are on screen already."""
+        if self.masks is None or frame != self.current_frame or status != "proposed":
+            return
+        if time.monotonic() - self._drawn > REFRESH_SECONDS:
+            self._drawn = time.monotonic()
+            self.masks.refresh()
+
+    def _on_removed(self, event: Any) -> None:
+        if event.value is self.layer:
+            self.viewer.layers.events.removed.disconnect(self._on_removed)
+            self.close()
+            if self.masks in self.viewer.layers:
+                self.viewer.layers.remove(self.masks)
+            self.layer.metadata.pop(CONTROLLER_KEY, None)
+
+
+def class_colormap() -> DirectLabelColormap:
+    """One clear colour a class, the same in every window."""
+    colors: dict[int | None, Any] = {None: "transparent", 0: "transparent"}
+    for label in range(1, 256):
+        colors[label] = CLASS_COLORS[(label - 1) % len(CLASS_COLORS)]
+    return DirectLabelColormap(color_dict=colors)

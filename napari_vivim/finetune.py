@@ -1,0 +1,157 @@
+"""Vivim Fine-tune: one button that learns from the corrected frames and shows whether it helped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import napari
+from qtpy.QtWidgets import QComboBox, QFormLayout, QFrame, QLabel, QVBoxLayout
+
+from napari_vivim.controller import VideoController
+from napari_vivim.curve import LossCurve
+from napari_vivim.panel import Choices, Progress, VideoPanel, clock, heading, primary, quiet
+
+SCOPES = {"Decoder (seconds)": "decoder", "Whole network (minutes)": "all"}
+
+
+class FinetuneWidget(VideoPanel):
+    """Corrected frames in, a new model version out, with its score on frames that were held out."""
+
+    own_jobs = ("finetune",)
+
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
+        super().__init__(napari_viewer)
+        self.model, self.device, self.scope = QComboBox(), QComboBox(), QComboBox()
+        self.model.setToolTip("The model to start from; it is never changed")
+        self.scope.addItems(list(SCOPES))
+        self.scope.setToolTip(
+            "What may change. The decoder is quick and safe; the whole network for unusual videos"
+        )
+        form = QFormLayout()
+        form.setContentsMargins(0, 0, 0, 0)
+        form.addRow("Start from", self.model)
+        form.addRow("Learn", self.scope)
+        form.addRow("Device", self.device)
+        self.material = quiet()
+        self.learn = primary("Fine-tune", "Learn from every corrected and accepted frame, then propose anew")
+        self.learn.clicked.connect(self._learn)
+        self.progress = Progress()
+        self.progress.cancel.clicked.connect(self._cancel)
+        self.curve = LossCurve()
+        self.curve.hide()
+        self.body.addWidget(heading("Learn from your corrections"))
+        self.body.addLayout(form)
+        self.body.addWidget(self.material)
+        self.body.addWidget(self.learn)
+        self.body.addWidget(self.progress)
+        self.body.addWidget(self.curve)
+        self._add_card()
+        self.choices = Choices(self.model, self.device)
+        self.start()
+
+    def _add_card(self) -> None:
+        self.card = QFrame()
+        self.card.setFrameShape(QFrame.Shape.StyledPanel)
+        layout = QVBoxLayout(self.card)
+        self.verdict, self.scores, self.explanation = QLabel(), QLabel(), quiet()
+        self.verdict.setWordWrap(True)
+        self.verdict.setStyleSheet("font-weight: 600;")
+        self.scores.setStyleSheet("font-size: 20px;")
+        for label in (self.verdict, self.scores, self.explanation):
+            layout.addWidget(label)
+        self.card.hide()
+        self.body.addWidget(self.card)
+
+    def _learn(self) -> None:
+        if self.controller is not None:
+            self.controller.finetune(
+                self.model.currentText(), self.device.currentText(), SCOPES[self.scope.currentText()]
+            )
+
+    def _cancel(self) -> None:
+        if self.controller is not None:
+            self.progress.cancel.setEnabled(False)
+            self.progress.text.setText("Stopping; every model stays as it was ...")
+            self.controller.cancel()
+
+    def on_controller(self, controller: VideoController) -> None:
+        """Another video: its result is not the last one's."""
+        controller.model_made.connect(self.choices.refresh)
+        self._connections.append((controller.model_made, self.choices.refresh))
+        self.card.hide()
+        self.curve.hide()
+
+    def on_job_started(self) -> None:
+        """A new run."""
+        self.card.hide()
+        self.curve.clear("Starting ...")
+        self.curve.show()
+        self.progress.busy("Starting ...")
+
+    def on_job_event(self, event: Any) -> None:
+        """Show a step, a score or the result."""
+        kind = getattr(event, "kind", "propose")
+        if kind == "preparing":
+            self.progress.show_step(
+                event.done, event.total, f"Looking at corrected frame {event.done} of {event.total}"
+            )
+        elif kind == "step":
+            self._show_step(event)
+        elif kind == "finished":
+            self._show_result(event)
+        elif kind == "propose":
+            text = f"Renewing proposals: {event.done} of {event.total} · {clock(event.seconds_left)}"
+            self.progress.show_step(event.done, event.total, text)
+
+    def _show_step(self, event: Any) -> None:
+        if event.step == 1:
+            round_ = f"Round {event.fold}: some frames held out" if event.fold else "Last round: all frames"
+            self.curve.clear(round_)
+        self.curve.add(event.loss)
+        self.progress.show_step(event.step, event.total, f"Step {event.step} of {event.total}")
+
+    def _show_result(self, event: Any) -> None:
+        if event.before is None:
+            self.verdict.setText("Not judged: one corrected frame cannot be held out")
+            self.scores.setText("")
+            self.explanation.setText(
+                f"The new version “{event.name}” is in the list, but the old model stays in use. Correct one more frame "
+                "and fine-tune again to see whether it helps."
+            )
+        else:
+            self.verdict.setText(
+                "Better: now in use" if event.promoted else "No better: the old model stays in use"
+            )
+            self.scores.setText(f"{event.before:.3f} → {event.after:.3f}")
+            self.explanation.setText(
+                f"Mean Dice on corrected frames while they were held out, before and after. Version “{event.name}”, "
+                f"made in {event.seconds:.0f} s. With few frames this number is rough."
+            )
+        self.card.show()
+
+    def on_job_ended(self, finished: bool) -> None:
+        """Back to rest."""
+        self.progress.hide()
+        self.curve.setVisible(finished)
+
+    def on_frame_changed(self, frame: int, status: str) -> None:
+        """There may be more to learn from."""
+        if self.controller is not None and not self.controller.busy:
+            self.update_state()
+
+    def update_state(self) -> None:
+        """The button works when there is something to learn from, and says so when there is not."""
+        if self.controller is None:
+            return
+        counts = self.controller.counts()
+        usable = counts["corrected"] + counts["accepted"]
+        ready = self.controller.session is not None and not self.controller.busy
+        self.learn.setEnabled(ready and usable > 0)
+        self.learn.setText(
+            f"Fine-tune on {usable} frame{'s' if usable != 1 else ''}" if usable else "Fine-tune"
+        )
+        self.material.setText(
+            f"{counts['corrected']} corrected and {counts['accepted']} accepted frames of this video."
+            if usable
+            else "Correct or accept a few frames first: that is what the model learns from."
+        )

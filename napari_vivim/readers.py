@@ -1,0 +1,88 @@
+"""Open videos in napari: any file, folder of pictures or session folder that `vivim.open_video` understands.
+
+A video becomes one image layer whose frames are decoded when they are shown. Time comes first, in seconds where the
+video has a rate, so that the slider still moves frame by frame; pixels are in mm where their size is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vivim.errors import VivimError
+from vivim.video import LazyFrames, Video, open_video
+from vivim.video.folder import pictures_in
+from vivim.video.open import DICOM_SUFFIXES, TIFF_SUFFIXES, VIDEO_SUFFIXES
+
+LayerData = tuple[Any, dict[str, Any], str]
+SESSION_SUFFIX = ".vivim"
+PATH_KEY, SESSION_KEY = "vivim_path", "vivim_session"
+"""Keys in a layer's metadata: where its video is, and the session folder if one was opened."""
+
+
+def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[LayerData]] | None:
+    """napari's hook: a reader for `path`, or None if it is nothing this plugin reads."""
+    if not isinstance(path, str):
+        return None
+    return read if _ours(Path(path)) else None
+
+
+def _ours(path: Path) -> bool:
+    if path.is_dir():
+        return (path / "session.json").is_file() or bool(pictures_in(path))
+    suffix = path.suffix.lower()
+    if suffix in (*VIDEO_SUFFIXES, *TIFF_SUFFIXES, *DICOM_SUFFIXES, ".gif"):
+        return True
+    return suffix == "" and path.is_file() and path.open("rb").read(132)[128:] == b"DICM"
+
+
+def read(path: str | Path) -> list[LayerData]:
+    """Read a video, or the video of a session folder, as layer data.
+
+    Raises
+    ------
+    VivimError
+        With a sentence for the person; napari shows it.
+    """
+    path = Path(path)
+    metadata: dict[str, Any] = {}
+    if (path / "session.json").is_file():
+        path, metadata[SESSION_KEY] = _video_of(path), str(path)
+    return [image_layer(open_video(path), **metadata)]
+
+
+def _video_of(folder: Path) -> Path:
+    from vivim.session import Session
+
+    with Session.open(folder, read_only=True) as session:
+        if not session.video_path.exists():
+            raise VivimError(
+                f"The video of {folder.name} is no longer at {session.video_path}. Put it back there."
+            )
+        return session.video_path
+
+
+def geometry(video: Video) -> dict[str, Any]:
+    """Scale, units and axis labels of a video's layers: (time, y, x)."""
+    spacing = video.pixel_spacing_mm
+    return {
+        "scale": (1.0 / video.fps if video.fps else 1.0, *(spacing or (1.0, 1.0))),
+        "units": ("second" if video.fps else "pixel", *(("mm", "mm") if spacing else ("pixel", "pixel"))),
+        "axis_labels": ("time", "y", "x"),
+    }
+
+
+def image_layer(video: Video, **metadata: Any) -> LayerData:
+    """Layer data of an opened video."""
+    top = 255 if video.dtype == np.uint8 else max(1, int(video.frame(0).max()))
+    options = {
+        "name": video.path.stem,
+        "rgb": len(video.shape) == 4,
+        "contrast_limits": (0, top),
+        "metadata": {PATH_KEY: str(video.path), **metadata},
+        **geometry(video),
+    }
+    return LazyFrames(video), options, "image"

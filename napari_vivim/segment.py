@@ -1,0 +1,171 @@
+"""Vivim Segment: propose masks, see at a glance what is done, go to what is worth correcting."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import napari
+from napari.utils.notifications import show_info
+from qtpy.QtWidgets import QComboBox, QFileDialog, QFormLayout, QLabel, QPushButton
+
+from napari_vivim.controller import VideoController
+from napari_vivim.panel import (
+    Choices,
+    Progress,
+    VideoPanel,
+    clock,
+    heading,
+    primary,
+    quiet,
+    row,
+    show_problem,
+)
+from napari_vivim.status_strip import STATUS_COLORS, StatusStrip
+from vivim.errors import VivimError
+
+
+class SegmentWidget(VideoPanel):
+    """The dock in the order of work: video, propose, review."""
+
+    own_jobs = ("propose",)
+    reports_opening = True
+
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
+        super().__init__(napari_viewer)
+        self.folder = QPushButton("Choose a session folder ...")
+        self.folder.setToolTip("Keep the work on this video somewhere else than beside it")
+        self.folder.clicked.connect(self._choose_folder)
+        self.folder.hide()
+        self.body.addWidget(self.folder)
+        self._add_propose()
+        self._add_review()
+        self.choices = Choices(self.model, self.device)
+        napari_viewer.dims.events.current_step.connect(self._on_step)
+        self.start()
+
+    def _add_propose(self) -> None:
+        self.model, self.device = QComboBox(), QComboBox()
+        self.model.setToolTip("The model that proposes; fine-tuning adds to this list")
+        self.device.setToolTip("Where it runs; auto takes the fastest there is")
+        form = QFormLayout()
+        form.setContentsMargins(0, 0, 0, 0)
+        form.addRow("Model", self.model)
+        form.addRow("Device", self.device)
+        self.propose = primary(
+            "Propose masks",
+            "Outline the lesion in every frame you have not corrected, starting at the one on screen",
+        )
+        self.propose.clicked.connect(self._propose)
+        self.progress = Progress()
+        self.progress.cancel.clicked.connect(self._cancel)
+        self.body.addWidget(heading("Propose"))
+        self.body.addLayout(form)
+        self.body.addWidget(self.propose)
+        self.body.addWidget(self.progress)
+
+    def _add_review(self) -> None:
+        self.strip = StatusStrip()
+        self.strip.clicked.connect(self._go_to)
+        self.legend = QLabel()
+        self.legend.setStyleSheet("font-size: 11px;")
+        self.legend.setWordWrap(True)
+        self.accept = QPushButton("Accept frame")
+        self.accept.setToolTip("This mask is right as it is: no model will change it")
+        self.accept.clicked.connect(self._accept)
+        self.next = QPushButton("Next to correct")
+        self.next.setToolTip("Go to the frame whose correction would help the others most")
+        self.next.clicked.connect(self._next)
+        self.hint = quiet(
+            "Paint, erase or fill on the masks layer: a frame you touch counts as corrected, and no model changes it."
+        )
+        self.body.addWidget(heading("Review"))
+        self.body.addWidget(self.strip)
+        self.body.addWidget(self.legend)
+        self.body.addLayout(row(self.accept, self.next))
+        self.body.addWidget(self.hint)
+
+    # -- what the person does -------------------------------------------------------------------------------------
+
+    def _propose(self) -> None:
+        if self.controller is not None:
+            self.controller.propose(self.model.currentText(), self.device.currentText())
+
+    def _cancel(self) -> None:
+        if self.controller is not None:
+            self.progress.cancel.setEnabled(False)
+            self.progress.text.setText("Stopping ...")
+            self.controller.cancel()
+
+    def _go_to(self, frame: int) -> None:
+        if self.controller is not None:
+            self.controller.go_to(frame)
+
+    def _accept(self) -> None:
+        if self.controller is None:
+            return
+        try:
+            self.controller.accept_frame()
+        except VivimError as error:
+            show_problem(error)
+
+    def _next(self) -> None:
+        if self.controller is not None and self.controller.next_frame() is None:
+            show_info("Every frame is corrected or accepted: you are done.")
+
+    def _choose_folder(self) -> None:
+        chosen = QFileDialog.getExistingDirectory(self, "Where to keep the work on this video")
+        if chosen and self.controller is not None:
+            self.controller.open_session(Path(chosen) / f"{self.controller.video_path.name}.vivim")
+
+    # -- what the controller says ---------------------------------------------------------------------------------
+
+    def on_controller(self, controller: VideoController) -> None:
+        """Show this video's frames; follow its models."""
+        controller.model_made.connect(self.choices.refresh)
+        self._connections.append((controller.model_made, self.choices.refresh))
+        self._show_statuses()
+        self._on_step()
+
+    def on_job_started(self) -> None:
+        """Show that proposing begins; the first time the model has to be loaded."""
+        self.progress.busy("Getting the model ready ...")
+
+    def on_job_event(self, event: Any) -> None:
+        """Show how far it is."""
+        self.progress.show_step(
+            event.done, event.total, f"{event.done} of {event.total} · {clock(event.seconds_left)}"
+        )
+
+    def on_job_ended(self, finished: bool) -> None:
+        """Back to rest."""
+        self.progress.hide()
+
+    def on_frame_changed(self, frame: int, status: str) -> None:
+        """Colour the strip anew."""
+        self._show_statuses()
+
+    def _on_step(self, event: Any = None) -> None:
+        if self.controller is not None:
+            self.strip.set_current(self.controller.current_frame)
+
+    def _show_statuses(self) -> None:
+        if self.controller is None or self.controller.session is None:
+            return
+        self.strip.set_statuses(self.controller.session.statuses)
+        self.legend.setText(
+            " &nbsp; ".join(
+                f"<span style='color:{STATUS_COLORS[name]}'>■</span> {count} {name}"
+                for name, count in self.controller.counts().items()
+            )
+        )
+
+    def update_state(self) -> None:
+        """Nothing can be pressed before it can work."""
+        ready = self.controller is not None and self.controller.session is not None
+        busy = self.controller is not None and self.controller.busy
+        self.folder.setVisible(not ready and not busy)
+        self.propose.setEnabled(ready and not busy)
+        self.propose.setText("Propose masks" if not busy or not ready else "Working ...")
+        for widget in (self.accept, self.next, self.strip):
+            widget.setEnabled(ready)

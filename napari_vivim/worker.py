@@ -1,0 +1,84 @@
+"""One thread that does the long work of one video, so that the window never waits.
+
+Inference stays on one thread for good: GPU plans and contexts belong to the thread that made them. Results come
+back to the window's thread as Qt signals.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from qtpy.QtCore import QObject, Signal
+
+
+class Job(QObject):
+    """One piece of work: an iterator whose items are reported as they come.
+
+    Signals arrive in the thread the job was made in.
+    """
+
+    event = Signal(object)
+    failed = Signal(object)
+    ended = Signal(bool)
+    """Always last; says whether the work was finished, not cancelled or failed."""
+
+    def __init__(self, start: Callable[[], Iterator[Any]]) -> None:
+        super().__init__()
+        self._start = start
+        self._cancelled = threading.Event()
+
+    def cancel(self) -> None:
+        """Stop as soon as the item in the making is done."""
+        self._cancelled.set()
+
+    def run(self) -> None:
+        """Do the work, in the calling thread."""
+        finished = False
+        try:
+            items = self._start()
+            for item in items:
+                if self._cancelled.is_set():
+                    break
+                self.event.emit(item)
+                if self._cancelled.is_set():
+                    break
+            else:
+                finished = True
+            if not finished:
+                items.close()  # type: ignore[attr-defined]  # all long work is written as generators
+        except Exception as error:  # shown to the person by whoever listens
+            self.failed.emit(error)
+        self.ended.emit(finished)
+
+
+class Worker:
+    """A thread that runs jobs one after another."""
+
+    def __init__(self, name: str) -> None:
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._current: Job | None = None
+        self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
+        self._thread.start()
+
+    def submit(self, job: Job) -> Job:
+        """Run `job` when those before it are done."""
+        self._jobs.put(job)
+        return job
+
+    def close(self, timeout: float = 10.0) -> None:
+        """Cancel what runs, forget what waits, and end the thread."""
+        if self._current is not None:
+            self._current.cancel()
+        while not self._jobs.empty():
+            self._jobs.get()
+        self._jobs.put(None)
+        self._thread.join(timeout)
+
+    def _loop(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            self._current = job
+            job.run()
+            self._current = None
