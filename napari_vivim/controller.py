@@ -15,10 +15,10 @@ import napari
 from napari.layers import Image, Labels
 from napari.utils import DirectLabelColormap
 from qtpy.QtCore import QObject, Signal
+from vivim.session import STATUS_NAMES, Session
 
 from napari_vivim.readers import PATH_KEY, SESSION_KEY
 from napari_vivim.worker import Job, Worker
-from vivim.session import STATUS_NAMES, Session
 
 if TYPE_CHECKING:
     from vivim.network import Vivim

@@ -20,10 +20,10 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 from superqt import QElidingLabel
+from vivim.errors import VivimError
 
 from napari_vivim.controller import VideoController, controller_of, video_layers
 from napari_vivim.worker import Job, Worker
-from vivim.errors import VivimError
 
 EMPTY_HINT = (
     "<b>No video yet.</b><br>Drag a video onto the window,<br>or try <i>File › Open Sample › Vivim</i>."

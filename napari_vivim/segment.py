@@ -8,6 +8,7 @@ from typing import Any
 import napari
 from napari.utils.notifications import show_info
 from qtpy.QtWidgets import QComboBox, QFileDialog, QFormLayout, QLabel, QPushButton
+from vivim.errors import VivimError
 
 from napari_vivim.controller import VideoController
 from napari_vivim.panel import (
@@ -22,7 +23,6 @@ from napari_vivim.panel import (
     show_problem,
 )
 from napari_vivim.status_strip import STATUS_COLORS, StatusStrip
-from vivim.errors import VivimError
 
 
 class SegmentWidget(VideoPanel):

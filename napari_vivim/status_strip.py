@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QPointF, Qt, Signal
 from qtpy.QtGui import QColor, QImage, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
 from qtpy.QtWidgets import QSizePolicy, QWidget
-
 from vivim.session import STATUS_NAMES
 
 STATUS_COLORS = {"empty": "#4a515b", "proposed": "#e3a73b", "corrected": "#26c878", "accepted": "#4a9eff"}
