@@ -21,12 +21,21 @@ LayerData = tuple[Any, dict[str, Any], str]
 Reader = Callable[[str | Sequence[str]], list[LayerData]]
 
 PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
+SUFFIXES = {
+    *(".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".wmv", ".mpg", ".mpeg"),
+    *(".tif", ".tiff", ".gif", ".dcm", ".dicom"),
+}
 AXES = ("time", "y", "x")
 
 
 def get_video_reader(path: str | Sequence[str]) -> Reader | None:
-    """The reader of a video file; None for several files at once."""
-    return read if isinstance(path, str) or len(path) == 1 else None
+    """The reader of a video file; None for several files at once, or a file of an unknown kind that is no DICOM.
+
+    DICOM files often have no suffix, only a number: these are offered here and told apart by their content.
+    """
+    if not isinstance(path, str):
+        return get_video_reader(path[0]) if len(path) == 1 else None
+    return read if Path(path).suffix.lower() in SUFFIXES or _is_dicom(Path(path)) else None
 
 
 def get_folder_reader(path: str | Sequence[str]) -> Reader | None:
@@ -109,6 +118,13 @@ def contrast_limits(video: Video) -> tuple[float, float]:
 
 def _is_session(path: Path) -> bool:
     return path.is_dir() and (path.suffix == ".vivim" or (path / "session.json").is_file())
+
+
+def _is_dicom(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(132)[128:] == b"DICM"
 
 
 def _holds_pictures(folder: Path) -> bool:
