@@ -1,180 +1,265 @@
-"""`Controller`: everything the panels do to one video. Free of Qt and napari; one for each video layer."""
+"""Everything one video layer has beside its picture: session, masks layer, worker, the jobs that run.
+
+The widgets show a controller and call it; they keep no state of their own about the video. A controller lives as
+long as its image layer, and closes the session when the layer goes.
+"""
 
 from __future__ import annotations
 
-import os
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_vivim.jobs import Job, JobThread
-from vivim.errors import ExportError
+import napari
+from napari.layers import Image, Labels
+from napari.utils import DirectLabelColormap
+from qtpy.QtCore import QObject, Signal
+from vivim.session import STATUS_NAMES, Session
+
+from napari_vivim.readers import PATH_KEY, SESSION_KEY
+from napari_vivim.worker import Job, Worker
 
 if TYPE_CHECKING:
-    from vivim.export import ExportEvent
-    from vivim.finetune import FinetuneEvent
-    from vivim.inference import ProposeEvent
-    from vivim.session import Session
+    from vivim.network import Vivim
+
+CONTROLLER_KEY = "vivim_controller"
+CLASS_COLORS = ("#26c878", "#ff8c42", "#4aa8ff", "#e05fa8", "#d4c94a", "#8f7bff")
+REFRESH_SECONDS = 0.1
+"""While proposing, the shown frame's masks are redrawn at most this often."""
 
 
-@dataclass(frozen=True)
-class Counts:
-    """How many frames are in each state."""
+def controller_of(viewer: napari.Viewer, layer: Image) -> VideoController:
+    """The controller of a video layer, made at the first call."""
+    if CONTROLLER_KEY not in layer.metadata:
+        layer.metadata[CONTROLLER_KEY] = VideoController(viewer, layer)
+    return layer.metadata[CONTROLLER_KEY]
 
-    empty: int
-    proposed: int
-    corrected: int
-    accepted: int
+
+def video_layers(viewer: napari.Viewer) -> list[Image]:
+    """Image layers of a viewer that are videos this plugin opened."""
+    return [layer for layer in viewer.layers if isinstance(layer, Image) and PATH_KEY in layer.metadata]
+
+
+class VideoController(QObject):
+    """Session, masks and long work of one video layer. Signals arrive in the window's thread."""
+
+    opened = Signal()
+    """The session is open and the masks layer is there."""
+    frame_changed = Signal(int, str)
+    """A frame's mask or status changed: frame, status."""
+    job_started = Signal(str)
+    """"propose", "finetune", "export" or "open" began."""
+    job_event = Signal(object)
+    job_failed = Signal(str, object)
+    job_ended = Signal(str, bool)
+    """A job is over: its name, and whether it was finished."""
+    model_made = Signal(str)
+    """Fine-tuning made a version that did better; its name."""
+    closed = Signal()
+
+    def __init__(self, viewer: napari.Viewer, layer: Image) -> None:
+        super().__init__()
+        self.viewer, self.layer = viewer, layer
+        self.session: Session | None = None
+        self.masks: Labels | None = None
+        self.job: Job | None = None
+        self.job_name = ""
+        self._worker = Worker(f"vivim-{layer.name}")
+        self._models: dict[str, Vivim] = {}
+        self._drawn = 0.0
+        self.frame_changed.connect(self._redraw)
+        viewer.layers.events.removed.connect(self._on_removed)
+
+    # -- what is shown --------------------------------------------------------------------------------------------
 
     @property
-    def usable(self) -> int:
-        """Frames a model can learn from."""
-        return self.corrected + self.accepted
-
-
-class Controller:
-    """The session of one video, and the threads that work on it.
-
-    Parameters
-    ----------
-    session : Session
-        Open for writing; closed by `close`.
-    """
-
-    def __init__(self, session: Session) -> None:
-        self.session = session
-        self.masks = session.editable()
-        self.proposing: Job | None = None
-        self._inference = JobThread("vivim-inference")
-        self._tasks = JobThread("vivim-tasks")
-        self._models: dict[str, Any] = {}
+    def video_path(self) -> Path:
+        """The video file or folder."""
+        return Path(self.layer.metadata[PATH_KEY])
 
     @property
-    def closed(self) -> bool:
-        """Whether `close` was called."""
-        return self.session.read_only
+    def current_frame(self) -> int:
+        """Number of the frame on screen."""
+        return int(self.viewer.dims.current_step[0]) if self.viewer.dims.ndim > 2 else 0
+
+    def go_to(self, frame: int) -> None:
+        """Show a frame."""
+        self.viewer.dims.set_current_step(0, frame)
 
     @property
     def busy(self) -> bool:
-        """Whether masks are being proposed."""
-        return self._inference.busy
+        """Whether a job runs."""
+        return self.job is not None
 
-    def counts(self) -> Counts:
-        """Frames in each state."""
-        found = Counter(int(code) for code in self.session.statuses)
-        return Counts(*(found[code] for code in range(4)))
+    def counts(self) -> dict[str, int]:
+        """Frames by status."""
+        if self.session is None:
+            return dict.fromkeys(STATUS_NAMES, 0)
+        codes = self.session.statuses
+        return {name: int((codes == code).sum()) for code, name in enumerate(STATUS_NAMES)}
 
-    def next_frame(self) -> int | None:
-        """The frame worth correcting next; None where a person has dealt with all of them."""
-        from vivim.suggest import suggest_frame
+    # -- the session ----------------------------------------------------------------------------------------------
 
-        return suggest_frame(self.session)
+    def open_session(self, folder: Path | None = None) -> None:
+        """Open or resume the session, in the background; `opened` follows, or `job_failed`."""
+        if self.session is not None or self.busy:
+            return
+        recorded = self.layer.metadata.get(SESSION_KEY)
+        chosen = folder or self.layer.metadata.get("vivim_session_folder")
 
-    def resume_line(self) -> str:
-        """One line on what an earlier sitting left."""
-        counts = self.counts()
-        if counts.empty == len(self.session):
-            return "New session: no masks yet."
-        return f"Resumed: {counts.usable} of {len(self.session)} frames corrected or accepted, nothing lost."
+        def work() -> Iterator[Session]:
+            yield (
+                Session.open(recorded)
+                if recorded and folder is None
+                else Session.open(self.video_path, folder=chosen)
+            )
 
-    def propose(self, model: str, device: str, start: int) -> Job:
-        """Propose masks for all frames no person has touched, from frame `start` outward."""
+        self._run("open", work)
 
-        def make() -> Iterator[ProposeEvent]:
+    def _session_opened(self, session: Session) -> None:
+        self.session = session
+        session.on_change(self.frame_changed.emit)
+        self.masks = Labels(
+            session.editable(),
+            name=f"{self.layer.name} masks",
+            scale=self.layer.scale[:3],
+            units=self.layer.units[:3],
+            axis_labels=self.layer.axis_labels[:3],
+            opacity=0.5,
+            colormap=class_colormap(),
+        )
+        self.masks.brush_size = max(4, round(min(session.shape[1:]) / 24))
+        self.viewer.add_layer(self.masks)
+        self.opened.emit()
+
+    # -- work -----------------------------------------------------------------------------------------------------
+
+    def propose(self, model_name: str, device: str) -> None:
+        """Propose masks for all frames no person has touched, outward from the one on screen."""
+        if self.session is None or self.busy:
+            return
+        session, start = self.session, self.current_frame
+
+        def work() -> Iterator[Any]:
             from vivim.inference import propose
 
-            return iter(propose(self.session, self._model(model), start=start, device=device))
+            yield from propose(session, self._model(model_name), start=start, device=device)
 
-        self.stop()
-        self.proposing = self._inference.start(make)
-        return self.proposing
+        self._run("propose", work)
 
-    def stop(self) -> None:
-        """Stop proposing; what is done stays."""
-        if self.proposing is not None:
-            self.proposing.stop()
+    def finetune(self, model_name: str, device: str, scope: str) -> None:
+        """Learn from the corrected frames; a version that does better renews the proposals."""
+        if self.session is None or self.busy:
+            return
+        session, start = self.session, self.current_frame
 
-    def finetune(self, model: str, device: str) -> Job:
-        """Learn from the corrected frames, into a new version."""
+        def work() -> Iterator[Any]:
+            from vivim.finetune import Finished, finetune
+            from vivim.inference import propose
 
-        def make() -> Iterator[FinetuneEvent]:
-            from vivim.finetune import finetune
+            finished: Finished | None = None
+            for event in finetune([session], self._model(model_name), device=device, scope=scope):
+                finished = event if isinstance(event, Finished) else None
+                yield event
+            if finished is not None and finished.promoted:
+                yield from propose(session, self._model(finished.name), start=start, device=device)
 
-            return iter(finetune([self.session], self._model(model), device=device))
+        self._run("finetune", work)
 
-        return self._tasks.start(make)
+    def export(self, folder: Path, formats: list[str], only: str) -> None:
+        """Export masks into a folder."""
+        if self.session is None or self.busy:
+            return
+        session = self.session
 
-    def export(self, out: Path, formats: Sequence[str], only: str) -> Job:
-        """Write the masks out."""
-
-        def make() -> Iterator[ExportEvent]:
+        def work() -> Iterator[Any]:
             from vivim.export import export
 
-            return iter(export(self.session, out, formats, only=only))
+            yield from export(session, folder, formats, only=only)
 
-        return self._tasks.start(make)
+        self._run("export", work)
 
-    def _model(self, name: str) -> Any:
-        """A model by name, loaded once; only the latest is kept in memory."""
-        loaded = self._models.get(name)
-        if loaded is None:
-            from vivim.models import load_model
+    def cancel(self) -> None:
+        """Stop the running job; what it has done stays."""
+        if self.job is not None:
+            self.job.cancel()
 
-            loaded = load_model(name)
-            self._models = {name: loaded}
-        return loaded
+    def accept_frame(self) -> None:
+        """The person vouches for the mask on screen."""
+        if self.session is not None:
+            self.session.accept(self.current_frame)
+
+    def next_frame(self) -> int | None:
+        """Go to the frame most worth correcting next; returns it, None if there is none left."""
+        from vivim.suggest import suggest_frame
+
+        frame = suggest_frame(self.session) if self.session is not None else None
+        if frame is not None:
+            self.go_to(frame)
+        return frame
 
     def close(self) -> None:
         """Stop all work and let go of the session; safe to call twice."""
-        self.stop()
-        self._inference.close()
-        self._tasks.close()
-        self.masks.close()
-        self.session.close()
+        self._worker.close()
+        if self.session is not None:
+            self.session.close()
+            self.session = None
+            self.closed.emit()
+
+    # -- inside ---------------------------------------------------------------------------------------------------
+
+    def _model(self, name: str) -> Vivim:
+        """A model by name, loaded once; called in the worker."""
+        from vivim.models import load_model
+
+        if name not in self._models:
+            self._models = {name: load_model(name)}
+        return self._models[name]
+
+    def _run(self, name: str, work: Any) -> None:
+        job = Job(work)
+        self.job, self.job_name = job, name
+        job.event.connect(self._on_event)
+        job.failed.connect(lambda error: self.job_failed.emit(name, error))
+        job.ended.connect(self._on_ended)
+        self.job_started.emit(name)
+        self._worker.submit(job)
+
+    def _on_event(self, event: Any) -> None:
+        if isinstance(event, Session):
+            self._session_opened(event)
+            return
+        if getattr(event, "kind", "") == "finished" and event.promoted:
+            self.model_made.emit(event.name)
+        self.job_event.emit(event)
+
+    def _on_ended(self, finished: bool) -> None:
+        name, self.job, self.job_name = self.job_name, None, ""
+        if self.masks is not None and name in ("propose", "finetune"):
+            self.masks.refresh()
+        self.job_ended.emit(name, finished)
+
+    def _redraw(self, frame: int, status: str) -> None:
+        """Show a mask that a model has just written under the person's eyes; strokes are on screen already."""
+        if self.masks is None or frame != self.current_frame or status != "proposed":
+            return
+        if time.monotonic() - self._drawn > REFRESH_SECONDS:
+            self._drawn = time.monotonic()
+            self.masks.refresh()
+
+    def _on_removed(self, event: Any) -> None:
+        if event.value is self.layer:
+            self.viewer.layers.events.removed.disconnect(self._on_removed)
+            self.close()
+            if self.masks in self.viewer.layers:
+                self.viewer.layers.remove(self.masks)
+            self.layer.metadata.pop(CONTROLLER_KEY, None)
 
 
-def open_controller(video: Path, folder: Path | None = None) -> Controller:
-    """Open or resume the session of a video; `folder` where it is not beside the video.
-
-    Raises
-    ------
-    SessionError, VideoError
-        If it cannot be opened.
-    """
-    from vivim.session import Session
-
-    return Controller(Session.open(video, folder=folder))
-
-
-def session_folder(video: Path) -> Path:
-    """Where a video's session lives unless another folder is chosen."""
-    return video.with_name(video.name + ".vivim")
-
-
-def needs_folder(video: Path) -> bool:
-    """Whether there is no session beside the video, and none can be made there."""
-    return not session_folder(video).is_dir() and not os.access(video.parent, os.W_OK)
-
-
-def time_left(seconds: float | None) -> str:
-    """A duration for people, as in ``about 2 min left``."""
-    if seconds is None:
-        return ""
-    if seconds < 60:
-        return f"about {max(1, round(seconds))} s left"
-    return f"about {round(seconds / 60)} min left"
-
-
-def check_formats(formats: Sequence[str]) -> None:
-    """Say so if nothing is ticked.
-
-    Raises
-    ------
-    ExportError
-        If `formats` is empty.
-    """
-    if not formats:
-        raise ExportError("No format is ticked. Tick at least one of them.")
-
+def class_colormap() -> DirectLabelColormap:
+    """One clear colour a class, the same in every window."""
+    colors: dict[int | None, Any] = {None: "transparent", 0: "transparent"}
+    for label in range(1, 256):
+        colors[label] = CLASS_COLORS[(label - 1) % len(CLASS_COLORS)]
+    return DirectLabelColormap(color_dict=colors)

@@ -1,132 +1,88 @@
-"""Readers: a path napari was given becomes one lazily decoded Image layer; a session folder brings its video.
+"""Open videos in napari: any file, folder of pictures or session folder that `vivim.open_video` understands.
 
-The time axis counts frames: one step of the slider is one frame, also where a video's frame rate varies, and a
-three-dimensional brush reaches over as many frames as pixels instead of hundreds. The frame rate is in the layer's
-metadata. Rows and columns are in millimetres where the video says how large its pixels are.
+A video becomes one image layer whose frames are decoded when they are shown. Time comes first, in seconds where the
+video has a rate, so that the slider still moves frame by frame; pixels are in mm where their size is known.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from vivim.errors import VideoError
 
-if TYPE_CHECKING:
-    from vivim.video import Video
+from vivim.errors import VivimError
+from vivim.video import LazyFrames, Video, open_video
+from vivim.video.folder import pictures_in
+from vivim.video.open import DICOM_SUFFIXES, TIFF_SUFFIXES, VIDEO_SUFFIXES
 
 LayerData = tuple[Any, dict[str, Any], str]
-Reader = Callable[[str | Sequence[str]], list[LayerData]]
-
-PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
-SUFFIXES = {
-    *(".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".wmv", ".mpg", ".mpeg"),
-    *(".tif", ".tiff", ".gif", ".dcm", ".dicom"),
-}
-AXES = ("time", "y", "x")
+SESSION_SUFFIX = ".vivim"
+PATH_KEY, SESSION_KEY = "vivim_path", "vivim_session"
+"""Keys in a layer's metadata: where its video is, and the session folder if one was opened."""
 
 
-def get_video_reader(path: str | Sequence[str]) -> Reader | None:
-    """The reader of a video file; None for several files at once, or a file of an unknown kind that is no DICOM.
-
-    DICOM files often have no suffix, only a number: these are offered here and told apart by their content.
-    """
-    if not isinstance(path, str):
-        return get_video_reader(path[0]) if len(path) == 1 else None
-    return read if Path(path).suffix.lower() in SUFFIXES or _is_dicom(Path(path)) else None
-
-
-def get_folder_reader(path: str | Sequence[str]) -> Reader | None:
-    """The reader of a folder of pictures or a session folder; None for any other path."""
+def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[LayerData]] | None:
+    """napari's hook: a reader for `path`, or None if it is nothing this plugin reads."""
     if not isinstance(path, str):
         return None
-    folder = Path(path)
-    if not folder.is_dir() or folder.suffix == ".zarr":
-        return None
-    return read if _is_session(folder) or _holds_pictures(folder) else None
+    return read if _ours(Path(path)) else None
 
 
-def read(path: str | Sequence[str]) -> list[LayerData]:
-    """Open one path as one Image layer.
+def _ours(path: Path) -> bool:
+    if path.is_dir():
+        return (path / "session.json").is_file() or bool(pictures_in(path))
+    suffix = path.suffix.lower()
+    if suffix in (*VIDEO_SUFFIXES, *TIFF_SUFFIXES, *DICOM_SUFFIXES, ".gif"):
+        return True
+    return suffix == "" and path.is_file() and path.open("rb").read(132)[128:] == b"DICM"
+
+
+def read(path: str | Path) -> list[LayerData]:
+    """Read a video, or the video of a session folder, as layer data.
 
     Raises
     ------
-    VideoError, SessionError
-        With one sentence for the person, if it cannot be opened.
+    VivimError
+        With a sentence for the person; napari shows it.
     """
-    where = Path(path if isinstance(path, str) else path[0])
-    return [session_layer(where) if _is_session(where) else video_layer(where)]
+    path = Path(path)
+    metadata: dict[str, Any] = {}
+    if (path / "session.json").is_file():
+        path, metadata[SESSION_KEY] = _video_of(path), str(path)
+    return [image_layer(open_video(path), **metadata)]
 
 
-def video_layer(path: Path, folder: Path | None = None) -> LayerData:
-    """The layer of a video; `folder` is where its session lives, if not beside it.
-
-    Raises
-    ------
-    VideoError
-        If the video cannot be opened, or its first frame not decoded.
-    """
-    from vivim.video import LazyFrames, open_video
-
-    video = open_video(path)
-    metadata: dict[str, Any] = {"vivim_path": str(path), "fps": video.fps}
-    if folder is not None:
-        metadata["vivim_folder"] = str(folder)
-    keywords = {
-        "name": path.name,
-        "rgb": len(video.shape) == 4,
-        "contrast_limits": contrast_limits(video),
-        "metadata": metadata,
-        **geometry(video.pixel_spacing_mm),
-    }
-    return LazyFrames(video), keywords, "image"
-
-
-def session_layer(folder: Path) -> LayerData:
-    """The layer of the video a session folder belongs to; the masks come when "Vivim Segment" resumes it."""
+def _video_of(folder: Path) -> Path:
     from vivim.session import Session
 
     with Session.open(folder, read_only=True) as session:
-        path = Path(session.video_path)
-    if not path.exists():
-        raise VideoError(
-            f"The video of this session is no longer at {path}. Put it back, or open it from its new place and "
-            f"choose {folder.name} as its session folder."
-        )
-    return video_layer(path, folder)
+        if not session.video_path.exists():
+            raise VivimError(
+                f"The video of {folder.name} is no longer at {session.video_path}. Put it back there."
+            )
+        return session.video_path
 
 
-def geometry(spacing: tuple[float, float] | None) -> dict[str, Any]:
-    """Axis labels, scale and units of a layer ``(T, H, W)`` whose pixels measure `spacing` mm."""
+def geometry(video: Video) -> dict[str, Any]:
+    """Scale, units and axis labels of a video's layers: (time, y, x)."""
+    spacing = video.pixel_spacing_mm
     return {
-        "axis_labels": AXES,
-        "scale": (1.0, *(spacing or (1.0, 1.0))),
-        "units": ("pixel", "mm", "mm") if spacing else ("pixel", "pixel", "pixel"),
+        "scale": (1.0 / video.fps if video.fps else 1.0, *(spacing or (1.0, 1.0))),
+        "units": ("second" if video.fps else "pixel", *(("mm", "mm") if spacing else ("pixel", "pixel"))),
+        "axis_labels": ("time", "y", "x"),
     }
 
 
-def contrast_limits(video: Video) -> tuple[float, float]:
-    """Grey levels shown as black and white, from the first frame alone."""
-    if video.dtype == np.uint8:
-        return 0.0, 255.0
-    frame = video.frame(0)
-    low, high = float(frame.min()), float(frame.max())
-    return low, high if high > low else low + 1.0
-
-
-def _is_session(path: Path) -> bool:
-    return path.is_dir() and (path.suffix == ".vivim" or (path / "session.json").is_file())
-
-
-def _is_dicom(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
-
-
-def _holds_pictures(folder: Path) -> bool:
-    here = folder / "frames" if (folder / "frames").is_dir() else folder
-    return any(item.suffix.lower() in PICTURES for item in here.iterdir())
+def image_layer(video: Video, **metadata: Any) -> LayerData:
+    """Layer data of an opened video."""
+    top = 255 if video.dtype == np.uint8 else max(1, int(video.frame(0).max()))
+    options = {
+        "name": video.path.stem,
+        "rgb": len(video.shape) == 4,
+        "contrast_limits": (0, top),
+        "metadata": {PATH_KEY: str(video.path), **metadata},
+        **geometry(video),
+    }
+    return LazyFrames(video), options, "image"
