@@ -9,10 +9,10 @@ import napari
 from napari.utils.notifications import show_info
 from qtpy.QtCore import QUrl
 from qtpy.QtGui import QDesktopServices
-from qtpy.QtWidgets import QCheckBox, QComboBox, QFileDialog, QLineEdit, QPushButton
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QLineEdit, QPushButton
 
 from napari_vivim.controller import VideoController
-from napari_vivim.panel import Progress, VideoPanel, heading, primary, row
+from napari_vivim.panel import Progress, VideoPanel, choice, heading, primary, row
 
 FORMATS = {
     "png": "PNG masks, one a frame",
@@ -31,7 +31,7 @@ class ExportWidget(VideoPanel):
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__(napari_viewer)
         self.formats = {name: QCheckBox(text) for name, text in FORMATS.items()}
-        self.scope, self.target = QComboBox(), QLineEdit()
+        self.scope, self.target = choice(), QLineEdit()
         self.scope.addItems(list(SCOPES))
         self.target.setToolTip("Folder to write into; it is made if it is not there")
         browse = QPushButton("Browse ...")

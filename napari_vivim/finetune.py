@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import napari
-from qtpy.QtWidgets import QComboBox, QFormLayout, QFrame, QLabel, QVBoxLayout
+from qtpy.QtWidgets import QFormLayout, QFrame, QLabel, QVBoxLayout
 
 from napari_vivim.controller import VideoController
 from napari_vivim.curve import LossCurve
-from napari_vivim.panel import Choices, Progress, VideoPanel, clock, heading, primary, quiet
+from napari_vivim.panel import Choices, Progress, VideoPanel, choice, clock, heading, primary, quiet
 
 SCOPES = {"Decoder (seconds)": "decoder", "Whole network (minutes)": "all"}
 
@@ -21,7 +21,7 @@ class FinetuneWidget(VideoPanel):
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__(napari_viewer)
-        self.model, self.device, self.scope = QComboBox(), QComboBox(), QComboBox()
+        self.model, self.device, self.scope = choice(), choice(), choice()
         self.model.setToolTip("The model to start from; it is never changed")
         self.scope.addItems(list(SCOPES))
         self.scope.setToolTip(
@@ -115,8 +115,8 @@ class FinetuneWidget(VideoPanel):
             self.verdict.setText("Not judged: one corrected frame cannot be held out")
             self.scores.setText("")
             self.explanation.setText(
-                f"The new version “{event.name}” is in the list, but the old model stays in use. Correct one more frame "
-                "and fine-tune again to see whether it helps."
+                f"The new version “{event.name}” is in the list, but the old model stays in use. Correct one more "
+                "frame and fine-tune again to see whether it helps."
             )
         else:
             self.verdict.setText(

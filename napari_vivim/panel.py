@@ -69,6 +69,14 @@ def row(*widgets: QWidget) -> QHBoxLayout:
     return layout
 
 
+def choice() -> QComboBox:
+    """A drop-down list that gives way in a narrow panel instead of pushing the rest out of sight."""
+    box = QComboBox()
+    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    box.setMinimumContentsLength(8)
+    return box
+
+
 def clock(seconds: float | None) -> str:
     """Time left, for people."""
     if seconds is None:
@@ -125,7 +133,7 @@ class VideoPanel(QWidget):
         self.viewer = napari_viewer
         self.controller: VideoController | None = None
         self._connections: list[tuple[Any, Any]] = []
-        self.video = QComboBox()
+        self.video = choice()
         self.video.setToolTip("The video to work on")
         self.info = QElidingLabel()
         self.info.setStyleSheet("font-size: 11px;")

@@ -7,7 +7,7 @@ from typing import Any
 
 import napari
 from napari.utils.notifications import show_info
-from qtpy.QtWidgets import QComboBox, QFileDialog, QFormLayout, QLabel, QPushButton
+from qtpy.QtWidgets import QFileDialog, QFormLayout, QLabel, QPushButton
 from vivim.errors import VivimError
 
 from napari_vivim.controller import VideoController
@@ -15,6 +15,7 @@ from napari_vivim.panel import (
     Choices,
     Progress,
     VideoPanel,
+    choice,
     clock,
     heading,
     primary,
@@ -45,7 +46,7 @@ class SegmentWidget(VideoPanel):
         self.start()
 
     def _add_propose(self) -> None:
-        self.model, self.device = QComboBox(), QComboBox()
+        self.model, self.device = choice(), choice()
         self.model.setToolTip("The model that proposes; fine-tuning adds to this list")
         self.device.setToolTip("Where it runs; auto takes the fastest there is")
         form = QFormLayout()
@@ -155,7 +156,7 @@ class SegmentWidget(VideoPanel):
         self.strip.set_statuses(self.controller.session.statuses)
         self.legend.setText(
             " &nbsp; ".join(
-                f"<span style='color:{STATUS_COLORS[name]}'>■</span> {count} {name}"
+                f"<span style='color:{STATUS_COLORS[name]}'>■</span>&nbsp;{count}&nbsp;{name}"
                 for name, count in self.controller.counts().items()
             )
         )

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from napari.utils.notifications import notification_manager
+from PIL import Image
+from vivim.errors import FinetuneError
+from vivim.finetune import Finished, Preparing, Scored, Step
+
+
+def panel(segment, name: str):
+    return segment.viewer.window.add_plugin_dock_widget("napari-vivim", name)[1]
+
+
+def correct(segment, *frames: int) -> None:
+    for t in frames:
+        segment.controller.go_to(t)
+        segment.controller.masks.paint((t, 30, 30), 1)
+
+
+def fake_finetune(promoted: bool):
+    def run(sessions, model, *, device, scope):
+        yield Preparing(1, 1)
+        for step in range(1, 6):
+            yield Step(step, 5, 1 / step, 0)
+        yield Scored(0.5, 0.7, 2, ((0, 1, 0.5, 0.7),))
+        yield Finished("tuned", "v1", "nowhere", promoted, 0.5, 0.7, 1.0)
+
+    return run
+
+
+@pytest.mark.parametrize("promoted", [True, False])
+def test_one_click_learns_shows_the_score_and_renews_proposals(
+    segment, qtbot, fake_model, monkeypatch: pytest.MonkeyPatch, promoted: bool
+) -> None:
+    monkeypatch.setattr("vivim.finetune.finetune", fake_finetune(promoted))
+    widget = panel(segment, "Vivim Fine-tune")
+    assert not widget.learn.isEnabled() and "first" in widget.material.text()
+    correct(segment, 2, 8)
+    qtbot.waitUntil(lambda: widget.learn.isEnabled())
+    assert "2 frames" in widget.learn.text()
+    widget.learn.click()
+    qtbot.waitUntil(lambda: not segment.controller.busy, timeout=10000)
+    assert "0.500" in widget.scores.text() and "0.700" in widget.scores.text()
+    assert ("Better" in widget.verdict.text()) == promoted or "No better" in widget.verdict.text()
+    proposed = segment.controller.session.frames_with("proposed")
+    assert len(proposed) == (10 if promoted else 0)
+    assert segment.controller.session.frames_with("corrected") == [2, 8]
+
+
+def test_a_failed_finetune_is_said(segment, qtbot, fake_model, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args, **kwargs):
+        raise FinetuneError("Fine-tuning stopped unexpectedly. Try again.")
+        yield
+
+    monkeypatch.setattr("vivim.finetune.finetune", fail)
+    notification_manager.records.clear()
+    widget = panel(segment, "Vivim Fine-tune")
+    correct(segment, 2)
+    qtbot.waitUntil(lambda: widget.learn.isEnabled())
+    widget.learn.click()
+    qtbot.waitUntil(lambda: any("unexpectedly" in r.message for r in notification_manager.records))
+    qtbot.waitUntil(lambda: widget.learn.isEnabled())
+
+
+def test_export_writes_what_is_ticked(segment, qtbot, tmp_path: Path) -> None:
+    correct(segment, 4)
+    widget = panel(segment, "Vivim Export")
+    widget.target.setText(str(tmp_path / "out"))
+    widget.formats["csv"].setChecked(True)
+    qtbot.waitUntil(lambda: widget.write.isEnabled())
+    widget.write.click()
+    qtbot.waitUntil(lambda: not segment.controller.busy, timeout=10000)
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["masks", "measurements.csv"]
+    written = np.asarray(Image.open(tmp_path / "out" / "masks" / "000004.png"))
+    assert np.array_equal(written > 0, np.asarray(segment.controller.session.masks[4]) > 0)
+
+
+def test_an_export_into_a_file_is_refused_in_words(segment, qtbot, tmp_path: Path) -> None:
+    correct(segment, 4)
+    (tmp_path / "taken").write_text("a file")
+    notification_manager.records.clear()
+    widget = panel(segment, "Vivim Export")
+    widget.target.setText(str(tmp_path / "taken"))
+    qtbot.waitUntil(lambda: widget.write.isEnabled())
+    widget.write.click()
+    qtbot.waitUntil(lambda: any("Cannot write" in r.message for r in notification_manager.records))

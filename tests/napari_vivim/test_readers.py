@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from npe2 import PluginManifest
+from PIL import Image
+from vivim.errors import VideoError
+
+import napari_vivim
+from napari_vivim.readers import get_reader
+
+MANIFEST = Path(napari_vivim.__file__).with_name("napari.yaml")
+
+
+def test_the_manifest_names_things_that_exist() -> None:
+    manifest = PluginManifest.from_file(MANIFEST)
+    manifest.validate_imports()
+    shown = [widget.display_name for widget in manifest.contributions.widgets]
+    assert shown == ["Vivim Segment", "Vivim Fine-tune", "Vivim Export"]
+
+
+def test_importing_the_plugin_loads_no_torch() -> None:
+    code = "import sys, napari_vivim; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_video_is_one_lazy_layer(video: Path) -> None:
+    reader = get_reader(str(video))
+    assert reader is not None
+    [(data, options, kind)] = reader(str(video))
+    assert kind == "image" and not isinstance(data, np.ndarray)
+    assert data.shape[0] == 12 and options["rgb"] == (len(data.shape) == 4)
+    assert options["axis_labels"] == ("time", "y", "x")
+    assert options["units"][0] == "second" and options["scale"][0] == pytest.approx(1 / 20)
+    assert options["metadata"]["vivim_path"] == str(video)
+
+
+def test_stacks_and_folders_of_pictures_open(tmp_path: Path) -> None:
+    frames = np.random.default_rng(0).integers(0, 255, (4, 32, 40), np.uint8)
+    tifffile.imwrite(tmp_path / "stack.tif", frames)
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for t, frame in enumerate(frames):
+        Image.fromarray(frame).save(folder / f"{t:03}.png")
+    for path in (tmp_path / "stack.tif", folder):
+        reader = get_reader(str(path))
+        assert reader is not None
+        [(data, _, _)] = reader(str(path))
+        assert np.array_equal(np.asarray(data[2]).reshape(32, 40, -1)[..., 0], frames[2])
+
+
+def test_other_things_are_left_to_other_readers(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no video")
+    assert get_reader(str(tmp_path / "notes.txt")) is None
+    (tmp_path / "empty").mkdir()
+    assert get_reader(str(tmp_path / "empty")) is None
+
+
+def test_a_truncated_video_says_so(video: Path) -> None:
+    video.write_bytes(video.read_bytes()[:200])
+    reader = get_reader(str(video))
+    assert reader is not None
+    with pytest.raises(VideoError, match=r"phantom\.mp4"):
+        reader(str(video))
+
+
+@pytest.mark.parametrize("key", ["ultrasound_phantom", "endoscopy_phantom", "pydicom_cine"])
+def test_sample_data_opens_and_can_hold_a_session(make_napari_viewer, key: str) -> None:
+    viewer = make_napari_viewer()
+    layers = viewer.open_sample("napari-vivim", key)
+    assert any("vivim_path" in layer.metadata for layer in layers)

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from napari.utils.notifications import notification_manager
+from qtpy.QtCore import QPoint, Qt
+from vivim.errors import SessionError
+from vivim.session import Session
+
+
+def propose(segment, qtbot) -> None:
+    segment.propose.click()
+    qtbot.waitUntil(lambda: not segment.controller.busy, timeout=20000)
+
+
+def test_painting_marks_the_frame_and_undo_keeps_it_a_persons(segment) -> None:
+    session, masks = segment.controller.session, segment.controller.masks
+    segment.controller.go_to(3)
+    masks.paint((3, 30, 30), 1)
+    assert session.status(3) == "corrected" and session.masks[3][30, 30] == 1
+    masks.undo()
+    assert not session.masks[3].any() and session.status(3) == "corrected"
+    masks.redo()
+    assert session.masks[3][30, 30] == 1
+
+
+def test_erasing_filling_and_polygons_reach_the_session(segment, qtbot, fake_model) -> None:
+    propose(segment, qtbot)
+    session, masks = segment.controller.session, segment.controller.masks
+    segment.controller.go_to(2)
+    masks.paint((2, 15, 15), 0)
+    assert session.masks[2][15, 15] == 0 and session.status(2) == "corrected"
+    segment.controller.go_to(4)
+    masks.fill((4, 15, 15), 0)
+    assert not session.masks[4].any() and session.status(4) == "corrected"
+    segment.controller.go_to(5)
+    masks.paint_polygon([[5, 40, 40], [5, 40, 50], [5, 50, 50], [5, 50, 40]], 1)
+    assert session.masks[5][45, 45] == 1 and session.status(5) == "corrected"
+    assert session.frames_with("corrected") == [2, 4, 5]
+
+
+def test_a_fill_through_time_corrects_every_frame_it_touches(segment, qtbot, fake_model) -> None:
+    propose(segment, qtbot)
+    session, masks = segment.controller.session, segment.controller.masks
+    masks.n_edit_dimensions = 3
+    masks.fill((5, 15, 15), 0)
+    assert session.frames_with("corrected") == list(range(12))
+    masks.undo()
+    assert all(session.masks[t][15, 15] == 1 for t in range(12))
+
+
+def test_a_proposal_never_touches_a_persons_frame_nor_do_old_strokes_touch_a_proposal(
+    segment, qtbot, fake_model
+) -> None:
+    session, masks = segment.controller.session, segment.controller.masks
+    segment.controller.go_to(6)
+    masks.paint((6, 50, 50), 1)
+    before = np.asarray(session.masks[6]).copy()
+    propose(segment, qtbot)
+    assert np.array_equal(session.masks[6], before) and session.status(6) == "corrected"
+    others = [np.asarray(session.masks[t]).copy() for t in range(12) if t != 6]
+    masks.undo()
+    assert all(
+        np.array_equal(a, session.masks[t]) for a, t in zip(others, [*range(6), *range(7, 12)], strict=True)
+    )
+
+
+def test_strokes_survive_reopening(segment, video: Path) -> None:
+    segment.controller.go_to(1)
+    segment.controller.masks.paint((1, 20, 20), 1)
+    image = segment.controller.layer
+    segment.viewer.layers.remove(image)
+    with Session.open(video) as again:  # the lock is free
+        assert again.status(1) == "corrected" and again.masks[1][20, 20] == 1
+    assert not segment.viewer.layers
+
+
+def test_cancel_stops_soon_and_keeps_what_is_done(segment, qtbot, fake_model) -> None:
+    fake_model.pause = 0.1
+    segment.propose.click()
+    session = segment.controller.session
+    qtbot.waitUntil(lambda: len(session.frames_with("proposed")) >= 2, timeout=10000)
+    segment.progress.cancel.click()
+    qtbot.waitUntil(lambda: not segment.controller.busy, timeout=2000)
+    assert 2 <= len(session.frames_with("proposed")) < 12
+
+
+def test_a_click_on_the_strip_goes_to_the_frame(segment, qtbot) -> None:
+    segment.strip.resize(240, 34)
+    qtbot.mouseClick(segment.strip, Qt.MouseButton.LeftButton, pos=QPoint(210, 20))
+    assert segment.controller.current_frame == 10
+
+
+def test_accepting_needs_a_mask(segment, qtbot, fake_model) -> None:
+    notification_manager.records.clear()
+    segment.accept.click()
+    assert "no mask to accept" in notification_manager.records[-1].message
+    propose(segment, qtbot)
+    segment.controller.go_to(7)
+    segment.accept.click()
+    assert segment.controller.session.status(7) == "accepted"
+
+
+def test_a_folder_that_cannot_be_written_is_said_and_another_is_offered(
+    make_napari_viewer, qtbot, video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args, **kwargs):
+        raise SessionError("Cannot make a session here. Choose a session folder you can write to.")
+
+    monkeypatch.setattr("napari_vivim.controller.Session.open", refuse)
+    notification_manager.records.clear()
+    viewer = make_napari_viewer()
+    _, widget = viewer.window.add_plugin_dock_widget("napari-vivim", "Vivim Segment")
+    viewer.open(str(video), plugin="napari-vivim")
+    qtbot.waitUntil(lambda: any("Choose a session folder" in r.message for r in notification_manager.records))
+    qtbot.waitUntil(lambda: not widget.folder.isHidden())
+    assert not widget.propose.isEnabled()
+
+
+def test_without_a_video_the_panel_says_what_to_do(make_napari_viewer) -> None:
+    viewer = make_napari_viewer()
+    _, widget = viewer.window.add_plugin_dock_widget("napari-vivim", "Vivim Segment")
+    assert "No video yet" in widget.empty.text() and not widget.empty.isHidden()
