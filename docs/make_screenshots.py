@@ -1,0 +1,62 @@
+"""Make the pictures of the window for the documentation, from the synthetic ultrasound video alone.
+
+``python docs/make_screenshots.py`` writes ``docs/images/window.png`` and ``docs/images/finetune.png``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import napari
+from qtpy.QtWidgets import QApplication
+
+IMAGES = Path(__file__).parent / "images"
+
+
+def wait(done: Callable[[], bool], limit: float = 180.0) -> None:
+    """Turn the event loop until `done`."""
+    end = time.monotonic() + limit
+    while not done():
+        if time.monotonic() > end:
+            raise TimeoutError(f"not done after {limit:.0f} s")
+        QApplication.instance().processEvents()
+        time.sleep(0.01)
+
+
+def picture(viewer: napari.Viewer, name: str) -> None:
+    """Save the window as it is, once it has come to rest."""
+    rest = time.monotonic() + 0.5
+    wait(lambda: time.monotonic() > rest)
+    viewer.window.screenshot(str(IMAGES / name), flash=False, canvas_only=False)
+
+
+def main() -> None:
+    """Propose, correct five frames, fine-tune."""
+    IMAGES.mkdir(exist_ok=True)
+    viewer = napari.Viewer()
+    viewer.window._qt_window.resize(1280, 800)
+    dock, segment = viewer.window.add_plugin_dock_widget("napari-vivim", "Vivim Segment")
+    truth = next(x for x in viewer.open_sample("napari-vivim", "ultrasound_phantom") if "truth" in x.name).data
+    wait(lambda: segment.controller is not None and segment.controller.session is not None)
+    wait(lambda: segment.device.count() > 1)
+    segment.controller.go_to(30)
+    segment.propose.click()
+    wait(lambda: not segment.controller.busy)
+    for t in (5, 20, 30, 44, 56):
+        segment.controller.session.correct(t, truth[t])
+    segment.controller.session.accept(36)
+    segment.controller.go_to(26)
+    picture(viewer, "window.png")
+    viewer.window.remove_dock_widget(dock)
+    _, panel = viewer.window.add_plugin_dock_widget("napari-vivim", "Vivim Fine-tune")
+    wait(panel.learn.isEnabled)
+    panel.learn.click()
+    wait(lambda: not panel.controller.busy)
+    picture(viewer, "finetune.png")
+    viewer.close()
+
+
+if __name__ == "__main__":
+    main()
