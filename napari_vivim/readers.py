@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from vivim.errors import VivimError
 from vivim.video import LazyFrames, Video, open_video
 from vivim.video.folder import pictures_in

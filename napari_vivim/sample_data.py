@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from napari_vivim.readers import LayerData, geometry, image_layer
 from vivim.video import make_phantom, open_video, write_video
+
+from napari_vivim.readers import LayerData, geometry, image_layer
 
 FRAMES = 60
 SEED = 7

@@ -1,4 +1,4 @@
-"""The whole video at a glance: one thin bar a frame, coloured by what the frame counts as. Click or drag to go there."""
+"""The whole video at a glance: a thin bar a frame, coloured by its status. Click or drag to go there."""
 
 from __future__ import annotations
 

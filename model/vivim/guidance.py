@@ -22,7 +22,7 @@ MAX_DISTANCE = 32.0
 SOFTNESS = 8.0
 """Pixels over which the squashed distance goes from 0 to 0.76."""
 
-CONFIDENCE_DECAY = 24.0
+CONFIDENCE_DECAY = 8.0
 """Frames over which the confidence in a propagated mask falls by a factor e."""
 
 
@@ -92,7 +92,7 @@ def follow(maps: Tensor, flow: Tensor, identity: Tensor) -> Tensor:
 
 
 def confidence(frames_away: Tensor) -> Tensor:
-    """Confidence in a mask propagated over `frames_away` frames: 1 at 0, else 0.9 exp(-d / 24)."""
+    """Confidence in a mask propagated over `frames_away` frames: 1 at 0, else 0.9 exp(-d / 8)."""
     fading = 0.9 * torch.exp(-frames_away / CONFIDENCE_DECAY)
     return torch.where(frames_away == 0, torch.ones_like(fading), fading)
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from vivim.device import choose_device
 from vivim.guide import MaskGuide
 from vivim.preprocess import masks_from_logits, normalise, resize_frame, resize_mask, stack_frames
+from vivim.trust import calibrate, mixed
 
 if TYPE_CHECKING:
     from vivim.network import Vivim
@@ -117,6 +118,33 @@ def boundary_uncertainty(logits: Tensor) -> NDArray[np.float32]:
     return torch.where(band.sum((1, 2, 3)) > 0, in_band, doubtful).cpu().numpy()
 
 
+def _predict(
+    model: Vivim, reader: ResizedFrames, window: Sequence[int], guide: MaskGuide | None, device: torch.device
+) -> tuple[Tensor, Tensor | None]:
+    """Logits ``(T, C, H, W)`` of one window, and its guide planes ``(T, 2, H, W)`` where there is guidance."""
+    x, planes = window_inputs(reader, window, guide, device)
+    return model(x, planes)[0], None if planes is None else planes[0]
+
+
+def trust_in(session: Session, model: Vivim, reader: ResizedFrames, device: torch.device) -> float:
+    """How far to trust carried masks in this session; see `vivim.trust`.
+
+    A model tuned on these very frames cannot be asked about them: it brings the answer from its held-out rounds.
+    """
+    if "trust" in model.provenance:
+        return float(model.provenance["trust"])
+    size = model.config.input_size
+
+    def predict(t: int, guide: MaskGuide) -> tuple[Tensor, Tensor, NDArray]:
+        window = window_around([t], guide)
+        logits, planes = _predict(model, reader, window, guide, device)
+        assert planes is not None
+        at = slice(window.index(t), window.index(t) + 1)
+        return logits[at], planes[at], resize_mask(np.asarray(session.masks[t]), size)
+
+    return calibrate(session, lambda t: guide_of(session, reader, size, leave_out=t), predict)
+
+
 @torch.inference_mode()
 def propose(
     session: Session,
@@ -167,11 +195,13 @@ def propose(
     wanted = range(len(session)) if frames is None else frames
     todo = sorted(set(wanted) - set(corrected))
     guide = guide_of(session, reader, size) if guided and model.config.guided and corrected else None
+    trust = trust_in(session, model, reader, target) if guide is not None else 0.0
     began, done = time.monotonic(), 0
     for block in blocks_of(todo, corrected, clip_length, start):
         window = window_around(block, guide)
-        logits = model(*window_inputs(reader, window, guide, target))[0]
-        logits = logits[[window.index(t) for t in block]]
+        logits, planes = _predict(model, reader, window, guide, target)
+        at = [window.index(t) for t in block]
+        logits = mixed(logits[at], None if planes is None else planes[at], trust)
         masks = masks_from_logits(logits, tuple(session.masks.shape[1:]))
         doubts = boundary_uncertainty(logits)
         for i in sorted(range(len(block)), key=lambda i: abs(block[i] - start)):

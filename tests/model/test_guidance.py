@@ -77,7 +77,7 @@ def test_between_two_corrected_frames_the_nearer_counts_more() -> None:
 
 
 def test_planes_of_known_near_and_unknown_frames() -> None:
-    planes = guidance.planes(torch.full((3, 2, 2), 8.0), torch.tensor([0.0, 24.0, float("inf")]))
+    planes = guidance.planes(torch.full((3, 2, 2), 8.0), torch.tensor([0.0, 8.0, float("inf")]))
     assert planes.shape == (3, 2, 2, 2)
     np.testing.assert_allclose(planes[0, 1], 1.0)
     np.testing.assert_allclose(planes[1, 1], 0.9 * np.exp(-1), rtol=1e-5)

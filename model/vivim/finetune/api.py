@@ -162,6 +162,7 @@ def _register(
         "sessions": len(sessions),
         "before": scored.before if scored else None,
         "after": scored.after if scored else None,
+        "trust": tuned.provenance["trust"],
         "licence": parent.provenance.get("licence"),
     }
     tuned.classes = parent.classes

@@ -37,8 +37,8 @@ class Sample:
     """Four tensors ``(1, d, h, w)`` float16 on the CPU."""
     target: Tensor
     """``(1, C, H, W)`` uint8 of 0 and 1 at the network's input size."""
-    guide_logits: Tensor
-    """``(1, 1, H, W)`` float16: what the guide itself adds to the logits; zeros without guidance."""
+    guess: Tensor
+    """``(1, 1, H, W)`` float16: the guide's first plane, the mask carried there by motion; zeros without guidance."""
     weight: Tensor
     """``(1, C, H, W)`` float16: `boundary_weight` of the target."""
     in_use: bool
@@ -110,8 +110,8 @@ def encode(model: Vivim, window: Window) -> Sample:
     features = model.features(window.x, window.guide)
     at = slice(window.position, window.position + 1)
     kept = [feature[at].to("cpu", torch.float16).clone() for feature in features]
-    guiding = torch.zeros(1, 1, *window.target.shape[-2:])
+    guess = torch.zeros(1, 1, *window.target.shape[-2:])
     if window.guide is not None:
-        guiding = model.guide_logits(window.guide)[0, at].cpu()
+        guess = window.guide[0, at, :1].cpu()
     weight = boundary_weight(window.target.float()).half()
-    return Sample(window.session, window.frame, kept, window.target, guiding.half(), weight, window.in_use)
+    return Sample(window.session, window.frame, kept, window.target, guess.half(), weight, window.in_use)

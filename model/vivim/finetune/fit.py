@@ -17,6 +17,10 @@ from vivim.finetune.features import Sample
 from vivim.metrics import dice
 from vivim.network.decoder import Decoder
 from vivim.training.losses import structure_loss
+from vivim.trust import TRUSTS
+
+Scores = dict[float, dict[tuple[int, int], float]]
+"""Dice by trust, then by (session, frame)."""
 
 STEP_CHOICES = (10, 20, 40)
 """Lengths of training that are tried; held-out frames choose among them."""
@@ -54,8 +58,7 @@ def decode(decoder: Decoder, samples: Sequence[Sample], device: torch.device) ->
         torch.cat(level).to(device).float() for level in zip(*(s.features for s in samples), strict=True)
     ]
     size = tuple(samples[0].target.shape[-2:])
-    logits = nn.functional.interpolate(decoder(features), size=size, mode="bilinear", align_corners=False)
-    return logits + torch.cat([s.guide_logits for s in samples]).to(device).float()
+    return nn.functional.interpolate(decoder(features), size=size, mode="bilinear", align_corners=False)
 
 
 def fit_decoder(
@@ -83,16 +86,19 @@ def fit_decoder(
 
 
 @torch.inference_mode()
-def score(decoder: Decoder, samples: Sequence[Sample], device: torch.device) -> dict[tuple[int, int], float]:
-    """Dice of each encoded frame against its corrected mask, by (session, frame); classes averaged."""
+def score(decoder: Decoder, samples: Sequence[Sample], device: torch.device) -> Scores:
+    """Dice of each encoded frame against its corrected mask, for every trust in the carried masks.
+
+    Classes are averaged. See `vivim.trust`.
+    """
     decoder.eval()
-    scores = {}
+    scores: Scores = {trust: {} for trust in TRUSTS}
     for sample in samples:
-        predicted = (decode(decoder, [sample], device) > 0).cpu().numpy()[0]
-        true = sample.target.numpy()[0] > 0
-        scores[sample.session, sample.frame] = float(
-            np.mean([dice(p, t) for p, t in zip(predicted, true, strict=True)])
-        )
+        logits = decode(decoder, [sample], device).cpu()
+        for trust in TRUSTS:
+            predicted = (logits + trust * sample.guess.float() > 0).numpy()[0]
+            pairs = zip(predicted, sample.target.numpy()[0], strict=True)
+            scores[trust][sample.session, sample.frame] = float(np.mean([dice(p, t) for p, t in pairs]))
     return scores
 
 
@@ -108,14 +114,14 @@ def folds_of(keys: Sequence[tuple[int, int]]) -> list[set[tuple[int, int]]]:
 
 def held_out_scores(
     decoder: Decoder, samples: Sequence[Sample], device: torch.device, seed: int
-) -> Iterator[Step | dict[int, dict[tuple[int, int], float]]]:
+) -> Iterator[Step | dict[int, Scores]]:
     """Train with each block left out in turn.
 
-    Yields the steps, and at the end one dictionary: for every number of steps in `STEP_CHOICES`, the Dice of each
+    Yields the steps, and at the end one dictionary: for every number of steps in `STEP_CHOICES`, the scores of each
     corrected frame by a decoder that never saw it.
     """
     keys = sorted({(s.session, s.frame) for s in samples})
-    result: dict[int, dict[tuple[int, int], float]] = {steps: {} for steps in STEP_CHOICES}
+    result: dict[int, Scores] = {steps: {trust: {} for trust in TRUSTS} for steps in STEP_CHOICES}
     for number, held_out in enumerate(folds_of(keys), start=1):
         copied = copy.deepcopy(decoder)
         seen = [s for s in samples if (s.session, s.frame) not in held_out]
@@ -123,6 +129,7 @@ def held_out_scores(
         for step in fit_decoder(copied, seen, max(STEP_CHOICES), device, seed, fold=number):
             yield step
             if step.step in result:
-                result[step.step].update(score(copied, judged, device))
+                for trust, found in score(copied, judged, device).items():
+                    result[step.step][trust].update(found)
                 freeze_normalisation(copied)
     yield result

@@ -19,6 +19,7 @@ from vivim.finetune.features import Sample, corrected_frames, encode, windows
 from vivim.finetune.fit import (
     PULL,
     STEP_CHOICES,
+    Scores,
     fit_decoder,
     freeze_normalisation,
     held_out_scores,
@@ -29,6 +30,7 @@ from vivim.finetune.fit import (
 from vivim.network import Vivim
 from vivim.session import Session
 from vivim.training.losses import structure_loss
+from vivim.trust import best_trust
 
 SCOPES = ("decoder", "all")
 
@@ -72,30 +74,38 @@ def run(
         ready.add((window.session, window.frame))
         yield Preparing(len(ready), len(keys))
     before = score(tuned.decoder, [s for s in samples if s.in_use], target)
-    steps, scored = max(STEP_CHOICES), Scored(None, None, len(keys), ())
+    steps, trust, scored = max(STEP_CHOICES), 0.0, Scored(None, None, len(keys), ())
     if len(keys) > 1:
         for item in held_out_scores(tuned.decoder, samples, target, seed):
             if isinstance(item, Step):
                 yield item
             else:
-                steps, scored = judge(before, item)
+                steps, trust, scored = judge(before, item)
     yield scored
     if scope == "decoder":
         yield from fit_decoder(tuned.decoder, samples, steps, target, seed)
     else:
         yield from fit_all(sessions, tuned, steps, target, seed)
     promoted = scored.before is not None and scored.after is not None and scored.after > scored.before
+    tuned.provenance = {**tuned.provenance, "trust": trust}
     yield Trained(tuned.cpu().eval(), promoted, scored, time.monotonic() - began)
 
 
-def judge(
-    before: dict[tuple[int, int], float], after: dict[int, dict[tuple[int, int], float]]
-) -> tuple[int, Scored]:
-    """The number of steps that held-out frames like best, and the scores there."""
-    steps = max(after, key=lambda count: float(np.mean(list(after[count].values()))))
-    rows = tuple((*key, before[key], after[steps][key]) for key in sorted(before))
-    means = np.array([row[2:] for row in rows]).mean(axis=0)
-    return steps, Scored(float(means[0]), float(means[1]), len(rows), rows)
+def judge(before: Scores, after: dict[int, Scores]) -> tuple[int, float, Scored]:
+    """The number of steps and the trust in carried masks that held-out frames like best, and the scores there.
+
+    The parent is given its own best trust, so that a new version only counts as better if training made it so.
+    """
+
+    def mean(scores: dict[tuple[int, int], float]) -> float:
+        return float(np.mean(list(scores.values())))
+
+    then = before[best_trust(before)]
+    steps = max(after, key=lambda count: mean(after[count][best_trust(after[count])]))
+    trust = best_trust(after[steps])
+    now = after[steps][trust]
+    rows = tuple((*key, then[key], now[key]) for key in sorted(then))
+    return steps, trust, Scored(mean(then), mean(now), len(rows), rows)
 
 
 def fit_all(

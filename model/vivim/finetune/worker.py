@@ -25,7 +25,7 @@ def work(job: Path) -> None:
         model = load_checkpoint(Path(task["model"]))
         for event in run(sessions, model, task["scope"], task["device"], task["seed"]):
             if isinstance(event, Trained):
-                save_checkpoint(event.model, job / "result.safetensors", model.provenance)
+                save_checkpoint(event.model, job / "result.safetensors", event.model.provenance)
                 line = json.dumps({"kind": "trained", "promoted": event.promoted, "seconds": event.seconds})
             else:
                 line = to_line(event)

@@ -157,7 +157,7 @@ def load_reference_state_dict(model: Vivim, state_dict: Mapping[str, Tensor]) ->
     names = strip_prefix(state_dict)
     renamed = {_translate(name, _REFERENCE_RULES): name for name in names}
     report = _load(model, {own: names[theirs] for own, theirs in renamed.items()}, renamed)
-    needed = [name for name in report.missing if not name.startswith(("edge_head.", "guide_embed.", "guide_gain"))]
+    needed = [name for name in report.missing if not name.startswith(("edge_head.", "guide_embed."))]
     if needed:
         raise CheckpointError(f"The checkpoint lacks {len(needed)} tensors of this network ({_few(needed)}).")
     return report

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -79,7 +78,6 @@ class Vivim(nn.Module):
         self.guide_embed = (
             nn.Conv2d(GUIDE_PLANES, preset.widths[0], 7, 4, padding=3) if self.config.guided else None
         )
-        self.guide_gain = nn.Parameter(torch.zeros(2)) if self.config.guided else None
         self.name = "untitled"
         self.version = ""
         self.provenance: dict[str, Any] = {}
@@ -140,17 +138,6 @@ class Vivim(nn.Module):
         """Features of `features` to logits ``(B*T, C, *size)``."""
         return F.interpolate(self.decoder(features), size=size, mode="bilinear", align_corners=False)
 
-    def guide_logits(self, guide: Tensor) -> Tensor:
-        """What the guide itself adds to the logits: ``(B, T, 2, H, W)`` to ``(B, T, 1, H, W)``.
-
-        The squashed distance times a gain that is learned, linear in the confidence; the network then only has to
-        say where the propagated mask is wrong. Zero where nothing is known, and zero before training.
-        """
-        if self.guide_gain is None:
-            raise ValueError("This network takes no guide: it was made with guided=False.")
-        distance, trust = guide[:, :, :1], guide[:, :, 1:]
-        return distance * (self.guide_gain[0] + self.guide_gain[1] * trust)
-
     def forward(
         self, x: Tensor, guide: Tensor | None = None, return_edges: bool = False
     ) -> Tensor | tuple[Tensor, Tensor]:
@@ -173,8 +160,6 @@ class Vivim(nn.Module):
             raise ValueError("This network has no edge head: make it with edge_head=True.")
         features = self.features(x, guide)
         logits = self.decode(features, (size[0], size[1])).unflatten(0, (batch, -1))
-        if guide is not None:
-            logits = logits + self.guide_logits(guide)
         if not return_edges or self.edge_head is None:
             return logits
         edges = F.interpolate(self.edge_head(features[0]), size=size, mode="bilinear", align_corners=False)

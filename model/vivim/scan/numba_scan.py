@@ -107,7 +107,9 @@ class _NumbaScan(torch.autograd.Function):
         d_z = None if z is None else torch.empty_like(z)
         d_A, d_D, d_bias = u.new_empty(batch, *A.shape), u.new_empty(batch, width), u.new_empty(batch, width)
         d_B, d_C = B.new_zeros(threads, *B.shape), C.new_zeros(threads, *C.shape)
-        inputs = [_array(x) for x in (gradient.contiguous(), u, delta, A, B, C, D, u if z is None else z, bias)]
+        inputs = [
+            _array(x) for x in (gradient.contiguous(), u, delta, A, B, C, D, u if z is None else z, bias)
+        ]
         wanted = [_array(x) for x in (d_u, d_delta, d_A)]
         sums = [_array(x) for x in (d_D, d_u if d_z is None else d_z, d_bias)]
         per_thread = _array(d_B), _array(d_C)

@@ -24,9 +24,6 @@ from vivim.training.data import Clip
 from vivim.training.losses import structure_loss
 from vivim.training.sampler import Batch, Sampler
 
-GAIN_PACE = 20.0
-"""How much faster than the rest the two gains of the guide learn; they have far to go from zero."""
-
 KNOWN_WEIGHT = 0.2
 """How much a frame whose mask was given counts in the loss."""
 
@@ -145,14 +142,11 @@ class _State:
         self.average = Vivim(config.network).to(device).eval()
         self.average.load_state_dict(self.model.state_dict())
         decayed = [p for p in self.model.parameters() if p.dim() > 1]
-        gains = [p for name, p in self.model.named_parameters() if name == "guide_gain"]
-        others = [p for name, p in self.model.named_parameters() if p.dim() <= 1 and name != "guide_gain"]
+        others = [p for p in self.model.parameters() if p.dim() <= 1]
         groups = [
-            {"params": decayed, "weight_decay": config.weight_decay, "pace": 1.0},
-            {"params": others, "weight_decay": 0.0, "pace": 1.0},
+            {"params": decayed, "weight_decay": config.weight_decay},
+            {"params": others, "weight_decay": 0.0},
         ]
-        if gains:
-            groups.append({"params": gains, "weight_decay": 0.0, "pace": GAIN_PACE})
         self.optimiser = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98))
         self.step = 0
         resume = run / "resume.pt"
@@ -170,7 +164,7 @@ class _State:
         rate = config.final_learning_rate + (config.learning_rate - config.final_learning_rate) * cosine
         rate *= min(1.0, (self.step + 1) / config.warm_up_steps)
         for group in self.optimiser.param_groups:
-            group["lr"] = rate * group["pace"]
+            group["lr"] = rate
         guide = batch.guide if config.network.guided else None
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             logits = self.model(batch.x, guide)

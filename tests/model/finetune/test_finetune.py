@@ -20,6 +20,7 @@ from vivim.finetune.features import corrected_frames, encode, windows
 from vivim.finetune.fit import folds_of
 from vivim.finetune.run import Trained, judge, run
 from vivim.models import list_models
+from vivim.trust import TRUSTS
 
 
 def correct(session: Session, sample, frames: tuple[int, ...]) -> None:
@@ -144,10 +145,16 @@ def test_held_out_blocks_are_stretches_of_time_or_whole_videos() -> None:
     assert {(0, 1), (0, 5)} in folds_of([(0, 1), (0, 5), (1, 2)])
 
 
-def test_the_better_number_of_steps_is_chosen() -> None:
+def test_the_better_number_of_steps_and_trust_are_chosen() -> None:
     key = (0, 3)
-    steps, scored = judge({key: 0.5}, {10: {key: 0.6}, 20: {key: 0.8}, 40: {key: 0.7}})
-    assert steps == 20
+
+    def scores(best: float, at: float) -> dict:
+        return {trust: {key: best if trust == at else 0.1} for trust in TRUSTS}
+
+    steps, trust, scored = judge(
+        scores(0.5, 4.0), {10: scores(0.6, 0.0), 20: scores(0.8, 2.0), 40: scores(0.7, 1.0)}
+    )
+    assert (steps, trust) == (20, 2.0)
     assert (scored.before, scored.after) == (0.5, 0.8)
 
 

@@ -58,11 +58,6 @@ def test_an_untrained_guide_changes_nothing_and_a_trained_one_does(guided: Vivim
         guided.guide_embed.weight.normal_()
         assert (guided(x, guide) - plain).abs().max() > 1e-3
         guided.guide_embed.weight.zero_()
-        guided.guide_gain.fill_(1.0)
-        distance, trust = guide[:, :, :1], guide[:, :, 1:]
-        torch.testing.assert_close(guided(x, guide), plain + distance * (1 + trust))
-        torch.testing.assert_close(guided(x, torch.zeros_like(guide)), plain, atol=0, rtol=0)
-        guided.guide_gain.zero_()
 
 
 @pytest.mark.parametrize(

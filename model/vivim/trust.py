@@ -1,0 +1,66 @@
+"""How far to trust masks carried along the motion, beside what the network sees: a number chosen by held-out frames.
+
+Where a lesion creeps, a corrected mask carried to the next frames is hard to beat; where it jumps, it is worthless.
+Which of the two a video is, its corrected frames tell: each is predicted from the OTHERS, with several weights of the
+carried mask, and the weight that did best is used for the frames nobody has corrected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+from torch import Tensor
+
+from vivim.metrics import dice
+
+if TYPE_CHECKING:
+    from vivim.guide import MaskGuide
+    from vivim.session import Session
+
+TRUSTS = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0)
+"""Weights tried: what is added to the logits is the weight times the squashed signed distance of the carried mask."""
+
+MAX_JUDGES = 6
+"""Corrected frames asked, spread evenly; more cost time and change little."""
+
+
+def mixed(logits: Tensor, guide: Tensor | None, trust: float) -> Tensor:
+    """Logits ``(T, C, H, W)`` with the guide's first plane added; `guide` is ``(T, 2, H, W)`` or None."""
+    return logits if guide is None or not trust else logits + trust * guide[:, :1]
+
+
+def best_trust(scores: Mapping[float, Mapping]) -> float:
+    """The weight with the best mean score; the smallest of equals."""
+    return max(TRUSTS, key=lambda trust: (round(float(np.mean(list(scores[trust].values()))), 4), -trust))
+
+
+def calibrate(
+    session: Session,
+    guide_without: Callable[[int], MaskGuide],
+    predict: Callable[[int, MaskGuide], tuple[Tensor, Tensor, np.ndarray]],
+) -> float:
+    """Choose the weight for a session from its corrected frames; 0 where there are fewer than two.
+
+    Parameters
+    ----------
+    guide_without : callable
+        ``guide_without(t)`` is the guidance of all corrected frames but `t`.
+    predict : callable
+        ``predict(t, guide)`` gives logits ``(1, C, H, W)``, guide planes ``(1, 2, H, W)`` and the true mask
+        ``(H, W)`` of frame `t`, all at the network's input size.
+    """
+    known = session.frames_with("corrected", "accepted")
+    if len(known) < 2:
+        return 0.0
+    judges = [
+        known[i] for i in np.unique(np.linspace(0, len(known) - 1, min(len(known), MAX_JUDGES)).astype(int))
+    ]
+    scores: dict[float, dict[int, float]] = {trust: {} for trust in TRUSTS}
+    for t in judges:
+        logits, planes, true = predict(t, guide_without(t))
+        for trust in TRUSTS:
+            predicted = mixed(logits, planes, trust).amax(1)[0] > 0
+            scores[trust][t] = dice(predicted.cpu().numpy(), true)
+    return best_trust(scores)
