@@ -202,6 +202,12 @@ class VideoController(QObject):
     def close(self) -> None:
         """Stop all work and let go of the session; safe to call twice."""
         self._worker.close()
+        self._close_session()
+
+    def _close_session(self) -> None:
+        """Let go of the session; all work is on disk, and `open_session` goes on with it."""
+        self.cancel()
+        self.masks = None
         if self.session is not None:
             self.session.close()
             self.session = None
@@ -249,11 +255,14 @@ class VideoController(QObject):
             self.masks.refresh()
 
     def _on_removed(self, event: Any) -> None:
+        if event.value is self.masks and self.masks is not None:
+            self._close_session()
         if event.value is self.layer:
             self.viewer.layers.events.removed.disconnect(self._on_removed)
+            masks = self.masks
             self.close()
-            if self.masks in self.viewer.layers:
-                self.viewer.layers.remove(self.masks)
+            if masks in self.viewer.layers:
+                self.viewer.layers.remove(masks)
             self.layer.metadata.pop(CONTROLLER_KEY, None)
 
 

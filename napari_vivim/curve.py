@@ -30,7 +30,7 @@ class LossCurve(QWidget):
         self.losses.append(0.7 * previous + 0.3 * loss)
         self.update()
 
-    def paintEvent(self, event: QPaintEvent) -> None:
+    def paintEvent(self, event: QPaintEvent) -> None:  # type: ignore[override]
         """Draw frame, curve and caption."""
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)

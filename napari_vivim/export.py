@@ -42,7 +42,7 @@ class ExportWidget(VideoPanel):
         self.open.clicked.connect(lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(self.target.text())))
         self.open.hide()
         self.progress = Progress()
-        self.progress.cancel.clicked.connect(lambda: self.controller and self.controller.cancel())
+        self.progress.cancel.clicked.connect(self._cancel)
         self.body.addWidget(heading("What"))
         for name, box in self.formats.items():
             box.setChecked(name == "png")
@@ -60,6 +60,10 @@ class ExportWidget(VideoPanel):
         chosen = QFileDialog.getExistingDirectory(self, "Export into")
         if chosen:
             self.target.setText(chosen)
+
+    def _cancel(self) -> None:
+        if self.controller is not None:
+            self.controller.cancel()
 
     def _export(self) -> None:
         if self.controller is not None:

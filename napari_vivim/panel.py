@@ -8,11 +8,13 @@ from typing import Any
 import napari
 from napari.layers import Image
 from napari.utils.notifications import show_error
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import (
     QComboBox,
+    QDockWidget,
     QHBoxLayout,
     QLabel,
+    QMainWindow,
     QProgressBar,
     QPushButton,
     QScrollArea,
@@ -133,6 +135,7 @@ class VideoPanel(QWidget):
         self.viewer = napari_viewer
         self.controller: VideoController | None = None
         self._connections: list[tuple[Any, Any]] = []
+        self._placed = False
         self.video = choice()
         self.video.setToolTip("The video to work on")
         self.info = QElidingLabel()
@@ -171,6 +174,20 @@ class VideoPanel(QWidget):
         self.destroyed.connect(self._forget_viewer)
         self._list_videos()
 
+    def showEvent(self, event: Any) -> None:
+        """Share the place of the other Vivim docks as tabs, so that each has the full height."""
+        super().showEvent(event)
+        window, mine = self.window(), _dock_of(self)
+        if not isinstance(window, QMainWindow) or mine is None or self._placed:
+            return
+        self._placed = True
+        others = [_dock_of(panel) for panel in window.findChildren(VideoPanel) if panel is not self]
+        for dock in others:
+            if dock is not None and not dock.isFloating():
+                window.tabifyDockWidget(dock, mine)
+                QTimer.singleShot(0, mine.raise_)
+                return
+
     def _forget_viewer(self) -> None:
         self.viewer.layers.events.inserted.disconnect(self._list_videos)
         self.viewer.layers.events.removed.disconnect(self._list_videos)
@@ -205,6 +222,7 @@ class VideoPanel(QWidget):
             return
         for signal, slot in (
             (controller.opened, self._on_opened),
+            (controller.closed, self._on_closed),
             (controller.job_started, self._on_job_started),
             (controller.job_event, self._on_job_event),
             (controller.job_failed, self._on_job_failed),
@@ -236,6 +254,10 @@ class VideoPanel(QWidget):
         self._describe()
         assert self.controller is not None
         self.on_controller(self.controller)
+        self.update_state()
+
+    def _on_closed(self) -> None:
+        self.info.setText("Closed; your work is kept")
         self.update_state()
 
     def _on_job_started(self, name: str) -> None:
@@ -277,6 +299,14 @@ class VideoPanel(QWidget):
 
     def update_state(self) -> None:
         """Enable what can be used now."""
+
+
+def _dock_of(widget: QWidget) -> QDockWidget | None:
+    """The dock a panel sits in, if any."""
+    parent = widget.parentWidget()
+    while parent is not None and not isinstance(parent, QDockWidget):
+        parent = parent.parentWidget()
+    return parent
 
 
 def show_problem(error: Exception) -> None:

@@ -1,7 +1,7 @@
 """Open videos in napari: any file, folder of pictures or session folder that `vivim.open_video` understands.
 
-A video becomes one image layer whose frames are decoded when they are shown. Time comes first, in seconds where the
-video has a rate, so that the slider still moves frame by frame; pixels are in mm where their size is known.
+A video becomes one image layer whose frames are decoded when they are shown. Time comes first and counts in frames, so
+that the slider and a brush that reaches over time both speak of frames; pixels are in mm where their size is known.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ def geometry(video: Video) -> dict[str, Any]:
     """Scale, units and axis labels of a video's layers: (time, y, x)."""
     spacing = video.pixel_spacing_mm
     return {
-        "scale": (1.0 / video.fps if video.fps else 1.0, *(spacing or (1.0, 1.0))),
-        "units": ("second" if video.fps else "pixel", *(("mm", "mm") if spacing else ("pixel", "pixel"))),
+        "scale": (1.0, *(spacing or (1.0, 1.0))),
+        "units": ("pixel", *(("mm", "mm") if spacing else ("pixel", "pixel"))),
         "axis_labels": ("time", "y", "x"),
     }
 

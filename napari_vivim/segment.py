@@ -38,6 +38,11 @@ class SegmentWidget(VideoPanel):
         self.folder.setToolTip("Keep the work on this video somewhere else than beside it")
         self.folder.clicked.connect(self._choose_folder)
         self.folder.hide()
+        self.reopen = QPushButton("Open the session again")
+        self.reopen.setToolTip("Go on with the masks of this video")
+        self.reopen.clicked.connect(self._reopen)
+        self.reopen.hide()
+        self.body.addWidget(self.reopen)
         self.body.addWidget(self.folder)
         self._add_propose()
         self._add_review()
@@ -114,6 +119,10 @@ class SegmentWidget(VideoPanel):
         if self.controller is not None and self.controller.next_frame() is None:
             show_info("Every frame is corrected or accepted: you are done.")
 
+    def _reopen(self) -> None:
+        if self.controller is not None:
+            self.controller.open_session()
+
     def _choose_folder(self) -> None:
         chosen = QFileDialog.getExistingDirectory(self, "Where to keep the work on this video")
         if chosen and self.controller is not None:
@@ -166,6 +175,7 @@ class SegmentWidget(VideoPanel):
         ready = self.controller is not None and self.controller.session is not None
         busy = self.controller is not None and self.controller.busy
         self.folder.setVisible(not ready and not busy)
+        self.reopen.setVisible(not ready and not busy)
         self.propose.setEnabled(ready and not busy)
         self.propose.setText("Propose masks" if not busy or not ready else "Working ...")
         for widget in (self.accept, self.next, self.strip):

@@ -51,7 +51,7 @@ class StatusStrip(QWidget):
             return self._codes[first]
         return np.array([self._codes[a:b].max() for a, b in zip(first, last, strict=True)], np.uint8)
 
-    def paintEvent(self, event: QPaintEvent) -> None:
+    def paintEvent(self, event: QPaintEvent) -> None:  # type: ignore[override]
         """Draw the bars and the marker."""
         painter = QPainter(self)
         width, height = self.width(), self.height()
@@ -76,12 +76,12 @@ class StatusStrip(QWidget):
             )
         painter.end()
 
-    def mousePressEvent(self, event: QMouseEvent) -> None:
+    def mousePressEvent(self, event: QMouseEvent) -> None:  # type: ignore[override]
         """Go to the frame under the mouse."""
         if len(self._codes):
             self.clicked.emit(self.frame_at(event.position().x()))
 
-    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:  # type: ignore[override]
         """Say which frame is under the mouse; with a button down, go there."""
         if not len(self._codes):
             return

@@ -5,7 +5,7 @@ around it. The network gets that guess and a confidence that falls with the dist
 what it sees. Everything here works at the network's input size.
 
 Shapes: `maps` are sampling positions ``(n, H, W, 2)`` in pixels, x first; `distance` is ``(n, 1, H, W)`` float in
-pixels, positive inside the lesion, cut at `MAX_DISTANCE`.
+pixels, positive inside the lesion, cut at `vivim.distance.MAX_DISTANCE`.
 """
 
 from __future__ import annotations
@@ -16,29 +16,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-MAX_DISTANCE = 32.0
-"""Signed distances are cut at this many pixels."""
-
 SOFTNESS = 8.0
 """Pixels over which the squashed distance goes from 0 to 0.76."""
 
 CONFIDENCE_DECAY = 8.0
 """Frames over which the confidence in a propagated mask falls by a factor e."""
-
-
-def signed_distance(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Signed Euclidean distance to the outline of a mask ``(H, W)``, in pixels, positive inside, cut."""
-    import cv2
-
-    inside = np.ascontiguousarray(mask, dtype=np.uint8)
-    if not inside.any():
-        return np.full(mask.shape, -MAX_DISTANCE, np.float32)
-    if inside.all():
-        return np.full(mask.shape, MAX_DISTANCE, np.float32)
-    into = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    out = cv2.distanceTransform(1 - inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    signed = np.where(inside > 0, into - 0.5, 0.5 - out)
-    return np.clip(signed, -MAX_DISTANCE, MAX_DISTANCE).astype(np.float32)
 
 
 class OpticalFlow:
@@ -51,7 +33,7 @@ class OpticalFlow:
 
     def __call__(self, source: NDArray[np.uint8], target: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Displacement ``(H, W, 2)`` in pixels (x, y): where each pixel of `source` lies in `target`."""
-        return self._dis.calc(source, target, None)
+        return self._dis.calc(source, target, None)  # type: ignore[call-overload, return-value]  # OpenCV's stubs lack None
 
 
 def identity_map(count: int, height: int, width: int, device: torch.device | str = "cpu") -> Tensor:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vivim import guidance
+from vivim.distance import signed_distance
 
 REACH = 64
 """Frames over which a corrected mask is carried; farther away it says nothing any more."""
@@ -40,7 +41,7 @@ class MaskGuide:
         self, frame: Callable[[int], NDArray[np.uint8]], masks: Mapping[int, NDArray[np.bool_]], length: int
     ) -> None:
         self._frame = frame
-        self._distances = {t: guidance.signed_distance(mask) for t, mask in masks.items()}
+        self._distances = {t: signed_distance(mask) for t, mask in masks.items()}
         self._anchors = np.array(sorted(masks), dtype=int)
         self._length = length
         self._flow = guidance.OpticalFlow()
@@ -97,26 +98,33 @@ class MaskGuide:
 
     def _carry(self, anchor: int, step: int) -> list[NDArray[np.float16]]:
         """Carry one mask frame by frame until the next corrected frame, the reach, or the end of the video."""
-        import cv2
-
         start = self._distances[anchor]
         height, width = start.shape
         identity = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)
         maps = identity
-        previous = cv2.cvtColor(self._frame(anchor), cv2.COLOR_RGB2GRAY)
+        previous = _grey(self._frame(anchor))
         carried = []
         for t in range(anchor + step, anchor + step * (REACH + 1), step):
             if not 0 <= t < self._length or t in self._distances:
                 break
-            current = cv2.cvtColor(self._frame(t), cv2.COLOR_RGB2GRAY)
-            maps = _read(maps, identity + self._flow(current, previous))
+            current = _grey(self._frame(t))
+            maps = _read(maps, np.add(identity, self._flow(current, previous)))
             carried.append(_read(start, maps).astype(np.float16))
             previous = current
         return carried
+
+
+def _grey(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    import cv2
+
+    return np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8)
 
 
 def _read(picture: NDArray[np.float32], maps: NDArray[np.float32]) -> NDArray[np.float32]:
     """`guidance.sample` for one picture ``(H, W)`` or ``(H, W, c)``, through OpenCV."""
     import cv2
 
-    return cv2.remap(picture, maps, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(
+        cv2.remap(picture, maps[..., 0], maps[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE),
+        np.float32,
+    )

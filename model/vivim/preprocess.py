@@ -41,7 +41,8 @@ def resize_mask(mask: NDArray, size: tuple[int, int]) -> NDArray[np.uint8]:
     """A label mask ``(H, W)`` to ``size``, nearest neighbour."""
     import cv2
 
-    return cv2.resize(np.ascontiguousarray(mask), size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    resized = cv2.resize(np.ascontiguousarray(mask), size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    return np.asarray(resized, np.uint8)
 
 
 def normalise(frames: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from vivim.distance import signed_distance
 from vivim.errors import VivimError
 from vivim.inference import ResizedFrames, guide_of, propose
 from vivim.metrics import dice
@@ -65,7 +66,8 @@ def interpolate(masks: dict[int, NDArray], frames: int) -> NDArray[np.bool_]:
     `masks` maps a frame to its mask ``(H, W)``; there must be at least one.
     """
     known = sorted(masks)
-    fields = {t: _distance(masks[t]) for t in known}
+    limit = float(max(masks[known[0]].shape))
+    fields = {t: signed_distance(masks[t], limit) for t in known}
     out = np.empty((frames, *fields[known[0]].shape), bool)
     for t in range(frames):
         before = max((k for k in known if k <= t), default=known[0])
@@ -73,15 +75,6 @@ def interpolate(masks: dict[int, NDArray], frames: int) -> NDArray[np.bool_]:
         share = 0.0 if before == after else (t - before) / (after - before)
         out[t] = (1 - share) * fields[before] + share * fields[after] > 0
     return out
-
-
-def _distance(mask: NDArray) -> NDArray[np.float32]:
-    """Uncut signed distance in pixels; a large negative constant for an empty mask."""
-    inside = np.ascontiguousarray(mask > 0, dtype=np.uint8)
-    if not inside.any():
-        return np.full(mask.shape, -float(max(mask.shape)), np.float32)
-    into = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return into - cv2.distanceTransform(1 - inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
 
 
 def propagate(session: Session, size: tuple[int, int]) -> NDArray[np.bool_]:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 from vivim import guidance
+from vivim.distance import MAX_DISTANCE, signed_distance
 from vivim.guide import MaskGuide
 from vivim.training.sampler import truncated_distance
 
@@ -36,24 +37,22 @@ def test_signed_distance_equals_scipys() -> None:
     mask = disc(40, 50)
     expected = np.where(mask, distance_transform_edt(mask) - 0.5, 0.5 - distance_transform_edt(~mask))
     np.testing.assert_allclose(
-        guidance.signed_distance(mask),
-        expected.clip(-guidance.MAX_DISTANCE, guidance.MAX_DISTANCE),
+        signed_distance(mask),
+        expected.clip(-MAX_DISTANCE, MAX_DISTANCE),
         atol=1e-4,
     )
 
 
 @pytest.mark.parametrize("fill", [False, True])
 def test_signed_distance_of_empty_and_full_masks(fill: bool) -> None:
-    distance = guidance.signed_distance(np.full((8, 9), fill))
-    assert (distance == (guidance.MAX_DISTANCE if fill else -guidance.MAX_DISTANCE)).all()
+    distance = signed_distance(np.full((8, 9), fill))
+    assert (distance == (MAX_DISTANCE if fill else -MAX_DISTANCE)).all()
 
 
 def test_distance_on_the_device_equals_the_one_for_video() -> None:
     masks = np.stack([disc(40, 50), disc(10, 90, 20), np.zeros((96, 96), bool)])
     on_device = truncated_distance(torch.from_numpy(masks))
-    np.testing.assert_allclose(
-        on_device.numpy(), np.stack([guidance.signed_distance(m) for m in masks]), atol=1e-4
-    )
+    np.testing.assert_allclose(on_device.numpy(), np.stack([signed_distance(m) for m in masks]), atol=1e-4)
 
 
 def test_a_mask_follows_the_motion_and_knows_how_far_it_came() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vivim.errors import FinetuneError
+from vivim.errors import CheckpointError, FinetuneError
 from vivim.finetune.events import FinetuneEvent, Finished, Scored, from_line
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ def finetune(
     sessions : sequence of Session
         Whose corrected frames to learn from.
     model : Vivim
-        The parent. It is not changed.
+        The parent. It is not changed. If it has learned from these sessions before, its ancestor that has not takes
+        its place, so that the held-out scores stay honest.
     scope : str
         ``"decoder"`` (default; seconds to a minute on a CPU) or ``"all"``.
     name : str, optional
@@ -62,6 +63,7 @@ def finetune(
     if not sum(len(session.frames_with("corrected", "accepted")) for session in sessions):
         raise FinetuneError("No corrected frame to learn from. Correct or accept at least one frame first.")
     began = time.monotonic()
+    model = _untouched_ancestor(model, sessions)
     work = _here if in_process else _in_own_process
     scored: Scored | None = None
     for event in work(sessions, model, scope, device, seed):
@@ -71,6 +73,28 @@ def finetune(
             return
         scored = event if isinstance(event, Scored) else scored
         yield event
+
+
+def session_key(session: Session) -> str:
+    """What a model's provenance says of a session: the beginning of the digest of its video's content."""
+    return session.identity[:12]
+
+
+def _untouched_ancestor(model: Vivim, sessions: Sequence[Session]) -> Vivim:
+    """The nearest ancestor of `model` that has not learned from any of `sessions`.
+
+    A model that has seen these corrected frames cannot be judged on them; starting from its ancestor, with all
+    corrected frames there are now, keeps the held-out scores honest. A model whose ancestor is gone stands for itself.
+    """
+    from vivim.models import load_model
+
+    keys = {session_key(session) for session in sessions}
+    while keys & set(model.provenance.get("learned_from", [])):
+        try:
+            model = load_model(model.provenance["parent"])
+        except CheckpointError:
+            break
+    return model
 
 
 def _here(
@@ -155,11 +179,12 @@ def _register(
 ) -> Finished:
     from vivim.models import save_version
 
-    provenance = {
+    provenance: dict[str, Any] = {
         "parent": parent.name,
         "parent_version": parent.version,
         "frames": sum(len(session.frames_with("corrected", "accepted")) for session in sessions),
         "sessions": len(sessions),
+        "learned_from": sorted({*parent.provenance.get("learned_from", []), *map(session_key, sessions)}),
         "before": scored.before if scored else None,
         "after": scored.after if scored else None,
         "trust": tuned.provenance["trust"],

@@ -27,12 +27,12 @@ class Decoder(nn.Module):
 
     def folded(self) -> list[tuple[Tensor, Tensor]]:
         """One ``(decoder_width, width)`` matrix and bias per stage: the linear layer, then its slice of `fuse`."""
-        slices = self.fuse.weight.flatten(1).chunk(len(self.linears), dim=1)[
-            ::-1
-        ]  # deepest stage comes first
-        return [
-            (mix @ linear.weight, mix @ linear.bias) for mix, linear in zip(slices, self.linears, strict=True)
-        ]
+        slices = self.fuse.weight.flatten(1).chunk(len(self.linears), dim=1)[::-1]  # deepest stage comes first
+        folded = []
+        for mix, linear in zip(slices, self.linears, strict=True):
+            assert isinstance(linear, nn.Linear)
+            folded.append((mix @ linear.weight, mix @ linear.bias))
+        return folded
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Features ``(n, width_i, h_i, w_i)``, finest first, to logits ``(n, num_classes, h_0, w_0)``."""

@@ -51,9 +51,9 @@ class Encoder(nn.Module):
         for embed, mit, temporal in zip(self.patch_embeddings, self.mit, self.temporal, strict=True):
             x = embed(x, added)
             added = None
-            for block in mit:
+            for block in mit.children():
                 x = block(x)
-            for block in temporal:
+            for block in temporal.children():
                 x = block(x, frames)
             features.append(x.permute(0, 3, 1, 2))
         return features

@@ -28,7 +28,10 @@ class MaskEditor:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._cache: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
-        self._forget = session.on_change(lambda t, status: self._cache.pop(t, None))
+        self._forget = session.on_change(self._drop)
+
+    def _drop(self, t: int, status: str) -> None:
+        self._cache.pop(t, None)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -90,7 +93,8 @@ class MaskEditor:
 
     def __setitem__(self, key: Any, value: Any) -> None:
         if isinstance(key, tuple) and len(key) == 3 and all(isinstance(k, np.ndarray | list) for k in key):
-            self._scatter(*(np.asarray(k) for k in key), np.asarray(value))
+            times, rows, columns = (np.asarray(k) for k in key)
+            self._scatter(times, rows, columns, np.asarray(value))
             return
         first, rest = (key[0], key[1:]) if isinstance(key, tuple) and key else (key, ())
         if isinstance(first, (int, np.integer)) and not isinstance(first, (bool, np.bool_)):
@@ -99,11 +103,11 @@ class MaskEditor:
             frame[rest if rest else ...] = value
             self._write(t, frame)
         elif isinstance(first, slice):
-            times = range(*first.indices(len(self)))
-            if times:
-                block = np.stack([self._frame(t) for t in times])
+            touched = range(*first.indices(len(self)))
+            if touched:
+                block = np.stack([self._frame(t) for t in touched])
                 block[(slice(None), *rest)] = value
-                for t, frame in zip(times, block, strict=True):
+                for t, frame in zip(touched, block, strict=True):
                     self._write(t, frame.copy())
         else:
             changed = np.asarray(self).copy()

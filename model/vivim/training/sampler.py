@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vivim import guidance
+from vivim.distance import MAX_DISTANCE
 from vivim.preprocess import normalise
 from vivim.training.data import Clip
 
@@ -40,8 +41,8 @@ class Batch:
     """``(B, T, H, W)`` float: the propagated signed distance by itself, for comparison."""
 
 
-def truncated_distance(masks: Tensor, radius: int = int(guidance.MAX_DISTANCE)) -> Tensor:
-    """Signed distance of many masks ``(n, H, W)`` at once: `guidance.signed_distance` on the device.
+def truncated_distance(masks: Tensor, radius: int = int(MAX_DISTANCE)) -> Tensor:
+    """Signed distance of many masks ``(n, H, W)`` at once: `vivim.distance.signed_distance` on the device.
 
     Exact up to `radius` pixels, by two passes of a lower envelope over rows and columns.
     """
@@ -61,7 +62,7 @@ def truncated_distance(masks: Tensor, radius: int = int(guidance.MAX_DISTANCE)) 
 
     inside = masks > 0.5
     signed = torch.where(inside, to_nearest(~inside) - 0.5, 0.5 - to_nearest(inside))
-    return signed.clamp(-guidance.MAX_DISTANCE, guidance.MAX_DISTANCE)
+    return signed.clamp(-MAX_DISTANCE, MAX_DISTANCE)
 
 
 def distances_where(wanted: Tensor, masks: Tensor) -> Tensor:
@@ -196,10 +197,9 @@ class Sampler:
         if stills:
             parts.append(self._from_stills(stills, frames))
         pictures, masks, distance, away, known = (torch.cat(column) for column in zip(*parts, strict=True))
-        pictures = self._flip_and_colour(pictures, masks, distance)
-        pictures, masks, distance = pictures
+        x, masks, distance = self._flip_and_colour(pictures, masks, distance)
         guide = guidance.planes(distance, away)
-        return Batch(pictures, masks, guide, known, distance)
+        return Batch(x, masks, guide, known, distance)
 
     def _known_frames(self, count: int, frames: int) -> Tensor:
         """Which frames of each clip are given as masks: none, one end, both ends, or a random one or two."""

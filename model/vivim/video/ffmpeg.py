@@ -98,7 +98,7 @@ class FFmpegVideo(VideoBase):
         self._next = -1
 
     def _picture(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
-        picture = frame.to_ndarray(format="rgb24")
+        picture = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
         turns = round(getattr(frame, "rotation", 0) / 90) % 4
         return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
 
@@ -156,7 +156,7 @@ class FFmpegVideo(VideoBase):
 
     def frame_time(self, i: int) -> float:
         """When frame `i` is shown, in seconds from the first."""
-        return float((self._times[i] - self._times[0]) * self._stream.time_base)
+        return float((self._times[i] - self._times[0]) * (self._stream.time_base or 1))
 
     def _release(self) -> None:
         self._decoder = None

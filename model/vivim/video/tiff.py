@@ -86,7 +86,7 @@ def _spacing(tiff: tifffile.TiffFile, unit: str | None) -> tuple[float, float] |
     scale = MM_PER_UNIT.get(str(unit).lower()) if unit else None
     if scale is None:
         return None
-    tags = tiff.pages[0].tags
+    tags = tiff.pages.first.tags
     sizes = []
     for name in ("YResolution", "XResolution"):
         value = tags[name].value if name in tags else None

@@ -82,7 +82,9 @@ def test_backward_in_blocks_of_channels(monkeypatch, inputs, agrees):
 def test_gradcheck(length, inputs):
     values = inputs(1, length, 2, 2, dtype=torch.float64)
     for backend in ("oracle", "torch"):
-        assert torch.autograd.gradcheck(lambda *x, b=backend: selective_scan(*x, backend=b), tuple(values.values()))
+        assert torch.autograd.gradcheck(
+            lambda *x, b=backend: selective_scan(*x, backend=b), tuple(values.values())
+        )
 
 
 def test_extreme_step_sizes_stay_finite(backend, inputs, agrees):

@@ -22,7 +22,11 @@ def no_choice_from_outside(monkeypatch):
 def run_python(code: str, **environment: str) -> str:
     without = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
     done = subprocess.run(
-        [sys.executable, "-c", code], env={**without, **environment}, capture_output=True, text=True, timeout=100
+        [sys.executable, "-c", code],
+        env={**without, **environment},
+        capture_output=True,
+        text=True,
+        timeout=100,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
@@ -84,7 +88,9 @@ def test_triton_on_the_cpu_is_refused():
 
 def test_missing_package_is_named(monkeypatch, inputs):
     find_spec = importlib.util.find_spec
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "triton" else find_spec(name))
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name == "triton" else find_spec(name)
+    )
     with pytest.raises(ScanBackendError, match="needs the package triton"):
         selective_scan(**inputs(1, 3, 2, 2), backend="triton")
 

@@ -31,7 +31,9 @@ def test_bfloat16_inputs(inputs, agrees):
 
 
 @pytest.mark.skipif(DEVICE == "cpu", reason="needs a CUDA device: too slow when interpreted")
-@pytest.mark.parametrize("shape", [(2, 1000, 128, 16), (1, 300, 1024, 16), (8, 513, 65, 17), (64, 2048, 64, 16)])
+@pytest.mark.parametrize(
+    "shape", [(2, 1000, 128, 16), (1, 300, 1024, 16), (8, 513, 65, 17), (64, 2048, 64, 16)]
+)
 def test_agrees_on_the_gpu_at_size(shape, inputs, agrees):
     agrees(inputs(*shape, device=DEVICE), "triton", 2e-5)
 
