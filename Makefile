@@ -1,21 +1,30 @@
 # make demo   the main job on a sample video: in a napari window where there is a display, else headless
 # make test   the tests
 # make lint   ruff, types, manifest
-# Both set up .venv first. PYTHON=... chooses the interpreter. On Linux, TORCH_INDEX=<address of PyTorch's CPU index>
-# avoids the CUDA build of PyTorch where the default index offers only that one.
+# make docs   the documentation, into site/
+# make clean  remove what these made
+# Each sets up .venv first, once. PYTHON=... chooses the interpreter. On Linux the default package index offers PyTorch
+# with several gigabytes of CUDA; TORCH_INDEX=<address of PyTorch's index for the CPU, see pytorch.org> takes the small one.
 
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(if $(shell $(p) -c "import sys; sys.exit(sys.version_info < (3, 11))" 2>/dev/null && echo ok),$(p))))
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or say PYTHON=/path/to/python3.11"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==2.13.0
+	@echo "Setting up $(VENV) with $(PYTHON); the first time takes some minutes ..."
+	@# Some systems ship Python's venv without its pip: then the system's pip fills it.
+	@$(PYTHON) -m venv $(VENV) >/dev/null || { rm -rf $(VENV); $(PYTHON) -m venv --without-pip $(VENV) && \
+	    $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; }
+	$(if $(TORCH_INDEX),$(PIP) --no-deps --index-url $(TORCH_INDEX) torch==2.13.0)
 	$(PIP) --editable ".[all,test,lint]"
+	@touch $@
+
+$(VENV)/installed-docs: $(VENV)/installed
+	$(PIP) --editable ".[docs]"
 	@touch $@
 
 demo: $(VENV)/installed
@@ -29,5 +38,8 @@ lint: $(VENV)/installed
 	$(BIN)/mypy
 	$(BIN)/npe2 validate napari_vivim/napari.yaml
 
+docs: $(VENV)/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
 clean:
-	rm -rf $(VENV) build dist demo-output .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build dist site demo-output .pytest_cache .hypothesis .mypy_cache .ruff_cache

@@ -9,7 +9,7 @@ if [ "${1:-}" = "--demo" ]; then demo=true; shift; fi
 has_display() { [ "$(uname)" != "Linux" ] || [ -n "${DISPLAY:-}${WAYLAND_DISPLAY:-}" ]; }
 
 if $demo; then
-    if has_display; then exec "$@"; fi
+    if has_display; then exec "$@" --out demo-output; fi
     exec "$@" --headless --out demo-output
 fi
 
@@ -20,8 +20,10 @@ libxcb-cursor0 libxcb-icccm4 libxcb-image0 libxcb-keysyms1 libxcb-render-util0 l
 
 missing() {
     command -v xvfb-run >/dev/null || return 0
+    local known library
+    known=$(PATH="$PATH:/usr/sbin:/sbin" ldconfig -p)  # people who are not root may have no sbin on their path
     for library in libEGL.so.1 libGL.so.1 libxkbcommon-x11.so.0 libxcb-cursor.so.0 libdbus-1.so.3; do
-        ldconfig -p 2>/dev/null | grep -q "$library" || return 0
+        case "$known" in *"$library"*) ;; *) return 0 ;; esac
     done
     return 1
 }
