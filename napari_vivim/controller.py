@@ -248,6 +248,8 @@ class VideoController(QObject):
 
     def _redraw(self, frame: int, status: str) -> None:
         """Show a mask that a model has just written under the person's eyes; strokes are on screen already."""
+        if self.masks is not None and self.session is not None and self.session.strokes_are_stale():
+            self.masks._reset_history()  # undoing would mix pixels of the mask before into the new one
         if self.masks is None or frame != self.current_frame or status != "proposed":
             return
         if time.monotonic() - self._drawn > REFRESH_SECONDS:

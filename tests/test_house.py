@@ -15,7 +15,18 @@ import vivim
 
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = ROOT / "model" / "vivim"
-WINDOW_ONLY = {"napari", "qtpy", "superqt", "magicgui", "PyQt5", "PyQt6", "PySide2", "PySide6", "vispy", "napari_vivim"}
+WINDOW_ONLY = {
+    "napari",
+    "qtpy",
+    "superqt",
+    "magicgui",
+    "PyQt5",
+    "PyQt6",
+    "PySide2",
+    "PySide6",
+    "vispy",
+    "napari_vivim",
+}
 HEAVY = {"torch", "numba", "zarr", "av", "cv2", "scipy", "skimage"}
 TEXTS = {".py", ".md", ".toml", ".yml", ".yaml", ".txt", ".cff", ".sh", ".cfg", ""}
 UNWANTED = {
@@ -62,13 +73,19 @@ def test_library_never_imports_the_window() -> None:
 
 def test_plugin_reaches_qt_only_through_qtpy() -> None:
     bindings = {"PyQt5", "PyQt6", "PySide2", "PySide6"}
-    wrong = {p.name: sorted(both) for p in (ROOT / "napari_vivim").rglob("*.py") if (both := imports_of(p) & bindings)}
+    wrong = {
+        p.name: sorted(both)
+        for p in (ROOT / "napari_vivim").rglob("*.py")
+        if (both := imports_of(p) & bindings)
+    }
     assert not wrong
 
 
 def test_every_module_says_what_it_is_for() -> None:
     modules = [*LIBRARY.rglob("*.py"), *(ROOT / "napari_vivim").rglob("*.py")]
-    silent = [str(p.relative_to(ROOT)) for p in modules if not ast.get_docstring(ast.parse(p.read_text("utf-8")))]
+    silent = [
+        str(p.relative_to(ROOT)) for p in modules if not ast.get_docstring(ast.parse(p.read_text("utf-8")))
+    ]
     assert not silent
 
 
@@ -97,7 +114,9 @@ def test_torch_is_pinned_for_a_reproducible_set_up() -> None:
 
 def test_every_page_is_in_the_navigation_and_there() -> None:
     nav = re.findall(r"(\S+\.md)\s*$", (ROOT / "mkdocs.yml").read_text("utf-8"), re.MULTILINE)
-    assert sorted(nav) == sorted(p.relative_to(ROOT / "docs").as_posix() for p in (ROOT / "docs").rglob("*.md"))
+    assert sorted(nav) == sorted(
+        p.relative_to(ROOT / "docs").as_posix() for p in (ROOT / "docs").rglob("*.md")
+    )
 
 
 PAGES = ["README.md", "CHANGELOG.md", *sorted(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))]
@@ -106,7 +125,9 @@ PAGES = ["README.md", "CHANGELOG.md", *sorted(f"docs/{p.name}" for p in (ROOT / 
 @pytest.mark.parametrize("page", PAGES)
 def test_links_between_texts_lead_somewhere(page: str) -> None:
     text = (ROOT / page).read_text("utf-8")
-    targets = [t.partition("#")[0] for t in re.findall(r"\]\(([^)\s]+)\)", text) if not re.match(r"[a-z]+:|#", t)]
+    targets = [
+        t.partition("#")[0] for t in re.findall(r"\]\(([^)\s]+)\)", text) if not re.match(r"[a-z]+:|#", t)
+    ]
     broken = [target for target in targets if not (ROOT / page).parent.joinpath(target).exists()]
     assert not broken
 
@@ -127,7 +148,21 @@ def test_texts_say_nothing_of_machines_or_unfinished_work() -> None:
 
 def test_no_real_data_in_the_repository() -> None:
     """Pictures belong to the documentation, large files are the starter weights, and there is no video."""
-    media = {".png", ".jpg", ".jpeg", ".mp4", ".avi", ".mov", ".mkv", ".webm", ".gif", ".dcm", ".tif", ".tiff", ".npy"}
+    media = {
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".mp4",
+        ".avi",
+        ".mov",
+        ".mkv",
+        ".webm",
+        ".gif",
+        ".dcm",
+        ".tif",
+        ".tiff",
+        ".npy",
+    }
     stray = [p for p in tracked() if p.suffix.lower() in media and ROOT / "docs" not in p.parents]
     large = [p for p in tracked() if p.stat().st_size > 2**20 and p.name != "starter.safetensors"]
     assert not stray

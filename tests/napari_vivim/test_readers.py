@@ -36,7 +36,7 @@ def test_a_video_is_one_lazy_layer(video: Path) -> None:
     assert kind == "image" and not isinstance(data, np.ndarray)
     assert data.shape[0] == 12 and options["rgb"] == (len(data.shape) == 4)
     assert options["axis_labels"] == ("time", "y", "x")
-    assert options["units"][0] == "second" and options["scale"][0] == pytest.approx(1 / 20)
+    assert options["units"] == ("pixel", "pixel", "pixel") and options["scale"] == (1.0, 1.0, 1.0)
     assert options["metadata"]["vivim_path"] == str(video)
 
 

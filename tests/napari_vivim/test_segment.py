@@ -15,15 +15,27 @@ def propose(segment, qtbot) -> None:
     qtbot.waitUntil(lambda: not segment.controller.busy, timeout=20000)
 
 
-def test_painting_marks_the_frame_and_undo_keeps_it_a_persons(segment) -> None:
+def test_painting_marks_the_frame_and_undoing_it_all_gives_it_back(segment) -> None:
     session, masks = segment.controller.session, segment.controller.masks
     segment.controller.go_to(3)
     masks.paint((3, 30, 30), 1)
     assert session.status(3) == "corrected" and session.masks[3][30, 30] == 1
     masks.undo()
-    assert not session.masks[3].any() and session.status(3) == "corrected"
+    assert not session.masks[3].any() and session.status(3) == "empty"
     masks.redo()
-    assert session.masks[3][30, 30] == 1
+    assert session.masks[3][30, 30] == 1 and session.status(3) == "corrected"
+
+
+def test_strokes_from_before_a_proposal_cannot_come_back_into_it(segment, qtbot, fake_model) -> None:
+    session, masks = segment.controller.session, segment.controller.masks
+    segment.controller.go_to(3)
+    masks.paint((3, 60, 60), 1)
+    masks.undo()
+    propose(segment, qtbot)
+    proposed = np.asarray(session.masks[3]).copy()
+    masks.redo()
+    masks.undo()
+    assert np.array_equal(session.masks[3], proposed) and session.status(3) == "proposed"
 
 
 def test_erasing_filling_and_polygons_reach_the_session(segment, qtbot, fake_model) -> None:

@@ -27,7 +27,9 @@ class Decoder(nn.Module):
 
     def folded(self) -> list[tuple[Tensor, Tensor]]:
         """One ``(decoder_width, width)`` matrix and bias per stage: the linear layer, then its slice of `fuse`."""
-        slices = self.fuse.weight.flatten(1).chunk(len(self.linears), dim=1)[::-1]  # deepest stage comes first
+        slices = self.fuse.weight.flatten(1).chunk(len(self.linears), dim=1)[
+            ::-1
+        ]  # deepest stage comes first
         folded = []
         for mix, linear in zip(slices, self.linears, strict=True):
             assert isinstance(linear, nn.Linear)

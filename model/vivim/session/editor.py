@@ -18,8 +18,9 @@ class MaskEditor:
     """An array-like ``(T, H, W)`` uint8 over a session's masks.
 
     Reading gives copies. Writing follows NumPy's rules for integers, slices, boolean masks and tuples of index
-    arrays; each frame whose pixels change goes through the gate as a person's edit and counts as corrected from
-    then on. A write that changes no pixel of a frame leaves its status alone.
+    arrays; each frame whose pixels change goes through the gate as a person's edit (`Session.edit`) and counts as
+    corrected from then on, until every stroke on it is undone. A write that changes no pixel of a frame leaves its
+    status alone.
     """
 
     dtype = np.dtype(np.uint8)
@@ -128,7 +129,7 @@ class MaskEditor:
 
     def _write(self, t: int, frame: NDArray[np.uint8]) -> None:
         if not np.array_equal(frame, self._frame(t)):
-            self._session.correct(t, frame)
+            self._session.edit(t, frame)
             self._cache[t] = frame
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray:

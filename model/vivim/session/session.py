@@ -11,6 +11,7 @@ for a model the mask first, then the ledger.
 from __future__ import annotations
 
 import getpass
+import hashlib
 import json
 import os
 import threading
@@ -120,6 +121,10 @@ class Session:
         self._codes = np.zeros(len(self), np.uint8)
         self._uncertainty = np.full(len(self), np.nan, np.float32)
         self._last: dict[int, tuple[Entry, float]] = {}
+        self._untouched: dict[int, tuple[bytes, Entry]] = {}
+        self._proposers: dict[int, str] = {}
+        self._undone: set[int] = set()
+        self._stale = False
         self._replay()
 
     # -- opening and closing --------------------------------------------------------------------------------------
@@ -303,9 +308,32 @@ class Session:
         t, pixels = self._checked(t), self._checked_mask(mask)
         with self._lock:
             self._writable()
+            self._remember_untouched(t)
             try:
                 self._record(Entry(t, "corrected", author or self.author, PERSON, now()))
                 self._masks[t] = pixels
+            except OSError as error:
+                raise self._not_written(error) from error
+        self._tell(t)
+
+    def edit(self, t: int, mask: ArrayLike) -> None:
+        """A person's stroke on this frame, or its undoing.
+
+        As `correct`; but a mask that is again, to the pixel, what it was before the person first touched it gives the
+        frame its earlier status back: a stroke that was undone is no correction. This is remembered until the session
+        is closed.
+        """
+        t, pixels = self._checked(t), self._checked_mask(mask)
+        with self._lock:
+            digest, entry = self._untouched.get(t, (b"", None))
+            if entry is None or self.status(t) != "corrected" or _digest(pixels) != digest:
+                self.correct(t, pixels)
+                return
+            self._writable()
+            try:
+                self._masks[t] = pixels
+                self._record(entry)
+                self._undone.add(t)
             except OSError as error:
                 raise self._not_written(error) from error
         self._tell(t)
@@ -328,6 +356,8 @@ class Session:
             self._writable()
             if self._codes[t] in PERSONS:
                 return False
+            self._stale = self._stale or t in self._undone
+            self._undone.discard(t)
             try:
                 self._masks[t] = pixels
                 self._record(Entry(t, "proposed", model_version, MODEL, now(), uncertainty))
@@ -392,6 +422,27 @@ class Session:
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
+    def strokes_are_stale(self) -> bool:
+        """Whether a model has, since the last call, written on a frame whose strokes had all been undone.
+
+        A painter's undo history then holds pixels of the mask before; it should be forgotten.
+        """
+        with self._lock:
+            stale, self._stale = self._stale, False
+            return stale
+
+    def _remember_untouched(self, t: int) -> None:
+        """Keep what a frame was before a person first touched it."""
+        status = self.status(t)
+        if status == "empty":
+            entry = Entry(t, "empty", self.author, PERSON, now())
+        elif status == "proposed":
+            author, doubt = self._proposers.get(t, ""), float(self._uncertainty[t])
+            entry = Entry(t, "proposed", author, MODEL, now(), None if np.isnan(doubt) else doubt)
+        else:
+            return
+        self._untouched[t] = (_digest(np.asarray(self._masks[t])), entry)
+
     def _replay(self) -> None:
         for entry in self._ledger:
             if not 0 <= entry.frame < len(self):
@@ -403,6 +454,7 @@ class Session:
     def _apply(self, entry: Entry) -> None:
         self._codes[entry.frame] = STATUS_CODES[entry.status]
         if entry.kind == MODEL:
+            self._proposers[entry.frame] = entry.author
             self._uncertainty[entry.frame] = np.nan if entry.uncertainty is None else entry.uncertainty
 
     def _record(self, entry: Entry, sync: bool = False) -> None:
@@ -448,6 +500,10 @@ class Session:
             f"Cannot write to {self.folder}: {error.strerror or error}. Free some space or check the folder, then "
             "repeat the last step; everything before it is safe."
         )
+
+
+def _digest(pixels: NDArray[np.uint8]) -> bytes:
+    return hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=16).digest()
 
 
 def _account_name() -> str:
