@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
@@ -29,10 +30,14 @@ class MaskEditor:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._cache: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
+        self._lock = threading.Lock()
+        self._changes = 0
         self._forget = session.on_change(self._drop)
 
     def _drop(self, t: int, status: str) -> None:
-        self._cache.pop(t, None)
+        with self._lock:
+            self._cache.pop(t, None)
+            self._changes += 1
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -54,13 +59,22 @@ class MaskEditor:
 
     def _frame(self, t: int) -> NDArray[np.uint8]:
         """One frame, from memory if it is there; not to be changed by the caller."""
-        cached = self._cache.get(t)
+        with self._lock:
+            cached, changes = self._cache.get(t), self._changes
+            if cached is not None:
+                self._cache.move_to_end(t)
         if cached is None:
             cached = np.asarray(self._session.masks[t])
-            self._cache[t] = cached
-            while len(self._cache) > FRAMES_KEPT:
-                self._cache.popitem(last=False)
+            self._keep(t, cached, changes)
         return cached
+
+    def _keep(self, t: int, frame: NDArray[np.uint8], changes: int) -> None:
+        """Remember a frame, unless the session has changed since `changes` were counted: it may be an old one."""
+        with self._lock:
+            if self._changes == changes:
+                self._cache[t] = frame
+                while len(self._cache) > FRAMES_KEPT:
+                    self._cache.popitem(last=False)
 
     def _read_frames(self, index: Any) -> NDArray[np.uint8]:
         """Frames an integer or slice asks for."""
@@ -105,7 +119,12 @@ class MaskEditor:
             self._write(t, frame)
         elif isinstance(first, slice):
             touched = range(*first.indices(len(self)))
-            if touched:
+            if np.ndim(value) == 0:
+                for t in touched:
+                    frame = self._frame(t).copy()
+                    frame[rest if rest else ...] = value
+                    self._write(t, frame)
+            elif touched:
                 block = np.stack([self._frame(t) for t in touched])
                 block[(slice(None), *rest)] = value
                 for t, frame in zip(touched, block, strict=True):
@@ -114,7 +133,7 @@ class MaskEditor:
             changed = np.asarray(self).copy()
             changed[key] = value
             for t, frame in enumerate(changed):
-                self._write(t, frame)
+                self._write(t, frame.copy())
 
     def _scatter(self, times: NDArray, rows: NDArray, columns: NDArray, value: NDArray) -> None:
         """Set pixels at index arrays, frame by frame."""
@@ -129,8 +148,10 @@ class MaskEditor:
 
     def _write(self, t: int, frame: NDArray[np.uint8]) -> None:
         if not np.array_equal(frame, self._frame(t)):
+            with self._lock:
+                changes = self._changes
             self._session.edit(t, frame)
-            self._cache[t] = frame
+            self._keep(t, frame, changes + 1)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray:
         return np.asarray(self._session.masks[:], dtype=dtype)

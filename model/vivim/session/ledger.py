@@ -61,10 +61,16 @@ class Ledger:
         self._path = path
         self._file: BinaryIO | None = None
         self._end = 0
-        self._entries = self._read()
-        if not read_only:
-            self._file = path.open("ab")
-            self._file.truncate(self._end)
+        try:
+            self._entries = self._read()
+            if not read_only:
+                self._file = path.open("ab")
+                self._file.truncate(self._end)
+        except OSError as error:
+            raise SessionError(
+                f"Cannot open {path}: {error.strerror or error}. Check that you may write there, or open the session "
+                "for reading only."
+            ) from error
 
     def _read(self) -> list[Entry]:
         """All whole lines; sets where they end.

@@ -14,10 +14,12 @@ import getpass
 import hashlib
 import json
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -90,6 +92,10 @@ class Description:
                 tuple(values["classes"]),
                 values["created"],
             )
+        except OSError as error:
+            raise SessionError(
+                f"Cannot read {path}: {error.strerror or error}. Check that you may read this folder."
+            ) from error
         except (ValueError, KeyError, TypeError, IndexError) as error:
             raise SessionError(f"{path} is damaged ({error}). Restore it from a backup.") from error
 
@@ -110,14 +116,6 @@ class Session:
         self._video = video
         self._lock = threading.RLock()
         self._listeners: list[Callable[[int, str], None]] = []
-        self._writer = None if read_only else _lock_folder(folder)
-        try:
-            self._ledger = Ledger(folder / "ledger.jsonl", read_only)
-            self._masks = open_masks(folder / "masks.zarr", description.shape, read_only)
-        except BaseException:
-            if self._writer is not None:
-                self._writer.release()
-            raise
         self._codes = np.zeros(len(self), np.uint8)
         self._uncertainty = np.full(len(self), np.nan, np.float32)
         self._last: dict[int, tuple[Entry, float]] = {}
@@ -125,7 +123,15 @@ class Session:
         self._proposers: dict[int, str] = {}
         self._undone: set[int] = set()
         self._stale = False
-        self._replay()
+        with ExitStack() as undo:
+            self._writer = None if read_only else _lock_folder(folder)
+            if self._writer is not None:
+                undo.callback(self._writer.release)
+            self._masks = open_masks(folder / "masks.zarr", description.shape, read_only)
+            self._ledger = Ledger(folder / "ledger.jsonl", read_only)
+            undo.callback(self._ledger.close)
+            self._replay()
+            undo.pop_all()
 
     # -- opening and closing --------------------------------------------------------------------------------------
 
@@ -256,7 +262,11 @@ class Session:
                         f"its new place with this session's folder."
                     )
                 video = open_video(self.video_path)
-                _check_same_video(self._description, video, self.folder)
+                try:
+                    _check_same_video(self._description, video, self.folder)
+                except SessionError:
+                    video.close()
+                    raise
                 self._video = video
             return self._video
 
@@ -301,7 +311,8 @@ class Session:
         Raises
         ------
         SessionError
-            If it cannot be written; what was there before is still there.
+            If it cannot be written. The mask that was there is still there, and so is its status, unless the disk
+            takes not even one more line: the frame then stays a person's.
         ValueError
             If the mask has another shape, or labels that do not fit into uint8.
         """
@@ -309,9 +320,14 @@ class Session:
         with self._lock:
             self._writable()
             self._remember_untouched(t)
+            before = self._last.get(t)
             try:
                 self._record(Entry(t, "corrected", author or self.author, PERSON, now()))
-                self._masks[t] = pixels
+                try:
+                    self._masks[t] = pixels
+                except OSError:
+                    self._take_back(t, before)
+                    raise
             except OSError as error:
                 raise self._not_written(error) from error
         self._tell(t)
@@ -450,10 +466,13 @@ class Session:
                     f"The ledger of {self.folder} speaks of frame {entry.frame}, which does not exist."
                 )
             self._apply(entry)
+            self._last[entry.frame] = (entry, -np.inf)
 
     def _apply(self, entry: Entry) -> None:
         self._codes[entry.frame] = STATUS_CODES[entry.status]
-        if entry.kind == MODEL:
+        if entry.status == "empty":
+            self._uncertainty[entry.frame] = np.nan
+        elif entry.kind == MODEL:
             self._proposers[entry.frame] = entry.author
             self._uncertainty[entry.frame] = np.nan if entry.uncertainty is None else entry.uncertainty
 
@@ -471,6 +490,12 @@ class Session:
         self._last[entry.frame] = (entry, time.monotonic())
         self._apply(entry)
 
+    def _take_back(self, t: int, before: tuple[Entry, float] | None) -> None:
+        """Say again what was said of a frame before an edit whose pixels could not be written."""
+        if self._last.get(t) != before:
+            entry = before[0] if before else Entry(t, "empty", self.author, PERSON, "")
+            self._record(replace(entry, time=now()))
+
     def _tell(self, t: int) -> None:
         status = self.status(t)
         for listener in tuple(self._listeners):
@@ -487,9 +512,11 @@ class Session:
             raise ValueError(f"A mask of this video is {self.shape[1:]} pixels, not {pixels.shape}.")
         if pixels.dtype == np.uint8:
             return pixels
-        if pixels.size and (pixels.min() < 0 or pixels.max() > 255):
+        with np.errstate(invalid="ignore"):
+            labels = pixels.astype(np.uint8)
+        if not np.array_equal(labels, pixels):
             raise ValueError("Labels must be whole numbers from 0 to 255.")
-        return pixels.astype(np.uint8)
+        return labels
 
     def _writable(self) -> None:
         if self.read_only:
@@ -523,14 +550,17 @@ def _create(folder: Path, video: Video) -> None:
     description = Description(
         SCHEMA, recorded, video.identity(), shape, video.fps, video.pixel_spacing_mm, ("lesion",), now()
     )
-    if (folder / "ledger.jsonl").exists():
-        raise SessionError(
-            f"{folder} holds work but no session.json. Restore it from a backup, or choose another folder."
-        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        create_masks(folder / "masks.zarr", shape)
-        description.write(folder / "session.json")
+        with _lock_folder(folder):
+            if (folder / "session.json").is_file():
+                return  # another program has just made it
+            if (folder / "ledger.jsonl").exists():
+                raise SessionError(
+                    f"{folder} holds work but no session.json. Restore it from a backup, or choose another folder."
+                )
+            create_masks(folder / "masks.zarr", shape)
+            description.write(folder / "session.json")
     except OSError as error:
         raise SessionError(
             f"Cannot make a session in {folder}: {error.strerror or error}. Choose a session folder you can write to."
@@ -548,13 +578,20 @@ def _check_same_video(description: Description, video: Video, folder: Path) -> N
 
 
 def _lock_folder(folder: Path) -> FileLock:
-    """Become the one writer of a folder."""
-    lock = FileLock(folder / "lock", timeout=0)
+    """Become the one writer of a folder; any thread may let go of it again."""
+    lock = FileLock(folder / "lock", timeout=0, thread_local=False)
+    holder = folder / "lock.holder"
     try:
         lock.acquire()
+        try:
+            holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+        except OSError:
+            lock.release()
+            raise
     except Timeout as error:
+        known = f" ({holder.read_text(errors='replace')})" if holder.is_file() else ""
         raise SessionError(
-            f"{folder} is open in another window or program. Close it there first, or open it for reading only."
+            f"{folder} is open in another window or program{known}. Close it there first, or open it for reading only."
         ) from error
     except OSError as error:
         raise SessionError(
