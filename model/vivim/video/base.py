@@ -161,8 +161,8 @@ class VideoBase:
         """Close what the reader holds open."""
 
 
-def file_identity(paths: list[Path], shape: tuple[int, ...]) -> str:
-    """Digest of some files' sizes, beginnings and ends, and of a shape."""
+def file_identity(paths: list[Path], shape: tuple[object, ...]) -> str:
+    """Digest of some files' sizes, beginnings and ends, and of a shape and whatever else tells them apart."""
     digest = hashlib.sha256(repr(shape).encode())
     for path in paths:
         size = path.stat().st_size
@@ -189,7 +189,8 @@ def check_picture(picture: NDArray, path: Path) -> NDArray:
         picture = picture[..., : picture.shape[2] - 1]  # without alpha
     if picture.ndim == 3 and picture.shape[2] == 1:
         picture = picture[..., 0]
-    if picture.dtype not in (np.uint8, np.uint16) or picture.ndim not in (2, 3):
+    colour = picture.ndim == 3 and picture.shape[2] == 3
+    if picture.dtype not in (np.uint8, np.uint16) or not (colour or picture.ndim == 2):
         raise VideoError(
             f"{path.name} holds pictures of type {picture.dtype} and shape {picture.shape}. "
             "Convert them to 8- or 16-bit grey or RGB."

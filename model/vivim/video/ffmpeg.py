@@ -1,13 +1,16 @@
 """Videos that FFmpeg decodes (mp4, mov, mkv, avi, webm ...), through PyAV, exact to the frame.
 
-Opening reads the packets' presentation times once, without decoding. Frame numbers are positions in that sorted
-list, so B-frames and variable frame rates change nothing. A jump seeks to the key frame before and decodes on.
+Opening reads the packets once, usually without decoding. Every packet is numbered in the order of the file, and the
+decoder hands that number on to the frame it makes of it: so B-frames, variable rates, edit lists and containers whose
+times are vague change nothing. A jump seeks to the key frame before, checks that it is the one, and decodes on.
 """
 
 from __future__ import annotations
 
 import bisect
+import itertools
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import av
@@ -17,23 +20,58 @@ from numpy.typing import NDArray
 from vivim.errors import VideoError
 from vivim.video.base import VideoBase
 
-PROTOCOLS = {"protocol_whitelist": "file"}
-"""Options for every demuxer: local files only, so that no file can make FFmpeg open something else."""
+DEMUXERS = "mov,matroska,avi,asf,mpeg,mpegts,mpegvideo,m4v,h264,hevc,flv,ogg,ivf,mxf,dv"
+"""Containers that hold their own pictures. Playlists are not among them: they make FFmpeg open other files."""
+
+OPTIONS = {"protocol_whitelist": "file", "format_whitelist": DEMUXERS}
+"""For every demuxer: local files only."""
+
+TIMELESS = ("avi", "h264", "hevc", "m4v", "mpegvideo", "dv")
+"""Containers without presentation times of their own; those FFmpeg makes up are wrong where frames are reordered."""
 
 DECODE_ON = 8
 """Frames ahead that are decoded rather than sought, even when a key frame lies between."""
+
+OUT_OF_ORDER = 16
+"""Later frames that may come before the one wanted until it counts as lost; H.264 reorders at most 16."""
+
+
+@dataclass(frozen=True)
+class _Packet:
+    """What the index keeps of a packet: times in the stream's time base, its place in the file, its flags."""
+
+    pts: int | None
+    dts: int | None
+    pos: int | None
+    key: bool
+    discard: bool
+
+    @property
+    def seek_to(self) -> int:
+        """A time that a backward seek resolves to this packet or an earlier one, never to a later one."""
+        return min((t for t in (self.pts, self.dts) if t is not None), default=0)
+
+
+def _telling(packets: list[_Packet]) -> str | None:
+    """The attribute that tells each packet from all others of its stream, also after a seek; None if none does."""
+    for name in ("pos", "pts", "dts"):
+        values = [getattr(packet, name) for packet in packets]
+        if None not in values and -1 not in values and len(set(values)) == len(values):
+            return name
+    return None
 
 
 class FFmpegVideo(VideoBase):
     """A video file; frames are RGB uint8 ``(H, W, 3)``, with the file's rotation applied."""
 
     def __init__(self, path: Path) -> None:
-        self._open(path)
+        self._file = path
+        self._open()
         try:
-            self._times, self._keys = self._index(path)
-            self._decoder: Iterator[av.VideoFrame] | None = None
+            self._packets = self._read_packets()
+            self._decoder: Iterator[tuple[int, av.VideoFrame]] | None = None
             self._next = 0
-            first = self._first_picture(path)
+            first = self._first_picture()
             rate = self._stream.average_rate or self._stream.guessed_rate
             super().__init__(path, (len(self._times), *first.shape), np.uint8, float(rate) if rate else None)
             self._cache.put(0, first)
@@ -41,61 +79,134 @@ class FFmpegVideo(VideoBase):
             self._container.close()
             raise
 
-    def _open(self, path: Path) -> None:
+    def _open(self) -> None:
+        name = self._file.name
         try:
-            self._container = av.open(f"file:{path}", options=PROTOCOLS)
+            self._container = av.open(f"file:{self._file}", options=OPTIONS)
         except (av.FFmpegError, OSError, ValueError) as error:
             raise VideoError(
-                f"{path.name} cannot be opened as a video: it is damaged, cut short or of an unknown kind ({error}). "
+                f"{name} cannot be opened as a video: it is damaged, cut short or of an unknown kind ({error}). "
                 "Play it in a video player, or convert it to mp4."
             ) from error
         if not self._container.streams.video:
             self._container.close()
-            raise VideoError(f"{path.name} has no video in it. Choose another file.")
+            raise VideoError(f"{name} has no video in it. Choose another file.")
         self._stream = self._container.streams.video[0]
         self._stream.thread_type = "AUTO"
 
-    def _index(self, path: Path) -> tuple[list[int], list[int]]:
-        """Sorted presentation times of all frames and of key frames, in the stream's time base."""
-        times, keys = [], []
+    def _demux(self) -> Iterator[av.Packet]:
+        """Packets with content; an empty one, as AVI has for a picture left out, would end the decoding."""
+        return (packet for packet in self._container.demux(self._stream) if packet.size)
+
+    def _read_packets(self) -> list[_Packet]:
         try:
-            for packet in self._container.demux(self._stream):
-                time = packet.pts if packet.pts is not None else packet.dts
-                if not packet.size or time is None or packet.is_discard:
-                    continue
-                times.append(time)
-                if packet.is_keyframe:
-                    keys.append(time)
+            packets = [
+                _Packet(p.pts, p.dts, p.pos, p.is_keyframe, p.is_discard) for p in self._demux()
+            ]
         except (av.FFmpegError, OSError) as error:
             raise VideoError(
-                f"{path.name} is damaged: its index cannot be read ({error}). Convert it anew."
+                f"{self._file.name} is damaged: its index cannot be read ({error}). Convert it anew."
             ) from error
-        times = sorted(set(times))
-        if not times:
-            raise VideoError(f"{path.name} has no frames. Choose another file.")
-        return times, sorted(set(keys)) or times[:1]
+        if all(packet.discard for packet in packets):
+            raise VideoError(f"{self._file.name} has no frames. Choose another file.")
+        self._telling = _telling(packets)
+        if self._telling:
+            self._rank_at = {getattr(p, self._telling): rank for rank, p in enumerate(packets) if p.key}
+        decoding = [p.dts for p in packets if p.dts is not None]
+        self._vague = (
+            (self._container.format.name in TIMELESS and bool(self._stream.codec_context.has_b_frames))
+            or any(p.pts is None and not p.discard for p in packets)
+            or any(later < earlier for earlier, later in itertools.pairwise(decoding))
+        )
+        return packets
 
-    def _first_picture(self, path: Path) -> NDArray[np.uint8]:
-        """Decode the first frame; where frames before the first key frame cannot be shown, drop them."""
+    def _display_order(self) -> list[int]:
+        """Packet numbers in the order their frames are shown.
+
+        Where a container has no true presentation times (AVI with B-frames), only the decoder knows: the video is
+        decoded once, keeping nothing.
+        """
+        if self._vague:
+            self._restart()
+            return list(dict.fromkeys(rank for rank, _ in self._decode_from(self._demux(), 0)))
+        ranks = [rank for rank, packet in enumerate(self._packets) if not packet.discard]
+        return sorted(ranks, key=lambda rank: (self._packets[rank].pts, rank))
+
+    def _set_order(self, order: list[int]) -> None:
+        """Number the frames: frame i is made of packet ``order[i]``."""
+        self._index_of = {rank: i for i, rank in enumerate(order)}
+        if self._vague:  # the decoding times, in order: evenly spaced, as such containers are
+            self._times = sorted(self._packets[rank].seek_to for rank in order)
+        else:
+            self._times = [self._packets[rank].pts for rank in order]
+        self._keys = [i for i, rank in enumerate(order) if self._packets[rank].key] or [0]
+        self._order = order
+
+    def _first_picture(self) -> NDArray[np.uint8]:
+        """Decode the first frame; frames before it that cannot be shown are dropped from the count."""
         try:
-            self._seek(self._times[0])
-            assert self._decoder is not None
-            for frame in self._decoder:
-                if frame.pts is not None:
-                    self._times = self._times[bisect.bisect_left(self._times, frame.pts) :] or [frame.pts]
+            self._set_order(self._display_order())
+            self._restart()
+            self._decoder = self._decode_from(self._demux(), 0)
+            for rank, frame in self._decoder:
+                if rank in self._index_of:
+                    self._set_order(self._order[self._index_of[rank] :])
                     self._next = 1
                     return self._picture(frame)
         except (av.FFmpegError, OSError) as error:
             raise VideoError(
-                f"No frame of {path.name} can be decoded ({error}). Convert it to mp4."
+                f"No frame of {self._file.name} can be decoded ({error}). Convert it to mp4."
             ) from error
-        raise VideoError(f"No frame of {path.name} can be decoded. Convert it to mp4.")
+        raise VideoError(f"No frame of {self._file.name} can be decoded. Convert it to mp4.")
 
-    def _seek(self, time: int) -> None:
-        self._container.seek(time, stream=self._stream, backward=True, any_frame=False)
+    def _restart(self) -> None:
+        """Stand at the very first packet, whatever the container thinks of seeking."""
+        self._container.close()
+        self._open()
+
+    def _start_before(self, i: int) -> None:
+        """Start decoding at the last key frame at or before frame `i`; where it cannot be found, at earlier ones."""
+        last = max(0, bisect.bisect_right(self._keys, i) - 1)
+        for k in dict.fromkeys(max(0, last - back) for back in (0, 1, 4)):
+            if self._start_at(self._order[self._keys[k]]):
+                self._next = self._keys[k]
+                return
+        self._restart()
+        self._decoder, self._next = self._decode_from(self._demux(), 0), 0
+
+    def _start_at(self, rank: int) -> bool:
+        """Seek to the key packet of number `rank` and stand there; False if the container does not lead there."""
+        if self._telling is None:
+            return False
+        try:
+            self._container.seek(self._packets[rank].seek_to, stream=self._stream, backward=True)
+        except av.FFmpegError:  # not seekable to there: an earlier key frame, or the beginning, will do
+            return False
         self._stream.codec_context.flush_buffers()
-        self._decoder = self._container.decode(self._stream)
-        self._next = -1
+        packets = self._demux()
+        for packet in packets:
+            found = self._rank_at.get(getattr(packet, self._telling), -1) if packet.is_keyframe else -1
+            if found == rank:
+                self._decoder = self._decode_from(itertools.chain((packet,), packets), rank)
+                return True
+            if found > rank:
+                return False
+        return False
+
+    def _decode_from(self, packets: Iterator[av.Packet], rank: int) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Frames as the decoder gives them, each with the number of its packet; `rank` is that of the first packet.
+
+        A packet that cannot be decoded makes no frame; whoever waits for it learns so.
+        """
+        context = self._stream.codec_context
+        for number, packet in enumerate(packets, rank):
+            packet.pts = packet.dts = number
+            try:
+                decoded = context.decode(packet)
+            except av.InvalidDataError:
+                continue
+            yield from ((frame.pts, frame) for frame in decoded if frame.pts is not None)
+        yield from ((frame.pts, frame) for frame in context.decode(None) if frame.pts is not None)
 
     def _picture(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
         picture = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
@@ -103,17 +214,13 @@ class FFmpegVideo(VideoBase):
         return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
 
     def _decode(self, i: int) -> NDArray[np.uint8]:
-        target = self._times[i]
-        if not self._can_go_on_to(i):
-            self._seek(self._key_before(target))
         try:
-            found = self._decode_on_to(target)
-            if found is None:  # some files seek past their key frame: start again from the beginning
-                self._seek(self._times[0])
-                found = self._decode_on_to(target)
+            if not self._can_go_on_to(i):
+                self._start_before(i)
+            found = self._decode_on_to(i)
         except (av.FFmpegError, OSError) as error:
             self._decoder = None
-            raise VideoError(self._lost(i) + f" ({error})") from error
+            raise VideoError(f"{self._lost(i)} ({error})") from error
         if found is None:
             self._decoder = None
             raise VideoError(self._lost(i))
@@ -121,37 +228,39 @@ class FFmpegVideo(VideoBase):
 
     def _can_go_on_to(self, i: int) -> bool:
         """Whether decoding on from where the decoder stands is the shortest way."""
-        if self._decoder is None or self._next < 0 or not self._next <= i:
+        if self._decoder is None or not self._next <= i:
             return False
-        ahead = self._key_before(self._times[i]) > self._times[min(self._next, len(self._times) - 1)]
-        return not ahead or i - self._next < DECODE_ON
+        key = self._keys[max(0, bisect.bisect_right(self._keys, i) - 1)]
+        return key <= self._next or i - self._next < DECODE_ON
 
-    def _key_before(self, time: int) -> int:
-        return self._keys[max(0, bisect.bisect_right(self._keys, time) - 1)]
-
-    def _decode_on_to(self, target: int) -> NDArray[np.uint8] | None:
-        """Decode until the frame of time `target`, keeping those passed; None if it never comes."""
+    def _decode_on_to(self, i: int) -> NDArray[np.uint8] | None:
+        """Decode until frame `i`, keeping those passed; None if it never comes."""
         assert self._decoder is not None
-        for frame in self._decoder:
-            if frame.pts is None:
+        for rank, frame in self._decoder:
+            at = self._index_of.get(rank)
+            if at is None:
                 continue
-            at = bisect.bisect_left(self._times, frame.pts)
-            if at == len(self._times) or self._times[at] != frame.pts:
-                continue
-            self._next = at + 1
-            if frame.pts == target:
-                return self._picture(frame)
-            if frame.pts > target:
+            self._next = max(self._next, at + 1)
+            if at == i:
+                return self._sized(frame, at)
+            if at > i + OUT_OF_ORDER:
                 return None
             if self._cache.get(at) is None:
-                self._cache.put(at, self._picture(frame))
-        self._decoder = None
+                self._cache.put(at, self._sized(frame, at))
         return None
+
+    def _sized(self, frame: av.VideoFrame, i: int) -> NDArray[np.uint8]:
+        picture = self._picture(frame)
+        if picture.shape != self.shape[1:]:
+            raise VideoError(
+                f"{self.path.name} changes its picture size at frame {i}. Convert it to one size, then open that."
+            )
+        return picture
 
     def _lost(self, i: int) -> str:
         return (
             f"Frame {i} of {self.path.name} cannot be decoded: the file is damaged or cut short there. "
-            "Convert or copy it anew; the frames before are usable"
+            "Convert or copy it anew; the frames before are usable."
         )
 
     def frame_time(self, i: int) -> float:

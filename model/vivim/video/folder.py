@@ -37,34 +37,51 @@ def pictures_in(folder: Path) -> list[Path]:
 
 
 class FolderVideo(VideoBase):
-    """Pictures of one size; grey stays grey, everything else becomes RGB."""
+    """Pictures of one size; grey stays grey, with 8 or 16 bits, everything else becomes RGB."""
 
     def __init__(self, path: Path) -> None:
-        self._files = pictures_in(path)
+        try:
+            self._files = pictures_in(path)
+        except OSError as error:
+            raise VideoError(f"The folder {path} cannot be read ({error.strerror}). Check its permissions.") from error
         if not self._files:
             raise VideoError(f"{path} has no pictures (png, jpg, bmp, tif, webp). Choose a folder of frames.")
-        self._size, self._mode = _geometry(self._files[0])
-        for file in self._files[1:]:
-            size, _ = _geometry(file)
-            if size != self._size:
-                raise VideoError(
-                    f"{file.name} is {size[0]}x{size[1]} pixels, but {self._files[0].name} is "
-                    f"{self._size[0]}x{self._size[1]}. All frames of a video need one size: move the others away."
-                )
+        self._kind = self._one_kind()
         first = self._read(0)
         super().__init__(path, (len(self._files), *first.shape), first.dtype)
         self._cache.put(0, first)
+
+    def _one_kind(self) -> str:
+        """``"L"``, ``"I;16"`` or ``"RGB"``: what all pictures, of one size, are read as."""
+        name = self._files[0].name
+        size, kind = _geometry(self._files[0])
+        for file in self._files[1:]:
+            its_size, its_kind = _geometry(file)
+            if its_size != size:
+                raise VideoError(
+                    f"{file.name} is {its_size[0]}x{its_size[1]} pixels, but {name} is {size[0]}x{size[1]}. "
+                    "All frames of a video need one size: move the others away."
+                )
+            if its_kind != kind and "I;16" in (its_kind, kind):
+                raise VideoError(
+                    f"Of {file.name} and {name}, one has 16 bits a pixel and the other 8. "
+                    "Convert them to one kind: their brightness cannot be compared."
+                )
+            kind = "RGB" if "RGB" in (its_kind, kind) else kind
+        return kind
 
     def _read(self, i: int) -> NDArray:
         file = self._files[i]
         try:
             with Image.open(file) as picture:
-                grey = self._mode in ("L", "1") or self._mode.startswith("I")
-                if grey and self._mode.startswith("I"):
-                    return check_picture(np.asarray(picture).astype(np.uint16), file)
-                return check_picture(np.asarray(picture.convert("L" if grey else "RGB")), file)
+                if self._kind != "I;16":
+                    return check_picture(np.asarray(picture.convert(self._kind)), file)
+                values = np.asarray(picture)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise VideoError(f"{file.name} cannot be read ({error}). Replace it or move it away.") from error
+        if values.min() < 0 or values.max() > np.iinfo(np.uint16).max:
+            raise VideoError(f"{file.name} has values beyond 16 bits. Convert it to 8- or 16-bit grey.")
+        return values.astype(np.uint16)
 
     def _decode(self, i: int) -> NDArray:
         picture = self._read(i)
@@ -75,15 +92,18 @@ class FolderVideo(VideoBase):
         return picture
 
     def identity(self) -> str:
-        """Digest of every file's size and of the first and last file's content."""
-        sizes = tuple(file.stat().st_size for file in self._files)
-        return file_identity([self._files[0], self._files[-1]], (*self.shape, *sizes))
+        """Digest of every file's name and size and of the first and last file's content."""
+        files = tuple((file.name, file.stat().st_size) for file in self._files)
+        return file_identity([self._files[0], self._files[-1]], (*self.shape, *files))
 
 
 def _geometry(file: Path) -> tuple[tuple[int, int], str]:
-    """Width and height, and colour mode, from the header alone."""
+    """Width and height, and the kind to read it as, from the header alone."""
     try:
         with Image.open(file) as picture:
-            return picture.size, picture.mode
+            size, mode = picture.size, picture.mode
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
         raise VideoError(f"{file.name} cannot be read ({error}). Replace it or move it away.") from error
+    if mode == "F":
+        raise VideoError(f"{file.name} holds floating-point values. Convert it to 8- or 16-bit grey.")
+    return size, "L" if mode in ("1", "L") else "I;16" if mode.startswith("I") else "RGB"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +20,15 @@ class GifVideo(VideoBase):
         try:
             self._image = Image.open(path)
             count = int(getattr(self._image, "n_frames", 1))
-            self._delays = []
+            delays = []
             for i in range(count):
                 self._image.seek(i)
-                self._delays.append(float(self._image.info.get("duration", 0) or 0) / 1000)
+                delays.append(float(self._image.info.get("duration", 0) or 0) / 1000)
+            self._starts = [0.0, *itertools.accumulate(delays)]
             first = self._read(0)
         except (OSError, EOFError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise VideoError(f"{path.name} cannot be read as GIF ({error}). Save it anew.") from error
-        total = sum(self._delays)
+        total = self._starts[-1]
         super().__init__(path, (count, *first.shape), np.uint8, count / total if total else None)
         self._cache.put(0, first)
 
@@ -36,6 +38,9 @@ class GifVideo(VideoBase):
 
     def _decode(self, i: int) -> NDArray[np.uint8]:
         try:
+            for passed in range(self._image.tell() + 1 if self._image.tell() <= i else 0, i):
+                if self._cache.get(passed) is None:  # so that going back does not compose them all again
+                    self._cache.put(passed, self._read(passed))
             return self._read(i)
         except (OSError, EOFError, ValueError, SyntaxError) as error:
             raise VideoError(
@@ -44,7 +49,7 @@ class GifVideo(VideoBase):
 
     def frame_time(self, i: int) -> float:
         """When frame `i` is shown, in seconds from the first."""
-        return sum(self._delays[:i]) if any(self._delays) else float(i)
+        return self._starts[i] if self._starts[-1] else float(i)
 
     def _release(self) -> None:
         self._image.close()

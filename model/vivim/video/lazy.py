@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,8 @@ from vivim.video.base import Video
 class LazyFrames:
     """An array-like ``(T, H, W)`` or ``(T, H, W, 3)`` over a video.
 
-    Indexing follows NumPy for integers, slices and tuples of them; only the frames named by the first index are
-    decoded.
+    Indexing follows NumPy. For integers, slices, and a list of frames, alone or first in a tuple, only the frames
+    named by it are decoded; anything else decodes them all.
     """
 
     def __init__(self, video: Video) -> None:
@@ -49,19 +50,29 @@ class LazyFrames:
         return self.shape[0]
 
     def __getitem__(self, key: Any) -> NDArray:
-        first, rest = (key[0], key[1:]) if isinstance(key, tuple) and key else (key, ())
-        if first is Ellipsis or (isinstance(key, tuple) and not key):
-            first, rest = slice(None), (Ellipsis, *rest)
+        first, *rest = key if isinstance(key, tuple) and key else (key,)
         if isinstance(first, slice):
-            frames = [self.video.frame(t) for t in range(*first.indices(len(self)))]
-            block = np.stack(frames) if frames else np.empty((0, *self.shape[1:]), self.dtype)
-            return block[(slice(None), *rest)]
-        if isinstance(first, (list, np.ndarray)):
-            return np.stack([self[int(t)] for t in np.asarray(first)])[(slice(None), *rest)]
-        t = int(first)
-        if not -len(self) <= t < len(self):
-            raise IndexError(f"Frame {t} is not in a video of {len(self)} frames.")
-        return self.video.frame(t % len(self))[rest]
+            return self._block(range(*first.indices(len(self))))[(slice(None), *rest)]
+        if isinstance(first, (list, np.ndarray)) and not any(isinstance(k, (list, np.ndarray)) for k in rest):
+            return self._picked(np.asarray(first))[(slice(None), *rest)]
+        if isinstance(first, (int, np.integer)) and not isinstance(first, (bool, np.bool_)):
+            t = int(first)
+            if not -len(self) <= t < len(self):
+                raise IndexError(f"Frame {t} is not in a video of {len(self)} frames.")
+            return self.video.frame(t % len(self))[tuple(rest)]
+        return self._block(range(len(self)))[key]
+
+    def _picked(self, which: NDArray) -> NDArray:
+        """Frames by a list of numbers, or of true and false, one a frame."""
+        if which.ndim != 1 or (which.dtype.kind not in "iub" and which.size):
+            return self._block(range(len(self)))[which]
+        if which.dtype.kind == "b" and len(which) != len(self):
+            raise IndexError(f"{len(which)} values of true and false for a video of {len(self)} frames.")
+        return self._block(np.arange(len(self))[which if which.size else []])
+
+    def _block(self, frames: Iterable[int]) -> NDArray:
+        pictures = [self.video.frame(int(t)) for t in frames]
+        return np.stack(pictures) if pictures else np.empty((0, *self.shape[1:]), self.dtype)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray:
         return np.asarray(self[:], dtype=dtype)
