@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,7 +32,7 @@ class ExportEvent:
     path: Path
 
 
-Writer = Callable[["Session", Path, Sequence[int]], Iterator[int]]
+Writer = Callable[["Session", Path, Sequence[int]], Generator[int, None, None]]
 """Writes frames of a session to a path and yields how many are done; on closing it leaves the rest to its caller."""
 
 _WRITERS: dict[str, tuple[str, Writer]] = {
@@ -46,7 +47,7 @@ FORMATS = tuple(_WRITERS)
 
 
 def export(
-    session: Session, out: str | Path, formats: Sequence[str] = ("png",), *, only: str = "all"
+    session: Session, out: str | Path, formats: Sequence[str] = ("png",), *, only: str | None = "all"
 ) -> Iterator[ExportEvent]:
     """Export a session's masks.
 
@@ -59,8 +60,8 @@ def export(
         ``overlay.mp4``, ``measurements.csv``; what is there under these names is replaced at the end.
     formats : sequence of str
         Any of `FORMATS`.
-    only : str
-        ``"all"`` frames, or ``"corrected"``: those a person corrected or accepted.
+    only : str or None
+        ``"all"`` frames (or None), or ``"corrected"``: those a person corrected or accepted.
 
     Yields
     ------
@@ -76,7 +77,7 @@ def export(
     if unknown or not formats:
         wrong = unknown[0] if unknown else "nothing"
         raise ExportError(f"Cannot export {wrong!r}. Formats are {', '.join(FORMATS)}.")
-    frames = _frames(session, only)
+    frames = _frames(session, only or "all")
     folder = Path(out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -107,9 +108,10 @@ def _one_format(session: Session, folder: Path, name: str, frames: Sequence[int]
     final = folder / filename
     part = folder / f".part-{os.getpid()}-{filename}"
     try:
-        for done in write(session, part, frames):
-            if done < len(frames):
-                yield ExportEvent(name, done, len(frames), final)
+        with closing(write(session, part, frames)) as written:
+            for done in written:
+                if done < len(frames):
+                    yield ExportEvent(name, done, len(frames), final)
         _replace(part, final)
     finally:
         _remove(part)
@@ -123,7 +125,11 @@ def _replace(part: Path, final: Path) -> None:
         return
     old = final.with_name(f".old-{os.getpid()}-{final.name}")
     os.rename(final, old)
-    os.rename(part, final)
+    try:
+        os.rename(part, final)
+    except OSError:
+        os.rename(old, final)
+        raise
     _remove(old)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def write_measurements(session: Session, path: Path, frames: Sequence[int]) -> Iterator[int]:
+def write_measurements(session: Session, path: Path, frames: Sequence[int]) -> Generator[int, None, None]:
     """Write one row for each connected lesion of each frame; yields how many frames are done.
 
     A frame without a lesion gets one row with area 0 and no centroid. Columns in mm are empty where the size of a

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ import imageio_ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
+from vivim.errors import ExportError
 from vivim.preprocess import resize_frame
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def tinted(frame: NDArray, mask: NDArray) -> NDArray[np.uint8]:
     return rgb
 
 
-def write_overlay(session: Session, path: Path, frames: Sequence[int]) -> Iterator[int]:
+def write_overlay(session: Session, path: Path, frames: Sequence[int]) -> Generator[int, None, None]:
     """Write one picture a frame at the video's rate, 20 a second if it has none; yields how many are done."""
     height, width = session.shape[1:]
     even = (height + height % 2, width + width % 2)
@@ -61,3 +62,26 @@ def write_overlay(session: Session, path: Path, frames: Sequence[int]) -> Iterat
             yield done
     finally:
         writer.close()
+    _check_finished(path)
+
+
+def _check_finished(path: Path) -> None:
+    """Make sure that the encoder got to the end: it closes silently on a full disk.
+
+    Raises
+    ------
+    ExportError
+        If the file is no whole video.
+    """
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            frames = container.streams.video[0].frames
+    except av.error.FFmpegError:
+        frames = 0
+    if not frames:
+        raise ExportError(
+            "The overlay video could not be finished, most likely because the disk is full. Free some space and "
+            "export again."
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from vivim.session import Session
 
 
-def write_png(session: Session, path: Path, frames: Sequence[int]) -> Iterator[int]:
+def write_png(session: Session, path: Path, frames: Sequence[int]) -> Generator[int, None, None]:
     """Write ``path/000000.png`` and so on, named by frame number; yields how many are done."""
     path.mkdir()
     for done, t in enumerate(frames, start=1):

@@ -7,6 +7,7 @@ import errno
 from pathlib import Path
 
 import av
+import imageio_ffmpeg
 import numpy as np
 import pytest
 import tifffile
@@ -15,6 +16,7 @@ from vivim import Session
 from vivim.errors import ExportError
 from vivim.export import FORMATS, export
 from vivim.export import api as export_api
+from vivim.export import tiff as export_tiff
 
 
 @pytest.fixture
@@ -59,6 +61,54 @@ def test_tiff_holds_the_labels(worked: Session, sample, tmp_path: Path) -> None:
         assert file.series[0].axes == "TYX"
 
 
+@pytest.mark.parametrize("dialect", ["imagej", "ome"])
+def test_tiff_of_any_length_has_a_page_a_frame_and_its_scale(
+    worked: Session, sample, tmp_path: Path, monkeypatch, dialect: str
+) -> None:
+    monkeypatch.setattr(Session, "pixel_spacing_mm", (0.5, 0.25))
+    monkeypatch.setattr(Session, "fps", 20.0)
+    if dialect == "ome":
+        monkeypatch.setattr(export_tiff, "IMAGEJ_BYTES", 0)
+    run(worked, tmp_path, ["tiff"])
+    with Image.open(tmp_path / "masks.tif") as pages:
+        assert pages.n_frames == len(worked)
+        pages.seek(9)
+        np.testing.assert_array_equal(np.asarray(pages), sample.masks[9])
+    with tifffile.TiffFile(tmp_path / "masks.tif") as file:
+        assert (file.is_imagej, file.is_ome) == (dialect == "imagej", dialect == "ome")
+        assert file.series[0].axes == "TYX"
+        if dialect == "imagej":
+            assert file.imagej_metadata["finterval"] == 0.05
+            assert file.pages[0].tags["XResolution"].value == (4, 1)
+        else:
+            assert 'PhysicalSizeX="0.25"' in file.ome_metadata and 'PhysicalSizeY="0.5"' in file.ome_metadata
+            assert file.is_bigtiff
+
+
+def test_an_encoder_that_ran_out_of_disk_is_not_taken_for_done(
+    worked: Session, tmp_path: Path, monkeypatch
+) -> None:
+    begin = imageio_ffmpeg.write_frames
+
+    def cut_short(path, *args, **options):
+        def frames():
+            writer = begin(path, *args, **options)
+            writer.send(None)
+            try:
+                while True:
+                    writer.send((yield))
+            finally:
+                writer.close()
+                Path(path).write_bytes(Path(path).read_bytes()[:1000])
+
+        return frames()
+
+    monkeypatch.setattr(imageio_ffmpeg, "write_frames", cut_short)
+    with pytest.raises(ExportError, match="could not be finished"):
+        list(export(worked, tmp_path / "out", ["mp4"]))
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_overlay_plays_and_shows_the_mask(worked: Session, sample, tmp_path: Path) -> None:
     run(worked, tmp_path, ["mp4"])
     with av.open(str(tmp_path / "overlay.mp4")) as container:
@@ -100,8 +150,8 @@ def test_a_stopped_export_leaves_nothing_half_written(worked: Session, tmp_path:
     events = export(worked, out, [name])
     first = next(events)
     events.close()
-    if first.done < first.total:
-        assert list(out.iterdir()) == []
+    assert first.done < first.total
+    assert list(out.iterdir()) == []
 
 
 def test_what_cannot_be_exported_is_said(session: Session, worked: Session, tmp_path: Path) -> None:
