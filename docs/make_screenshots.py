@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QApplication
 IMAGES = Path(__file__).parent / "images"
 
 
-def wait(done: Callable[[], bool], limit: float = 180.0) -> None:
+def wait(done: Callable[[], bool], limit: float = 600.0) -> None:
     """Turn the event loop until `done`."""
     end = time.monotonic() + limit
     while not done():
