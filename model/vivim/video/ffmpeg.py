@@ -47,6 +47,11 @@ class _Packet:
     discard: bool
 
     @property
+    def shown_at(self) -> int:
+        """Presentation time, where there is one."""
+        return self.seek_to if self.pts is None else self.pts
+
+    @property
     def seek_to(self) -> int:
         """A time that a backward seek resolves to this packet or an earlier one, never to a later one."""
         return min((t for t in (self.pts, self.dts) if t is not None), default=0)
@@ -100,9 +105,7 @@ class FFmpegVideo(VideoBase):
 
     def _read_packets(self) -> list[_Packet]:
         try:
-            packets = [
-                _Packet(p.pts, p.dts, p.pos, p.is_keyframe, p.is_discard) for p in self._demux()
-            ]
+            packets = [_Packet(p.pts, p.dts, p.pos, p.is_keyframe, p.is_discard) for p in self._demux()]
         except (av.FFmpegError, OSError) as error:
             raise VideoError(
                 f"{self._file.name} is damaged: its index cannot be read ({error}). Convert it anew."
@@ -129,8 +132,10 @@ class FFmpegVideo(VideoBase):
         if self._vague:
             self._restart()
             return list(dict.fromkeys(rank for rank, _ in self._decode_from(self._demux(), 0)))
-        ranks = [rank for rank, packet in enumerate(self._packets) if not packet.discard]
-        return sorted(ranks, key=lambda rank: (self._packets[rank].pts, rank))
+        return [
+            rank
+            for _, rank in sorted((p.shown_at, rank) for rank, p in enumerate(self._packets) if not p.discard)
+        ]
 
     def _set_order(self, order: list[int]) -> None:
         """Number the frames: frame i is made of packet ``order[i]``."""
@@ -138,7 +143,7 @@ class FFmpegVideo(VideoBase):
         if self._vague:  # the decoding times, in order: evenly spaced, as such containers are
             self._times = sorted(self._packets[rank].seek_to for rank in order)
         else:
-            self._times = [self._packets[rank].pts for rank in order]
+            self._times = [self._packets[rank].shown_at for rank in order]
         self._keys = [i for i, rank in enumerate(order) if self._packets[rank].key] or [0]
         self._order = order
 

@@ -43,7 +43,9 @@ class FolderVideo(VideoBase):
         try:
             self._files = pictures_in(path)
         except OSError as error:
-            raise VideoError(f"The folder {path} cannot be read ({error.strerror}). Check its permissions.") from error
+            raise VideoError(
+                f"The folder {path} cannot be read ({error.strerror}). Check its permissions."
+            ) from error
         if not self._files:
             raise VideoError(f"{path} has no pictures (png, jpg, bmp, tif, webp). Choose a folder of frames.")
         self._kind = self._one_kind()

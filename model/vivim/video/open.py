@@ -14,6 +14,16 @@ VIDEO_SUFFIXES = (
 TIFF_SUFFIXES = (".tif", ".tiff")
 DICOM_SUFFIXES = (".dcm", ".dicom")
 
+MARKS = (
+    (4, b"ftyp", ".mp4"),
+    (0, b"\x1aE\xdf\xa3", ".mkv"),
+    (8, b"AVI ", ".avi"),
+    (0, b"GIF8", ".gif"),
+    (0, b"II*\0", ".tif"),
+    (0, b"MM\0*", ".tif"),
+)
+"""Where a format's mark stands in a file, the mark, and the suffix of the format."""
+
 
 def open_video(path: str | Path) -> Video:
     """Open a video, lazily.
@@ -44,28 +54,45 @@ def open_video(path: str | Path) -> Video:
         from vivim.video.folder import FolderVideo
 
         return FolderVideo(path)
-    if path.stat().st_size == 0:
+    try:
+        beginning = _beginning(path)
+    except OSError as error:
+        raise VideoError(f"{path.name} cannot be read ({error.strerror}). Check its permissions.") from error
+    if not beginning:
         raise VideoError(f"{path.name} is empty. Copy it anew from where it came.")
-    return _open_file(path)
+    return _open_file(path, _kind(path.suffix.lower(), beginning))
 
 
-def _open_file(path: Path) -> Video:
-    suffix = path.suffix.lower()
-    if suffix in DICOM_SUFFIXES or (
-        suffix not in (*VIDEO_SUFFIXES, *TIFF_SUFFIXES, ".gif") and _is_dicom(path)
-    ):
+def _beginning(path: Path) -> bytes:
+    if not path.is_file():
+        raise VideoError(f"{path} is not an ordinary file. Choose a video file or a folder of pictures.")
+    with path.open("rb") as file:
+        return file.read(132)
+
+
+def _kind(suffix: str, beginning: bytes) -> str:
+    """The suffix a file goes by: its own if it is known, else that of the format its first bytes tell."""
+    if suffix in (*VIDEO_SUFFIXES, *TIFF_SUFFIXES, *DICOM_SUFFIXES, ".gif"):
+        return suffix
+    if beginning[128:] == b"DICM":
+        return ".dcm"
+    return next((kind for start, mark, kind in MARKS if beginning[start:].startswith(mark)), suffix)
+
+
+def _open_file(path: Path, kind: str) -> Video:
+    if kind in DICOM_SUFFIXES:
         from vivim.video.dicom import DicomVideo
 
         return DicomVideo(path)
-    if suffix in TIFF_SUFFIXES:
+    if kind in TIFF_SUFFIXES:
         from vivim.video.tiff import TiffVideo
 
         return TiffVideo(path)
-    if suffix == ".gif":
+    if kind == ".gif":
         from vivim.video.gif import GifVideo
 
         return GifVideo(path)
-    if suffix in VIDEO_SUFFIXES:
+    if kind in VIDEO_SUFFIXES:
         from vivim.video.ffmpeg import FFmpegVideo
 
         return FFmpegVideo(path)
@@ -73,9 +100,3 @@ def _open_file(path: Path) -> Video:
         f"{path.name} is of a kind that is not read. Known are mp4, mov, mkv, avi, webm, wmv, mpg, gif, multi-page "
         "tif, DICOM, and folders of pictures."
     )
-
-
-def _is_dicom(path: Path) -> bool:
-    """Whether a file carries DICOM's mark behind its 128-byte preamble."""
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -37,33 +39,79 @@ def write_video(
     Raises
     ------
     ValueError
-        If there are no frames.
+        If there are no frames, they are not uint8 of one size, or `fps` is not a positive number.
     OSError
         If it cannot be written; nothing is left behind.
     """
-    import av
-
     path = Path(path)
-    part = path.with_name(f".{path.stem}.part{path.suffix}")
-    rate = Fraction(fps).limit_denominator(1000)
+    if not (math.isfinite(fps) and fps > 0):
+        raise ValueError(f"{fps} frames per second is not a rate. Give a positive number.")
+    pictures = _checked(frames)
+    first = next(pictures, None)
+    if first is None:
+        raise ValueError("There are no frames to write.")
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
-        with av.open(str(part), "w") as container:
-            stream = None
-            for picture in frames:
-                rgb = _even(np.repeat(picture[..., None], 3, 2) if picture.ndim == 2 else picture)
-                if stream is None:
-                    options = {"crf": str(crf), "g": str(gop)}
-                    stream = container.add_stream("libx264", rate=rate, options=options)
-                    stream.width, stream.height, stream.pix_fmt = rgb.shape[1], rgb.shape[0], "yuv420p"
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
-            if stream is None:
-                raise ValueError("There are no frames to write.")
-            container.mux(stream.encode())
+        _encode(part, itertools.chain((first,), pictures), fps, crf, gop)
         os.replace(part, path)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
     return path
+
+
+def _encode(part: Path, pictures: Iterator[NDArray[np.uint8]], fps: float, crf: int, gop: int) -> None:
+    """Write RGB pictures of one even size with x264: PyAV's if it has one, else imageio-ffmpeg's."""
+    import av
+
+    if "libx264" not in av.codecs_available:
+        return _encode_apart(part, pictures, fps, crf, gop)
+    with av.open(str(part), "w") as container:
+        stream = None
+        for rgb in pictures:
+            if stream is None:
+                rate = Fraction(fps).limit_denominator(1001)
+                stream = container.add_stream("libx264", rate=rate, options={"crf": str(crf), "g": str(gop)})
+                stream.width, stream.height, stream.pix_fmt = rgb.shape[1], rgb.shape[0], "yuv420p"
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
+        if stream is not None:
+            container.mux(stream.encode())
+    return None
+
+
+def _encode_apart(part: Path, pictures: Iterator[NDArray[np.uint8]], fps: float, crf: int, gop: int) -> None:
+    """The same through the ffmpeg program that imageio-ffmpeg brings along."""
+    import imageio_ffmpeg
+
+    first = next(pictures)
+    writer = imageio_ffmpeg.write_frames(
+        str(part),
+        (first.shape[1], first.shape[0]),
+        fps=fps,
+        codec="libx264",
+        quality=None,
+        macro_block_size=2,
+        output_params=["-crf", str(crf), "-g", str(gop)],
+    )
+    writer.send(None)
+    try:
+        for rgb in itertools.chain((first,), pictures):
+            writer.send(rgb)
+    finally:
+        writer.close()
+
+
+def _checked(frames: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
+    """Frames as RGB of even size; all must be uint8 and of the first one's size."""
+    size = None
+    for t, frame in enumerate(frames):
+        picture = np.asarray(frame)
+        if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or picture.shape[2:] not in ((), (3,)):
+            raise ValueError(f"Frame {t} is {picture.dtype} {picture.shape}; give uint8 (H, W) or (H, W, 3).")
+        size = size or picture.shape[:2]
+        if picture.shape[:2] != size:
+            raise ValueError(f"Frame {t} is {picture.shape[:2]}, frame 0 {size}. All need one size.")
+        yield _even(np.repeat(picture[..., None], 3, 2) if picture.ndim == 2 else picture)
 
 
 def _even(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
