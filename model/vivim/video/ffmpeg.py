@@ -144,8 +144,22 @@ class FFmpegVideo(VideoBase):
             self._times = sorted(self._packets[rank].seek_to for rank in order)
         else:
             self._times = [self._packets[rank].shown_at for rank in order]
-        self._keys = [i for i, rank in enumerate(order) if self._packets[rank].key] or [0]
+        self._keys, self._key_ranks = self._entries()
         self._order = order
+
+    def _entries(self) -> tuple[list[int], list[int]]:
+        """Frames from which decoding can start, ascending, and the key packets to start at.
+
+        A key packet that an edit list hides still serves the first frame shown after it.
+        """
+        entries = []
+        for rank, packet in enumerate(self._packets):
+            if packet.key and rank in self._index_of:
+                entries.append((self._index_of[rank], rank))
+            elif packet.key and not self._vague:
+                entries.append((bisect.bisect_left(self._times, packet.shown_at), rank))
+        entries = sorted(entries)
+        return [i for i, _ in entries], [rank for _, rank in entries]
 
     def _first_picture(self) -> NDArray[np.uint8]:
         """Decode the first frame; frames before it that cannot be shown are dropped from the count."""
@@ -171,9 +185,9 @@ class FFmpegVideo(VideoBase):
 
     def _start_before(self, i: int) -> None:
         """Start decoding at the last key frame at or before frame `i`; where it cannot be found, at earlier ones."""
-        last = max(0, bisect.bisect_right(self._keys, i) - 1)
-        for k in dict.fromkeys(max(0, last - back) for back in (0, 1, 4)):
-            if self._start_at(self._order[self._keys[k]]):
+        last = bisect.bisect_right(self._keys, i) - 1
+        for k in (last, last - 1, last - 4):
+            if k >= 0 and self._start_at(self._key_ranks[k]):
                 self._next = self._keys[k]
                 return
         self._restart()
@@ -235,8 +249,8 @@ class FFmpegVideo(VideoBase):
         """Whether decoding on from where the decoder stands is the shortest way."""
         if self._decoder is None or not self._next <= i:
             return False
-        key = self._keys[max(0, bisect.bisect_right(self._keys, i) - 1)]
-        return key <= self._next or i - self._next < DECODE_ON
+        last = bisect.bisect_right(self._keys, i) - 1
+        return last < 0 or self._keys[last] <= self._next or i - self._next < DECODE_ON
 
     def _decode_on_to(self, i: int) -> NDArray[np.uint8] | None:
         """Decode until frame `i`, keeping those passed; None if it never comes."""
