@@ -33,6 +33,7 @@ class TiffVideo(VideoBase):
 
     def __init__(self, path: Path) -> None:
         self._pillow: Image.Image | None = None
+        self._block: NDArray | None = None
         try:
             self._tiff = tifffile.TiffFile(path)
         except Exception as error:  # tifffile raises many kinds for damaged files
@@ -61,8 +62,11 @@ class TiffVideo(VideoBase):
                 f"{path.name} has more than time beside its pictures ({beside}), as channels or slices. "
                 "Save one of them, or an RGB version, as a stack."
             )
+        if len(self._pages) == 1 and self._pages[0].axes == "SYX":
+            # Three or four grey frames that tifffile took for the planes of one colour picture when it wrote them.
+            self._block = self._pages[0].asarray()
+            return len(self._block)
         page = self._pages[0].shape
-        self._block = None
         if len(self._pages) == 1 and len(series.shape) > len(page) and series.shape[-len(page) :] == page:
             self._block = tifffile.memmap(path, mode="r").reshape((-1, *page))
         return len(self._pages) if self._block is None else len(self._block)

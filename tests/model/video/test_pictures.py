@@ -161,6 +161,15 @@ def test_colour_tiffs_in_every_layout(tmp_path: Path, options: dict) -> None:
     np.testing.assert_array_equal(np.stack(list(video.frames(0, 5))), stack)
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
+def test_short_stacks_written_with_no_options(tmp_path: Path, count: int) -> None:
+    stack = rng.integers(0, 256, (count, 16, 18)).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", stack)
+    video = open_video(tmp_path / "a.tif")
+    assert video.shape == stack.shape
+    np.testing.assert_array_equal(np.stack(list(video.frames(0, count))), stack)
+
+
 def test_tiffs_with_a_palette_or_white_as_zero(tmp_path: Path) -> None:
     pages = [Image.fromarray(numbered(i)).quantize(16) for i in range(3)]
     pages[0].save(tmp_path / "palette.tif", save_all=True, append_images=pages[1:])
