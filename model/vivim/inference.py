@@ -21,7 +21,7 @@ from torch import Tensor
 from vivim.device import choose_device
 from vivim.guide import MaskGuide
 from vivim.preprocess import masks_from_logits, normalise, resize_frame, resize_mask, stack_frames
-from vivim.trust import calibrate, mixed
+from vivim.trust import UNGUIDED, calibrate, mixed
 
 if TYPE_CHECKING:
     from vivim.network import Vivim
@@ -135,12 +135,13 @@ def trust_in(session: Session, model: Vivim, reader: ResizedFrames, device: torc
         return float(model.provenance["trust"])
     size = model.config.input_size
 
-    def predict(t: int, guide: MaskGuide) -> tuple[Tensor, Tensor, NDArray]:
-        window = window_around([t], guide)
+    def predict(t: int, guide: MaskGuide | None) -> tuple[Tensor, Tensor | None, NDArray]:
+        around = list(range(max(0, t - 1), min(len(session), t + 2)))
+        window = window_around(around, guide)
         logits, planes = _predict(model, reader, window, guide, device)
-        assert planes is not None
         at = slice(window.index(t), window.index(t) + 1)
-        return logits[at], planes[at], resize_mask(np.asarray(session.masks[t]), size)
+        true = resize_mask(np.asarray(session.masks[t]), size)
+        return logits[at], None if planes is None else planes[at], true
 
     return calibrate(session, lambda t: guide_of(session, reader, size, leave_out=t), predict)
 
@@ -196,6 +197,8 @@ def propose(
     todo = sorted(set(wanted) - set(corrected))
     guide = guide_of(session, reader, size) if guided and model.config.guided and corrected else None
     trust = trust_in(session, model, reader, target) if guide is not None else 0.0
+    if trust == UNGUIDED:
+        guide, trust = None, 0.0
     began, done = time.monotonic(), 0
     for block in blocks_of(todo, corrected, clip_length, start):
         window = window_around(block, guide)

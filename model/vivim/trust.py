@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 TRUSTS = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0)
 """Weights tried: what is added to the logits is the weight times the squashed signed distance of the carried mask."""
 
+UNGUIDED = -1.0
+"""What stands for: the carried masks mislead here, do not even show them to the network."""
+
+AGREES = 0.6
+"""Dice from which the network alone counts as right about the only corrected frame."""
+
 MAX_JUDGES = 6
 """Corrected frames asked, spread evenly; more cost time and change little."""
 
@@ -39,28 +45,38 @@ def best_trust(scores: Mapping[float, Mapping]) -> float:
 def calibrate(
     session: Session,
     guide_without: Callable[[int], MaskGuide],
-    predict: Callable[[int, MaskGuide], tuple[Tensor, Tensor, np.ndarray]],
+    predict: Callable[[int, MaskGuide | None], tuple[Tensor, Tensor | None, np.ndarray]],
 ) -> float:
-    """Choose the weight for a session from its corrected frames; 0 where there are fewer than two.
+    """Choose the weight for a session from its corrected frames.
+
+    `UNGUIDED` where the network does better without any guidance. With a single corrected frame nothing can be
+    compared: guidance is used if the network alone had that frame wrong.
 
     Parameters
     ----------
     guide_without : callable
         ``guide_without(t)`` is the guidance of all corrected frames but `t`.
     predict : callable
-        ``predict(t, guide)`` gives logits ``(1, C, H, W)``, guide planes ``(1, 2, H, W)`` and the true mask
-        ``(H, W)`` of frame `t`, all at the network's input size.
+        ``predict(t, guide)`` gives logits ``(1, C, H, W)``, guide planes ``(1, 2, H, W)`` (None without a guide) and
+        the true mask ``(H, W)`` of frame `t`, all at the network's input size.
     """
     known = session.frames_with("corrected", "accepted")
-    if len(known) < 2:
+    if not known:
         return 0.0
+    if len(known) == 1:
+        logits, _, true = predict(known[0], None)
+        return UNGUIDED if dice((logits.amax(1)[0] > 0).cpu().numpy(), true) >= AGREES else 0.0
     judges = [
         known[i] for i in np.unique(np.linspace(0, len(known) - 1, min(len(known), MAX_JUDGES)).astype(int))
     ]
     scores: dict[float, dict[int, float]] = {trust: {} for trust in TRUSTS}
+    alone: list[float] = []
     for t in judges:
+        logits, _, true = predict(t, None)
+        alone.append(dice((logits.amax(1)[0] > 0).cpu().numpy(), true))
         logits, planes, true = predict(t, guide_without(t))
         for trust in TRUSTS:
             predicted = mixed(logits, planes, trust).amax(1)[0] > 0
             scores[trust][t] = dice(predicted.cpu().numpy(), true)
-    return best_trust(scores)
+    best = best_trust(scores)
+    return UNGUIDED if np.mean(alone) > np.mean(list(scores[best].values())) else best

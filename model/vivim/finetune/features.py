@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from vivim.guide import MaskGuide
-from vivim.inference import ResizedFrames, guide_of, window_around, window_inputs
+from vivim.inference import ResizedFrames, guide_of, trust_in, window_around, window_inputs
 from vivim.network import Vivim
 from vivim.preprocess import resize_mask
 from vivim.session import Session
 from vivim.training.losses import boundary_weight
+from vivim.trust import UNGUIDED
 
 CONTEXT = 1
 """Neighbours on each side that are encoded together with a corrected frame."""
@@ -81,11 +82,12 @@ def windows(sessions: Sequence[Session], model: Vivim, device: torch.device) -> 
     for number, session in enumerate(sessions):
         reader = ResizedFrames(session.video, size)
         known = session.frames_with("corrected", "accepted")
+        guided = is_guided(session, model, device)
         for t in known:
             target = target_planes(np.asarray(session.masks[t]), size, model.config.num_classes)
             block = list(range(max(0, t - CONTEXT), min(len(session), t + CONTEXT + 1)))
             guides: list[MaskGuide | None] = [None]
-            if model.config.guided and len(known) > 1:
+            if guided:
                 guides = [guide_of(session, reader, size, leave_out=t), None]
             for i, guide in enumerate(guides):
                 window = window_around(block, guide)
@@ -94,6 +96,17 @@ def windows(sessions: Sequence[Session], model: Vivim, device: torch.device) -> 
                 yield whole
                 if mirrored:
                     yield mirror(whole)
+
+
+def is_guided(session: Session, model: Vivim, device: torch.device) -> bool:
+    """Whether corrected frames of this session guide the others, so that learning sees what use will see."""
+    if not model.config.guided or len(session.frames_with("corrected", "accepted")) < 2:
+        return False
+    with torch.inference_mode():
+        return (
+            trust_in(session, model, ResizedFrames(session.video, model.config.input_size), device)
+            != UNGUIDED
+        )
 
 
 def mirror(window: Window) -> Window:

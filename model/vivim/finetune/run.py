@@ -15,7 +15,7 @@ from torch import nn
 from vivim.device import choose_device
 from vivim.errors import FinetuneError
 from vivim.finetune.events import Preparing, Scored, Step
-from vivim.finetune.features import Sample, corrected_frames, encode, windows
+from vivim.finetune.features import Sample, corrected_frames, encode, is_guided, windows
 from vivim.finetune.fit import (
     PULL,
     STEP_CHOICES,
@@ -30,7 +30,7 @@ from vivim.finetune.fit import (
 from vivim.network import Vivim
 from vivim.session import Session
 from vivim.training.losses import structure_loss
-from vivim.trust import best_trust
+from vivim.trust import UNGUIDED, best_trust
 
 SCOPES = ("decoder", "all")
 
@@ -87,6 +87,12 @@ def run(
     else:
         yield from fit_all(sessions, tuned, steps, target, seed)
     promoted = scored.before is not None and scored.after is not None and scored.after > scored.before
+    if (
+        tuned.config.guided
+        and len(keys) > 1
+        and not any(is_guided(s, model.to(target), target) for s in sessions)
+    ):
+        trust = UNGUIDED
     tuned.provenance = {**tuned.provenance, "trust": trust}
     yield Trained(tuned.cpu().eval(), promoted, scored, time.monotonic() - began)
 
