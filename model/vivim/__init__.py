@@ -10,8 +10,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vivim import finetune as finetune
     from vivim import scan as scan
-    from vivim.finetune import finetune as finetune
     from vivim.inference import propose as propose
     from vivim.models import load_model as load_model
     from vivim.network import Vivim as Vivim
@@ -29,12 +29,11 @@ _HOME_OF = {
     "Session": "vivim.session",
     "Vivim": "vivim.network",
     "VivimConfig": "vivim.network",
-    "finetune": "vivim.finetune",
     "load_model": "vivim.models",
     "open_video": "vivim.video",
     "propose": "vivim.inference",
 }
-_ROOMS = ("scan",)
+_ROOMS = ("finetune", "scan")
 
 __all__ = [*_HOME_OF, *_ROOMS, "__version__"]
 

@@ -181,3 +181,12 @@ def test_corrected_and_accepted_frames_count(session: Session, sample, tiny_mode
     session.correct(7, sample.masks[7])
     session.propose(9, sample.masks[9], "tiny")
     assert corrected_frames([session]) == [(0, 5), (0, 7)]
+
+
+def test_it_can_be_called_whatever_was_imported_before(session: Session, tiny_model: Vivim) -> None:
+    import vivim
+    import vivim.finetune.run
+
+    for call in (vivim.finetune, vivim.finetune.finetune):
+        with pytest.raises(FinetuneError, match="at least one frame"):
+            next(call([session], tiny_model))
