@@ -43,8 +43,6 @@ def quiet(text: str = "") -> QLabel:
     """Explaining text, less prominent."""
     label = QLabel(text)
     label.setWordWrap(True)
-    label.setStyleSheet("color: palette(mid); font-size: 11px;")
-    label.setForegroundRole(label.foregroundRole())
     label.setStyleSheet("font-size: 11px; opacity: 0.8;")
     return label
 

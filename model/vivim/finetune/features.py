@@ -76,18 +76,21 @@ def corrected_frames(sessions: Sequence[Session]) -> list[tuple[int, int]]:
     ]
 
 
-def windows(sessions: Sequence[Session], model: Vivim, device: torch.device) -> Iterator[Window]:
-    """Every corrected frame as network input, in all the variants worth learning from."""
+def windows(
+    sessions: Sequence[Session], guided: Sequence[bool], model: Vivim, device: torch.device
+) -> Iterator[Window]:
+    """Every corrected frame as network input, in all the variants worth learning from.
+
+    `guided` says of each session whether its corrected frames guide one another; see `is_guided`.
+    """
     size, mirrored = model.config.input_size, len(corrected_frames(sessions)) <= FEW_FRAMES
     for number, session in enumerate(sessions):
         reader = ResizedFrames(session.video, size)
-        known = session.frames_with("corrected", "accepted")
-        guided = is_guided(session, model, device)
-        for t in known:
+        for t in session.frames_with("corrected", "accepted"):
             target = target_planes(np.asarray(session.masks[t]), size, model.config.num_classes)
             block = list(range(max(0, t - CONTEXT), min(len(session), t + CONTEXT + 1)))
             guides: list[MaskGuide | None] = [None]
-            if guided:
+            if guided[number]:
                 guides = [guide_of(session, reader, size, leave_out=t), None]
             for i, guide in enumerate(guides):
                 window = window_around(block, guide)

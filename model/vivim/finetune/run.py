@@ -69,7 +69,8 @@ def run(
     tuned = copy.deepcopy(model).to(target).eval()
     samples: list[Sample] = []
     ready: set[tuple[int, int]] = set()
-    for window in windows(sessions, tuned, target):
+    guided = [is_guided(session, tuned, target) for session in sessions]
+    for window in windows(sessions, guided, tuned, target):
         samples.append(encode(tuned, window))
         ready.add((window.session, window.frame))
         yield Preparing(len(ready), len(keys))
@@ -85,13 +86,9 @@ def run(
     if scope == "decoder":
         yield from fit_decoder(tuned.decoder, samples, steps, target, seed)
     else:
-        yield from fit_all(sessions, tuned, steps, target, seed)
+        yield from fit_all(sessions, guided, tuned, steps, target, seed)
     promoted = scored.before is not None and scored.after is not None and scored.after > scored.before
-    if (
-        tuned.config.guided
-        and len(keys) > 1
-        and not any(is_guided(s, model.to(target), target) for s in sessions)
-    ):
+    if tuned.config.guided and len(keys) > 1 and not any(guided):
         trust = UNGUIDED
     tuned.provenance = {**tuned.provenance, "trust": trust}
     yield Trained(tuned.cpu().eval(), promoted, scored, time.monotonic() - began)
@@ -115,7 +112,12 @@ def judge(before: Scores, after: dict[int, Scores]) -> tuple[int, float, Scored]
 
 
 def fit_all(
-    sessions: Sequence[Session], model: Vivim, steps: int, device: torch.device, seed: int
+    sessions: Sequence[Session],
+    guided: Sequence[bool],
+    model: Vivim,
+    steps: int,
+    device: torch.device,
+    seed: int,
 ) -> Iterator[Step]:
     """Train encoder and decoder together, in place; slower, for videos unlike anything seen before."""
     torch.manual_seed(seed)
@@ -125,7 +127,7 @@ def fit_all(
     optimiser = torch.optim.Adam(parameters, lr=ENCODER_LEARNING_RATE)
     number = 0
     while number < steps:
-        for window in windows(sessions, model, device):
+        for window in windows(sessions, guided, model, device):
             logits = model(window.x, window.guide)[0, window.position : window.position + 1]
             loss = structure_loss(logits, window.target.to(device).float()).mean()
             if not math.isfinite(float(loss.detach())):

@@ -130,7 +130,7 @@ def test_a_corrected_frame_is_never_guided_by_its_own_mask(
     session: Session, sample, tiny_model: Vivim
 ) -> None:
     correct(session, sample, (2, 6))
-    for window in windows([session], tiny_model, torch.device("cpu")):
+    for window in windows([session], [True], tiny_model, torch.device("cpu")):
         if window.guide is not None:
             assert not (window.guide[0, window.position, 1] == 1).any()
     features = encode(tiny_model, window).features
