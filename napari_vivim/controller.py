@@ -15,7 +15,7 @@ import napari
 from napari.layers import Image, Labels
 from napari.utils import DirectLabelColormap
 from qtpy.QtCore import QObject, Signal
-from vivim.session import STATUS_NAMES, Session
+from vivim.session import STATUS_NAMES, MaskEditor, Session
 
 from napari_vivim.readers import PATH_KEY, SESSION_KEY
 from napari_vivim.worker import Job, Worker
@@ -63,6 +63,7 @@ class VideoController(QObject):
         self.viewer, self.layer = viewer, layer
         self.session: Session | None = None
         self.masks: Labels | None = None
+        self._editor: MaskEditor | None = None
         self.job: Job | None = None
         self.job_name = ""
         self._worker = Worker(f"vivim-{layer.name}")
@@ -120,8 +121,9 @@ class VideoController(QObject):
     def _session_opened(self, session: Session) -> None:
         self.session = session
         session.on_change(self.frame_changed.emit)
+        self._editor = session.editable()
         self.masks = Labels(
-            session.editable(),
+            self._editor,
             name=f"{self.layer.name} masks",
             scale=self.layer.scale[:3],
             units=self.layer.units[:3],
@@ -208,6 +210,9 @@ class VideoController(QObject):
         """Let go of the session; all work is on disk, and `open_session` goes on with it."""
         self.cancel()
         self.masks = None
+        if self._editor is not None:
+            self._editor.close()
+            self._editor = None
         if self.session is not None:
             self.session.close()
             self.session = None

@@ -1,0 +1,71 @@
+"""The folder of a session: made whole or not at all, and written by one program at a time."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from vivim.errors import SessionError
+from vivim.session.description import FILE, Description
+from vivim.session.store import create_masks
+
+SUFFIX = ".vivim"
+MASKS, LEDGER = "masks.zarr", "ledger.jsonl"
+LOCK, HOLDER = "lock", "lock.holder"
+
+
+def create_folder(folder: Path, description: Description) -> None:
+    """Make the folder of a new session; ``session.json`` comes last, so that it stands only on a whole session.
+
+    Raises
+    ------
+    SessionError
+        If it cannot be written, or holds work whose ``session.json`` is lost.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with lock_folder(folder):
+            if (folder / FILE).is_file():
+                return  # another program has just made it
+            if (folder / LEDGER).exists():
+                raise SessionError(
+                    f"{folder} holds work but no {FILE}. Restore it from a backup, or choose another folder."
+                )
+            create_masks(folder / MASKS, description.shape)
+            description.write(folder / FILE)
+    except OSError as error:
+        raise SessionError(
+            f"Cannot make a session in {folder}: {error.strerror or error}. Choose a session folder you can write to."
+        ) from error
+
+
+def lock_folder(folder: Path) -> FileLock:
+    """Become the one writer of a folder; any thread may let go of it again.
+
+    Raises
+    ------
+    SessionError
+        If another program is its writer, or the folder cannot be written.
+    """
+    lock = FileLock(folder / LOCK, timeout=0, thread_local=False)
+    holder = folder / HOLDER
+    try:
+        lock.acquire()
+        try:
+            holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+        except OSError:
+            lock.release()
+            raise
+    except Timeout as error:
+        known = f" ({holder.read_text(errors='replace')})" if holder.is_file() else ""
+        raise SessionError(
+            f"{folder} is open in another window or program{known}. Close it there first, or open it for reading only."
+        ) from error
+    except OSError as error:
+        raise SessionError(
+            f"Cannot write in {folder}: {error.strerror or error}. Choose a session folder you can write to."
+        ) from error
+    return lock

@@ -1,0 +1,67 @@
+"""What every frame counts as: the table that replaying a ledger gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vivim.errors import SessionError
+from vivim.session.ledger import MODEL, PERSON, STATUS_CODES, STATUS_NAMES, Entry, now
+
+
+class FrameTable:
+    """Status, uncertainty and the last word of the ledger on each frame.
+
+    Attributes
+    ----------
+    codes : ndarray
+        ``(T,)`` uint8, see `STATUS_CODES`.
+    uncertainty : ndarray
+        ``(T,)`` float32, what the model that proposed last said; NaN where there is nothing.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.codes: NDArray[np.uint8] = np.zeros(count, np.uint8)
+        self.uncertainty: NDArray[np.float32] = np.full(count, np.nan, np.float32)
+        self._last: dict[int, Entry] = {}
+
+    def replay(self, entries: Iterable[Entry]) -> None:
+        """Apply a whole ledger.
+
+        Raises
+        ------
+        SessionError
+            If it speaks of a frame that does not exist.
+        """
+        for entry in entries:
+            if not 0 <= entry.frame < len(self.codes):
+                raise SessionError(
+                    f"The ledger of this session speaks of frame {entry.frame}, which does not exist. Restore "
+                    "session.json or ledger.jsonl from a backup."
+                )
+            self.apply(entry)
+
+    def apply(self, entry: Entry) -> None:
+        """Take a line of the ledger for true from now on."""
+        t = entry.frame
+        self.codes[t] = STATUS_CODES[entry.status]
+        if entry.status == "empty":
+            self.uncertainty[t] = np.nan
+        elif entry.kind == MODEL:
+            self.uncertainty[t] = np.nan if entry.uncertainty is None else entry.uncertainty
+        self._last[t] = entry
+
+    def status(self, t: int) -> str:
+        """One of `STATUS_NAMES`."""
+        return STATUS_NAMES[self.codes[t]]
+
+    def last(self, t: int) -> Entry | None:
+        """The last line about a frame, None if there is none."""
+        return self._last.get(t)
+
+    def state(self, t: int, author: str) -> Entry:
+        """A line that says of a frame, now, what it counts as already; `author` speaks where nobody has."""
+        last = self._last.get(t) or Entry(t, "empty", author, PERSON, "")
+        return Entry(t, last.status, last.author, last.kind, now(), last.uncertainty)
