@@ -113,7 +113,7 @@ class VideoController(QObject):
             yield (
                 Session.open(recorded)
                 if recorded and folder is None
-                else Session.open(self.video_path, folder=chosen)
+                else Session.open(self.video_path, folder=chosen, lazy=True)
             )
 
         self._run("open", work)

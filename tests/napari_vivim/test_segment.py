@@ -89,6 +89,19 @@ def test_strokes_survive_reopening(segment, video: Path) -> None:
     assert not segment.viewer.layers
 
 
+def test_looking_at_a_video_leaves_no_folder_behind(segment, video: Path) -> None:
+    folder = video.with_name("phantom.mp4.vivim")
+    segment.controller.go_to(4)
+    segment.viewer.layers.remove(segment.controller.layer)
+    assert not folder.exists()
+
+
+def test_the_first_stroke_makes_the_folder(segment, video: Path) -> None:
+    folder = video.with_name("phantom.mp4.vivim")
+    segment.controller.masks.paint((1, 20, 20), 1)
+    assert (folder / "session.json").is_file()
+
+
 def test_cancel_stops_soon_and_keeps_what_is_done(segment, qtbot, fake_model) -> None:
     fake_model.pause = 0.1
     segment.propose.click()

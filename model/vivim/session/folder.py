@@ -10,15 +10,40 @@ from filelock import FileLock, Timeout
 
 from vivim.errors import SessionError
 from vivim.session.description import FILE, Description
-from vivim.session.store import create_masks
+from vivim.session.store import MaskStore
 
 SUFFIX = ".vivim"
 MASKS, LEDGER = "masks.zarr", "ledger.jsonl"
 LOCK, HOLDER = "lock", "lock.holder"
 
 
-def create_folder(folder: Path, description: Description) -> None:
+def check_place(folder: Path) -> None:
+    """Whether a session could be made in `folder`, which need not be there yet; nothing is written.
+
+    Raises
+    ------
+    SessionError
+        If it could not.
+    """
+    if (folder / LEDGER).exists() and not (folder / FILE).exists():
+        raise SessionError(
+            f"{folder} holds work but no {FILE}. Restore it from a backup, or choose another folder."
+        )
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise SessionError(
+            f"Cannot make a session in {folder}: nothing can be written in {nearest}. Choose a session folder you "
+            "can write to."
+        )
+
+
+def create_folder(folder: Path, description: Description) -> bool:
     """Make the folder of a new session; ``session.json`` comes last, so that it stands only on a whole session.
+
+    Returns
+    -------
+    bool
+        False if another program has made it in the meantime.
 
     Raises
     ------
@@ -26,16 +51,15 @@ def create_folder(folder: Path, description: Description) -> None:
         If it cannot be written, or holds work whose ``session.json`` is lost.
     """
     try:
+        check_place(folder)
         folder.mkdir(parents=True, exist_ok=True)
         with lock_folder(folder):
             if (folder / FILE).is_file():
-                return  # another program has just made it
-            if (folder / LEDGER).exists():
-                raise SessionError(
-                    f"{folder} holds work but no {FILE}. Restore it from a backup, or choose another folder."
-                )
-            create_masks(folder / MASKS, description.shape)
+                return False
+            check_place(folder)
+            MaskStore(folder / MASKS, description.shape).create()
             description.write(folder / FILE)
+            return True
     except OSError as error:
         raise SessionError(
             f"Cannot make a session in {folder}: {error.strerror or error}. Choose a session folder you can write to."

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from vivim.errors import SessionError
 from vivim.session.frames import FrameTable
 from vivim.session.ledger import MODEL, PERSON, Entry, Ledger, now
+from vivim.session.store import MaskStore
 
 RESTATE_SECONDS = 5.0
 """While a frame is being painted its ledger line is repeated at most this often."""
@@ -30,13 +30,12 @@ PERSONS = ("corrected", "accepted")
 class Gate:
     """Masks and ledger of one session behind one lock. Methods may be called from any thread."""
 
-    def __init__(self, folder: Path, shape: tuple[int, int, int], author: str, read_only: bool) -> None:
+    def __init__(self, folder: Path, masks: MaskStore, author: str, read_only: bool) -> None:
         self.folder, self.author, self.read_only = folder, author, read_only
-        self._shape = shape
+        self._masks, self._shape = masks, masks.shape
         self._lock = threading.RLock()
         self._listeners: list[Callable[[int, str], None]] = []
-        self._frames = FrameTable(shape[0])
-        self._masks: Any
+        self._frames = FrameTable(len(masks))
         self._ledger: Ledger
         self._said: dict[int, float] = {}
         self._untouched: dict[int, tuple[bytes, Entry]] = {}
@@ -98,12 +97,13 @@ class Gate:
         t = self._checked(t)
 
         def work() -> bool:
-            if self._frames.status(t) == "empty":
-                raise SessionError(f"Frame {t} has no mask to accept yet. Propose or draw one first.")
             self._put(Entry(t, "accepted", author or self.author, PERSON, now()), None, sync=True)
             return True
 
-        self._write(t, work)
+        with self._lock:
+            if self._frames.status(t) == "empty":
+                raise SessionError(f"Frame {t} has no mask to accept yet. Propose or draw one first.")
+            self._write(t, work)
 
     def clear(self, t: int, author: str | None = None) -> None:
         """A person gives this frame back: its mask is emptied and models may propose again."""
@@ -177,6 +177,7 @@ class Gate:
         with self._lock:
             if self.read_only:
                 raise SessionError("This session is closed or open for reading only. Open it again to go on.")
+            self._begin()
             try:
                 changed = work()
             except OSError as error:
@@ -184,6 +185,9 @@ class Gate:
         if changed:
             self._tell(t)
         return changed
+
+    def _begin(self) -> None:
+        """Make ready what is made only when it is first written to."""
 
     def _put(self, entry: Entry, pixels: NDArray[np.uint8] | None, sync: bool = False) -> None:
         """Record and store: what makes a frame a person's goes before its pixels, anything else after them."""

@@ -12,18 +12,19 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from vivim.errors import SessionError
 from vivim.session.description import FILE, Description, check_same_video, describe
 from vivim.session.editor import MaskEditor
-from vivim.session.folder import LEDGER, MASKS, SUFFIX, create_folder, lock_folder
+from vivim.session.folder import LEDGER, MASKS, SUFFIX, check_place, create_folder, lock_folder
 from vivim.session.gate import Gate
 from vivim.session.ledger import STATUS_CODES, Entry, Ledger
-from vivim.session.store import open_masks
+from vivim.session.store import MaskStore
 
 if TYPE_CHECKING:
     from vivim.video import Video
@@ -38,18 +39,37 @@ class Session(Gate):
     def __init__(
         self, folder: Path, description: Description, video: Video | None, author: str, read_only: bool
     ) -> None:
-        super().__init__(folder, description.shape, author, read_only)
+        super().__init__(folder, MaskStore(folder / MASKS, description.shape), author, read_only)
         self._description = description
         self._video = video
+        self._writer: FileLock | None = None
+        self._made = (folder / FILE).is_file()
+        if self._made:
+            self._attach()
+
+    def _attach(self) -> None:
+        """Become the writer of the folder, unless it is only to be read, and take up what it holds."""
         with ExitStack() as undo:
-            self._writer = None if read_only else lock_folder(folder)
-            if self._writer is not None:
+            if not self.read_only:
+                self._writer = lock_folder(self.folder)
                 undo.callback(self._writer.release)
-            self._masks = open_masks(folder / MASKS, description.shape, read_only)
-            self._ledger = Ledger(folder / LEDGER, read_only)
+            self._masks.open(self.read_only)
+            self._ledger = Ledger(self.folder / LEDGER, self.read_only)
             undo.callback(self._ledger.close)
             self._frames.replay(self._ledger)
             undo.pop_all()
+
+    def _begin(self) -> None:
+        """Make the folder of a session that was opened with `lazy`."""
+        if self._made:
+            return
+        if not create_folder(self.folder, self._description):
+            raise SessionError(
+                f"{self.folder} has been made by another window or program meanwhile. Close this video, and open it "
+                "again once it is closed there."
+            )
+        self._attach()
+        self._made = True
 
     # -- opening and closing --------------------------------------------------------------------------------------
 
@@ -61,6 +81,7 @@ class Session(Gate):
         folder: str | Path | None = None,
         author: str | None = None,
         read_only: bool = False,
+        lazy: bool = False,
     ) -> Session:
         """Open the session of a video, made if there is none yet, or a session folder.
 
@@ -74,6 +95,8 @@ class Session(Gate):
             Who corrects; the account's name by default.
         read_only : bool
             Open without the right to write; any number of readers may, while one writer has it open.
+        lazy : bool
+            Make the folder of a new session when something is first written into it, so that looking leaves no trace.
 
         Raises
         ------
@@ -96,6 +119,9 @@ class Session(Gate):
             if not (home / FILE).is_file():
                 if read_only:
                     raise SessionError(f"There is no session for {path.name} yet.")
+                if lazy:
+                    check_place(home)
+                    return cls(home, describe(video, home), video, author, read_only)
                 create_folder(home, describe(video, home))
             description = Description.read(home / FILE)
             check_same_video(description, video, home)
@@ -107,7 +133,8 @@ class Session(Gate):
     def close(self) -> None:
         """Write everything out and let go of the folder; safe to call twice."""
         with self._lock:
-            self._ledger.close()
+            if self._made:
+                self._ledger.close()
             if self._video is not None:
                 self._video.close()
                 self._video = None
@@ -189,8 +216,11 @@ class Session(Gate):
     # -- reading --------------------------------------------------------------------------------------------------
 
     @property
-    def masks(self) -> Any:
-        """Masks ``(T, H, W)`` uint8 on disk: 0 is background, 1 the first class. To be read only."""
+    def masks(self) -> MaskStore:
+        """Masks ``(T, H, W)`` uint8 on disk, indexed like an array: 0 is background, 1 the first class.
+
+        To be read only. A mask that cannot be read raises a `SessionError`.
+        """
         return self._masks
 
     @property
@@ -217,7 +247,7 @@ class Session(Gate):
 
     def entries(self) -> Iterator[Entry]:
         """The whole ledger, oldest first."""
-        return iter(self._ledger)
+        return iter(self._ledger if self._made else ())
 
     def editable(self) -> MaskEditor:
         """The masks as an array that a person may paint on; every write goes through `edit`."""

@@ -1,49 +1,151 @@
 """Masks on disk: a Zarr array, one frame a chunk, so that a stroke rewrites one small file and nothing else.
 
-Zarr's local store writes a chunk beside the old one and renames it, so a frame is always either old or new.
+Zarr's local store writes a chunk beside the old one and renames it, so a frame is always either old or new. What is
+read is not trusted: a folder may come from anywhere, and a chunk may claim to be larger than a frame.
 """
 
 from __future__ import annotations
 
+import stat
+import struct
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import zarr
+from numpy.typing import DTypeLike, NDArray
 from zarr.codecs import BloscCodec
 
 from vivim.errors import SessionError
 
+METADATA = "zarr.json"
+METADATA_BYTES = 2**16
+"""A larger ``zarr.json`` is none of ours."""
 
-def create_masks(path: Path, shape: tuple[int, int, int]) -> zarr.Array:
-    """A new array of zeros ``(T, H, W)`` uint8 in place of any there; frames never written take no space."""
-    return zarr.create_array(
-        store=str(path),
-        shape=shape,
-        chunks=(1, *shape[1:]),
-        dtype="uint8",
-        overwrite=True,
-        fill_value=0,
-        compressors=BloscCodec(cname="lz4", clevel=1, shuffle="noshuffle", typesize=1),
-        dimension_names=("time", "y", "x"),
-    )
+_BLOSC_HEADER = struct.Struct("<4xI4xI")
+"""Of the 16 bytes a compressed chunk begins with: its size once unpacked, and its size as it is."""
+_BLOSC_HEADER_BYTES = 16
 
 
-def open_masks(path: Path, shape: tuple[int, int, int], read_only: bool) -> zarr.Array:
-    """The array of an existing session.
+class MaskStore:
+    """Array-like ``(T, H, W)`` uint8 of a session's masks; all zeros until it is created or opened.
 
-    Raises
-    ------
-    SessionError
-        If it is missing, damaged or of another shape.
+    Written by the session's gate only.
+
+    Parameters
+    ----------
+    path : Path
+        The Zarr folder.
+    shape : tuple of int
+        Frames, height and width that the session's video has.
     """
-    try:
-        masks = zarr.open_array(str(path), mode="r" if read_only else "r+")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SessionError(
-            f"The masks in {path} cannot be read ({error}). Restore them from a backup."
-        ) from error
-    if masks.shape != shape or masks.dtype != "uint8":
-        raise SessionError(
-            f"The masks in {path} are {masks.shape} {masks.dtype}, but the session's video is {shape}. "
-            "Restore session.json or masks.zarr from a backup."
+
+    dtype = np.dtype(np.uint8)
+    ndim = 3
+
+    def __init__(self, path: Path, shape: tuple[int, int, int]) -> None:
+        self.path, self.shape = path, shape
+        self.chunks = (1, *shape[1:])
+        self._array: Any = None
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @property
+    def size(self) -> int:
+        """Number of pixels of all frames."""
+        return int(np.prod(self.shape))
+
+    def create(self) -> None:
+        """Make a new array of zeros in place of any there; frames never written take no space."""
+        self._array = zarr.create_array(
+            store=str(self.path),
+            shape=self.shape,
+            chunks=self.chunks,
+            dtype="uint8",
+            overwrite=True,
+            fill_value=0,
+            compressors=BloscCodec(cname="lz4", clevel=1, shuffle="noshuffle", typesize=1),
+            dimension_names=("time", "y", "x"),
         )
-    return masks
+
+    def open(self, read_only: bool) -> None:
+        """Open the array of an existing session.
+
+        Raises
+        ------
+        SessionError
+            If it is missing, damaged, or not as `create` makes it for this shape.
+        """
+        try:
+            if (self.path / METADATA).stat().st_size > METADATA_BYTES:
+                raise ValueError(f"{METADATA} is too large")
+            array = zarr.open_array(str(self.path), mode="r" if read_only else "r+")
+            found = (array.shape, str(array.dtype), array.chunks, int(array.fill_value or 0), _codecs(array))
+        except Exception as error:  # damaged metadata fails in any way inside Zarr
+            raise SessionError(
+                f"The masks in {self.path} cannot be read ({_first_line(error)}). Restore them from a backup."
+            ) from error
+        if found != (self.shape, "uint8", self.chunks, 0, ["bytes", "blosc"]):
+            raise SessionError(
+                f"The masks in {self.path} are {found[0]} {found[1]}, or packed in another way than this program "
+                f"does, but the session's video is {self.shape}. Restore session.json or masks.zarr from a backup."
+            )
+        self._array = array
+
+    def __getitem__(self, key: Any) -> NDArray[np.uint8]:
+        if self._array is None:
+            return np.broadcast_to(np.uint8(0), self.shape)[key].copy()
+        try:
+            for t in self._frames_of(key):
+                self._check_chunk(t)
+            return np.asarray(self._array[key])
+        except IndexError:
+            raise
+        except Exception as error:  # a damaged chunk fails in any way inside its decoder
+            what = f"The mask of frame {key}" if isinstance(key, (int, np.integer)) else "A mask"
+            raise SessionError(
+                f"{what} in {self.path} cannot be read ({_first_line(error)}). Restore it from a backup, or draw "
+                "this frame anew."
+            ) from error
+
+    def __setitem__(self, t: int, pixels: NDArray[np.uint8]) -> None:
+        self._array[t] = pixels
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray:
+        return np.asarray(self[:], dtype=dtype)
+
+    def _frames_of(self, key: Any) -> Iterable[int]:
+        """Frames that an index reads from disk; all of them where that is not plain to see."""
+        first = key[0] if isinstance(key, tuple) and key else key
+        if isinstance(first, (int, np.integer)):
+            return [int(first) + len(self) if first < 0 else int(first)]
+        return range(*first.indices(len(self))) if isinstance(first, slice) else range(len(self))
+
+    def _check_chunk(self, t: int) -> None:
+        """Raise a `ValueError` if what is stored of a frame would not unpack to the size of a frame."""
+        try:
+            path = self.path / "c" / str(t) / "0" / "0"
+            info = path.stat()
+            if not stat.S_ISREG(info.st_mode):
+                raise ValueError("it is no file")
+            with path.open("rb") as file:
+                header = file.read(_BLOSC_HEADER_BYTES)
+        except FileNotFoundError:
+            if not (self.path / METADATA).is_file():
+                raise ValueError("the folder is gone") from None
+            return  # never written, or all zeros
+        if len(header) < _BLOSC_HEADER_BYTES or _BLOSC_HEADER.unpack(header) != (
+            self.shape[1] * self.shape[2],
+            info.st_size,
+        ):
+            raise ValueError("it is damaged")
+
+
+def _codecs(array: Any) -> list[str]:
+    return [codec.to_dict()["name"] for codec in array.metadata.codecs]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
