@@ -102,19 +102,24 @@ class VideoController(QObject):
 
     # -- the session ----------------------------------------------------------------------------------------------
 
-    def open_session(self, folder: Path | None = None) -> None:
-        """Open or resume the session, in the background; `opened` follows, or `job_failed`."""
+    def open_session(self, folder: Path | None = None, relink: bool = False) -> None:
+        """Open or resume the session, in the background; `opened` follows, or `job_failed`.
+
+        Parameters
+        ----------
+        folder : Path, optional
+            Where it lives, instead of where the layer says or beside the video.
+        relink : bool
+            Take the video for the session's although its content has changed.
+        """
         if self.session is not None or self.busy:
             return
-        recorded = self.layer.metadata.get(SESSION_KEY)
-        chosen = folder or self.layer.metadata.get("vivim_session_folder")
+        if folder is not None:
+            self.layer.metadata[SESSION_KEY] = str(folder)
+        chosen = self.layer.metadata.get(SESSION_KEY) or self.layer.metadata.get("vivim_session_folder")
 
         def work() -> Iterator[Session]:
-            yield (
-                Session.open(recorded)
-                if recorded and folder is None
-                else Session.open(self.video_path, folder=chosen, lazy=True)
-            )
+            yield Session.open(self.video_path, folder=chosen, lazy=True, relink=relink)
 
         self._run("open", work)
 

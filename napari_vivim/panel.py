@@ -269,9 +269,9 @@ class VideoPanel(QWidget):
 
     def _on_job_failed(self, name: str, error: Exception) -> None:
         if name in self.own_jobs or (name == "open" and self.reports_opening):
-            show_problem(error)
             if name == "open":
                 self.info.setText("Could not be opened")
+            self.on_problem(error)
 
     def _on_job_ended(self, name: str, finished: bool) -> None:
         if name in self.own_jobs:
@@ -282,6 +282,10 @@ class VideoPanel(QWidget):
 
     def on_controller(self, controller: VideoController) -> None:
         """Another video was chosen, or its session is open now."""
+
+    def on_problem(self, error: Exception) -> None:
+        """One of `own_jobs`, or opening, failed."""
+        show_problem(error)
 
     def on_job_started(self) -> None:
         """One of `own_jobs` began."""

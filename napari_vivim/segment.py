@@ -7,8 +7,9 @@ from typing import Any
 
 import napari
 from napari.utils.notifications import show_info
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog, QFormLayout, QLabel, QPushButton
-from vivim.errors import VivimError
+from vivim.errors import VideoChangedError, VivimError
 
 from napari_vivim.controller import VideoController
 from napari_vivim.panel import (
@@ -23,6 +24,7 @@ from napari_vivim.panel import (
     row,
     show_problem,
 )
+from napari_vivim.questions import ELSEWHERE, RELINK, what_of_another_video
 from napari_vivim.status_strip import STATUS_COLORS, StatusStrip
 
 
@@ -136,6 +138,25 @@ class SegmentWidget(VideoPanel):
         self._connections.append((controller.model_made, self.choices.refresh))
         self._show_statuses()
         self._on_step()
+
+    def on_problem(self, error: Exception) -> None:
+        """A video that is not the session's is asked about, once the job that met it is over; the rest is told."""
+        if isinstance(error, VideoChangedError):
+            QTimer.singleShot(0, lambda: self._ask(self.controller, error))
+        else:
+            show_problem(error)
+
+    def _ask(self, controller: VideoController | None, error: VideoChangedError) -> None:
+        if controller is not None and controller.busy:  # the job that met it is about to end
+            QTimer.singleShot(20, lambda: self._ask(controller, error))
+            return
+        answer = what_of_another_video(self, error)
+        if controller is None or controller is not self.controller:
+            return
+        if answer == RELINK:
+            controller.open_session(error.folder, relink=True)
+        elif answer == ELSEWHERE:
+            self._choose_folder()
 
     def on_job_started(self) -> None:
         """Show that proposing begins; the first time the model has to be loaded."""

@@ -1,5 +1,9 @@
 """Errors a person can cause; each message says in a sentence or two what happened and what to do next."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
 
 class VivimError(Exception):
     """Base of all errors whose message is meant for the person in front of the screen."""
@@ -11,6 +15,28 @@ class VideoError(VivimError):
 
 class SessionError(VivimError):
     """A session cannot be opened, is in use elsewhere, or cannot be written."""
+
+
+class VideoMissingError(SessionError):
+    """The video of a session is no longer where it was, nor anywhere near."""
+
+
+class VideoChangedError(SessionError):
+    """A video is not the one its session was made for.
+
+    Attributes
+    ----------
+    folder : Path
+        The session.
+    video : Path
+        The video.
+    relinkable : bool
+        Whether it has as many frames of the same size, so that it may be taken for the session's on request.
+    """
+
+    def __init__(self, message: str, *, folder: Path, video: Path, relinkable: bool) -> None:
+        super().__init__(message)
+        self.folder, self.video, self.relinkable = folder, video, relinkable
 
 
 class CheckpointError(VivimError):

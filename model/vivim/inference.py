@@ -205,7 +205,7 @@ def propose(
         logits, planes = _predict(model, reader, window, guide, target)
         at = [window.index(t) for t in block]
         logits = mixed(logits[at], None if planes is None else planes[at], trust)
-        masks = masks_from_logits(logits, tuple(session.masks.shape[1:]))
+        masks = masks_from_logits(logits, session.shape[1:])
         doubts = boundary_uncertainty(logits)
         for i in sorted(range(len(block)), key=lambda i: abs(block[i] - start)):
             written = session.propose(

@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from napari.utils.notifications import notification_manager
-from qtpy.QtCore import QPoint, Qt
+from qtpy.QtCore import QPoint, Qt, QTimer
+from qtpy.QtWidgets import QApplication, QMessageBox
 from vivim.errors import SessionError
 from vivim.session import Session
+from vivim.video import make_phantom, write_video
 
 
 def propose(segment, qtbot) -> None:
@@ -148,3 +150,70 @@ def test_without_a_video_the_panel_says_what_to_do(make_napari_viewer) -> None:
     viewer = make_napari_viewer()
     _, widget = viewer.window.add_plugin_dock_widget("napari-vivim", "Vivim Segment")
     assert "No video yet" in widget.empty.text() and not widget.empty.isHidden()
+
+
+def press(qtbot, text: str) -> list[str]:
+    """Press the button of the next question whose text begins with `text`; returns what it says, once asked."""
+    said: list[str] = []
+
+    def look() -> None:
+        box = QApplication.activeModalWidget()
+        if not isinstance(box, QMessageBox):
+            QTimer.singleShot(50, look)
+            return
+        said.append(f"{box.text()} {box.informativeText()}")
+        next(button for button in box.buttons() if button.text().startswith(text)).click()
+
+    QTimer.singleShot(50, look)
+    return said
+
+
+@pytest.mark.parametrize("answer", ["Same pictures", "Cancel"])
+def test_a_video_encoded_anew_is_asked_about(make_napari_viewer, qtbot, video: Path, answer: str) -> None:
+    with Session.open(video) as session:
+        session.correct(2, np.ones(session.shape[1:], np.uint8))
+    video.write_bytes(video.read_bytes() + b"another encoder was here")
+    viewer = make_napari_viewer()
+    _, widget = viewer.window.add_plugin_dock_widget("napari-vivim", "Vivim Segment")
+    said = press(qtbot, answer)
+    viewer.open(str(video), plugin="napari-vivim")
+    qtbot.waitUntil(lambda: bool(said), timeout=10000)
+    assert "encoded anew" in said[0]
+    if answer == "Cancel":
+        qtbot.waitUntil(lambda: not widget.controller.busy)
+        assert widget.controller.session is None and not widget.folder.isHidden()
+    else:
+        qtbot.waitUntil(lambda: widget.controller.session is not None, timeout=10000)
+        assert widget.controller.session.status(2) == "corrected"
+
+
+def test_a_longer_video_in_the_same_place_keeps_its_masks_elsewhere(
+    make_napari_viewer, qtbot, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Session.open(video) as session:
+        session.correct(2, np.ones(session.shape[1:], np.uint8))
+    write_video(video, make_phantom(15, size=(64, 64)).frames, 20.0)
+    (tmp_path / "other").mkdir()
+    monkeypatch.setattr(
+        "napari_vivim.segment.QFileDialog.getExistingDirectory", lambda *args: str(tmp_path / "other")
+    )
+    viewer = make_napari_viewer()
+    _, widget = viewer.window.add_plugin_dock_widget("napari-vivim", "Vivim Segment")
+    said = press(qtbot, "Another video")
+    viewer.open(str(video), plugin="napari-vivim")
+    qtbot.waitUntil(lambda: widget.controller and widget.controller.session is not None, timeout=10000)
+    assert "another number of frames" in said[0]
+    assert widget.controller.session.folder == tmp_path / "other" / "phantom.mp4.vivim"
+    assert len(widget.controller.session) == 15
+
+
+def test_a_renamed_video_goes_on_with_its_masks(make_napari_viewer, qtbot, video: Path) -> None:
+    with Session.open(video) as session:
+        session.correct(2, np.ones(session.shape[1:], np.uint8))
+    video.rename(video.with_name("renamed.mp4"))
+    viewer = make_napari_viewer()
+    _, widget = viewer.window.add_plugin_dock_widget("napari-vivim", "Vivim Segment")
+    viewer.open(str(session.folder), plugin="napari-vivim")
+    qtbot.waitUntil(lambda: widget.controller and widget.controller.session is not None, timeout=10000)
+    assert widget.controller.session.status(2) == "corrected"
+    assert viewer.layers[0].name == "renamed"

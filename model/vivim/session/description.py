@@ -4,45 +4,66 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vivim.errors import SessionError
 from vivim.session.ledger import now
+from vivim.session.migrate import SCHEMA, upgraded
 
 if TYPE_CHECKING:
     from vivim.video import Video
 
-SCHEMA = 1
 FILE = "session.json"
+FILE_BYTES = 2**20
+"""A larger ``session.json`` is none of ours."""
+MOST_FRAMES, MOST_PIXELS = 10**7, 2**28
+"""A session that claims more frames, or more pixels a frame, is damaged."""
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """A video this session was once about: the digest of its content, and until when (UTC)."""
+
+    identity: str
+    until: str
 
 
 @dataclass(frozen=True)
 class Description:
-    """The contents of ``session.json``. No patient data: file name, content identity, geometry."""
+    """The contents of ``session.json``. No patient data: file name, size and identity by content, geometry.
+
+    `schema` is the one the file was read with; it is written with `SCHEMA`.
+    """
 
     schema: int
     video: str
+    size_bytes: int | None
     identity: str
     shape: tuple[int, int, int]
     fps: float | None
     pixel_spacing_mm: tuple[float, float] | None
     classes: tuple[str, ...]
     created: str
+    earlier: tuple[Earlier, ...] = ()
 
     def write(self, path: Path) -> None:
-        """Write atomically."""
+        """Write atomically, in the present schema."""
         part = path.with_name(f".{path.name}.part")
-        with part.open("w") as file:
-            json.dump(asdict(self), file, indent=2)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
+        try:
+            with part.open("w", encoding="utf-8") as file:
+                json.dump(asdict(replace(self, schema=SCHEMA)), file, indent=2)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, path)
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
 
     @classmethod
     def read(cls, path: Path) -> Description:
-        """Read and check.
+        """Read and check; what an older version wrote is brought up to date in memory.
 
         Raises
         ------
@@ -50,28 +71,56 @@ class Description:
             If it is damaged or written by a newer version.
         """
         try:
-            values: dict[str, Any] = json.loads(path.read_text())
+            if path.stat().st_size > FILE_BYTES:
+                raise ValueError("it is too large")
+            values = json.loads(path.read_text(encoding="utf-8"))
+            if not _is(values["schema"], int):
+                raise ValueError("its schema is no number")
             if values["schema"] > SCHEMA:
                 raise SessionError(
                     f"{path.parent} was written by a newer version of this program. Update napari-vivim to open it."
                 )
-            spacing = values["pixel_spacing_mm"]
-            return cls(
-                values["schema"],
-                values["video"],
-                values["identity"],
-                (values["shape"][0], values["shape"][1], values["shape"][2]),
-                values["fps"],
-                (spacing[0], spacing[1]) if spacing else None,
-                tuple(values["classes"]),
-                values["created"],
-            )
+            return cls._checked(values["schema"], upgraded(values))
         except OSError as error:
             raise SessionError(
                 f"Cannot read {path}: {error.strerror or error}. Check that you may read this folder."
             ) from error
-        except (ValueError, KeyError, TypeError, IndexError) as error:
+        except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
             raise SessionError(f"{path} is damaged ({error}). Restore it from a backup.") from error
+
+    @classmethod
+    def _checked(cls, schema: int, values: dict[str, Any]) -> Description:
+        frames, height, width = values["shape"]
+        spacing, size, fps = values["pixel_spacing_mm"], values["size_bytes"], values["fps"]
+        texts = [values["video"], values["identity"], values["created"], *values["classes"]]
+        texts += [text for earlier in values["earlier"] for text in earlier.values()]
+        numbers = [*(spacing or ()), *([] if fps is None else [fps])]
+        whole = [frames, height, width, *([] if size is None else [size])]
+        if not (
+            all(_is(text, str) and "\0" not in text for text in texts)
+            and all(_is(number, int, float) and 0 < number < float("inf") for number in numbers)
+            and all(_is(number, int) and number >= 0 for number in whole)
+            and 1 <= frames <= MOST_FRAMES
+            and 1 <= height * width <= MOST_PIXELS
+            and (spacing is None or len(spacing) == 2)
+        ):
+            raise ValueError("it has values of the wrong kind or size")
+        return cls(
+            schema,
+            values["video"],
+            size,
+            values["identity"],
+            (frames, height, width),
+            fps,
+            (spacing[0], spacing[1]) if spacing else None,
+            tuple(values["classes"]),
+            values["created"],
+            tuple(Earlier(**earlier) for earlier in values["earlier"]),
+        )
+
+
+def _is(value: object, *kinds: type) -> bool:
+    return isinstance(value, kinds) and not isinstance(value, bool)
 
 
 def describe(video: Video, folder: Path) -> Description:
@@ -79,6 +128,7 @@ def describe(video: Video, folder: Path) -> Description:
     return Description(
         SCHEMA,
         recorded_path(Path(video.path), folder),
+        size_of(Path(video.path)),
         video.identity(),
         shape_of(video),
         video.fps,
@@ -101,12 +151,8 @@ def shape_of(video: Video) -> tuple[int, int, int]:
     return len(video), int(video.shape[1]), int(video.shape[2])
 
 
-def check_same_video(description: Description, video: Video, folder: Path) -> None:
-    """Raise a `SessionError` if `video` is not the one described."""
-    shape = shape_of(video)
-    if shape != description.shape or video.identity() != description.identity:
-        raise SessionError(
-            f"{folder.name} was made for another video: it has {description.shape[0]} frames of "
-            f"{description.shape[2]}x{description.shape[1]}, this one {shape[0]} of {shape[2]}x{shape[1]}, or its "
-            "content has changed. Open the original video, or choose another session folder for this one."
-        )
+def size_of(path: Path) -> int:
+    """Bytes of a video: of its file, or of all files in its folder."""
+    if path.is_dir():
+        return sum(entry.stat().st_size for entry in os.scandir(path) if entry.is_file())
+    return path.stat().st_size

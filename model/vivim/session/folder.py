@@ -10,10 +10,11 @@ from filelock import FileLock, Timeout
 
 from vivim.errors import SessionError
 from vivim.session.description import FILE, Description
+from vivim.session.migrate import SCHEMA, back_up
+from vivim.session.record import LEDGER, MASKS
 from vivim.session.store import MaskStore
 
 SUFFIX = ".vivim"
-MASKS, LEDGER = "masks.zarr", "ledger.jsonl"
 LOCK, HOLDER = "lock", "lock.holder"
 
 
@@ -64,6 +65,36 @@ def create_folder(folder: Path, description: Description) -> bool:
         raise SessionError(
             f"Cannot make a session in {folder}: {error.strerror or error}. Choose a session folder you can write to."
         ) from error
+
+
+def check_ledger(folder: Path) -> None:
+    """Raise a `SessionError` if there are masks but no ledger: a model would then write over what persons drew."""
+    if (folder / MASKS / "c").is_dir() and not (folder / LEDGER).exists():
+        raise SessionError(
+            f"{folder} has masks, but {LEDGER} is missing, which says whose they are. Restore it from a backup, or "
+            "make an empty file of this name to start the record anew."
+        )
+
+
+def brought_up_to_date(folder: Path) -> Description:
+    """The description of a session that is locked; one of an older schema is backed up and written anew.
+
+    Raises
+    ------
+    SessionError
+        If it is damaged or newer, or the backup cannot be made: nothing is changed then.
+    """
+    description = Description.read(folder / FILE)
+    if description.schema != SCHEMA:
+        try:
+            back_up(folder, description.schema, (FILE, LEDGER))
+            description.write(folder / FILE)
+        except OSError as error:
+            raise SessionError(
+                f"{folder} is of an older version, and its backup cannot be written: {error.strerror or error}. "
+                "Free some space, or open it for reading only."
+            ) from error
+    return description
 
 
 def lock_folder(folder: Path) -> FileLock:

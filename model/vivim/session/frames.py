@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,4 +65,4 @@ class FrameTable:
     def state(self, t: int, author: str) -> Entry:
         """A line that says of a frame, now, what it counts as already; `author` speaks where nobody has."""
         last = self._last.get(t) or Entry(t, "empty", author, PERSON, "")
-        return Entry(t, last.status, last.author, last.kind, now(), last.uncertainty)
+        return replace(last, time=now())

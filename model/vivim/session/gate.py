@@ -7,19 +7,17 @@ model the mask first, then the ledger.
 
 from __future__ import annotations
 
-import hashlib
-import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vivim.errors import SessionError
-from vivim.session.frames import FrameTable
-from vivim.session.ledger import MODEL, PERSON, Entry, Ledger, now
-from vivim.session.store import MaskStore
+from vivim.session.ledger import MODEL, PERSON, Entry, now
+from vivim.session.record import Record, digest
 
 RESTATE_SECONDS = 5.0
 """While a frame is being painted its ledger line is repeated at most this often."""
@@ -27,18 +25,15 @@ RESTATE_SECONDS = 5.0
 PERSONS = ("corrected", "accepted")
 
 
-class Gate:
+class Gate(Record):
     """Masks and ledger of one session behind one lock. Methods may be called from any thread."""
 
-    def __init__(self, folder: Path, masks: MaskStore, author: str, read_only: bool) -> None:
-        self.folder, self.author, self.read_only = folder, author, read_only
-        self._masks, self._shape = masks, masks.shape
-        self._lock = threading.RLock()
+    def __init__(self, folder: Path, shape: tuple[int, int, int], author: str, read_only: bool) -> None:
+        super().__init__(folder, shape)
+        self.author, self.read_only = author, read_only
         self._listeners: list[Callable[[int, str], None]] = []
-        self._frames = FrameTable(len(masks))
-        self._ledger: Ledger
         self._said: dict[int, float] = {}
-        self._untouched: dict[int, tuple[bytes, Entry]] = {}
+        self._untouched: dict[int, tuple[str, Entry]] = {}
         self._undone: set[int] = set()
         self._stale = False
 
@@ -73,14 +68,14 @@ class Gate:
         """
         t, pixels = self._checked(t), self._checked_mask(mask)
         with self._lock:
-            digest, entry = self._untouched.get(t, (b"", None))
-            if entry is None or self._frames.status(t) != "corrected" or _digest(pixels) != digest:
+            untouched, before = self._untouched.get(t, ("", None))
+            if before is None or self._frames.status(t) != "corrected" or digest(pixels) != untouched:
                 self.correct(t, pixels)
                 return
-            before = entry
+            entry = replace(before, time=now())
 
             def work() -> bool:
-                self._put(before, pixels)
+                self._put(entry, pixels)
                 self._undone.add(t)
                 return True
 
@@ -110,7 +105,7 @@ class Gate:
         t = self._checked(t)
 
         def work() -> bool:
-            nothing = np.zeros(self._shape[1:], np.uint8)
+            nothing = np.zeros(self.shape[1:], np.uint8)
             self._put(Entry(t, "empty", author or self.author, PERSON, now()), nothing, sync=True)
             return True
 
@@ -166,9 +161,8 @@ class Gate:
 
         A painter's undo history then holds pixels of the mask before; it should be forgotten.
         """
-        with self._lock:
-            stale, self._stale = self._stale, False
-            return stale
+        stale, self._stale = self._stale, False
+        return stale
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
@@ -179,6 +173,7 @@ class Gate:
                 raise SessionError("This session is closed or open for reading only. Open it again to go on.")
             self._begin()
             try:
+                self._ledger.check_in_place()
                 changed = work()
             except OSError as error:
                 raise self._not_written(error) from error
@@ -192,55 +187,75 @@ class Gate:
     def _put(self, entry: Entry, pixels: NDArray[np.uint8] | None, sync: bool = False) -> None:
         """Record and store: what makes a frame a person's goes before its pixels, anything else after them."""
         t = entry.frame
-        if entry.status in PERSONS:
-            before = self._frames.state(t, self.author)
-            said = self._record(entry, sync)
-            try:
-                if pixels is not None:
-                    self._masks[t] = pixels
-            except OSError:
-                if said:
-                    self._record(before)
-                raise
-        else:
+        if entry.status not in PERSONS:
+            assert pixels is not None
             self._masks[t] = pixels
-            self._record(entry, sync)
+            self._record(entry, pixels, sync)
+            return
+        before = self._frames.state(t, self.author)
+        said = self._record(entry, self._masks[t] if pixels is None else pixels, sync)
+        try:
+            if pixels is not None:
+                self._masks[t] = pixels
+        except OSError:
+            if said:
+                self._append(before)
+            raise
 
-    def _record(self, entry: Entry, sync: bool = False) -> bool:
-        """Append to the ledger, unless it would say again what was said for this frame a moment ago."""
-        last, at = self._frames.last(entry.frame), self._said.get(entry.frame, -np.inf)
+    def _record(self, entry: Entry, pixels: NDArray[np.uint8], sync: bool) -> bool:
+        """Append to the ledger, unless it would say again what was said for this frame a moment ago.
+
+        What is left unsaid is the digest of the mask; it is said before another frame's line, or on closing.
+        """
+        t, last = entry.frame, self._frames.last(entry.frame)
         same = last is not None and (last.status, last.author, last.kind) == (
             entry.status,
             entry.author,
             entry.kind,
         )
-        if same and entry.kind == PERSON and time.monotonic() - at < RESTATE_SECONDS:
+        if same and entry.kind == PERSON and time.monotonic() - self._said.get(t, -np.inf) < RESTATE_SECONDS:
+            self._unsaid.add(t)
             return False
+        self._unsaid.discard(t)
+        self._say_unsaid()
+        self._append(replace(entry, mask=digest(pixels)), sync)
+        return True
+
+    def _say_unsaid(self) -> None:
+        """Append what the latest masks are of frames whose lines were left out."""
+        for t in tuple(self._unsaid):
+            self._append(replace(self._frames.state(t, self.author), mask=digest(self._masks[t])))
+            self._unsaid.discard(t)
+
+    def _append(self, entry: Entry, sync: bool = False) -> None:
         self._ledger.append(entry, sync)
         self._said[entry.frame] = time.monotonic()
         self._frames.apply(entry)
-        return True
 
     def _remember_untouched(self, t: int) -> None:
         """Keep what a frame was before a person first touched it."""
         if self._frames.status(t) not in PERSONS:
-            entry = self._frames.state(t, self.author)
-            self._untouched[t] = (_digest(np.asarray(self._masks[t])), entry)
+            before = self._readable(t)
+            self._untouched.pop(t, None)
+            if before is not None:
+                self._untouched[t] = (digest(before), self._frames.state(t, self.author))
+
+    def _readable(self, t: int) -> NDArray[np.uint8] | None:
+        """A frame's mask, None if it is damaged: that must not keep a person from drawing it anew."""
+        try:
+            return self._masks[t]
+        except SessionError:
+            return None
 
     def _tell(self, t: int) -> None:
         status = self._frames.status(t)
         for listener in tuple(self._listeners):
             listener(t, status)
 
-    def _checked(self, t: int) -> int:
-        if not 0 <= int(t) < self._shape[0]:
-            raise IndexError(f"Frame {t} is not in a video of {self._shape[0]} frames.")
-        return int(t)
-
     def _checked_mask(self, mask: ArrayLike) -> NDArray[np.uint8]:
         pixels = np.asarray(mask)
-        if pixels.shape != self._shape[1:]:
-            raise ValueError(f"A mask of this video is {self._shape[1:]} pixels, not {pixels.shape}.")
+        if pixels.shape != self.shape[1:]:
+            raise ValueError(f"A mask of this video is {self.shape[1:]} pixels, not {pixels.shape}.")
         if pixels.dtype == np.uint8:
             return pixels
         with np.errstate(invalid="ignore"):
@@ -254,7 +269,3 @@ class Gate:
             f"Cannot write to {self.folder}: {error.strerror or error}. Free some space or check the folder, then "
             "repeat the last step; everything before it is safe."
         )
-
-
-def _digest(pixels: NDArray[np.uint8]) -> bytes:
-    return hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=16).digest()

@@ -6,24 +6,33 @@ line before it holds.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 from vivim.errors import SessionError
 
 STATUS_NAMES = ("empty", "proposed", "corrected", "accepted")
 STATUS_CODES = {name: code for code, name in enumerate(STATUS_NAMES)}
 PERSON, MODEL = "person", "model"
+LINE_BYTES = 2**16
+"""No line is longer; what is, is no ledger."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
-    """One line: frame, what it counts as from then on, who wrote it (a person, or a model's version), when (UTC)."""
+    """One line: frame, what it counts as from then on, who wrote it (a person, or a model's version), when (UTC).
+
+    `mask` is the digest of the frame's pixels, where the line knows it: BLAKE2b of 16 bytes, hexadecimal.
+    """
 
     frame: int
     status: str
@@ -31,6 +40,7 @@ class Entry:
     kind: str
     time: str
     uncertainty: float | None = None
+    mask: str | None = None
 
 
 def now() -> str:
@@ -38,67 +48,107 @@ def now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
-def _parse(line: bytes) -> Entry:
-    values = json.loads(line)
+def to_line(entry: Entry) -> bytes:
+    """An entry as a line of the ledger."""
+    values = {k: v for k, v in asdict(entry).items() if v is not None}
+    return json.dumps(values, separators=(",", ":")).encode() + b"\n"
+
+
+def from_line(line: bytes) -> Entry:
+    """The entry a line holds.
+
+    Raises
+    ------
+    ValueError, TypeError, RecursionError
+        If it holds none.
+    """
+    values: dict[str, Any] = json.loads(line)
     entry = Entry(**values)
-    if entry.status not in STATUS_CODES or not isinstance(entry.frame, int):
+    if not (
+        type(entry.frame) is int
+        and entry.status in STATUS_CODES
+        and entry.kind in (PERSON, MODEL)
+        and isinstance(entry.author, str)
+        and isinstance(entry.time, str)
+        and isinstance(entry.uncertainty, float | int | None)
+        and isinstance(entry.mask, str | None)
+    ):
         raise ValueError("not an entry")
-    return entry
+    return Entry(
+        entry.frame,
+        sys.intern(entry.status),
+        sys.intern(entry.author),
+        sys.intern(entry.kind),
+        entry.time,
+        None if entry.uncertainty is None else float(entry.uncertainty),
+        entry.mask,
+    )
 
 
 class Ledger:
-    """The ledger of one session.
+    """The ledger of one session: `read` it once, then `open` it to append.
 
     Parameters
     ----------
     path : Path
-        The file; made if absent and `read_only` is False.
-    read_only : bool
-        Never write, not even to repair.
+        The file; it need not be there.
     """
 
-    def __init__(self, path: Path, read_only: bool) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._file: BinaryIO | None = None
+        self._file: FileIO | None = None
         self._end = 0
-        try:
-            self._entries = self._read()
-            if not read_only:
-                self._file = path.open("ab")
-                self._file.truncate(self._end)
-        except OSError as error:
-            raise SessionError(
-                f"Cannot open {path}: {error.strerror or error}. Check that you may write there, or open the session "
-                "for reading only."
-            ) from error
 
-    def _read(self) -> list[Entry]:
-        """All whole lines; sets where they end.
+    def read(self) -> Iterator[Entry]:
+        """All whole lines, oldest first.
 
         Raises
         ------
         SessionError
-            If a line other than the last cannot be read.
+            If it cannot be read, or a line other than the last is damaged.
         """
-        data = self._path.read_bytes() if self._path.exists() else b""
-        entries: list[Entry] = []
-        for number, line in enumerate(data.splitlines(keepends=True), start=1):
-            try:
-                if not line.endswith(b"\n"):
-                    break  # cut short by a crash
-                entries.append(_parse(line))
-            except (ValueError, TypeError) as error:
-                if self._end + len(line) == len(data):
-                    break
-                raise SessionError(
-                    f"Line {number} of {self._path} is damaged. Restore the file from a backup, or move it away to "
-                    "start this session's record anew; the masks are not touched."
-                ) from error
-            self._end += len(line)
-        return entries
+        self._end = 0
+        try:
+            if not self._path.exists():
+                return
+            with self._path.open("rb") as file:
+                for number, line in enumerate(iter(lambda: file.readline(LINE_BYTES), b""), start=1):
+                    try:
+                        if not line.endswith(b"\n"):
+                            raise ValueError("cut short")
+                        entry = from_line(line)
+                    except (ValueError, TypeError, RecursionError, OverflowError) as error:
+                        if len(line) < LINE_BYTES and not file.read(1):
+                            return  # the last one: a crash cut it short
+                        raise self._damaged(number) from error
+                    self._end += len(line)
+                    yield entry
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    def open(self) -> None:
+        """Open for appending, behind the last whole line that `read` found.
+
+        Raises
+        ------
+        SessionError
+            If it cannot be opened.
+        """
+        try:
+            self._file = self._path.open("ab", buffering=0)
+            self._file.truncate(self._end)
+        except OSError as error:
+            raise self._unusable(error) from error
 
     def __iter__(self) -> Iterator[Entry]:
-        return iter(tuple(self._entries))
+        """Every entry up to now, read from disk."""
+        left = self._end
+        if left:
+            with self._path.open("rb") as file:
+                while left > 0:
+                    line = file.readline(LINE_BYTES)
+                    left -= len(line)
+                    yield from_line(line)
 
     def append(self, entry: Entry, sync: bool = False) -> None:
         """Add a line and hand it to the operating system, so that it outlives this process.
@@ -111,34 +161,54 @@ class Ledger:
         Raises
         ------
         OSError
-            If it cannot be written; the file is then as it was before.
+            If it cannot be written; what a failed write left behind is cut off, at the latest by the next one.
         """
-        if self._file is None:
-            raise SessionError("This session is open for reading only.")
-        values = {k: v for k, v in asdict(entry).items() if v is not None}
-        line = json.dumps(values, separators=(",", ":")).encode() + b"\n"
+        file, line = self._opened(), to_line(entry)
         try:
-            self._file.write(line)
-            self._file.flush()
+            if os.fstat(file.fileno()).st_size != self._end:
+                file.truncate(self._end)
+            if file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             if sync:
-                os.fsync(self._file.fileno())
+                os.fsync(file.fileno())
         except OSError:
-            self._undo_partial_write()
+            with suppress(OSError):  # the next append tries again
+                file.truncate(self._end)
             raise
         self._end += len(line)
-        self._entries.append(entry)
 
-    def _undo_partial_write(self) -> None:
-        """Reopen at the end of the last whole line; what a failed write left behind is cut off."""
-        assert self._file is not None
-        raw = self._file.raw if hasattr(self._file, "raw") else self._file
-        raw.close()
-        self._file = self._path.open("ab")
-        self._file.truncate(self._end)
+    def check_in_place(self) -> None:
+        """Raise a `FileNotFoundError` if the file is no longer where it was opened: what is added would be lost."""
+        gone = FileNotFoundError(errno.ENOENT, "the folder has been moved, removed or replaced")
+        try:
+            there = os.stat(self._path)
+        except FileNotFoundError:
+            raise gone from None
+        if not os.path.samestat(there, os.fstat(self._opened().fileno())):
+            raise gone
+
+    def _opened(self) -> FileIO:
+        if self._file is None:
+            raise SessionError("This session is closed or open for reading only. Open it again to go on.")
+        return self._file
 
     def close(self) -> None:
         """Wait until the disk has everything and close; safe to call twice."""
         if self._file is not None:
-            os.fsync(self._file.fileno())
-            self._file.close()
-            self._file = None
+            file, self._file = self._file, None
+            try:
+                os.fsync(file.fileno())
+            finally:
+                file.close()
+
+    def _damaged(self, number: int) -> SessionError:
+        return SessionError(
+            f"Line {number} of {self._path} is damaged. Restore the file from a backup, or delete that line in a "
+            "text editor; the masks are not touched."
+        )
+
+    def _unusable(self, error: OSError) -> SessionError:
+        return SessionError(
+            f"Cannot open {self._path}: {error.strerror or error}. Check that you may write there, or open the "
+            "session for reading only."
+        )

@@ -7,24 +7,26 @@ each frame counts as, who wrote it, when), ``lock`` (one writer at a time). All 
 from __future__ import annotations
 
 import getpass
-import os
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-import numpy as np
 from filelock import FileLock
-from numpy.typing import NDArray
 
-from vivim.errors import SessionError
-from vivim.session.description import FILE, Description, check_same_video, describe
+from vivim.errors import SessionError, VideoMissingError
+from vivim.session.description import FILE, Description, describe
 from vivim.session.editor import MaskEditor
-from vivim.session.folder import LEDGER, MASKS, SUFFIX, check_place, create_folder, lock_folder
+from vivim.session.folder import (
+    SUFFIX,
+    brought_up_to_date,
+    check_ledger,
+    check_place,
+    create_folder,
+    lock_folder,
+)
 from vivim.session.gate import Gate
-from vivim.session.ledger import STATUS_CODES, Entry, Ledger
-from vivim.session.store import MaskStore
+from vivim.session.identify import find_video, home_of, linked
 
 if TYPE_CHECKING:
     from vivim.video import Video
@@ -39,7 +41,7 @@ class Session(Gate):
     def __init__(
         self, folder: Path, description: Description, video: Video | None, author: str, read_only: bool
     ) -> None:
-        super().__init__(folder, MaskStore(folder / MASKS, description.shape), author, read_only)
+        super().__init__(folder, description.shape, author, read_only)
         self._description = description
         self._video = video
         self._writer: FileLock | None = None
@@ -53,10 +55,12 @@ class Session(Gate):
             if not self.read_only:
                 self._writer = lock_folder(self.folder)
                 undo.callback(self._writer.release)
+                self._description = brought_up_to_date(self.folder)
             self._masks.open(self.read_only)
-            self._ledger = Ledger(self.folder / LEDGER, self.read_only)
-            undo.callback(self._ledger.close)
-            self._frames.replay(self._ledger)
+            check_ledger(self.folder)
+            self._frames.replay(self._ledger.read())
+            if not self.read_only:
+                self._ledger.open()
             undo.pop_all()
 
     def _begin(self) -> None:
@@ -82,6 +86,7 @@ class Session(Gate):
         author: str | None = None,
         read_only: bool = False,
         lazy: bool = False,
+        relink: bool = False,
     ) -> Session:
         """Open the session of a video, made if there is none yet, or a session folder.
 
@@ -97,51 +102,72 @@ class Session(Gate):
             Open without the right to write; any number of readers may, while one writer has it open.
         lazy : bool
             Make the folder of a new session when something is first written into it, so that looking leaves no trace.
+        relink : bool
+            Take the video for the session's although its content is another: it was encoded anew, or its pixels were
+            cleaned up. It must have as many frames of the same size.
 
         Raises
         ------
+        VideoChangedError
+            If the session was made for another video; it says whether `relink` would help.
         SessionError
-            If the folder cannot be written, is in use by another writer, is damaged, or belongs to another video.
+            If the folder cannot be written, is in use by another writer, or is damaged.
         VideoError
             If the video cannot be opened.
         """
         path = Path(path)
         author = author or _account_name()
         if (path / FILE).is_file():
-            return cls(path, Description.read(path / FILE), None, author, read_only)
+            session = cls(path, Description.read(path / FILE), None, author, read_only)
+            if relink:
+                session._open_video(relink)
+            return session
         if path.suffix == SUFFIX and path.is_dir():
             raise SessionError(f"{path} has no {FILE}. Restore it from a backup, or open the video instead.")
         from vivim.video import open_video
 
         video = open_video(path)
-        home = Path(folder) if folder is not None else path.with_name(path.name + SUFFIX)
         try:
-            if not (home / FILE).is_file():
-                if read_only:
-                    raise SessionError(f"There is no session for {path.name} yet.")
-                if lazy:
-                    check_place(home)
-                    return cls(home, describe(video, home), video, author, read_only)
+            home = Path(folder) if folder is not None else home_of(video)
+            if (home / FILE).is_file():
+                linked(Description.read(home / FILE), video, home, relink)
+            elif read_only:
+                raise SessionError(f"There is no session for {path.name} yet.")
+            elif lazy:
+                check_place(home)
+                return cls(home, describe(video, home), video, author, read_only)
+            else:
                 create_folder(home, describe(video, home))
-            description = Description.read(home / FILE)
-            check_same_video(description, video, home)
-            return cls(home, description, video, author, read_only)
+            session = cls(home, Description.read(home / FILE), None, author, read_only)
+            try:
+                session._link(video, relink)
+            except BaseException:
+                session.close()
+                raise
+            return session
         except BaseException:
             video.close()
             raise
 
     def close(self) -> None:
         """Write everything out and let go of the folder; safe to call twice."""
-        with self._lock:
-            if self._made:
-                self._ledger.close()
-            if self._video is not None:
-                self._video.close()
-                self._video = None
-            if self._writer is not None:
-                self._writer.release()
-                self._writer = None
-            self.read_only = True
+        writing, self.read_only = self._made and not self.read_only, True
+        try:
+            with self._lock, ExitStack() as stack:
+                if self._writer is not None:
+                    stack.callback(self._writer.release)
+                    self._writer = None
+                if self._video is not None:
+                    stack.callback(self._video.close)
+                    self._video = None
+                stack.callback(self._ledger.close)
+                if writing:
+                    self._say_unsaid()
+        except OSError as error:
+            raise SessionError(
+                f"{self.folder} could not be closed properly: {error.strerror or error}. The masks are written; check "
+                "the disk before going on."
+            ) from error
 
     def __enter__(self) -> Session:
         return self
@@ -152,14 +178,6 @@ class Session(Gate):
         self.close()
 
     # -- what it is about -----------------------------------------------------------------------------------------
-
-    def __len__(self) -> int:
-        return self._description.shape[0]
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Frames, height and width in pixels."""
-        return self._description.shape
 
     @property
     def fps(self) -> float | None:
@@ -178,13 +196,8 @@ class Session(Gate):
 
     @property
     def video_path(self) -> Path:
-        """Where the video is, or was when the session was made."""
-        recorded = Path(self._description.video)
-        path = (
-            recorded if recorded.is_absolute() else Path(os.path.normpath(self.folder.absolute() / recorded))
-        )
-        beside = self.folder.absolute().parent / recorded.name
-        return path if path.exists() or not beside.exists() else beside
+        """Where the video is: where it was, or near there under another name; where it was, if it is gone."""
+        return find_video(self._description, self.folder)
 
     @property
     def video(self) -> Video:
@@ -192,62 +205,42 @@ class Session(Gate):
 
         Raises
         ------
-        SessionError
-            If it is no longer where it was, or its content is another.
+        VideoMissingError
+            If it is no longer where it was, nor anywhere near.
+        VideoChangedError
+            If its content is another.
         """
+        return self._open_video(relink=False)
+
+    def _open_video(self, relink: bool) -> Video:
         with self._lock:
             if self._video is None:
                 from vivim.video import open_video
 
-                if not self.video_path.exists():
-                    raise SessionError(
-                        f"The video of this session is no longer at {self.video_path}. Put it back, or open it from "
-                        f"its new place with this session's folder."
+                path = self.video_path
+                if not path.exists():
+                    raise VideoMissingError(
+                        f"The video of this session is no longer at {path}. Put it back, or open it where it is now "
+                        "with this session's folder."
                     )
-                video = open_video(self.video_path)
+                video = open_video(path)
                 try:
-                    check_same_video(self._description, video, self.folder)
-                except SessionError:
+                    self._link(video, relink)
+                except BaseException:
                     video.close()
                     raise
-                self._video = video
+            assert self._video is not None
             return self._video
 
-    # -- reading --------------------------------------------------------------------------------------------------
-
-    @property
-    def masks(self) -> MaskStore:
-        """Masks ``(T, H, W)`` uint8 on disk, indexed like an array: 0 is background, 1 the first class.
-
-        To be read only. A mask that cannot be read raises a `SessionError`.
-        """
-        return self._masks
-
-    @property
-    def statuses(self) -> NDArray[np.uint8]:
-        """What every frame counts as: ``(T,)`` codes, see `STATUS_CODES`."""
-        with self._lock:
-            return self._frames.codes.copy()
-
-    @property
-    def uncertainty(self) -> NDArray[np.float32]:
-        """How unsure the model was of each frame's outline, ``(T,)``; NaN where it proposed nothing."""
-        with self._lock:
-            return self._frames.uncertainty.copy()
-
-    def status(self, t: int) -> str:
-        """``"empty"``, ``"proposed"``, ``"corrected"`` or ``"accepted"``."""
-        return self._frames.status(self._checked(t))
-
-    def frames_with(self, *statuses: str) -> list[int]:
-        """Frames that count as any of `statuses`, in order."""
-        codes = [STATUS_CODES[status] for status in statuses]
-        with self._lock:
-            return np.flatnonzero(np.isin(self._frames.codes, codes)).tolist()
-
-    def entries(self) -> Iterator[Entry]:
-        """The whole ledger, oldest first."""
-        return iter(self._ledger if self._made else ())
+    def _link(self, video: Video, relink: bool) -> None:
+        """Take `video` for this session's, and note where it is now."""
+        description = linked(self._description, video, self.folder, relink)
+        if description != self._description and not self.read_only:
+            try:
+                description.write(self.folder / FILE)
+            except OSError as error:
+                raise self._not_written(error) from error
+        self._description, self._video = description, video
 
     def editable(self) -> MaskEditor:
         """The masks as an array that a person may paint on; every write goes through `edit`."""

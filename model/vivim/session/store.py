@@ -6,6 +6,7 @@ read is not trusted: a folder may come from anywhere, and a chunk may claim to b
 
 from __future__ import annotations
 
+import errno
 import stat
 import struct
 from collections.abc import Iterable
@@ -111,6 +112,10 @@ class MaskStore:
             ) from error
 
     def __setitem__(self, t: int, pixels: NDArray[np.uint8]) -> None:
+        if not (
+            self.path / METADATA
+        ).is_file():  # Zarr would make the folders anew, and the frame would be lost
+            raise FileNotFoundError(errno.ENOENT, "the masks have been moved or removed")
         self._array[t] = pixels
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray:

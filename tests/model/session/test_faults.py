@@ -152,7 +152,7 @@ def test_a_file_that_cannot_be_read_is_one_clear_sentence(session: Session, monk
             raise PermissionError(errno.EACCES, "Permission denied")
         return original(self, *args, **kwargs)
 
-    method = "read_text" if name == "session.json" else "read_bytes"
+    method = "read_text" if name == "session.json" else "open"
     original = getattr(type(path), method)
     monkeypatch.setattr(type(path), method, denied)
     with pytest.raises(SessionError, match=r"Permission denied\. Check"):
