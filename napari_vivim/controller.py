@@ -137,6 +137,8 @@ class VideoController(QObject):
             colormap=class_colormap(),
         )
         self.masks.brush_size = max(4, round(min(session.shape[1:]) / 24))
+        self.masks.bind_key("Control-Z", lambda layer: self.undo(), overwrite=True)
+        self.masks.bind_key("Control-Shift-Z", lambda layer: self.redo(), overwrite=True)
         self.viewer.add_layer(self.masks)
         self.opened.emit()
 
@@ -196,6 +198,30 @@ class VideoController(QObject):
         """The person vouches for the mask on screen."""
         if self.session is not None:
             self.session.accept(self.current_frame)
+
+    def undo(self) -> bool:
+        """Take back the last stroke; once there is none left, what was done before to the frame on screen."""
+        if self.masks is None or self.session is None:
+            return False
+        if self.masks._undo_history:
+            self.masks.undo()
+            return True
+        return self._show_restored(self.session.undo(self.current_frame))
+
+    def redo(self) -> bool:
+        """Take back the last `undo`."""
+        if self.masks is None or self.session is None:
+            return False
+        if self.masks._redo_history:
+            self.masks.redo()
+            return True
+        return self._show_restored(self.session.redo(self.current_frame))
+
+    def _show_restored(self, restored: bool) -> bool:
+        if restored and self.masks is not None:
+            self.masks._reset_history()  # its strokes were painted on another mask
+            self.masks.refresh()
+        return restored
 
     def next_frame(self) -> int | None:
         """Go to the frame most worth correcting next; returns it, None if there is none left."""

@@ -85,7 +85,8 @@ class SegmentWidget(VideoPanel):
         self.next.setToolTip("Go to the frame whose correction would help the others most")
         self.next.clicked.connect(self._next)
         self.hint = quiet(
-            "Paint, erase or fill on the masks layer: a frame you touch counts as corrected, and no model changes it."
+            "Paint, erase or fill on the masks layer: a frame you touch counts as corrected, and no model changes it. "
+            "Ctrl-Z takes it back, also after a restart."
         )
         self.body.addWidget(heading("Review"))
         self.body.addWidget(self.strip)

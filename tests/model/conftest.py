@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from PIL import Image
-from vivim import Session, Vivim, VivimConfig
+from vivim import Session
+
+if TYPE_CHECKING:
+    from vivim import Vivim
 
 FRAMES, HEIGHT, WIDTH = 12, 72, 88
 
@@ -58,6 +62,7 @@ def session(sample: Sample) -> Iterator[Session]:
 def tiny_model() -> Vivim:
     """A guided b0 with random weights that works on 64 x 64 pixels."""
     import torch
+    from vivim import Vivim, VivimConfig
 
     torch.manual_seed(0)
     model = Vivim(VivimConfig(size="b0", guided=True, input_size=(64, 64))).eval()

@@ -104,6 +104,40 @@ def test_the_first_stroke_makes_the_folder(segment, video: Path) -> None:
     assert (folder / "session.json").is_file()
 
 
+def press_key(viewer, key: str) -> None:
+    from app_model.types import KeyBinding
+    from napari.utils.key_bindings import KeymapHandler
+
+    handler = KeymapHandler()
+    handler.keymap_providers = [viewer.layers.selection.active, viewer]
+    handler.press_key(KeyBinding.from_str(key))
+
+
+def test_undo_reaches_back_before_a_restart(
+    segment, make_napari_viewer, qtbot, video: Path, fake_model
+) -> None:
+    propose(segment, qtbot)
+    segment.controller.go_to(1)
+    segment.controller.masks.paint((1, 40, 40), 1)
+    proposed, painted = np.asarray(segment.controller.session.masks[2]), segment.controller.session.masks[1]
+    segment.viewer.layers.remove(segment.controller.layer)
+
+    segment.viewer.open(str(video), plugin="napari-vivim")
+    qtbot.waitUntil(lambda: segment.controller and segment.controller.session is not None, timeout=10000)
+    session, masks = segment.controller.session, segment.controller.masks
+    segment.viewer.layers.selection.active = masks
+    segment.controller.go_to(1)
+    masks.paint((1, 50, 50), 1)
+    for _ in range(3):
+        press_key(segment.viewer, "Ctrl+Z")
+    np.testing.assert_array_equal(session.masks[1], proposed)
+    np.testing.assert_array_equal(masks.data[1], proposed)
+    assert session.status(1) == "proposed"
+    press_key(segment.viewer, "Ctrl+Shift+Z")
+    np.testing.assert_array_equal(session.masks[1], painted)
+    assert session.status(1) == "corrected"
+
+
 def test_cancel_stops_soon_and_keeps_what_is_done(segment, qtbot, fake_model) -> None:
     fake_model.pause = 0.1
     segment.propose.click()

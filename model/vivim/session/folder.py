@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -13,6 +15,7 @@ from vivim.session.description import FILE, Description
 from vivim.session.migrate import SCHEMA, back_up
 from vivim.session.record import LEDGER, MASKS
 from vivim.session.store import MaskStore
+from vivim.session.undo import UNDO
 
 SUFFIX = ".vivim"
 LOCK, HOLDER = "lock", "lock.holder"
@@ -54,7 +57,7 @@ def create_folder(folder: Path, description: Description) -> bool:
     try:
         check_place(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        with lock_folder(folder):
+        with FolderLock(folder):
             if (folder / FILE).is_file():
                 return False
             check_place(folder)
@@ -97,30 +100,73 @@ def brought_up_to_date(folder: Path) -> Description:
     return description
 
 
-def lock_folder(folder: Path) -> FileLock:
-    """Become the one writer of a folder; any thread may let go of it again.
+class FolderLock:
+    """The right to write in a folder, for one program at a time; any thread may let go of it again.
+
+    Attributes
+    ----------
+    after_crash : bool
+        Whether the last one who had it ended without letting go: killed, or in a power cut.
 
     Raises
     ------
     SessionError
-        If another program is its writer, or the folder cannot be written.
+        If another program has it, or the folder cannot be written.
     """
-    lock = FileLock(folder / LOCK, timeout=0, thread_local=False)
-    holder = folder / HOLDER
-    try:
-        lock.acquire()
+
+    def __init__(self, folder: Path) -> None:
+        self._lock = FileLock(folder / LOCK, timeout=0, thread_local=False)
+        self._holder = folder / HOLDER
         try:
-            holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+            self._lock.acquire()
+            try:
+                self.after_crash = self._holder.exists()
+                self._holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+            except OSError:
+                self._lock.release()
+                raise
+        except Timeout as error:
+            raise SessionError(
+                f"{folder} is open in another window or program{self._known()}. Close it there first, or open it for "
+                "reading only."
+            ) from error
+        except OSError as error:
+            raise SessionError(
+                f"Cannot write in {folder}: {error.strerror or error}. Choose a session folder you can write to."
+            ) from error
+
+    def _known(self) -> str:
+        try:
+            return f" ({self._holder.read_text(errors='replace')[:200]})"
         except OSError:
-            lock.release()
-            raise
-    except Timeout as error:
-        known = f" ({holder.read_text(errors='replace')})" if holder.is_file() else ""
-        raise SessionError(
-            f"{folder} is open in another window or program{known}. Close it there first, or open it for reading only."
-        ) from error
-    except OSError as error:
-        raise SessionError(
-            f"Cannot write in {folder}: {error.strerror or error}. Choose a session folder you can write to."
-        ) from error
-    return lock
+            return ""
+
+    def release(self) -> None:
+        """Let go of it."""
+        with suppress(OSError):  # the folder may be gone; then nothing is left to say
+            self._holder.unlink()
+        self._lock.release()
+
+    def __enter__(self) -> FolderLock:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.release()
+
+
+def sweep(folder: Path) -> int:
+    """Remove what a killed program left half-written in a session; for its one writer, before anything is written.
+
+    Returns
+    -------
+    int
+        How many files or folders.
+    """
+    left = [folder / f".{FILE}.part", *folder.glob(".backup-schema-*.part"), *(folder / UNDO).glob(".*.part")]
+    left += (folder / MASKS).rglob("*.partial")
+    for path in left:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    return len(left)

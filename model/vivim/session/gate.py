@@ -1,14 +1,11 @@
 """The one gate through which masks are written, by persons and by models.
 
-It keeps two promises. A model never writes over a frame a person corrected or accepted. And a crash at any moment
-leaves nothing a person drew looking like a model's: for a person the ledger is written first, then the mask; for a
-model the mask first, then the ledger.
+A model never writes over a frame a person corrected or accepted. What a person changes is kept first, so that it can
+be taken back, also after a restart.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,23 +14,19 @@ from numpy.typing import ArrayLike, NDArray
 
 from vivim.errors import SessionError
 from vivim.session.ledger import MODEL, PERSON, Entry, now
-from vivim.session.record import Record, digest
-
-RESTATE_SECONDS = 5.0
-"""While a frame is being painted its ledger line is repeated at most this often."""
-
-PERSONS = ("corrected", "accepted")
+from vivim.session.record import digest
+from vivim.session.undo import REDO, UNDO, UndoSteps
+from vivim.session.writer import PERSONS, Writer
 
 
-class Gate(Record):
-    """Masks and ledger of one session behind one lock. Methods may be called from any thread."""
+class Gate(Writer):
+    """What persons and models may do to a frame. Methods may be called from any thread."""
 
     def __init__(self, folder: Path, shape: tuple[int, int, int], author: str, read_only: bool) -> None:
-        super().__init__(folder, shape)
-        self.author, self.read_only = author, read_only
-        self._listeners: list[Callable[[int, str], None]] = []
-        self._said: dict[int, float] = {}
+        super().__init__(folder, shape, author, read_only)
         self._untouched: dict[int, tuple[str, Entry]] = {}
+        self._steps = UndoSteps(folder / UNDO, shape[1:])
+        self._visited: int | None = None
         self._undone: set[int] = set()
         self._stale = False
 
@@ -53,7 +46,8 @@ class Gate(Record):
         t, pixels = self._checked(t), self._checked_mask(mask)
 
         def work() -> bool:
-            self._remember_untouched(t)
+            self._keep(t, again=self._visited == t)
+            self._visited = t
             self._put(Entry(t, "corrected", author or self.author, PERSON, now()), pixels)
             return True
 
@@ -92,6 +86,7 @@ class Gate(Record):
         t = self._checked(t)
 
         def work() -> bool:
+            self._keep(t)
             self._put(Entry(t, "accepted", author or self.author, PERSON, now()), None, sync=True)
             return True
 
@@ -105,11 +100,34 @@ class Gate(Record):
         t = self._checked(t)
 
         def work() -> bool:
+            self._keep(t)
             nothing = np.zeros(self.shape[1:], np.uint8)
             self._put(Entry(t, "empty", author or self.author, PERSON, now()), nothing, sync=True)
             return True
 
         self._write(t, work)
+
+    def undo(self, t: int) -> bool:
+        """Give a frame the mask and status it had before a person last worked on it, in this run or an earlier.
+
+        All strokes on a frame until the next frame is touched are one step; accepting and clearing are steps of their
+        own. The latest `STEPS_KEPT` steps of all frames together are kept on disk.
+
+        Returns
+        -------
+        bool
+            False if nothing is kept of this frame, or it is as it was.
+
+        Raises
+        ------
+        SessionError
+            If it cannot be written.
+        """
+        return self._restore(self._checked(t), UNDO, REDO)
+
+    def redo(self, t: int) -> bool:
+        """Take back the last `undo` of a frame that was not worked on since; returns and raises as that does."""
+        return self._restore(self._checked(t), REDO, UNDO)
 
     # -- what a model does ----------------------------------------------------------------------------------------
 
@@ -133,28 +151,11 @@ class Gate(Record):
                 return False
             self._stale = self._stale or t in self._undone
             self._undone.discard(t)
+            self._visited = None if self._visited == t else self._visited
             self._put(Entry(t, "proposed", model_version, MODEL, now(), uncertainty), pixels)
             return True
 
         return self._write(t, work)
-
-    # -- who listens ----------------------------------------------------------------------------------------------
-
-    def on_change(self, listener: Callable[[int, str], None]) -> Callable[[], None]:
-        """Call ``listener(frame, status)`` after every write, in the thread that wrote.
-
-        Returns
-        -------
-        callable
-            Call it to stop listening.
-        """
-        self._listeners.append(listener)
-
-        def forget() -> None:
-            if listener in self._listeners:
-                self._listeners.remove(listener)
-
-        return forget
 
     def strokes_are_stale(self) -> bool:
         """Whether a model has, since the last call, written on a frame whose strokes had all been undone.
@@ -166,106 +167,47 @@ class Gate(Record):
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
-    def _write(self, t: int, work: Callable[[], bool]) -> bool:
-        """Try `work`, one step on frame `t`, and tell the listeners if it says that it changed something."""
-        with self._lock:
-            if self.read_only:
-                raise SessionError("This session is closed or open for reading only. Open it again to go on.")
-            self._begin()
-            try:
-                self._ledger.check_in_place()
-                changed = work()
-            except OSError as error:
-                raise self._not_written(error) from error
-        if changed:
-            self._tell(t)
-        return changed
-
-    def _begin(self) -> None:
-        """Make ready what is made only when it is first written to."""
-
-    def _put(self, entry: Entry, pixels: NDArray[np.uint8] | None, sync: bool = False) -> None:
-        """Record and store: what makes a frame a person's goes before its pixels, anything else after them."""
-        t = entry.frame
-        if entry.status not in PERSONS:
-            assert pixels is not None
-            self._masks[t] = pixels
-            self._record(entry, pixels, sync)
+    def _keep(self, t: int, again: bool = False) -> None:
+        """Keep what a frame is before a person changes it; `again` is for the next stroke on the same frame."""
+        persons = self._frames.status(t) in PERSONS
+        if again and persons:
             return
-        before = self._frames.state(t, self.author)
-        said = self._record(entry, self._masks[t] if pixels is None else pixels, sync)
-        try:
-            if pixels is not None:
-                self._masks[t] = pixels
-        except OSError:
-            if said:
-                self._append(before)
-            raise
-
-    def _record(self, entry: Entry, pixels: NDArray[np.uint8], sync: bool) -> bool:
-        """Append to the ledger, unless it would say again what was said for this frame a moment ago.
-
-        What is left unsaid is the digest of the mask; it is said before another frame's line, or on closing.
-        """
-        t, last = entry.frame, self._frames.last(entry.frame)
-        same = last is not None and (last.status, last.author, last.kind) == (
-            entry.status,
-            entry.author,
-            entry.kind,
-        )
-        if same and entry.kind == PERSON and time.monotonic() - self._said.get(t, -np.inf) < RESTATE_SECONDS:
-            self._unsaid.add(t)
-            return False
-        self._unsaid.discard(t)
-        self._say_unsaid()
-        self._append(replace(entry, mask=digest(pixels)), sync)
-        return True
-
-    def _say_unsaid(self) -> None:
-        """Append what the latest masks are of frames whose lines were left out."""
-        for t in tuple(self._unsaid):
-            self._append(replace(self._frames.state(t, self.author), mask=digest(self._masks[t])))
-            self._unsaid.discard(t)
-
-    def _append(self, entry: Entry, sync: bool = False) -> None:
-        self._ledger.append(entry, sync)
-        self._said[entry.frame] = time.monotonic()
-        self._frames.apply(entry)
-
-    def _remember_untouched(self, t: int) -> None:
-        """Keep what a frame was before a person first touched it."""
-        if self._frames.status(t) not in PERSONS:
-            before = self._readable(t)
+        self._visited = None
+        entry, before = self._present(t)
+        if not persons:
             self._untouched.pop(t, None)
-            if before is not None:
-                self._untouched[t] = (digest(before), self._frames.state(t, self.author))
+            if before is not None and entry.mask is not None:
+                self._untouched[t] = (entry.mask, entry)
+        if before is not None and not again:
+            self._steps.keep(entry, before)
+            for step in self._steps.of(t, REDO):
+                self._steps.drop(step)
 
-    def _readable(self, t: int) -> NDArray[np.uint8] | None:
-        """A frame's mask, None if it is damaged: that must not keep a person from drawing it anew."""
+    def _present(self, t: int) -> tuple[Entry, NDArray[np.uint8] | None]:
+        """What a frame counts as and its mask; None if that is damaged, which must not keep anybody from drawing."""
+        entry = self._frames.state(t, self.author)
         try:
-            return self._masks[t]
+            pixels = self._masks[t]
         except SessionError:
-            return None
+            return entry, None
+        return replace(entry, mask=digest(pixels)), pixels
 
-    def _tell(self, t: int) -> None:
-        status = self._frames.status(t)
-        for listener in tuple(self._listeners):
-            listener(t, status)
+    def _restore(self, t: int, source: str, other: str) -> bool:
+        """Exchange a frame with its latest kept state that differs from what it is."""
 
-    def _checked_mask(self, mask: ArrayLike) -> NDArray[np.uint8]:
-        pixels = np.asarray(mask)
-        if pixels.shape != self.shape[1:]:
-            raise ValueError(f"A mask of this video is {self.shape[1:]} pixels, not {pixels.shape}.")
-        if pixels.dtype == np.uint8:
-            return pixels
-        with np.errstate(invalid="ignore"):
-            labels = pixels.astype(np.uint8)
-        if not np.array_equal(labels, pixels):
-            raise ValueError("Labels must be whole numbers from 0 to 255.")
-        return labels
+        def work() -> bool:
+            entry, present = self._present(t)
+            for step in self._steps.of(t, source):
+                kept = self._steps.read(step)
+                if kept is None or (kept[0].status, kept[0].mask) == (entry.status, entry.mask):
+                    self._steps.drop(step)
+                    continue
+                if present is not None:
+                    self._steps.keep(entry, present, other, instead_of=step)
+                self._visited = None
+                self._put(replace(kept[0], time=now()), kept[1])
+                self._steps.drop(step)
+                return True
+            return False
 
-    def _not_written(self, error: OSError) -> SessionError:
-        return SessionError(
-            f"Cannot write to {self.folder}: {error.strerror or error}. Free some space or check the folder, then "
-            "repeat the last step; everything before it is safe."
-        )
+        return bool(self._steps.of(t, source)) and self._write(t, work)

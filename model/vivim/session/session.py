@@ -12,18 +12,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
-
 from vivim.errors import SessionError, VideoMissingError
 from vivim.session.description import FILE, Description, describe
 from vivim.session.editor import MaskEditor
 from vivim.session.folder import (
     SUFFIX,
+    FolderLock,
     brought_up_to_date,
     check_ledger,
     check_place,
     create_folder,
-    lock_folder,
+    sweep,
 )
 from vivim.session.gate import Gate
 from vivim.session.identify import find_video, home_of, linked
@@ -44,7 +43,8 @@ class Session(Gate):
         super().__init__(folder, description.shape, author, read_only)
         self._description = description
         self._video = video
-        self._writer: FileLock | None = None
+        self._writer: FolderLock | None = None
+        self._closed = False
         self._made = (folder / FILE).is_file()
         if self._made:
             self._attach()
@@ -53,15 +53,24 @@ class Session(Gate):
         """Become the writer of the folder, unless it is only to be read, and take up what it holds."""
         with ExitStack() as undo:
             if not self.read_only:
-                self._writer = lock_folder(self.folder)
+                self._writer = FolderLock(self.folder)
                 undo.callback(self._writer.release)
+                if self._writer.after_crash:
+                    self._sweep()
                 self._description = brought_up_to_date(self.folder)
             self._masks.open(self.read_only)
             check_ledger(self.folder)
             self._frames.replay(self._ledger.read())
             if not self.read_only:
                 self._ledger.open()
+                self._steps.load()
             undo.pop_all()
+
+    def _sweep(self) -> None:
+        try:
+            sweep(self.folder)
+        except OSError as error:
+            raise self._not_written(error) from error
 
     def _begin(self) -> None:
         """Make the folder of a session that was opened with `lazy`."""
@@ -151,23 +160,29 @@ class Session(Gate):
 
     def close(self) -> None:
         """Write everything out and let go of the folder; safe to call twice."""
-        writing, self.read_only = self._made and not self.read_only, True
+        if self._closed:
+            return
+        writing, self.read_only, self._closed = self._made and not self.read_only, True, True
         try:
-            with self._lock, ExitStack() as stack:
-                if self._writer is not None:
-                    stack.callback(self._writer.release)
-                    self._writer = None
-                if self._video is not None:
-                    stack.callback(self._video.close)
-                    self._video = None
-                stack.callback(self._ledger.close)
-                if writing:
-                    self._say_unsaid()
+            with self._lock:
+                self._patience(lambda: self._finish(writing), eventually=True)
         except OSError as error:
             raise SessionError(
-                f"{self.folder} could not be closed properly: {error.strerror or error}. The masks are written; check "
-                "the disk before going on."
+                f"{self.folder} could not be closed properly: {error.strerror or error}. Every mask is written, but "
+                "the disk may not have the latest yet: check it before going on."
             ) from error
+
+    def _finish(self, writing: bool) -> None:
+        with ExitStack() as stack:
+            if self._writer is not None:
+                stack.callback(self._writer.release)
+                self._writer = None
+            if self._video is not None:
+                stack.callback(self._video.close)
+                self._video = None
+            stack.callback(self._ledger.close)
+            if writing:
+                self._say_unsaid()
 
     def __enter__(self) -> Session:
         return self

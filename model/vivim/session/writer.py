@@ -1,0 +1,146 @@
+"""How a session writes: ledger and mask in an order that survives a crash, one step at a time, then the listeners.
+
+A crash at any moment leaves nothing a person drew looking like a model's: what makes a frame a person's is said in
+the ledger before its mask is written; anything else after.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vivim.errors import SessionError
+from vivim.session.ledger import PERSON, Entry
+from vivim.session.patience import Patience
+from vivim.session.record import Record, digest
+
+RESTATE_SECONDS = 5.0
+"""While a frame is being painted its ledger line is repeated at most this often."""
+
+PERSONS = ("corrected", "accepted")
+
+
+class Writer(Record):
+    """A record that can be written to, by whoever holds its lock."""
+
+    def __init__(self, folder: Path, shape: tuple[int, int, int], author: str, read_only: bool) -> None:
+        super().__init__(folder, shape)
+        self.author, self.read_only = author, read_only
+        self._listeners: list[Callable[[int, str], None]] = []
+        self._said: dict[int, float] = {}
+        self._patience = Patience()
+
+    def on_change(self, listener: Callable[[int, str], None]) -> Callable[[], None]:
+        """Call ``listener(frame, status)`` after every write, in the thread that wrote.
+
+        Returns
+        -------
+        callable
+            Call it to stop listening.
+        """
+        self._listeners.append(listener)
+
+        def forget() -> None:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+
+        return forget
+
+    def _write(self, t: int, work: Callable[[], bool]) -> bool:
+        """Try `work`, one step on frame `t`, and tell the listeners if it says that it changed something."""
+        with self._lock:
+            if self.read_only:
+                raise SessionError("This session is closed or open for reading only. Open it again to go on.")
+
+            def step() -> bool:
+                self._begin()
+                self._ledger.check_in_place()
+                return work()
+
+            try:
+                changed = self._patience(step, lambda changed: self._tell(t) if changed else None)
+            except OSError as error:
+                raise self._not_written(error) from error
+        if changed:
+            self._tell(t)
+        return changed
+
+    def _begin(self) -> None:
+        """Make ready what is made only when it is first written to."""
+
+    def _put(self, entry: Entry, pixels: NDArray[np.uint8] | None, sync: bool = False) -> None:
+        """Record and store: what makes a frame a person's goes before its pixels, anything else after them."""
+        t = entry.frame
+        if entry.status not in PERSONS:
+            assert pixels is not None
+            self._masks[t] = pixels
+            self._record(entry, pixels, sync)
+            return
+        before = self._frames.state(t, self.author)
+        before = replace(before, mask=None) if t in self._unsaid else before
+        said = self._record(entry, self._masks[t] if pixels is None else pixels, sync)
+        try:
+            if pixels is not None:
+                self._masks[t] = pixels
+        except OSError:
+            if said:
+                self._append(before)
+            raise
+
+    def _record(self, entry: Entry, pixels: NDArray[np.uint8], sync: bool) -> bool:
+        """Append to the ledger, unless it would say again what was said for this frame a moment ago.
+
+        What is left unsaid is the digest of the mask; it is said before another frame's line, or on closing.
+        """
+        t, last = entry.frame, self._frames.last(entry.frame)
+        same = last is not None and (last.status, last.author, last.kind) == (
+            entry.status,
+            entry.author,
+            entry.kind,
+        )
+        if same and entry.kind == PERSON and time.monotonic() - self._said.get(t, -np.inf) < RESTATE_SECONDS:
+            self._unsaid.add(t)
+            return False
+        self._unsaid.discard(t)
+        self._say_unsaid()
+        self._append(replace(entry, mask=digest(pixels)), sync)
+        return True
+
+    def _say_unsaid(self) -> None:
+        """Append what the latest masks are of frames whose lines were left out."""
+        for t in tuple(self._unsaid):
+            self._append(replace(self._frames.state(t, self.author), mask=digest(self._masks[t])))
+            self._unsaid.discard(t)
+
+    def _append(self, entry: Entry, sync: bool = False) -> None:
+        self._ledger.append(entry, sync)
+        self._said[entry.frame] = time.monotonic()
+        self._frames.apply(entry)
+
+    def _tell(self, t: int) -> None:
+        status = self._frames.status(t)
+        for listener in tuple(self._listeners):
+            listener(t, status)
+
+    def _checked_mask(self, mask: ArrayLike) -> NDArray[np.uint8]:
+        pixels = np.asarray(mask)
+        if pixels.shape != self.shape[1:]:
+            raise ValueError(f"A mask of this video is {self.shape[1:]} pixels, not {pixels.shape}.")
+        if pixels.dtype == np.uint8:
+            return pixels
+        with np.errstate(invalid="ignore"):
+            labels = pixels.astype(np.uint8)
+        if not np.array_equal(labels, pixels):
+            raise ValueError("Labels must be whole numbers from 0 to 255.")
+        return labels
+
+    def _not_written(self, error: OSError) -> SessionError:
+        return SessionError(
+            f"Cannot write to {self.folder}: {error.strerror or error}. Free some space or check the folder, then "
+            "repeat the last step; everything before it is safe."
+        )

@@ -1,0 +1,169 @@
+"""What a killed program leaves behind is swept by the next, and only that."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from vivim import Session
+from vivim.errors import SessionError
+from vivim.session import patience
+
+
+def of(session: Session, value: int) -> np.ndarray:
+    return np.full(session.shape[1:], value, np.uint8)
+
+
+def leave_behind(folder: Path) -> list[Path]:
+    """What a kill at the worst moments leaves: each of our half-written files, and the lock's note."""
+    left = [
+        folder / "masks.zarr" / "c" / "1" / "0" / f"0.{'ab' * 16}.partial",
+        folder / ".session.json.part",
+        folder / "undo" / ".00000009-1.undo.part",
+        folder / ".backup-schema-1.part" / "session.json",
+    ]
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"half")
+    (folder / "lock.holder").write_text("process 1 on a machine long gone")
+    return left
+
+
+def test_half_written_files_go_at_the_next_opening(session: Session) -> None:
+    session.correct(1, of(session, 1))
+    session.close()
+    assert not (session.folder / "lock.holder").exists()
+    left = leave_behind(session.folder)
+    kept = [session.folder / "notes.part", session.folder / ".mine"]
+    for path in kept:
+        path.write_text("a person's")
+    Session.open(session.folder, read_only=True).close()
+    assert all(path.exists() for path in left)
+    with Session.open(session.folder) as again:
+        assert not any(path.exists() for path in left) and all(path.exists() for path in kept)
+        assert again.frames_with("corrected") == [1] and again.verify() == []
+    assert not (session.folder / "lock.holder").exists()
+
+
+def test_a_lock_left_by_the_dead_holds_nobody_up(session: Session) -> None:
+    session.close()
+    leave_behind(session.folder)
+    with Session.open(session.folder) as again:
+        again.correct(0, of(again, 1))
+        with pytest.raises(SessionError, match=f"process {os.getpid()} on "):
+            Session.open(session.folder)
+
+
+class Stalled:
+    """Masks on a share that does not answer until `answer` is set."""
+
+    def __init__(self, masks) -> None:
+        self._masks, self.answer = masks, threading.Event()
+
+    def __getitem__(self, key):
+        return self._masks[key]
+
+    def __setitem__(self, t, pixels) -> None:
+        self.answer.wait(20)
+        self._masks[t] = pixels
+
+
+@pytest.fixture
+def stalled(session: Session, monkeypatch: pytest.MonkeyPatch) -> Stalled:
+    session.correct(0, of(session, 1))
+    share = Stalled(session._masks)
+    monkeypatch.setattr(session, "_masks", share)
+    monkeypatch.setattr(patience, "SECONDS", 0.2)
+    return share
+
+
+def test_a_share_that_stalls_is_said_in_time_and_loses_nothing(session: Session, stalled: Stalled) -> None:
+    heard: list[tuple[int, str]] = []
+    session.on_change(lambda t, status: heard.append((t, status)))
+    for message in ("has not answered", "still does not answer"):
+        began = time.monotonic()
+        with pytest.raises(SessionError, match=message):
+            session.correct(3, of(session, 5))
+        assert time.monotonic() - began < 2
+    assert session.statuses[0] == 2 and heard == []  # reading does not wait
+    stalled.answer.set()
+    deadline = time.monotonic() + 5
+    while not heard and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert heard == [(3, "corrected")] and (session.masks[3] == 5).all()
+    session.correct(4, of(session, 6))
+    session.close()
+    with Session.open(session.folder) as again:
+        assert again.frames_with("corrected") == [0, 3, 4] and again.verify() == []
+
+
+def test_closing_does_not_wait_for_a_stalled_share_for_ever(session: Session, stalled: Stalled) -> None:
+    with pytest.raises(SessionError, match="has not answered"):
+        session.propose(3, of(session, 5), "v1")
+    with pytest.raises(SessionError, match="could not be closed properly"):
+        session.close()
+    stalled.answer.set()
+    deadline = time.monotonic() + 5
+    while (session.folder / "lock.holder").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    with Session.open(session.folder) as again:  # closed after all, as soon as the share answered
+        assert again.status(3) == "proposed" and again.verify() == []
+
+
+@pytest.mark.parametrize("how", ["renamed", "removed", "replaced"])
+def test_a_folder_taken_away_while_working_is_noticed_before_anything_is_lost(
+    session: Session, tmp_path: Path, how: str
+) -> None:
+    import shutil
+
+    session.correct(0, of(session, 1))
+    away = session.folder.rename(tmp_path / "away")
+    if how == "removed":
+        shutil.rmtree(away)
+    elif how == "replaced":
+        shutil.copytree(away, session.folder)
+    for write in (
+        lambda: session.correct(1, of(session, 1)),
+        lambda: session.propose(2, of(session, 1), "v"),
+        lambda: session.clear(0),
+        lambda: session.undo(0),
+    ):
+        with pytest.raises(SessionError, match="moved, removed or replaced"):
+            write()
+    assert session.folder.exists() == (how == "replaced")
+    if how != "removed":
+        session.close()
+        with Session.open(away) as again:
+            assert again.frames_with("corrected") == [0] and (again.masks[0] == 1).all()
+
+
+def test_masks_taken_away_while_working_are_not_shown_as_empty(session: Session, tmp_path: Path) -> None:
+    session.correct(0, of(session, 1))
+    (session.folder / "masks.zarr").rename(tmp_path / "masks")
+    with pytest.raises(SessionError, match="the folder is gone"):
+        _ = session.masks[0]
+    with pytest.raises(SessionError, match="moved or removed"):
+        session.correct(1, of(session, 1))
+    assert not (session.folder / "masks.zarr").exists()
+    (tmp_path / "masks").rename(session.folder / "masks.zarr")
+    session.correct(1, of(session, 1))
+    assert session.frames_with("corrected") == [0, 1]
+
+
+def test_a_folder_made_read_only_while_working_is_one_clear_sentence(session: Session, monkeypatch) -> None:
+    session.correct(0, of(session, 1))
+
+    def refused(*args, **kwargs):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", refused)
+        with pytest.raises(SessionError, match=r"Permission denied\. Free some space or check the folder"):
+            session.correct(1, of(session, 1))
+    assert session.status(1) == "empty" and not list(session.folder.rglob("*.part"))
+    session.correct(1, of(session, 1))
