@@ -126,7 +126,9 @@ def machine(device: str) -> dict[str, object]:
     processor = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
-        names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if "model name" in line]
+        names = [
+            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if "model name" in line
+        ]
         processor = names[0] if names else processor
     return {
         "device": torch.cuda.get_device_name() if device == "cuda" else processor,
@@ -140,7 +142,9 @@ def machine(device: str) -> dict[str, object]:
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers to FILE")
-    parser.add_argument("--rounds", type=int, default=9, help="runs of each implementation (the loop: 3 at most)")
+    parser.add_argument(
+        "--rounds", type=int, default=9, help="runs of each implementation (the loop: 3 at most)"
+    )
     parser.add_argument("--threads", type=int, help="threads of PyTorch and of the scan")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     arguments = parser.parse_args(argv)

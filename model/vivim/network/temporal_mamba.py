@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vivim.network.config import STATE_SIZE
 from vivim.network.layers import EPS, DepthwiseSpaceTime, DropPath, MixFFN
-from vivim.scan import selective_scan
+from vivim.scan import backward_order, causal_conv, selective_scan, temporal_order
 
 CONV_KERNEL = 4
 
@@ -41,13 +41,13 @@ class ScanBranch(nn.Module):
         with torch.no_grad():
             self.dt_proj.bias.copy_(step + torch.log(-torch.expm1(-step)))
 
-    def forward(self, u: Tensor) -> Tensor:
-        """Scan ``u`` ``(B, L, E)`` in the order given; returns ``(B, L, E)``, not yet gated."""
-        length = u.shape[1]
-        u = F.silu(self.conv(u.transpose(1, 2))[..., :length]).transpose(1, 2).contiguous()
+    def forward(self, u: Tensor, order: Tensor | None) -> Tensor:
+        """Scan ``u`` ``(B, L, E)`` in an order ``(L,)`` of its tokens; ``(B, L, E)``, in place, not yet gated."""
+        u = causal_conv(u, self.conv.weight[:, 0], self.conv.bias, order)
         step, b, c = self.x_proj(u).split([self.rank, STATE_SIZE, STATE_SIZE], dim=-1)
         delta = F.linear(step, self.dt_proj.weight)
-        return selective_scan(u, delta, -torch.exp(self.A_log.float()), b, c, self.D, None, self.dt_proj.bias)
+        rates = -torch.exp(self.A_log.float())
+        return selective_scan(u, delta, rates, b, c, self.D, None, self.dt_proj.bias, order=order)
 
 
 class STMamba(nn.Module):
@@ -64,15 +64,11 @@ class STMamba(nn.Module):
 
     def forward(self, x: Tensor, frames: int) -> Tensor:
         """Tokens ``(B, T*h*w, width)`` in (t, y, x) order; same shape out. `frames` is T, any number."""
-        batch, length, _ = x.shape
+        length = x.shape[1]
         u, z = self.in_proj(x).chunk(2, dim=-1)
-        onward = self.branches["onward"](u)
-        back = self.branches["backward"](u.flip(1)).flip(1)
-        by_place = u.view(batch, frames, length // frames, -1).transpose(1, 2).reshape(batch, length, -1)
-        temporal = self.branches["temporal"](by_place)
-        temporal = (
-            temporal.view(batch, length // frames, frames, -1).transpose(1, 2).reshape(batch, length, -1)
-        )
+        onward = self.branches["onward"](u, None)
+        back = self.branches["backward"](u, backward_order(length, x.device))
+        temporal = self.branches["temporal"](u, temporal_order(frames, length // frames, x.device))
         return self.out_proj((onward + back + temporal) / 3 * F.silu(z))
 
 

@@ -6,5 +6,15 @@ a backend needs them.
 
 from vivim.scan.api import selective_scan, warm_up
 from vivim.scan.backends import ScanBackendError, available_backends
+from vivim.scan.conv import causal_conv
+from vivim.scan.orders import backward_order, temporal_order
 
-__all__ = ["ScanBackendError", "available_backends", "selective_scan", "warm_up"]
+__all__ = [
+    "ScanBackendError",
+    "available_backends",
+    "backward_order",
+    "causal_conv",
+    "selective_scan",
+    "temporal_order",
+    "warm_up",
+]

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import torch
 
-from vivim.scan.backends import choose_backend, load_backend
+from vivim.scan.backends import READ_BY_ORDER, choose_backend, load_backend
+from vivim.scan.conv import causal_conv
+from vivim.scan.orders import check_order, inverse_order
 from vivim.scan.precision import without_autocast
 
 
@@ -21,6 +23,7 @@ def selective_scan(
     z: torch.Tensor | None = None,
     delta_bias: torch.Tensor | None = None,
     backend: str = "auto",
+    order: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Run the selective state space recurrence over a sequence, differentiable in every tensor given.
 
@@ -44,8 +47,12 @@ def selective_scan(
     delta_bias : torch.Tensor, optional
         Added to `delta` inside the softplus, shape (E,).
     backend : str
-        "auto", "triton" (CUDA), "numba" (CPU), "torch" or "oracle" (slow, float64). "auto" follows the
-        environment variable VIVIM_SCAN, then the tensors' device.
+        "auto", "triton" or "mamba-ssm" (CUDA), "numba" (CPU), "torch" or "oracle" (slow, float64). "auto" follows
+        the environment variable VIVIM_SCAN, then the tensors' device; where several work there, the one that was
+        faster when first asked.
+    order : torch.Tensor, optional
+        Permutation of the tokens, shape (L,), int64, on the device of `u`: the recurrence visits token ``order[0]``,
+        then ``order[1]`` and so on, while inputs and output stay where they lie. As they lie by default.
 
     Returns
     -------
@@ -65,19 +72,29 @@ def selective_scan(
     Gu and Dao, "Mamba: Linear-Time Sequence Modeling with Selective State Spaces", arXiv 2312.00752.
     """
     _check(u, delta, A, B, C, D, z, delta_bias)
-    scan = load_backend(choose_backend(backend, u))
+    if order is not None:
+        check_order(order, u)
+    name = choose_backend(backend, u, A.shape[1])
+    scan = load_backend(name)
     if u.numel() == 0:
         return u.clone()
     with without_autocast(u.device):
-        return scan(u, delta, A, B, C, D, z, delta_bias).to(u.dtype)
+        if order is None or name in READ_BY_ORDER:
+            extra = () if order is None else (order,)
+            return scan(u, delta, A, B, C, D, z, delta_bias, *extra).to(u.dtype)
+        visited = (None if x is None else x[:, order] for x in (u, delta, B, C, z))
+        u_, delta_, B_, C_, z_ = visited
+        y = scan(u_, delta_, A, B_, C_, D, z_, delta_bias).to(u.dtype)
+        return y[:, inverse_order(order)]
 
 
 def warm_up(device: torch.device | str = "cpu") -> None:
-    """Compile the scan that `selective_scan` would choose on a device, forward and backward, in advance."""
+    """Compile in advance what the network's scans will use on a device, forward and backward."""
     values = torch.ones(1, 2, 16, device=device, requires_grad=True)
     vector = torch.ones(16, device=device, requires_grad=True)
     rates = -torch.ones(16, 16, device=device)
-    selective_scan(values, values, rates, values, values, vector, values, vector).sum().backward()
+    u = causal_conv(values, torch.ones(16, 4, device=device), vector)
+    selective_scan(u, values, rates, values, values, vector, values, vector).sum().backward()
 
 
 def _check(

@@ -1,6 +1,8 @@
 """Which scan backends exist, which of them work on this machine, and which one a call gets.
 
-A backend is a function `(u, delta, A, B, C, D, z, delta_bias) -> y` on tensors already checked by the API.
+A backend is a function `(u, delta, A, B, C, D, z, delta_bias) -> y` on tensors already checked by the API; those named
+in `READ_BY_ORDER` take the order of the tokens as one more argument. A package counts as working when a small call of
+it succeeds: being importable says little about a CUDA extension.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import importlib
 import importlib.util
 import logging
 import os
+import time
 from collections.abc import Callable
 
 import torch
@@ -21,10 +24,16 @@ ScanFunction = Callable[..., torch.Tensor]
 ENVIRONMENT_VARIABLE = "VIVIM_SCAN"
 _HOME_OF = {
     "triton": ("vivim.scan.triton_scan", "triton_scan"),
+    "mamba-ssm": ("vivim.scan.mamba_ssm_scan", "mamba_ssm_scan"),
     "numba": ("vivim.scan.numba_scan", "numba_scan"),
     "torch": ("vivim.scan.torch_chunked", "torch_scan"),
     "oracle": ("vivim.scan.oracle", "oracle_scan"),
 }
+_PACKAGE_OF = {"triton": "triton", "mamba-ssm": "mamba_ssm", "numba": "numba"}
+READ_BY_ORDER = frozenset({"numba"})
+"""Backends that read tokens by index; for the others the API makes reordered copies."""
+
+_TRIALS = 3
 _log = logging.getLogger(__name__)
 
 
@@ -35,9 +44,9 @@ class ScanBackendError(VivimError, ValueError):
 def available_backends() -> tuple[str, ...]:
     """Name the scan backends that work on this machine, best first."""
     names = []
-    if torch.cuda.is_available() and _triton_works():
-        names.append("triton")
-    if _numba_works():
+    if torch.cuda.is_available():
+        names.extend(_working_on_cuda())
+    if numba_works():
         names.append("numba")
     return (*names, "torch", "oracle")
 
@@ -53,35 +62,82 @@ def load_backend(name: str) -> ScanFunction:
     if name not in _HOME_OF:
         known = ", ".join(repr(known) for known in _HOME_OF)
         raise ScanBackendError(f"There is no scan backend {name!r}. Choose 'auto' or one of {known}.")
-    if name in ("numba", "triton") and importlib.util.find_spec(name) is None:
+    package = _PACKAGE_OF.get(name)
+    if package and importlib.util.find_spec(package) is None:
         raise ScanBackendError(
-            f"The scan backend {name!r} needs the package {name}. Install it or choose the backend 'torch'."
+            f"The scan backend {name!r} needs the package {package}. Install it or choose the backend 'torch'."
         )
     module, function = _HOME_OF[name]
     return getattr(importlib.import_module(module), function)
 
 
-def choose_backend(backend: str, u: torch.Tensor) -> str:
+def choice_from_environment() -> str:
+    """The backend named by the variable VIVIM_SCAN, or "auto"."""
+    return os.environ.get(ENVIRONMENT_VARIABLE, "").strip().lower() or "auto"
+
+
+def choose_backend(backend: str, u: torch.Tensor, states: int = 16) -> str:
     """Pick the backend of one call: the argument, else the variable VIVIM_SCAN, else by device.
 
-    By device: Triton on CUDA and numba on the CPU where they work, PyTorch everywhere else. Tensors in
-    float64 go to PyTorch, the only fast backend that keeps their precision.
+    By device: numba on the CPU where it works; on CUDA Triton or mamba-ssm, and where both work the one that was
+    faster on tensors of this size when first asked; PyTorch everywhere else. Tensors in float64 go to PyTorch, the
+    only fast backend that keeps their precision.
     """
     if backend == "auto":
-        backend = os.environ.get(ENVIRONMENT_VARIABLE, "").strip().lower() or "auto"
+        backend = choice_from_environment()
     if backend != "auto":
         return backend
     if u.dtype == torch.float64:
         return "torch"
-    if u.device.type == "cuda" and _triton_works():
-        return "triton"
-    if u.device.type == "cpu" and _numba_works():
+    if u.device.type == "cuda":
+        working = _working_on_cuda()
+        if len(working) > 1:
+            batch, length, width = u.shape
+            return _fastest(working, batch, 1 << (length - 1).bit_length(), width, states, u.dtype, u.device)
+        return working[0] if working else "torch"
+    if u.device.type == "cpu" and numba_works():
         return "numba"
     return "torch"
 
 
+def _working_on_cuda() -> tuple[str, ...]:
+    return tuple(
+        name for name, works in (("triton", _triton_works), ("mamba-ssm", _mamba_ssm_works)) if works()
+    )
+
+
+@functools.lru_cache(maxsize=256)
+def _fastest(
+    names: tuple[str, ...],
+    batch: int,
+    length: int,
+    width: int,
+    states: int,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> str:
+    """Time backends forward on numbers of one size; the fastest of `_TRIALS` runs counts, the first is not timed."""
+    with torch.inference_mode():
+        rows = torch.zeros(batch, length, width, dtype=dtype, device=device)
+        weights = torch.zeros(batch, length, states, dtype=dtype, device=device)
+        vector, rates = rows.new_ones(width), -torch.ones(width, states, device=device)
+        seconds = {}
+        for name in names:
+            scan = load_backend(name)
+            runs = []
+            for _ in range(_TRIALS + 1):
+                torch.cuda.synchronize(device)
+                began = time.perf_counter()
+                scan(rows, rows, rates, weights, weights, vector, None, vector)
+                torch.cuda.synchronize(device)
+                runs.append(time.perf_counter() - began)
+            seconds[name] = min(runs[1:])
+    _log.info("Scan of (%d, %d, %d): %s", batch, length, width, seconds)
+    return min(seconds, key=seconds.__getitem__)
+
+
 @functools.cache
-def _numba_works() -> bool:
+def numba_works() -> bool:
     """Whether numba can be imported next to the installed NumPy."""
     try:
         importlib.import_module("numba")
@@ -93,20 +149,46 @@ def _numba_works() -> bool:
 
 @functools.cache
 def _triton_works() -> bool:
-    """Whether a tiny scan compiles and runs, forward and backward.
+    """Triton may import and still lack a C compiler or a driver it can use."""
+    return importlib.util.find_spec("triton") is not None and _scan_succeeds("triton")
 
-    Triton may import and still lack a C compiler or a driver it can use.
-    """
-    if importlib.util.find_spec("triton") is None:
-        return False
+
+@functools.cache
+def _mamba_ssm_works() -> bool:
+    """Its CUDA extension may be absent, or built for another PyTorch or without the kernels of Mamba 1."""
+    return importlib.util.find_spec("mamba_ssm") is not None and _scan_succeeds("mamba-ssm")
+
+
+def _scan_succeeds(name: str) -> bool:
+    """Whether a tiny scan runs on CUDA, forward and backward."""
     try:
         with torch.inference_mode(False), torch.enable_grad():
             row = torch.ones(1, 64, 32, device="cuda", requires_grad=True)
             vector = torch.ones(32, device="cuda")
             rates = -torch.ones(32, 32, device="cuda")
-            y = load_backend("triton")(row, row, rates, row, row, vector, row, vector)
+            y = load_backend(name)(row, row, rates, row, row, vector, row, vector)
             (gradient,) = torch.autograd.grad(y.sum(), row)
         return bool(torch.isfinite(gradient).all())
-    except Exception as error:  # Triton raises types of its own, the driver's and the C compiler's
-        _log.warning("The Triton scan is not used, the slower PyTorch one is: %s", error)
+    except Exception as error:  # each package raises types of its own, the driver's and the C compiler's
+        _log.warning("The scan backend %r is not used: %s", name, error)
+        return False
+
+
+@functools.cache
+def causal_conv1d_works() -> bool:
+    """Whether the package causal-conv1d runs on CUDA, forward and backward."""
+    if importlib.util.find_spec("causal_conv1d") is None:
+        return False
+    try:
+        from causal_conv1d import causal_conv1d_fn
+
+        with torch.inference_mode(False), torch.enable_grad():
+            x = torch.ones(1, 16, 32, device="cuda", requires_grad=True)
+            y = causal_conv1d_fn(
+                x, torch.ones(16, 4, device="cuda"), torch.ones(16, device="cuda"), activation="silu"
+            )
+            (gradient,) = torch.autograd.grad(y.sum(), x)
+        return bool(torch.isfinite(gradient).all())
+    except Exception as error:  # as above
+        _log.warning("causal-conv1d is not used: %s", error)
         return False

@@ -1,315 +1,308 @@
-"""CPU kernels of the scan, compiled by numba: sixteen channels by sixteen states at a time.
+"""CPU kernels of the scan, compiled by numba: sixteen channels at a time, their states in vector registers.
 
-Arrays are C-contiguous float32: u, delta, z, y (batch, L, E) with E a multiple of LANES; B, C (batch, L, N) with N a
-multiple of STATES; A (N, E), transposed so that channels lie side by side; D, bias (E,). Loops over LANES and STATES
-have fixed bounds, which lets sums stay in registers. A kernel works through every `stride`-th block of channels from
-block `first` on and releases the GIL, so that threads can share the blocks.
-
-The exponential is a polynomial because the vectorised library numba would use is not in its wheels: adding 1.5 * 2^23
-rounds to an integer, which a shift of bits makes the exponent. That addition must not be reassociated, hence the
-fastmath flags without `reassoc`; NaN and infinity stay as they are.
+Arrays are C-contiguous float32: u, delta, z, y (batch, L, E) with E a multiple of `COUNT`; A (E, N); B, C
+(batch, L, N); D, bias (E,). `rows` (L,) int64 says in which order the tokens are visited; they stay where they lie. A kernel works
+on the sequences ``b0..b1`` and the blocks of sixteen channels ``first..last`` and releases the GIL, so that threads can
+share the work. A tile is `STEPS` tokens of all those blocks: tokens are read and written row after row, which memory
+likes, and between the two each block runs through its tile in the cache, `GROUP` states at a time.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
 
-LANES = 16  # channels
-STATES = 16
+from vivim.scan.lanes import (
+    COUNT,
+    aligned,
+    exp2,
+    inlined,
+    kernel,
+    load,
+    part,
+    prefetch,
+    sigmoid,
+    softplus,
+    spread,
+    store,
+    total,
+)
+
 STEPS = 64  # the forward keeps the state each so many steps; the backward recomputes the others from there
+GROUP = 4
+TILE = STEPS * COUNT
+AHEAD = 4  # rows: how far in front of the one at work memory is asked for the next
 
-_log = logging.getLogger(__name__)
 _f4 = np.float32
-_MATH = {"contract", "arcp", "nsz"}
-_REDUCTION = {"contract", "arcp", "nsz", "reassoc"}
-_ROUNDER = _f4(12582912.0)
 _LOG2E = _f4(1.4426950408889634)
 _LN2 = _f4(0.6931471805599453)
-_ZERO, _ONE, _TWO = _f4(0.0), _f4(1.0), _f4(2.0)
+_ZERO, _ONE = _f4(0.0), _f4(1.0)
 
 
-def _kernel(function: Callable[..., None]) -> Any:
-    """Compile at the first call and keep the machine code on disk where a folder for it can be written."""
-    options: dict[str, Any] = {"nogil": True, "fastmath": _MATH, "error_model": "numpy", "boundscheck": False}
-    try:
-        return njit(cache=True, **options)(function)
-    except RuntimeError as error:
-        _log.info("The compiled scan is not kept on disk: %s", error)
-        return njit(**options)(function)
+@part
+def _load_rates(A, j0, blocks, states):
+    """A of the blocks from channel j0 on, times log2(e), channels side by side: flat (blocks, states, COUNT)."""
+    rates = aligned(blocks * states * COUNT)
+    rates[:] = _ZERO
+    for i in range(blocks):
+        for k in range(A.shape[1]):
+            for j in range(COUNT):
+                rates[(i * states + k) * COUNT + j] = A[j0 + i * COUNT + j, k] * _LOG2E
+    return rates
 
 
-@intrinsic
-def _bits(context: Any, x: Any) -> Any:
-    """Reinterpret a float32 as an int32."""
-    del context, x
-
-    def generate(codegen: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(arguments[0], ir.IntType(32))
-
-    return types.int32(types.float32), generate
-
-
-@intrinsic
-def _float(context: Any, x: Any) -> Any:
-    """Reinterpret an int32 as a float32."""
-    del context, x
-
-    def generate(codegen: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(arguments[0], ir.FloatType())
-
-    return types.float32(types.int32), generate
+@part
+def _load_weights(B, b, rows, t0, n, states, tile):
+    """B of a tile in the order visited, to flat (STEPS, states); states that B does not have get 0."""
+    length, given = B.shape[1], B.shape[2]
+    whole = given // COUNT * COUNT
+    if states > given:
+        tile[:] = _ZERO
+    for t in range(n):
+        at = b * length + rows[t0 + t]
+        for k in range(0, whole, COUNT):
+            store(tile, t * states + k, load(B, at * given + k))
+        for k in range(whole, given):
+            tile[t * states + k] = B[b, rows[t0 + t], k]
 
 
-@njit(inline="always", fastmath=_MATH)
-def _exp2(x):
-    """2^x for x below 127, to 1e-8 of its value before rounding; 2^-126 for anything smaller."""
-    x = _f4(-126.0) if x < _f4(-126.0) else x
-    shifted = x + _ROUNDER
-    f = x - (shifted - _ROUNDER)
-    p = _f4(1.5453163e-4)
-    p = p * f + _f4(1.33908637e-3)
-    p = p * f + _f4(9.61808256e-3)
-    p = p * f + _f4(5.55035711e-2)
-    p = p * f + _f4(2.40226508e-1)
-    p = p * f + _f4(6.93147188e-1)
-    p = p * f + _ONE
-    return _float(_bits(p) + (_bits(shifted) << np.int32(23)))  # type: ignore[call-arg]
+@part
+def _load_tile(u, delta, D, bias, b, rows, t0, n, j0, blocks, step, drive, read):
+    """Write step sizes, step times u, and D times u of a tile, each flat (blocks, STEPS, COUNT)."""
+    length, width = u.shape[1], u.shape[2]
+    for t in range(n):
+        at = (b * length + rows[t0 + t]) * width + j0
+        ahead = (b * length + rows[min(t0 + t + AHEAD, length - 1)]) * width + j0
+        for i in range(blocks):
+            j, o = i * COUNT, i * TILE + t * COUNT
+            prefetch(u, ahead + j)
+            prefetch(delta, ahead + j)
+            x = load(u, at + j)
+            s = softplus(load(delta, at + j) + load(bias, j0 + j))
+            store(step, o, s)
+            store(drive, o, s * x)
+            store(read, o, load(D, j0 + j) * x)
 
 
-@njit(inline="always", fastmath=_MATH)
-def _sigmoid(x):
-    return _ONE / (_ONE + _exp2(min(-x * _LOG2E, _f4(126.0))))
+@part
+def _store_tile(read, z, gated, y, b, rows, t0, n, j0, blocks):
+    """Write a tile of the output: read, through the gate if there is one."""
+    length, width = y.shape[1], y.shape[2]
+    for t in range(n):
+        at = (b * length + rows[t0 + t]) * width + j0
+        ahead = (b * length + rows[min(t0 + t + AHEAD, length - 1)]) * width + j0
+        for i in range(blocks):
+            prefetch(y, ahead + i * COUNT)
+            value = load(read, i * TILE + t * COUNT)
+            if gated:
+                prefetch(z, ahead + i * COUNT)
+                gate = load(z, at + i * COUNT)
+                value = value * gate * sigmoid(gate)
+            store(y, at + i * COUNT, value)
 
 
-@njit(inline="always", fastmath=_MATH)
-def _softplus(x):
-    """log(1 + exp(x)), with log1p(e) as its atanh series in e / (2 + e)."""
-    e = _exp2(-abs(x) * _LOG2E)
-    w = e / (_TWO + e)
-    w2 = w * w
-    p = _f4(2 / 13)
-    p = p * w2 + _f4(2 / 11)
-    p = p * w2 + _f4(2 / 9)
-    p = p * w2 + _f4(2 / 7)
-    p = p * w2 + _f4(2 / 5)
-    p = p * w2 + _f4(2 / 3)
-    p = p * w2 + _TWO
-    return (_ZERO if x < _ZERO else x) + p * w
+@inlined
+def _next(h, s, x, rate, b):
+    return exp2(s * rate) * h + x * b
 
 
-@njit(fastmath=_MATH, error_model="numpy", boundscheck=False)
-def _load_drive(u, delta, bias, b, t0, j0, step, drive):
-    """Step sizes and step times u of the tile that starts at (b, t0, j0); step, drive (T, LANES)."""
-    for t in range(step.shape[0]):
-        u_t, delta_t = u[b, t0 + t, j0 : j0 + LANES], delta[b, t0 + t, j0 : j0 + LANES]
-        step_t, drive_t = step[t], drive[t]
-        for j in range(LANES):
-            s = _softplus(delta_t[j] + bias[j])
-            step_t[j] = s
-            drive_t[j] = s * u_t[j]
+@part
+def _advance(state, rates, o, step, drive, read, i0, B, C, k, states, n):
+    """Run `GROUP` states of one block through a tile, in place; add what C reads of them to `read`.
+
+    `state`, `rates` are flat and read at `o`; step, drive, read (STEPS, COUNT) at `i0`; B, C flat (STEPS, states).
+    """
+    a0, a1 = load(rates, o), load(rates, o + COUNT)
+    a2, a3 = load(rates, o + 2 * COUNT), load(rates, o + 3 * COUNT)
+    h0, h1 = load(state, o), load(state, o + COUNT)
+    h2, h3 = load(state, o + 2 * COUNT), load(state, o + 3 * COUNT)
+    at, w = i0, k
+    for _ in range(n):
+        s, x = load(step, at), load(drive, at)
+        h0, h1 = _next(h0, s, x, a0, B[w]), _next(h1, s, x, a1, B[w + 1])
+        h2, h3 = _next(h2, s, x, a2, B[w + 2]), _next(h3, s, x, a3, B[w + 3])
+        store(read, at, load(read, at) + h0 * C[w] + h1 * C[w + 1] + h2 * C[w + 2] + h3 * C[w + 3])
+        at += COUNT
+        w += states
+    store(state, o, h0)
+    store(state, o + COUNT, h1)
+    store(state, o + 2 * COUNT, h2)
+    store(state, o + 3 * COUNT, h3)
 
 
-@njit(fastmath=_MATH, error_model="numpy", boundscheck=False)
-def _advance(state, rates, step, drive, B, C, k0, y):
-    """Run states k0.. of a tile forward, in place; add what C reads of them to y (T, LANES)."""
-    for t in range(step.shape[0]):
-        step_t, drive_t, y_t = step[t], drive[t], y[t]
-        for k in range(STATES):
-            b, c = B[t, k0 + k], C[t, k0 + k]
-            rate, s = rates[k], state[k]
-            for j in range(LANES):
-                new = _exp2(step_t[j] * rate[j]) * s[j] + drive_t[j] * b
-                s[j] = new
-                y_t[j] += new * c
+@kernel
+def forward(u, delta, A, B, C, D, z, bias, gated, rows, y, checkpoints, keep, b0, b1, first, last):
+    """Write y; with `keep`, the states before each tile to checkpoints (batch, tiles, E / COUNT, states, COUNT).
 
-
-@njit(fastmath=_MATH, error_model="numpy", boundscheck=False)
-def _gate(z, values, b, t0, j0):
-    """Multiply values (T, LANES) by SiLU of z's tile at (b, t0, j0), in place."""
-    for t in range(values.shape[0]):
-        z_t, values_t = z[b, t0 + t, j0 : j0 + LANES], values[t]
-        for j in range(LANES):
-            values_t[j] *= z_t[j] * _sigmoid(z_t[j])
-
-
-@njit(fastmath=_MATH, error_model="numpy", boundscheck=False)
-def _skip(u, D, b, t0, j0, read):
-    """Write D times u of the tile at (b, t0, j0) to read (T, LANES)."""
-    for t in range(read.shape[0]):
-        u_t, read_t = u[b, t0 + t, j0 : j0 + LANES], read[t]
-        for j in range(LANES):
-            read_t[j] = D[j] * u_t[j]
-
-
-@_kernel
-def forward(u, delta, A, B, C, D, z, bias, gated, y, checkpoints, keep, first, stride):
-    """Write y; with `keep`, the states before each tile to checkpoints (batch, tiles, blocks, N, LANES)."""
-    batch, length, width = u.shape
-    states, blocks = A.shape[0], width // LANES
-    rates = np.empty((states, LANES), _f4)
-    state = np.empty((states, LANES), _f4)
-    step = np.empty((STEPS, LANES), _f4)
-    drive = np.empty((STEPS, LANES), _f4)
-    read = np.empty((STEPS, LANES), _f4)
-    for i in range(first, batch * blocks, stride):
-        b, block = i // blocks, i % blocks
-        j0 = block * LANES
-        j1 = j0 + LANES
-        rates[:] = A[:, j0:j1] * _LOG2E
+    There `states` is N filled up to a multiple of `GROUP`.
+    """
+    length = u.shape[1]
+    blocks, j0 = last - first, first * COUNT
+    states = -(-A.shape[1] // GROUP) * GROUP
+    rates = _load_rates(A, j0, blocks, states)
+    state = aligned(blocks * states * COUNT)
+    step, drive, read = aligned(blocks * TILE), aligned(blocks * TILE), aligned(blocks * TILE)
+    weights, readers = aligned(STEPS * states), aligned(STEPS * states)
+    for b in range(b0, b1):
         state[:] = _ZERO
         for t0 in range(0, length, STEPS):
-            t1 = min(length, t0 + STEPS)
+            n = min(length - t0, STEPS)
             if keep:
-                checkpoints[b, t0 // STEPS, block] = state
-            n = t1 - t0
-            _load_drive(u, delta, bias[j0:j1], b, t0, j0, step[:n], drive[:n])
-            _skip(u, D[j0:j1], b, t0, j0, read[:n])
-            for k0 in range(0, states, STATES):
-                k1 = k0 + STATES
-                _advance(
-                    state[k0:k1], rates[k0:k1], step[:n], drive[:n], B[b, t0:t1], C[b, t0:t1], k0, read[:n]
-                )  # fmt: skip
+                checkpoints[b, t0 // STEPS, first:last] = state.reshape((blocks, states, COUNT))
+            _load_tile(u, delta, D, bias, b, rows, t0, n, j0, blocks, step, drive, read)
+            _load_weights(B, b, rows, t0, n, states, weights)
+            _load_weights(C, b, rows, t0, n, states, readers)
+            for i in range(blocks):
+                for k in range(0, states, GROUP):
+                    o = (i * states + k) * COUNT
+                    _advance(state, rates, o, step, drive, read, i * TILE, weights, readers, k, states, n)
+            _store_tile(read, z, gated, y, b, rows, t0, n, j0, blocks)
+
+
+@part
+def _load_gradient(d_y, z, gated, b, rows, t0, n, j0, blocks, gradient):
+    """Write the gradient of the output before the gate, flat (blocks, STEPS, COUNT)."""
+    length, width = d_y.shape[1], d_y.shape[2]
+    for t in range(n):
+        at = (b * length + rows[t0 + t]) * width + j0
+        for i in range(blocks):
+            value = load(d_y, at + i * COUNT)
             if gated:
-                _gate(z, read[:n], b, t0, j0)
-            y[b, t0:t1, j0:j1] = read[:n]
+                gate = load(z, at + i * COUNT)
+                value = value * gate * sigmoid(gate)
+            store(gradient, i * TILE + t * COUNT, value)
 
 
-@njit(fastmath=_MATH, error_model="numpy", boundscheck=False)
-def _recompute(states, decays, rates, step, drive, B, k0):
-    """States k0.. and decays of a tile from states[0]; states (T + 1, STATES, LANES), decays (T, STATES, LANES)."""
-    for t in range(step.shape[0]):
-        step_t, drive_t = step[t], drive[t]
-        for k in range(STATES):
-            b = B[t, k0 + k]
-            rate, old, new, decay = rates[k], states[t, k], states[t + 1, k], decays[t, k]
-            for j in range(LANES):
-                d = _exp2(step_t[j] * rate[j])
-                decay[j] = d
-                new[j] = d * old[j] + drive_t[j] * b
+@part
+def _recompute(start, rates, o, step, drive, i0, B, k, states, n, history, decays):
+    """States and decays of one state of one block in a tile.
+
+    `start` and `rates` are flat and read at `o`, step and drive (STEPS, COUNT) at `i0`; history (STEPS + 1, COUNT),
+    decays (STEPS, COUNT) flat.
+    """
+    rate, h = load(rates, o), load(start, o)
+    store(history, 0, h)
+    for t in range(n):
+        decay = exp2(load(step, i0 + t * COUNT) * rate)
+        h = decay * h + load(drive, i0 + t * COUNT) * B[t * states + k]
+        store(decays, t * COUNT, decay)
+        store(history, (t + 1) * COUNT, h)
 
 
-@njit(fastmath=_REDUCTION, error_model="numpy", boundscheck=False)
+@part
 def _retreat(
-    states, decays, rates, adjoint, d_rates, step, drive, gradient, read, d_drive, d_step, B, C, d_B, d_C, k0
+    adjoint, d_rates, rates, o, history, decays, step, drive, gradient, read, d_drive, d_step, i0,
+    B, C, d_B, d_C, k, states, n,
 ):  # fmt: skip
-    """Run states k0.. of a tile backward.
+    """Run one state of one block backward through a tile.
 
-    `adjoint` (STATES, LANES) is what flows into the state from later steps, updated in place; `gradient` (T, LANES)
-    that of the outputs before the gate. Adds to read, d_drive, d_step (T, LANES), d_rates, d_B and d_C.
+    `adjoint` is what flows into the state from later steps, updated in place. Adds to `d_rates`, to read, d_drive,
+    d_step (STEPS, COUNT) at `i0`, and to d_B, d_C, flat (STEPS, states, COUNT): their lanes are still to be summed.
     """
-    for t in range(step.shape[0] - 1, -1, -1):
-        step_t, drive_t, gradient_t = step[t], drive[t], gradient[t]
-        read_t, d_drive_t, d_step_t = read[t], d_drive[t], d_step[t]
-        for k in range(STATES):
-            b, c = B[t, k0 + k], C[t, k0 + k]
-            sum_b, sum_c = _ZERO, _ZERO
-            new, old, decay = states[t + 1, k], states[t, k], decays[t, k]
-            flow, rate, d_rate = adjoint[k], rates[k], d_rates[k]
-            for j in range(LANES):
-                read_t[j] += new[j] * c
-                sum_c += gradient_t[j] * new[j]
-                q = flow[j] + gradient_t[j] * c
-                sum_b += q * drive_t[j]
-                d_drive_t[j] += q * b
-                q *= decay[j]
-                flow[j] = q
-                w = q * old[j]
-                d_step_t[j] += w * rate[j]
-                d_rate[j] += w * step_t[j]
-            d_B[t, k0 + k] += sum_b
-            d_C[t, k0 + k] += sum_c
+    flow, rate, d_rate = load(adjoint, o), load(rates, o), load(d_rates, o)
+    for t in range(n - 1, -1, -1):
+        now, at, w = t * COUNT, i0 + t * COUNT, t * states + k
+        new, old, g, x = load(history, now + COUNT), load(history, now), load(gradient, at), load(drive, at)
+        b, c = B[w], C[w]
+        store(read, at, load(read, at) + new * c)
+        store(d_C, w * COUNT, load(d_C, w * COUNT) + g * new)
+        flow = flow + g * c
+        store(d_B, w * COUNT, load(d_B, w * COUNT) + flow * x)
+        store(d_drive, at, load(d_drive, at) + flow * b)
+        flow = flow * load(decays, now)
+        through_decay = flow * old
+        store(d_step, at, load(d_step, at) + through_decay * rate)
+        d_rate = d_rate + through_decay * load(step, at)
+    store(adjoint, o, flow)
+    store(d_rates, o, d_rate)
 
 
-@njit(fastmath=_MATH, error_model="numpy", boundscheck=False)
-def _gate_gradient(z, d_y, u, D, read, b, t0, j0, d_z):
-    """Write the gate's gradient of the tile at (b, t0, j0); read (T, LANES) is the output before skip and gate."""
-    for t in range(read.shape[0]):
-        z_t, d_y_t = z[b, t0 + t, j0 : j0 + LANES], d_y[b, t0 + t, j0 : j0 + LANES]
-        u_t, d_z_t, read_t = u[b, t0 + t, j0 : j0 + LANES], d_z[b, t0 + t, j0 : j0 + LANES], read[t]
-        for j in range(LANES):
-            opened = _sigmoid(z_t[j])
-            slope = opened * (_ONE + z_t[j] * (_ONE - opened))
-            d_z_t[j] = d_y_t[j] * (read_t[j] + D[j] * u_t[j]) * slope
-
-
-@njit(fastmath=_MATH, error_model="numpy", boundscheck=False)
-def _input_gradients(
-    u, delta, bias, D, b, t0, j0, step, gradient, d_drive, d_step, d_u, d_delta, d_D, d_bias
+@part
+def _store_gradients(
+    u, delta, D, bias, z, gated, d_y, b, rows, t0, n, j0, blocks, step, gradient, read, d_drive, d_step,
+    d_u, d_delta, d_z, d_D, d_bias,
 ):  # fmt: skip
-    """Write the gradients of u and delta of the tile at (b, t0, j0); add to those of D and bias.
+    """Write the gradients of u, delta and z of a tile; add to those of D and bias, flat (blocks, COUNT).
 
-    `d_step` (T, LANES) holds the part that comes through the decay, for rates times log2(e).
+    `read` is the output before gate and skip; `d_step` holds the part through the decay, for rates times log2(e).
     """
-    for t in range(step.shape[0]):
-        u_t, delta_t = u[b, t0 + t, j0 : j0 + LANES], delta[b, t0 + t, j0 : j0 + LANES]
-        d_u_t, d_delta_t = d_u[b, t0 + t, j0 : j0 + LANES], d_delta[b, t0 + t, j0 : j0 + LANES]
-        step_t, gradient_t, d_drive_t, d_step_t = step[t], gradient[t], d_drive[t], d_step[t]
-        for j in range(LANES):
-            d_u_t[j] = d_drive_t[j] * step_t[j] + gradient_t[j] * D[j]
-            d = (d_step_t[j] * _LN2 + d_drive_t[j] * u_t[j]) * _sigmoid(delta_t[j] + bias[j])
-            d_delta_t[j] = d
-            d_bias[j] += d
-            d_D[j] += gradient_t[j] * u_t[j]
+    length, width = u.shape[1], u.shape[2]
+    for t in range(n):
+        at = (b * length + rows[t0 + t]) * width + j0
+        for i in range(blocks):
+            j, o = i * COUNT, i * TILE + t * COUNT
+            x, skip, g, dx = load(u, at + j), load(D, j0 + j), load(gradient, o), load(d_drive, o)
+            raw = load(delta, at + j) + load(bias, j0 + j)
+            d_raw = (load(d_step, o) * _LN2 + dx * x) * sigmoid(raw)
+            store(d_u, at + j, dx * load(step, o) + g * skip)
+            store(d_delta, at + j, d_raw)
+            store(d_D, j, load(d_D, j) + g * x)
+            store(d_bias, j, load(d_bias, j) + d_raw)
+            if gated:
+                gate = load(z, at + j)
+                opened = sigmoid(gate)
+                slope = opened * (gate * (spread(_ONE) - opened) + _ONE)
+                store(d_z, at + j, load(d_y, at + j) * (load(read, o) + skip * x) * slope)
 
 
-@_kernel
+@part
+def _store_weight_gradients(lanes, states, b, rows, t0, n, d_B):
+    """Sum lanes, flat (STEPS, states, COUNT), into the rows of d_B (batch, L, N) that a tile has visited."""
+    for t in range(n):
+        for k in range(d_B.shape[2]):
+            d_B[b, rows[t0 + t], k] = total(load(lanes, (t * states + k) * COUNT))
+
+
+@kernel
 def backward(
-    d_y, u, delta, A, B, C, D, z, bias, gated, checkpoints,
-    d_u, d_delta, d_A, d_B, d_C, d_D, d_z, d_bias, first, stride,
+    d_y, u, delta, A, B, C, D, z, bias, gated, rows, checkpoints,
+    d_u, d_delta, d_z, d_A, d_B, d_C, d_D, d_bias, b0, b1, first, last,
 ):  # fmt: skip
-    """Write all gradients; d_A (batch, N, E), d_D, d_bias (batch, E) per sequence; adds to d_B, d_C."""
-    batch, length, width = u.shape
-    states, blocks = A.shape[0], width // LANES
-    rates = np.empty((states, LANES), _f4)
-    d_rates = np.empty((states, LANES), _f4)
-    adjoint = np.empty((states, LANES), _f4)
-    history = np.empty((STEPS + 1, STATES, LANES), _f4)
-    decays = np.empty((STEPS, STATES, LANES), _f4)
-    step = np.empty((STEPS, LANES), _f4)
-    drive = np.empty((STEPS, LANES), _f4)
-    gradient = np.empty((STEPS, LANES), _f4)
-    read = np.empty((STEPS, LANES), _f4)
-    d_drive = np.empty((STEPS, LANES), _f4)
-    d_step = np.empty((STEPS, LANES), _f4)
-    for i in range(first, batch * blocks, stride):
-        b, block = i // blocks, i % blocks
-        j0 = block * LANES
-        j1 = j0 + LANES
-        rates[:] = A[:, j0:j1] * _LOG2E
+    """Write gradients: d_A (batch, E, N), d_D, d_bias (batch, E) per sequence, d_B, d_C of these blocks alone."""
+    length = u.shape[1]
+    blocks, j0 = last - first, first * COUNT
+    states = -(-A.shape[1] // GROUP) * GROUP
+    rates, step_count = _load_rates(A, j0, blocks, states), blocks * states * COUNT
+    adjoint, d_rates = aligned(step_count), aligned(step_count)
+    step, drive, read = aligned(blocks * TILE), aligned(blocks * TILE), aligned(blocks * TILE)
+    gradient, d_drive, d_step = aligned(blocks * TILE), aligned(blocks * TILE), aligned(blocks * TILE)
+    history, decays = aligned(TILE + COUNT), aligned(TILE)
+    weights, readers = aligned(STEPS * states), aligned(STEPS * states)
+    d_weights, d_readers = aligned(TILE * states), aligned(TILE * states)
+    skips, biases = aligned(blocks * COUNT), aligned(blocks * COUNT)
+    for b in range(b0, b1):
         adjoint[:] = _ZERO
         d_rates[:] = _ZERO
-        d_D[b, j0:j1] = _ZERO
-        d_bias[b, j0:j1] = _ZERO
+        skips[:] = _ZERO
+        biases[:] = _ZERO
         for t0 in range((length - 1) // STEPS * STEPS, -1, -STEPS):
-            t1 = min(length, t0 + STEPS)
-            n = t1 - t0
-            _load_drive(u, delta, bias[j0:j1], b, t0, j0, step[:n], drive[:n])
-            gradient[:n] = d_y[b, t0:t1, j0:j1]
-            if gated:
-                _gate(z, gradient[:n], b, t0, j0)
+            n = min(length - t0, STEPS)
+            start = checkpoints[b, t0 // STEPS, first:last].reshape(step_count)
+            _load_tile(u, delta, D, bias, b, rows, t0, n, j0, blocks, step, drive, read)
+            _load_gradient(d_y, z, gated, b, rows, t0, n, j0, blocks, gradient)
+            _load_weights(B, b, rows, t0, n, states, weights)
+            _load_weights(C, b, rows, t0, n, states, readers)
             read[:] = _ZERO
             d_drive[:] = _ZERO
             d_step[:] = _ZERO
-            for k0 in range(0, states, STATES):
-                k1 = k0 + STATES
-                history[0] = checkpoints[b, t0 // STEPS, block, k0:k1]
-                _recompute(history, decays, rates[k0:k1], step[:n], drive[:n], B[b, t0:t1], k0)
-                _retreat(
-                    history, decays, rates[k0:k1], adjoint[k0:k1], d_rates[k0:k1], step[:n], drive[:n],
-                    gradient[:n], read[:n], d_drive[:n], d_step[:n],
-                    B[b, t0:t1], C[b, t0:t1], d_B[b, t0:t1], d_C[b, t0:t1], k0,
-                )  # fmt: skip
-            _input_gradients(
-                u, delta, bias[j0:j1], D[j0:j1], b, t0, j0, step[:n], gradient[:n], d_drive[:n], d_step[:n],
-                d_u, d_delta, d_D[b, j0:j1], d_bias[b, j0:j1],
+            d_weights[:] = _ZERO
+            d_readers[:] = _ZERO
+            for i in range(blocks):
+                for k in range(A.shape[1]):
+                    o, i0 = (i * states + k) * COUNT, i * TILE
+                    _recompute(start, rates, o, step, drive, i0, weights, k, states, n, history, decays)
+                    _retreat(
+                        adjoint, d_rates, rates, o, history, decays, step, drive, gradient, read, d_drive, d_step, i0,
+                        weights, readers, d_weights, d_readers, k, states, n,
+                    )  # fmt: skip
+            _store_gradients(
+                u, delta, D, bias, z, gated, d_y, b, rows, t0, n, j0, blocks, step, gradient, read, d_drive, d_step,
+                d_u, d_delta, d_z, skips, biases,
             )  # fmt: skip
-            if gated:
-                _gate_gradient(z, d_y, u, D[j0:j1], read[:n], b, t0, j0, d_z)
-        d_A[b, :, j0:j1] = d_rates
+            _store_weight_gradients(d_weights, states, b, rows, t0, n, d_B)
+            _store_weight_gradients(d_readers, states, b, rows, t0, n, d_C)
+        d_D[b, j0 : j0 + blocks * COUNT] = skips
+        d_bias[b, j0 : j0 + blocks * COUNT] = biases
+        for i in range(blocks):
+            for k in range(A.shape[1]):
+                for j in range(COUNT):
+                    d_A[b, j0 + i * COUNT + j, k] = d_rates[(i * states + k) * COUNT + j]

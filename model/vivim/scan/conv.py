@@ -1,0 +1,57 @@
+"""The short causal convolution before each scan, with its SiLU, along the same order of tokens as the scan.
+
+Takes float tensors of one device. On the CPU compiled kernels read tokens by index; elsewhere PyTorch convolves a
+reordered copy, or the package causal-conv1d does where a trial call of it succeeds.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vivim.scan.backends import causal_conv1d_works, choice_from_environment, numba_works
+from vivim.scan.orders import inverse_order
+
+
+def causal_conv(u: Tensor, weight: Tensor, bias: Tensor, order: Tensor | None = None) -> Tensor:
+    """Convolve every channel along a sequence, looking only back, then SiLU; differentiable.
+
+    Parameters
+    ----------
+    u : Tensor
+        ``(batch, L, E)``, any float dtype.
+    weight : Tensor
+        ``(E, K)``: the last tap is the token itself, the first the one K - 1 steps before it in the order.
+    bias : Tensor
+        ``(E,)``.
+    order : Tensor, optional
+        ``(L,)`` int64: the order in which tokens follow one another, as in `selective_scan`.
+
+    Returns
+    -------
+    Tensor
+        ``(batch, L, E)`` in the dtype of `u`; tokens stay where they lie.
+    """
+    compiled = choice_from_environment() in ("auto", "numba") and numba_works()
+    if u.device.type == "cpu" and u.dtype != torch.float64 and compiled:
+        from vivim.scan.numba_conv import numba_conv
+
+        return numba_conv(u, weight, bias, order)
+    visited = u if order is None else u[:, order]
+    y = _convolved(visited.transpose(1, 2), weight, bias).transpose(1, 2)
+    return y if order is None else y[:, inverse_order(order)]
+
+
+def _convolved(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """The same on channels first, ``(batch, E, L)``."""
+    if x.is_cuda and causal_conv1d_works():
+        from causal_conv1d import causal_conv1d_fn
+
+        return causal_conv1d_fn(x, weight.to(x.dtype), bias.to(x.dtype), activation="silu")
+    taps = weight.shape[1]
+    return F.silu(
+        F.conv1d(x, weight[:, None].to(x.dtype), bias.to(x.dtype), padding=taps - 1, groups=len(weight))[
+            ..., : x.shape[2]
+        ]
+    )

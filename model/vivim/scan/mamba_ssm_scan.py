@@ -1,0 +1,43 @@
+"""The scan by the CUDA kernels of the package mamba-ssm, where it is installed and a trial call of it succeeds.
+
+Takes CUDA tensors of any float dtype. Those kernels want channels first, which costs a transposed copy of each input.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from vivim.scan.backends import ScanBackendError
+
+_MOST_STATES = 256  # more than this its kernels refuse
+
+
+def mamba_ssm_scan(
+    u: torch.Tensor,
+    delta: torch.Tensor,
+    A: torch.Tensor,
+    B: torch.Tensor,
+    C: torch.Tensor,
+    D: torch.Tensor | None,
+    z: torch.Tensor | None,
+    delta_bias: torch.Tensor | None,
+) -> torch.Tensor:
+    """Run the scan by `mamba_ssm`; shapes as in `selective_scan`, result in the dtype of `u`.
+
+    Raises
+    ------
+    ScanBackendError
+        The tensors are not on a CUDA device, or there are more than 256 states.
+    """
+    from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
+
+    if not u.is_cuda or A.shape[1] > _MOST_STATES:
+        raise ScanBackendError(
+            f"The scan backend 'mamba-ssm' needs tensors on a CUDA device (here: {u.device}) and at most "
+            f"{_MOST_STATES} states (here: {A.shape[1]}). Choose the backend 'auto'."
+        )
+    u_, delta_, B_, C_ = (x.to(u.dtype).transpose(1, 2).contiguous() for x in (u, delta, B, C))
+    gate = None if z is None else z.to(u.dtype).transpose(1, 2).contiguous()
+    skip, bias = (None if x is None else x.float() for x in (D, delta_bias))
+    y = selective_scan_fn(u_, delta_, A.float(), B_, C_, skip, gate, bias, delta_softplus=True)
+    return y.transpose(1, 2)
