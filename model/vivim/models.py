@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vivim.errors import CheckpointError
+from vivim.leavings import sweep
 
 if TYPE_CHECKING:
     from vivim.network import Vivim
@@ -156,6 +157,7 @@ def save_version(model: Vivim, name: str, provenance: dict[str, Any]) -> ModelIn
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
     with _one_at_a_time():
+        sweep(models_folder())
         path = _free_path(name)
         save_checkpoint(model, path, model.provenance, dtype=torch.float16)
     model.name = path.stem

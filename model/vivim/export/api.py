@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from vivim.export.measurements import write_measurements
 from vivim.export.overlay import write_overlay
 from vivim.export.png import write_png
 from vivim.export.tiff import write_tiff
+from vivim.leavings import OLD, own_name, part_of, remove, sweep
 
 if TYPE_CHECKING:
     from vivim.session import Session
@@ -81,6 +81,7 @@ def export(
     folder = Path(out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        sweep(folder)
         for name in dict.fromkeys(formats):
             yield from _one_format(session, folder, name, frames)
     except OSError as error:
@@ -106,7 +107,7 @@ def _frames(session: Session, only: str) -> list[int]:
 def _one_format(session: Session, folder: Path, name: str, frames: Sequence[int]) -> Iterator[ExportEvent]:
     filename, write = _WRITERS[name]
     final = folder / filename
-    part = folder / f".part-{os.getpid()}-{filename}"
+    part = part_of(final)
     try:
         with closing(write(session, part, frames)) as written:
             for done in written:
@@ -114,7 +115,7 @@ def _one_format(session: Session, folder: Path, name: str, frames: Sequence[int]
                     yield ExportEvent(name, done, len(frames), final)
         _replace(part, final)
     finally:
-        _remove(part)
+        remove(part)
     yield ExportEvent(name, len(frames), len(frames), final)
 
 
@@ -123,18 +124,11 @@ def _replace(part: Path, final: Path) -> None:
     if not final.is_dir():
         os.replace(part, final)
         return
-    old = final.with_name(f".old-{os.getpid()}-{final.name}")
+    old = final.with_name(own_name(OLD, final.name))
     os.rename(final, old)
     try:
         os.rename(part, final)
     except OSError:
         os.rename(old, final)
         raise
-    _remove(old)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+    remove(old)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from vivim.errors import CheckpointError, FinetuneError
 from vivim.finetune.events import FinetuneEvent, Finished, Scored, from_line
+from vivim.leavings import own_name, sweep
 
 if TYPE_CHECKING:
     from vivim.network import Vivim
@@ -113,7 +114,8 @@ def _in_own_process(
 
     from vivim.network.checkpoints import load_checkpoint, save_checkpoint
 
-    with tempfile.TemporaryDirectory(prefix="vivim-finetune-") as folder:
+    sweep(Path(tempfile.gettempdir()))
+    with tempfile.TemporaryDirectory(prefix=own_name("vivim-finetune")) as folder:
         job = Path(folder)
         save_checkpoint(model, job / "parent.safetensors", model.provenance, dtype=torch.float32)
         task = {

@@ -19,6 +19,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from vivim.errors import CheckpointError
+from vivim.leavings import part_of
 from vivim.network.config import VivimConfig
 from vivim.network.reference import LoadReport, is_reference, load_reference_state_dict, reference_config
 from vivim.network.vivim import Vivim
@@ -59,7 +60,7 @@ def save_checkpoint(
         "provenance": json.dumps(provenance),
     }
     path = Path(path)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = part_of(path.with_name(f"{path.name}.new"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as file:

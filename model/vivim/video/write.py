@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from vivim.leavings import part_of
+
 
 def write_video(
     path: str | Path, frames: Iterable[NDArray[np.uint8]], fps: float, crf: int = 18, gop: int = 48
@@ -50,7 +52,7 @@ def write_video(
     first = next(pictures, None)
     if first is None:
         raise ValueError("There are no frames to write.")
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    part = part_of(path)
     try:
         _encode(part, itertools.chain((first,), pictures), fps, crf, gop)
         os.replace(part, path)
