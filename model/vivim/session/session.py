@@ -205,6 +205,11 @@ class Session(Gate):
         return self._description.pixel_spacing_mm
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes 1 and up."""
+        return self._description.classes
+
+    @property
     def identity(self) -> str:
         """What tells this video from others: a digest of its content."""
         return self._description.identity
