@@ -8,9 +8,11 @@ The result is the same and most of the work is gone; this holds in training too.
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vivim.network import fused
 from vivim.network.layers import EPS
 
 
@@ -36,14 +38,27 @@ class Decoder(nn.Module):
             folded.append((mix @ linear.weight, mix @ linear.bias))
         return folded
 
+    def _folded_with_norm(self) -> list[tuple[Tensor, Tensor]]:
+        """As `folded`, with the BatchNorm's running scale and shift inside."""
+        norm = self.norm
+        assert norm.running_mean is not None and norm.running_var is not None
+        scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+        (matrix, bias), *others = [(scale[:, None] * m, scale * b) for m, b in self.folded()]
+        return [(matrix, bias + norm.bias - norm.running_mean * scale), *others]
+
     def forward(self, features: list[Tensor]) -> Tensor:
         """Features ``(n, width_i, h_i, w_i)``, finest first, to logits ``(n, num_classes, h_0, w_0)``."""
+        if not self.training and fused.usable(*features, self.classify.weight):
+            weight, bias = self.classify.weight.flatten(1), self.classify.bias
+            assert bias is not None
+            return fused.mix_and_classify(features, self._folded_with_norm(), weight, bias)
         grid = features[0].shape[-2:]
+        folded = self.folded() if self.training else self._folded_with_norm()
         mixed: Tensor | None = None
-        for feature, (weight, bias) in zip(features, self.folded(), strict=True):
-            y = F.conv2d(feature, weight[:, :, None, None], bias)
+        for feature, (weight, bias) in zip(features, folded, strict=True):
+            y = F.conv2d(feature, weight[:, :, None, None].to(feature.dtype), bias.to(feature.dtype))
             if y.shape[-2:] != grid:
                 y = F.interpolate(y, size=grid, mode="bilinear", align_corners=False)
-            mixed = y if mixed is None else mixed + y
+            mixed = y if mixed is None else mixed.add_(y)
         assert mixed is not None
-        return self.classify(self.dropout(F.relu(self.norm(mixed))))
+        return self.classify(self.dropout(F.relu(self.norm(mixed) if self.training else mixed)))

@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vivim.network import fused
+
 EPS = 1e-5
 
 
@@ -67,7 +69,11 @@ class MixFFN(nn.Module):
 
     def forward(self, x: Tensor, frames: int = 1) -> Tensor:
         """Tokens in, tokens out, same shape ``(n, h, w, width)``."""
-        return self.fc2(F.gelu(self.depthwise(self.fc1(x), frames)))
+        hidden = self.fc1(x)
+        weight, bias = self.depthwise.weight, self.depthwise.bias
+        if fused.usable(hidden, weight):
+            return self.fc2(fused.depthwise_gelu(hidden, weight, bias, frames))
+        return self.fc2(F.gelu(self.depthwise(hidden, frames)))
 
 
 class DropPath(nn.Module):

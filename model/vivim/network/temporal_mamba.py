@@ -65,11 +65,13 @@ class STMamba(nn.Module):
     def forward(self, x: Tensor, frames: int) -> Tensor:
         """Tokens ``(B, T*h*w, width)`` in (t, y, x) order; same shape out. `frames` is T, any number."""
         length = x.shape[1]
-        u, z = self.in_proj(x).chunk(2, dim=-1)
+        to_u, to_z = self.in_proj.weight.chunk(2)  # two products, so that each result lies in one piece
+        u, z = F.linear(x, to_u), F.linear(x, to_z)
         onward = self.branches["onward"](u, None)
         back = self.branches["backward"](u, backward_order(length, x.device))
         temporal = self.branches["temporal"](u, temporal_order(frames, length // frames, x.device))
-        return self.out_proj((onward + back + temporal) / 3 * F.silu(z))
+        together = onward.add_(back).add_(temporal) * F.silu(z)
+        return F.linear(together, self.out_proj.weight / 3)
 
 
 class TemporalMambaBlock(nn.Module):

@@ -269,3 +269,22 @@ def softplus(x):
     p = p * w2 + _f4(2 / 3)
     p = p * w2 + _TWO
     return _at_least(x, _ZERO) + p * w
+
+
+@inlined
+def relu(x):
+    """x, or 0 where it is negative."""
+    return _at_least(x, _ZERO)
+
+
+@inlined
+def gelu(x):
+    """x times the normal distribution function, whose error function is Abramowitz and Stegun's 7.1.26 (to 1.5e-7)."""
+    z = _magnitude(x) * _f4(0.70710678)
+    t = _ONE / (z * _f4(0.3275911) + _ONE)
+    p = t * _f4(1.061405429) - _f4(1.453152027)
+    p = p * t + _f4(1.421413741)
+    p = p * t - _f4(0.284496736)
+    p = p * t + _f4(0.254829592)
+    tail = p * t * exp2(_at_least(z * z * -_LOG2E, _f4(-126.0))) * _f4(0.5)
+    return _at_least(x, _ZERO) - _magnitude(x) * tail

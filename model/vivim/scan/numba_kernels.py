@@ -1,10 +1,10 @@
 """CPU kernels of the scan, compiled by numba: sixteen channels at a time, their states in vector registers.
 
 Arrays are C-contiguous float32: u, delta, z, y (batch, L, E) with E a multiple of `COUNT`; A (E, N); B, C
-(batch, L, N); D, bias (E,). `rows` (L,) int64 says in which order the tokens are visited; they stay where they lie. A kernel works
-on the sequences ``b0..b1`` and the blocks of sixteen channels ``first..last`` and releases the GIL, so that threads can
-share the work. A tile is `STEPS` tokens of all those blocks: tokens are read and written row after row, which memory
-likes, and between the two each block runs through its tile in the cache, `GROUP` states at a time.
+(batch, L, N); D, bias (E,). `rows` (L,) int64 says in which order the tokens are visited; they stay where they lie.
+A kernel works on the sequences ``b0..b1`` and the blocks of sixteen channels ``first..last`` and releases the GIL, so
+that threads can share the work. A tile is `STEPS` tokens of all those blocks: tokens are read and written row after
+row, which memory likes, and between the two each block runs through its tile in the cache, `GROUP` states at a time.
 """
 
 from __future__ import annotations
