@@ -121,8 +121,7 @@ class _Track:
     def overlap(self, part: Any) -> int:
         """Pixels shared with a part of another frame."""
         top, left, bottom, right = (
-            choose(a, b)
-            for choose, a, b in zip((max, max, min, min), self.part.bbox, part.bbox, strict=True)
+            choose(a, b) for choose, a, b in zip((max, max, min, min), self.part.bbox, part.bbox, strict=True)
         )
         if top >= bottom or left >= right:
             return 0

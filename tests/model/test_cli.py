@@ -69,6 +69,9 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
         ["segment"],
         ["segment", "a.mp4", "-o", "out", "--format", "gif"],
         ["segment", "a.mp4", "-o", "out", "--clip-length", "0"],
+        ["segment", "a.mp4", "-o", "out", "--min-area", "-3"],
+        ["export", "a.mp4", "-o", "out", "--frames", "3"],
+        ["export", "a.mp4", "-o", "out", "--frames", "-3:4"],
         ["segment", "a.mp4", "-o", "out", "--device", "abacus"],
         ["simulate", "data", "--corrections", "a few"],
         ["models", "burn"],
@@ -83,8 +86,8 @@ def test_wrong_usage_is_code_2(words: list[str], capsys: pytest.CaptureFixture[s
 
 def test_unknown_formats_are_answered_with_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        cli.main(["export", "s", "-o", "out", "--format", "png,coco"])
-    assert "unknown format 'coco': there are png, tiff, mp4, csv" in capsys.readouterr().err
+        cli.main(["export", "s", "-o", "out", "--format", "png,gif"])
+    assert "unknown format 'gif': there are png, palette, youtube-vos, tiff" in capsys.readouterr().err
 
 
 def test_info(capsys: pytest.CaptureFixture[str]) -> None:
@@ -139,13 +142,33 @@ def test_every_format_named_in_the_help_can_be_written(
     assert FORMATS == WRITTEN
     _, segmented, _ = call(capsys, "segment", movie, "-o", tmp_path / "a", "--model", tiny)
     session = segmented["videos"][0]["session"]
-    code, result, _ = call(
-        capsys, "export", session, "-o", tmp_path / "b", "--format", "png,tiff", "--format", "mp4,csv"
-    )
+    others = [name for name in FORMATS if name != "dicom-seg"]
+    words = ["--format", ",".join(others[:3]), *(word for name in others[3:] for word in ("--format", name))]
+    code, result, _ = call(capsys, "export", session, "-o", tmp_path / "b", *words)
     assert code == 0
-    assert set(result["files"]) == set(FORMATS)
+    assert set(result["files"]) == set(others)
     assert all(Path(path).exists() for path in result["files"].values())
     assert (tmp_path / "b" / "masks.tif").is_file() and (tmp_path / "b" / "overlay.mp4").is_file()
+    code, result, _ = call(capsys, "export", session, "-o", tmp_path / "c", "--format", "dicom-seg")
+    assert code == 1 and "one DICOM file" in result["error"]
+
+
+def test_export_of_a_range_with_cleaning(
+    capsys: pytest.CaptureFixture[str], movie: Path, tmp_path: Path
+) -> None:
+    mask = np.zeros((96, 80), np.uint8)
+    mask[5:25, 5:25], mask[10:12, 10:12], mask[60, 60] = 1, 0, 1
+    with Session.open(movie) as session:
+        for t in range(6):
+            session.correct(t, mask)
+    words = ["export", movie, "-o", tmp_path / "out", "--frames", "2:5", "--min-area", 4, "--fill-holes"]
+    assert call(capsys, *words)[0] == 0
+    files = sorted((tmp_path / "out" / "masks").iterdir())
+    assert [p.name for p in files] == ["000002.png", "000003.png", "000004.png"]
+    expected = np.zeros((96, 80), np.uint8)
+    expected[5:25, 5:25] = 255
+    for path in files:
+        np.testing.assert_array_equal(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), expected)
 
 
 def test_one_bad_video_does_not_stop_the_others(

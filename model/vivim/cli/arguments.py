@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from vivim.device import DEVICES
 
-FORMATS = ("png", "tiff", "mp4", "csv")
+FORMATS = (
+    "png", "palette", "youtube-vos", "tiff", "ome-tiff", "coco", "nifti", "dicom-seg", "mp4", "csv", "dataset",
+)  # fmt: skip
 """Those of `vivim.export.FORMATS`, written again so that help and usage errors need not load what writes them."""
 
 
@@ -49,6 +52,31 @@ def formats(text: str) -> list[str]:
 def chosen_formats(args: argparse.Namespace) -> tuple[str, ...]:
     """The formats asked for, each once; png by default."""
     return tuple(dict.fromkeys(args.formats or ["png"]))
+
+
+def add_cleaning(parser: argparse.ArgumentParser) -> None:
+    """Declare what is done to masks before they are written."""
+    parser.add_argument(
+        "--min-area",
+        type=positive,
+        default=0,
+        metavar="PX",
+        help="leave out parts of fewer pixels (default: none)",
+    )
+    parser.add_argument("--fill-holes", action="store_true", help="fill what a mask encloses")
+
+
+def cleaning(args: argparse.Namespace) -> dict[str, Any]:
+    """The cleaning asked for, as `vivim.export.export` takes it."""
+    return {"min_area_px": args.min_area, "fill_holes": args.fill_holes}
+
+
+def part(text: str) -> tuple[int | None, int | None]:
+    """``"10:200"`` as a range of frames, its last not included; either number may be left out."""
+    start, colon, stop = (word.strip() for word in text.partition(":"))
+    if not colon or not all(word.isdecimal() for word in (start, stop) if word):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a range of frames such as 10:200, 10: or :200")
+    return (int(start) if start else None, int(stop) if stop else None)
 
 
 def positive(text: str) -> int:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from vivim.cli.arguments import add_formats, chosen_formats
+from vivim.cli.arguments import add_cleaning, add_formats, chosen_formats, cleaning, part
 
 if TYPE_CHECKING:
     from vivim.session import Session
@@ -25,6 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="all",
         help="all frames (the default), or those a person has corrected or accepted",
     )
+    parser.add_argument(
+        "--frames",
+        type=part,
+        metavar="START:STOP",
+        help="of those, only frames START up to, not including, STOP; the first frame is 0",
+    )
+    add_cleaning(parser)
 
 
 def run(args: argparse.Namespace) -> dict:
@@ -32,22 +39,30 @@ def run(args: argparse.Namespace) -> dict:
     from vivim.session import Session
 
     with Session.open(args.session, read_only=True) as session:
-        files = write(session, args.output, chosen_formats(args), only=args.only, label=args.session.name)
+        files = write(
+            session,
+            args.output,
+            chosen_formats(args),
+            only=args.only,
+            frames=args.frames,
+            label=args.session.name,
+            **cleaning(args),
+        )
     for name, path in files.items():
         print(f"{name}: {path}")
     return {"session": str(args.session), "files": files}
 
 
 def write(
-    session: Session, out: Path, formats: tuple[str, ...], *, only: str = "all", label: str
+    session: Session, out: Path, formats: tuple[str, ...], *, label: str, **options: Any
 ) -> dict[str, str]:
-    """Export with progress; returns what was written where, by format."""
+    """Export with progress and the options of `vivim.export.export`; returns what was written where, by format."""
     from vivim.cli.progress import Progress
     from vivim.export import export
 
     files = {}
     with Progress(f"{label}: writing") as progress:
-        for event in export(session, out, formats, only=only):
+        for event in export(session, out, formats, **options):
             progress(event.done, event.total, note=event.format)
             files[event.format] = str(event.path)
     return files

@@ -10,7 +10,15 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vivim.cli.arguments import add_device, add_formats, add_model, chosen_formats, positive
+from vivim.cli.arguments import (
+    add_cleaning,
+    add_device,
+    add_formats,
+    add_model,
+    chosen_formats,
+    cleaning,
+    positive,
+)
 from vivim.errors import VivimError
 
 if TYPE_CHECKING:
@@ -31,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--clip-length", type=positive, metavar="N", help="frames that go through the network together"
     )
     add_formats(parser)
+    add_cleaning(parser)
 
 
 def run(args: argparse.Namespace) -> dict:
@@ -82,7 +91,7 @@ def segment(video: Path, out: Path, model: Vivim, args: argparse.Namespace) -> d
             for event in events:
                 progress(event.done, event.total, event.seconds_left)
         seconds = time.monotonic() - began
-        files = write(session, out, chosen_formats(args), label=video.name)
+        files = write(session, out, chosen_formats(args), label=video.name, **cleaning(args))
         print(f"{video}: {len(session)} frames in {seconds:.1f} s, written to {out}")
         return {
             "video": str(video),

@@ -10,11 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vivim.errors import ExportError
+from vivim.export.coco import write_coco
+from vivim.export.dataset import write_dataset
+from vivim.export.dicom_seg import write_dicom_seg
 from vivim.export.measurements import write_measurements
+from vivim.export.nifti import write_nifti
 from vivim.export.overlay import write_overlay
-from vivim.export.png import write_png
-from vivim.export.tiff import write_tiff
+from vivim.export.png import write_palette, write_png
+from vivim.export.tiff import write_ome_tiff, write_tiff
+from vivim.export.work import Work
+from vivim.export.youtube_vos import write_youtube_vos
 from vivim.leavings import OLD, own_name, part_of, remove, sweep
+from vivim.lesions import Cleaning
 
 if TYPE_CHECKING:
     from vivim.session import Session
@@ -32,22 +39,39 @@ class ExportEvent:
     path: Path
 
 
-Writer = Callable[["Session", Path, Sequence[int]], Generator[int, None, None]]
-"""Writes frames of a session to a path and yields how many are done; on closing it leaves the rest to its caller."""
+Writer = Callable[[Work, Path], Generator[int, None, None]]
+"""Writes to a path and yields how many frames are done; on closing it leaves the rest to its caller."""
 
 _WRITERS: dict[str, tuple[str, Writer]] = {
     "png": ("masks", write_png),
+    "palette": ("palette", write_palette),
+    "youtube-vos": ("youtube-vos", write_youtube_vos),
     "tiff": ("masks.tif", write_tiff),
+    "ome-tiff": ("masks.ome.tif", write_ome_tiff),
+    "coco": ("coco.json", write_coco),
+    "nifti": ("masks.nii.gz", write_nifti),
+    "dicom-seg": ("segmentation.dcm", write_dicom_seg),
     "mp4": ("overlay.mp4", write_overlay),
     "csv": ("measurements.csv", write_measurements),
+    "dataset": ("dataset", write_dataset),
 }
 """For each format the name of what it makes in the output folder, and what makes it."""
+
+_BY_LESION = {"palette", "youtube-vos", "coco", "dicom-seg", "csv"}
+"""Formats that need the numbers of lesions, which are found from the first frame on."""
 
 FORMATS = tuple(_WRITERS)
 
 
 def export(
-    session: Session, out: str | Path, formats: Sequence[str] = ("png",), *, only: str | None = "all"
+    session: Session,
+    out: str | Path,
+    formats: Sequence[str] = ("png",),
+    *,
+    only: str | None = "all",
+    frames: tuple[int | None, int | None] | None = None,
+    min_area_px: int = 0,
+    fill_holes: bool = False,
 ) -> Iterator[ExportEvent]:
     """Export a session's masks.
 
@@ -56,12 +80,18 @@ def export(
     session : Session
         Whose masks.
     out : str or Path
-        Folder, made if absent. It gets ``masks/000000.png`` (0 and 255, one a frame), ``masks.tif`` (labels),
-        ``overlay.mp4``, ``measurements.csv``; what is there under these names is replaced at the end.
+        Folder, made if absent. Each format makes one file or folder in it, see ``docs/formats.md``; what is there
+        under the same name is replaced at the end.
     formats : sequence of str
-        Any of `FORMATS`.
+        Any of `FORMATS`. Only ``"dicom-seg"`` holds who the patient is.
     only : str or None
         ``"all"`` frames (or None), or ``"corrected"``: those a person corrected or accepted.
+    frames : tuple of int or None, optional
+        Of those, the frames from the first number up to, not including, the second; None for the beginning or end.
+    min_area_px : int
+        Leave out connected parts of fewer pixels.
+    fill_holes : bool
+        Fill what a mask encloses.
 
     Yields
     ------
@@ -77,13 +107,13 @@ def export(
     if unknown or not formats:
         wrong = unknown[0] if unknown else "nothing"
         raise ExportError(f"Cannot export {wrong!r}. Formats are {', '.join(FORMATS)}.")
-    frames = _frames(session, only or "all")
+    work = Work(session, chosen_frames(session, only or "all", frames), Cleaning(min_area_px, fill_holes))
     folder = Path(out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         sweep(folder)
         for name in dict.fromkeys(formats):
-            yield from _one_format(session, folder, name, frames)
+            yield from write_as(name, work, folder / _WRITERS[name][0])
     except OSError as error:
         raise ExportError(
             f"Cannot write to {folder}: {error.strerror or error}. Choose another folder or free some space; "
@@ -91,32 +121,60 @@ def export(
         ) from error
 
 
-def _frames(session: Session, only: str) -> list[int]:
+def chosen_frames(session: Session, only: str, part: tuple[int | None, int | None] | None) -> list[int]:
+    """Numbers of the frames of a scope.
+
+    Raises
+    ------
+    ExportError
+        If there is no such scope, or nothing in it.
+    """
     if only not in SCOPES:
         raise ExportError(f"Unknown scope {only!r}. Choose one of {', '.join(SCOPES)}.")
     if only == "corrected":
         frames = session.frames_with("corrected", "accepted")
         if not frames:
             raise ExportError("No frame is corrected or accepted yet. Correct some, or export all frames.")
-        return frames
-    if not session.frames_with("proposed", "corrected", "accepted"):
-        raise ExportError("There are no masks yet. Propose or draw some first.")
-    return list(range(len(session)))
+    else:
+        if not session.frames_with("proposed", "corrected", "accepted"):
+            raise ExportError("There are no masks yet. Propose or draw some first.")
+        frames = list(range(len(session)))
+    start, stop = part or (None, None)
+    found = [t for t in frames if (start or 0) <= t < (len(session) if stop is None else stop)]
+    if not found:
+        raise ExportError(
+            f"No such frame from {start or 0} to {len(session) if stop is None else stop}: the video has "
+            f"{len(session)}, the first is 0, and the last number is not included. Choose another range."
+        )
+    return found
 
 
-def _one_format(session: Session, folder: Path, name: str, frames: Sequence[int]) -> Iterator[ExportEvent]:
-    filename, write = _WRITERS[name]
-    final = folder / filename
-    part = part_of(final)
+def write_as(name: str, work: Work, final: Path) -> Iterator[ExportEvent]:
+    """Write one format to a path; it appears there when it is whole.
+
+    Yields
+    ------
+    ExportEvent
+        After each frame; with none done while lesions are followed through the video.
+
+    Raises
+    ------
+    ExportError, OSError
+        If it cannot be written. What was there before is still there.
+    """
+    total, part = len(work.frames), part_of(final)
     try:
-        with closing(write(session, part, frames)) as written:
+        if name in _BY_LESION:
+            for _ in work.lesions.link(max(work.frames) + 1):
+                yield ExportEvent(name, 0, total, final)
+        with closing(_WRITERS[name][1](work, part)) as written:
             for done in written:
-                if done < len(frames):
-                    yield ExportEvent(name, done, len(frames), final)
+                if done < total:
+                    yield ExportEvent(name, done, total, final)
         _replace(part, final)
     finally:
         remove(part)
-    yield ExportEvent(name, len(frames), len(frames), final)
+    yield ExportEvent(name, total, total, final)
 
 
 def _replace(part: Path, final: Path) -> None:

@@ -1,68 +1,140 @@
-"""Area and centroid of every lesion in every frame, as a table."""
+"""Area, outline, diameters and centroid of every lesion in every frame, as a table."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
+from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-from skimage.measure import label, regionprops
+from numpy.typing import NDArray
+from scipy.spatial import ConvexHull
+from scipy.spatial.distance import pdist, squareform
 
-if TYPE_CHECKING:
-    from vivim.session import Session
+from vivim.export.work import Work
+from vivim.lesions import Lesion
 
+MEASURED = ("area", "perimeter", "diameter", "normal", "centroid_row", "centroid_column")
 COLUMNS = (
-    "frame", "time_s", "status", "class", "lesion", "area_px", "centroid_row_px", "centroid_column_px",
-    "area_mm2", "centroid_row_mm", "centroid_column_mm",
+    "frame", "time_s", "status", "class", "lesion",
+    *(f"{name}_px" for name in MEASURED),
+    "area_mm2", *(f"{name}_mm" for name in MEASURED[1:]),
 )  # fmt: skip
 
 
-def write_measurements(session: Session, path: Path, frames: Sequence[int]) -> Generator[int, None, None]:
-    """Write one row for each connected lesion of each frame; yields how many frames are done.
+@dataclass(frozen=True)
+class Measured:
+    """One lesion, in pixels or millimetres; the centroid is from the middle of the picture's first pixel.
 
-    A frame without a lesion gets one row with area 0 and no centroid. Columns in mm are empty where the size of a
-    pixel is not known. Lesions are numbered within a frame, largest first.
+    Attributes
+    ----------
+    area, perimeter : float
+    diameter : float
+        The largest distance between two points of its outline.
+    normal : float
+        Its extent at right angles to that diameter.
+    centroid_row, centroid_column : float
+    """
+
+    area: float
+    perimeter: float
+    diameter: float
+    normal: float
+    centroid_row: float
+    centroid_column: float
+
+
+def write_measurements(work: Work, path: Path) -> Generator[int, None, None]:
+    """Write one row for each lesion of each frame; yields how many frames are done.
+
+    A frame without a lesion gets one row with area 0 and nothing else measured. Columns in mm are empty where the
+    size of a pixel is not known. ``lesion`` is its number over time.
     """
     with path.open("w", newline="") as file:
         table = csv.writer(file)
         table.writerow(COLUMNS)
-        for done, t in enumerate(frames, start=1):
-            table.writerows(rows_of(session, t))
+        for done, t in enumerate(work.frames, start=1):
+            table.writerows(rows_of(work, t))
             yield done
 
 
-def rows_of(session: Session, t: int) -> list[tuple]:
+def rows_of(work: Work, t: int) -> list[list[str | int]]:
     """Rows of one frame, in the order of `COLUMNS`."""
-    mask = np.asarray(session.masks[t])
-    time = f"{session.video.frame_time(t):.4f}" if session.fps else ""
-    spacing = session.pixel_spacing_mm
-    head = (t, time, session.status(t))
-    regions = [
-        (int(value), region)
-        for value in np.unique(mask[mask > 0])
-        for region in regionprops(label(mask == value, connectivity=2))
-    ]
-    if not regions:
-        return [(*head, "", 0, 0, "", "", 0 if spacing else "", "", "")]
-    regions.sort(key=lambda found: -found[1].area)
-    return [
-        (
+    source = work.source
+    spacing = source.pixel_spacing_mm
+    head: list[str | int] = [t, f"{source.video.frame_time(t):.4f}" if source.fps else "", source.status(t)]
+    none = [""] * (len(MEASURED) - 1)
+    rows = [
+        [
             *head,
-            value,
-            number,
-            int(region.area),
-            *(f"{c:.3f}" for c in region.centroid),
-            *_in_mm(region, spacing),
-        )
-        for number, (value, region) in enumerate(regions, start=1)
+            lesion.category,
+            lesion.id,
+            lesion.area,
+            *_texts(measure(lesion))[1:],
+            *(_texts(measure(lesion, spacing)) if spacing else ["", *none]),
+        ]
+        for lesion in work.lesions.of(t)
     ]
+    return rows or [[*head, "", 0, 0, *none, 0 if spacing else "", *none]]
 
 
-def _in_mm(region, spacing: tuple[float, float] | None) -> tuple[str, str, str]:
-    """Area in mm² and centroid in mm from the picture's upper left corner."""
-    if spacing is None:
-        return "", "", ""
-    row, column = (c * s for c, s in zip(region.centroid, spacing, strict=True))
-    return f"{region.area * spacing[0] * spacing[1]:.4f}", f"{row:.4f}", f"{column:.4f}"
+def _texts(measured: Measured) -> list[str]:
+    return [f"{value:.4f}" for value in astuple(measured)]
+
+
+def measure(lesion: Lesion, spacing: tuple[float, float] = (1.0, 1.0)) -> Measured:
+    """Measure a lesion.
+
+    Parameters
+    ----------
+    lesion : Lesion
+        What to measure.
+    spacing : tuple of float
+        Height and width of a pixel, in whatever unit is wanted.
+    """
+    hull = _hull(lesion.image, spacing)
+    distances = squareform(pdist(hull))
+    first, second = np.unravel_index(np.argmax(distances), distances.shape)
+    diameter = float(distances[first, second])
+    along = (hull[second] - hull[first]) / diameter
+    across = hull @ np.array([-along[1], along[0]])
+    rows, columns = np.nonzero(lesion.image)
+    return Measured(
+        lesion.area * spacing[0] * spacing[1],
+        perimeter(lesion.image, spacing),
+        diameter,
+        float(np.ptp(across)),
+        float(rows.mean() + lesion.top) * spacing[0],
+        float(columns.mean() + lesion.left) * spacing[1],
+    )
+
+
+def _hull(image: NDArray[np.bool_], spacing: tuple[float, float]) -> NDArray[np.float64]:
+    """Corners ``(N, 2)`` of the convex hull of the middles of all pixels' edges, row before column."""
+    inner = np.pad(image, 1)
+    inner = inner[:-2, 1:-1] & inner[2:, 1:-1] & inner[1:-1, :-2] & inner[1:-1, 2:]
+    pixels = np.argwhere(image & ~inner)
+    edges = np.array([(-0.5, 0.0), (0.5, 0.0), (0.0, -0.5), (0.0, 0.5)])
+    points = (pixels[:, None] + edges).reshape(-1, 2) * spacing
+    return points[ConvexHull(points).vertices]
+
+
+def perimeter(image: NDArray[np.bool_], spacing: tuple[float, float] = (1.0, 1.0)) -> float:
+    """Length of the outlines, holes included, by counting how often lines in four directions cross them.
+
+    Source: the Cauchy-Crofton formula, L = 1/2 sum over directions of (angle it stands for) x (distance of its
+    lines) x (crossings).
+    """
+    padded = np.pad(image, 1)
+    row, column = spacing
+    slope, step = float(np.arctan2(row, column)), float(np.hypot(row, column))
+    down, right = padded[1:] != padded[:-1], padded[:, 1:] != padded[:, :-1]
+    falling, rising = padded[1:, 1:] != padded[:-1, :-1], padded[1:, :-1] != padded[:-1, 1:]
+    diagonal = np.count_nonzero(falling) + np.count_nonzero(rising)
+    lengths = (
+        slope * row * np.count_nonzero(right),
+        (np.pi / 2 - slope) * column * np.count_nonzero(down),
+        np.pi / 4 * (row * column / step) * diagonal,
+    )
+    return float(sum(lengths) / 2)

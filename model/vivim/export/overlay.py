@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import imageio_ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
 from vivim.errors import ExportError
+from vivim.export.work import Work
 from vivim.preprocess import resize_frame
-
-if TYPE_CHECKING:
-    from vivim.session import Session
 
 TINT = np.array([38, 200, 120], np.float32)
 ALPHA = 0.35
@@ -41,22 +38,22 @@ def tinted(frame: NDArray, mask: NDArray) -> NDArray[np.uint8]:
     return rgb
 
 
-def write_overlay(session: Session, path: Path, frames: Sequence[int]) -> Generator[int, None, None]:
+def write_overlay(work: Work, path: Path) -> Generator[int, None, None]:
     """Write one picture a frame at the video's rate, 20 a second if it has none; yields how many are done."""
-    height, width = session.shape[1:]
+    height, width = work.size
     even = (height + height % 2, width + width % 2)
     writer = imageio_ffmpeg.write_frames(
         str(path),
         even[::-1],
-        fps=session.fps or DEFAULT_FPS,
+        fps=work.source.fps or DEFAULT_FPS,
         macro_block_size=2,
         quality=8,
         output_params=["-f", "mp4"],
     )
     writer.send(None)
     try:
-        for done, t in enumerate(frames, start=1):
-            picture = tinted(session.video.frame(t), np.asarray(session.masks[t]))
+        for done, t in enumerate(work.frames, start=1):
+            picture = tinted(work.source.video.frame(t), work.mask(t))
             picture = np.pad(picture, ((0, even[0] - height), (0, even[1] - width), (0, 0)), mode="edge")
             writer.send(np.ascontiguousarray(picture))
             yield done

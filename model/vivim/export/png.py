@@ -1,22 +1,74 @@
-"""Masks as one PNG a frame: 0 for background, 255 for a lesion of any class."""
+"""Masks as one PNG a frame: black and white, or with the number of a lesion in each pixel."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-if TYPE_CHECKING:
-    from vivim.session import Session
+from vivim.errors import ExportError
+from vivim.export.work import Work
+
+MOST = 255
+"""Lesions that an indexed picture has numbers for."""
 
 
-def write_png(session: Session, path: Path, frames: Sequence[int]) -> Generator[int, None, None]:
-    """Write ``path/000000.png`` and so on, named by frame number; yields how many are done."""
+def write_png(work: Work, path: Path) -> Generator[int, None, None]:
+    """Write ``path/000000.png`` and so on, named by frame number: 0 for background, 255 for a lesion of any class."""
     path.mkdir()
-    for done, t in enumerate(frames, start=1):
-        mask = (np.asarray(session.masks[t]) > 0).astype(np.uint8) * 255
-        Image.fromarray(mask).save(path / f"{t:06d}.png", compress_level=1)
+    for done, t in enumerate(work.frames, start=1):
+        save_binary(work.mask(t), path / f"{t:06d}.png")
         yield done
+
+
+def write_palette(work: Work, path: Path) -> Generator[int, None, None]:
+    """Write ``path/000000.png`` and so on as DAVIS does: indexed, each pixel the number of its lesion."""
+    path.mkdir()
+    check_numbers(work)
+    for done, t in enumerate(work.frames, start=1):
+        save_indexed(work.lesions.picture(t), path / f"{t:06d}.png")
+        yield done
+
+
+def save_binary(mask: NDArray, path: Path) -> None:
+    """Save a mask ``(H, W)`` as 0 and 255."""
+    Image.fromarray((mask > 0).astype(np.uint8) * 255).save(path, compress_level=1)
+
+
+def save_indexed(numbers: NDArray, path: Path) -> None:
+    """Save numbers ``(H, W)`` up to `MOST` as an indexed picture with DAVIS's colours."""
+    picture = Image.fromarray(numbers.astype(np.uint8))
+    picture.putpalette(davis_palette())
+    picture.save(path, compress_level=1)
+
+
+def check_numbers(work: Work) -> None:
+    """Make sure that all numbers of lesions fit into an indexed picture.
+
+    Raises
+    ------
+    ExportError
+        If they do not.
+    """
+    newest = max((number for t in work.frames for number in work.lesions.ids(t)), default=0)
+    if newest > MOST:
+        raise ExportError(
+            f"There are {newest} lesions, and an indexed picture has numbers for {MOST}. Leave out small specks, or "
+            "choose another format."
+        )
+
+
+def davis_palette() -> list[int]:
+    """Red, green and blue of 256 colours: bits 0, 3, 6 of a number are the highest bits of red, and so on.
+
+    Source: the colour map of PASCAL VOC, which DAVIS and YouTube-VOS use.
+    """
+    numbers = np.arange(256)
+    colours = np.zeros((256, 3), np.int64)
+    for place in range(8):
+        for channel in range(3):
+            colours[:, channel] |= ((numbers >> (3 * place + channel)) & 1) << (7 - place)
+    return colours.ravel().tolist()

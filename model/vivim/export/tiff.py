@@ -1,59 +1,79 @@
 """Masks as one TIFF stack of labels, one page a frame, with the time step and the size of a pixel.
 
-In ImageJ's dialect, which ends at 4 GiB; longer videos become an OME BigTIFF, which Fiji and others read too.
+`write_tiff` writes ImageJ's dialect, which ends at 4 GiB; longer videos become an OME BigTIFF. `write_ome_tiff` always
+writes OME, which Fiji, QuPath, OMERO and others read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import tifffile
 
-if TYPE_CHECKING:
-    from vivim.session import Session
+from vivim.export.work import Source, Work
 
-IMAGEJ_BYTES = 2**32 - 2**26
+PLAIN_BYTES = 2**32 - 2**26
 """Pixels beyond this do not fit into a plain TIFF with its directories."""
 PAGE_BYTES = 1024
 """More than the directory of one page takes."""
 
 
-def write_tiff(session: Session, path: Path, frames: Sequence[int]) -> Generator[int, None, None]:
+def write_tiff(work: Work, path: Path) -> Generator[int, None, None]:
     """Write one page a frame, labels as they are (0 is background); yields how many are done."""
-    shape = (len(frames), *session.shape[1:])
-    imagej = int(np.prod(shape)) + PAGE_BYTES * len(frames) < IMAGEJ_BYTES
-    with tifffile.TiffWriter(path, imagej=imagej, ome=not imagej, bigtiff=not imagej) as writer:
-        described = _imagej(session) if imagej else _ome(session)
+    if _is_plain(work):
+        yield from _write(work, path, (), _imagej(work.source), imagej=True)
+    else:
+        yield from _write(work, path, (), _ome(work.source, "TYX"), ome=True, bigtiff=True)
+
+
+def write_ome_tiff(work: Work, path: Path) -> Generator[int, None, None]:
+    """Write an OME-TIFF of axes TCYX with one channel, labels as they are; yields how many are done."""
+    described = _ome(work.source, "TCYX")
+    described["metadata"] |= {"Channel": {"Name": ["labels"]}}
+    yield from _write(work, path, (1,), described, ome=True, bigtiff=not _is_plain(work))
+
+
+def _is_plain(work: Work) -> bool:
+    """Whether all frames fit into a TIFF that is no BigTIFF."""
+    return (int(np.prod(work.size)) + PAGE_BYTES) * len(work.frames) < PLAIN_BYTES
+
+
+def _write(
+    work: Work, path: Path, channels: tuple[int, ...], described: dict[str, Any], **dialect: Any
+) -> Generator[int, None, None]:
+    """Lay the file out, then fill in the pixels frame by frame."""
+    shape = (len(work.frames), *channels, *work.size)
+    with tifffile.TiffWriter(path, **dialect) as writer:
         place = writer.write(
             None, shape=shape, dtype=np.uint8, photometric="minisblack", returnoffset=True, **described
         )
     assert place is not None  # where the pixels go; asked for by returnoffset
     with path.open("r+b") as file:
         file.seek(place[0])
-        for done, t in enumerate(frames, start=1):
-            file.write(np.ascontiguousarray(session.masks[t]).data)
+        for done, t in enumerate(work.frames, start=1):
+            file.write(np.ascontiguousarray(work.mask(t)).data)
             yield done
 
 
-def _imagej(session: Session) -> dict[str, Any]:
+def _imagej(source: Source) -> dict[str, Any]:
     metadata: dict[str, object] = {"axes": "TYX"}
-    if session.fps:
-        metadata |= {"fps": session.fps, "finterval": 1.0 / session.fps}
-    if not session.pixel_spacing_mm:
+    if source.fps:
+        metadata |= {"fps": source.fps, "finterval": 1.0 / source.fps}
+    if not source.pixel_spacing_mm:
         return {"metadata": metadata}
-    row, column = session.pixel_spacing_mm
+    row, column = source.pixel_spacing_mm
     return {"metadata": metadata | {"unit": "mm"}, "resolution": (1.0 / column, 1.0 / row)}
 
 
-def _ome(session: Session) -> dict[str, Any]:
-    metadata: dict[str, object] = {"axes": "TYX"}
-    if session.fps:
-        metadata |= {"TimeIncrement": 1.0 / session.fps, "TimeIncrementUnit": "s"}
-    if session.pixel_spacing_mm:
-        row, column = session.pixel_spacing_mm
+def _ome(source: Source, axes: str) -> dict[str, Any]:
+    metadata: dict[str, object] = {"axes": axes}
+    if source.fps:
+        metadata |= {"TimeIncrement": 1.0 / source.fps, "TimeIncrementUnit": "s"}
+    if source.pixel_spacing_mm:
+        row, column = source.pixel_spacing_mm
         metadata |= {"PhysicalSizeX": column, "PhysicalSizeXUnit": "mm"}
         metadata |= {"PhysicalSizeY": row, "PhysicalSizeYUnit": "mm"}
     return {"metadata": metadata}

@@ -18,6 +18,8 @@ from vivim.export import FORMATS, export
 from vivim.export import api as export_api
 from vivim.export import tiff as export_tiff
 
+WITHOUT_DICOM = tuple(name for name in FORMATS if name != "dicom-seg")
+
 
 @pytest.fixture
 def worked(session: Session, sample) -> Session:
@@ -68,7 +70,7 @@ def test_tiff_of_any_length_has_a_page_a_frame_and_its_scale(
     monkeypatch.setattr(Session, "pixel_spacing_mm", (0.5, 0.25))
     monkeypatch.setattr(Session, "fps", 20.0)
     if dialect == "ome":
-        monkeypatch.setattr(export_tiff, "IMAGEJ_BYTES", 0)
+        monkeypatch.setattr(export_tiff, "PLAIN_BYTES", 0)
     run(worked, tmp_path, ["tiff"])
     with Image.open(tmp_path / "masks.tif") as pages:
         assert pages.n_frames == len(worked)
@@ -119,39 +121,62 @@ def test_overlay_plays_and_shows_the_mask(worked: Session, sample, tmp_path: Pat
     assert green[inside].mean() > green[outside].mean() + 20
 
 
-def test_measurements_are_areas_and_centroids(worked: Session, sample, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(Session, "pixel_spacing_mm", (0.5, 0.25))
-    worked.correct(0, np.zeros(worked.shape[1:], np.uint8))
-    run(worked, tmp_path, ["csv"])
-    with (tmp_path / "measurements.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    empty, first = rows[0], rows[1]
-    assert (empty["area_px"], empty["centroid_row_px"]) == ("0", "")
-    ys, xs = np.nonzero(sample.masks[1])
-    assert int(first["area_px"]) == len(ys)
-    assert float(first["centroid_row_px"]) == pytest.approx(ys.mean(), abs=1e-3)
-    assert float(first["area_mm2"]) == pytest.approx(len(ys) * 0.125, abs=1e-3)
-    assert float(first["centroid_column_mm"]) == pytest.approx(xs.mean() * 0.25, abs=1e-3)
-    assert rows[4]["class"] == "2"
-
-
 def test_a_second_export_replaces_the_first(worked: Session, tmp_path: Path) -> None:
-    run(worked, tmp_path, FORMATS)
-    run(worked, tmp_path, FORMATS, only="corrected")
-    assert len(list((tmp_path / "masks").iterdir())) == 2
-    assert sorted(p.name for p in tmp_path.iterdir() if p.name not in ("clip", "vivim-home")) == [
-        "masks", "masks.tif", "measurements.csv", "overlay.mp4",
+    out = tmp_path / "out"
+    run(worked, out, WITHOUT_DICOM)
+    run(worked, out, WITHOUT_DICOM, only="corrected")
+    assert len(list((out / "masks").iterdir())) == 2
+    assert sorted(p.name for p in out.iterdir()) == [
+        "coco.json", "dataset", "masks", "masks.nii.gz", "masks.ome.tif", "masks.tif", "measurements.csv",
+        "overlay.mp4", "palette", "youtube-vos",
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", WITHOUT_DICOM)
 def test_a_stopped_export_leaves_nothing_half_written(worked: Session, tmp_path: Path, name: str) -> None:
     out = tmp_path / "out"
     events = export(worked, out, [name])
-    first = next(events)
+    latest = next(event for event in events if event.done)
     events.close()
-    assert first.done < first.total
+    assert latest.done < latest.total
     assert list(out.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("frames", "only", "expected"),
+    [
+        ((2, 5), "all", [2, 3, 4]),
+        ((None, 2), "all", [0, 1]),
+        ((10, None), None, [10, 11]),
+        ((10, 1000), "all", [10, 11]),
+        ((5, None), "corrected", [6]),
+    ],
+)
+def test_a_range_of_frames(worked: Session, tmp_path: Path, frames, only, expected) -> None:
+    run(worked, tmp_path, ["png"], frames=frames, only=only)
+    assert [int(f.stem) for f in sorted((tmp_path / "masks").iterdir())] == expected
+
+
+@pytest.mark.parametrize("frames", [(12, None), (5, 5), (7, 3)])
+def test_a_range_without_frames_is_said(worked: Session, tmp_path: Path, frames) -> None:
+    with pytest.raises(ExportError, match="the video has 12, the first is 0"):
+        next(export(worked, tmp_path, ["png"], frames=frames))
+
+
+@pytest.mark.parametrize("name", ["png", "tiff", "nifti", "dataset", "mp4", "ome-tiff"])
+def test_formats_of_whole_masks_never_hold_more_than_a_frame(
+    worked: Session, tmp_path: Path, monkeypatch, name: str
+) -> None:
+    asked = []
+    read = type(worked.masks).__getitem__
+
+    def one_by_one(store, key):
+        asked.append(key)
+        return read(store, key)
+
+    monkeypatch.setattr(type(worked.masks), "__getitem__", one_by_one)
+    run(worked, tmp_path, [name])
+    assert asked == list(range(len(worked)))
 
 
 def test_what_cannot_be_exported_is_said(session: Session, worked: Session, tmp_path: Path) -> None:
@@ -173,7 +198,7 @@ def test_nothing_yet_is_said(session: Session, tmp_path: Path) -> None:
 
 
 def test_a_full_disk_leaves_nothing_half_written(worked: Session, tmp_path: Path, monkeypatch) -> None:
-    def full(session, path, frames):
+    def full(work, path):
         path.mkdir()
         (path / "000000.png").write_bytes(b"half")
         yield 1
