@@ -6,6 +6,7 @@ long as its image layer, and closes the session when the layer goes.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -148,20 +149,20 @@ class VideoController(QObject):
         """Propose masks for all frames no person has touched, outward from the one on screen."""
         if self.session is None or self.busy:
             return
-        session, start = self.session, self.current_frame
+        session, start, stop = self.session, self.current_frame, threading.Event()
 
         def work() -> Iterator[Any]:
             from vivim.inference import propose
 
-            yield from propose(session, self._model(model_name), start=start, device=device)
+            yield from propose(session, self._model(model_name), start=start, device=device, stop=stop)
 
-        self._run("propose", work)
+        self._run("propose", work, stop)
 
     def finetune(self, model_name: str, device: str, scope: str) -> None:
         """Learn from the corrected frames; a version that does better renews the proposals."""
         if self.session is None or self.busy:
             return
-        session, start = self.session, self.current_frame
+        session, start, stop = self.session, self.current_frame, threading.Event()
 
         def work() -> Iterator[Any]:
             from vivim.finetune import Finished, finetune
@@ -172,9 +173,9 @@ class VideoController(QObject):
                 finished = event if isinstance(event, Finished) else None
                 yield event
             if finished is not None and finished.promoted:
-                yield from propose(session, self._model(finished.name), start=start, device=device)
+                yield from propose(session, self._model(finished.name), start=start, device=device, stop=stop)
 
-        self._run("finetune", work)
+        self._run("finetune", work, stop)
 
     def export(self, folder: Path, formats: list[str], only: str) -> None:
         """Export masks into a folder."""
@@ -259,8 +260,8 @@ class VideoController(QObject):
             self._models = {name: load_model(name)}
         return self._models[name]
 
-    def _run(self, name: str, work: Any) -> None:
-        job = Job(work)
+    def _run(self, name: str, work: Any, stop: threading.Event | None = None) -> None:
+        job = Job(work, stop)
         self.job, self.job_name = job, name
         job.event.connect(self._on_event)
         job.failed.connect(lambda error: self.job_failed.emit(name, error))

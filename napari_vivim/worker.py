@@ -17,7 +17,8 @@ from qtpy.QtCore import QObject, Signal
 class Job(QObject):
     """One piece of work: an iterator whose items are reported as they come.
 
-    Signals arrive in the thread the job was made in.
+    Signals arrive in the thread the job was made in. `stop` is set on cancelling; work that looks at it
+    between two items stops sooner.
     """
 
     event = Signal(object)
@@ -25,13 +26,13 @@ class Job(QObject):
     ended = Signal(bool)
     """Always last; says whether the work was finished, not cancelled or failed."""
 
-    def __init__(self, start: Callable[[], Iterator[Any]]) -> None:
+    def __init__(self, start: Callable[[], Iterator[Any]], stop: threading.Event | None = None) -> None:
         super().__init__()
         self._start = start
-        self._cancelled = threading.Event()
+        self._cancelled = stop or threading.Event()
 
     def cancel(self) -> None:
-        """Stop as soon as the item in the making is done."""
+        """Stop as soon as the work looks, at the latest when the item in the making is done."""
         self._cancelled.set()
 
     def run(self) -> None:
@@ -46,7 +47,7 @@ class Job(QObject):
                 if self._cancelled.is_set():
                     break
             else:
-                finished = True
+                finished = not self._cancelled.is_set()
             if not finished:
                 items.close()  # type: ignore[attr-defined]  # all long work is written as generators
         except Exception as error:  # shown to the person by whoever listens

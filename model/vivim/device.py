@@ -45,3 +45,17 @@ def choose_device(name: str = "auto") -> torch.device:
             f"build that supports it."
         )
     return torch.device(name)
+
+
+def native_bfloat16(device: torch.device) -> bool:
+    """Whether a device multiplies bfloat16 matrices in hardware, not by converting them."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device)[0] >= 8
+    if device.type == "cpu":
+        supported = getattr(
+            torch.cpu, "_is_avx512_bf16_supported", None
+        )  # named so by PyTorch; absent in older ones
+        return bool(supported and supported())
+    return False

@@ -6,9 +6,11 @@ frame is predicted once, and memory does not grow with the length of the video.
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,8 +22,10 @@ from torch import Tensor
 
 from vivim.device import choose_device
 from vivim.guide import MaskGuide
+from vivim.predict import Inputs, Prepare, Runner, Stopped, check
 from vivim.preprocess import masks_from_logits, normalise, resize_frame, resize_mask, stack_frames
 from vivim.trust import UNGUIDED, calibrate, mixed
+from vivim.windows import Window, plan, window_around
 
 if TYPE_CHECKING:
     from vivim.network import Vivim
@@ -50,12 +54,15 @@ class ProposeEvent:
 class ResizedFrames:
     """Frames of a video at the network's input size, the latest of them kept."""
 
-    def __init__(self, video: Video, size: tuple[int, int], kept: int = 256) -> None:
-        self._video, self._size, self._kept = video, size, kept
+    def __init__(
+        self, video: Video, size: tuple[int, int], kept: int = 256, stop: threading.Event | None = None
+    ) -> None:
+        self._video, self._size, self._kept, self._stop = video, size, kept, stop
         self._cache: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
 
     def __call__(self, t: int) -> NDArray[np.uint8]:
-        """Frame `t` as RGB uint8 ``(H, W, 3)``."""
+        """Frame `t` as RGB uint8 ``(H, W, 3)``; raises `Stopped` where the work was told to stop."""
+        check(self._stop)
         if t not in self._cache:
             self._cache[t] = resize_frame(self._video.frame(t), self._size)
             if len(self._cache) > self._kept:
@@ -73,33 +80,12 @@ def guide_of(
     return MaskGuide(frames, masks, len(session))
 
 
-def window_around(block: Sequence[int], guide: MaskGuide | None) -> list[int]:
-    """Frames that go through the network together: a block, and the corrected frames on either side of it."""
-    window = set(block)
-    if guide is not None:
-        window.update(t for edge in (block[0], block[-1]) for t in guide.neighbours(edge) if t is not None)
-    return sorted(window)
-
-
 def window_inputs(
     frames: ResizedFrames, window: Sequence[int], guide: MaskGuide | None, device: torch.device
 ) -> tuple[Tensor, Tensor | None]:
     """Network inputs of one window: ``(1, T, 3, H, W)`` and, with a guide, ``(1, T, 2, H, W)``."""
     x = normalise(stack_frames([frames(t) for t in window]).to(device))[None]
     return x, None if guide is None else guide.planes(list(window)).to(device)[None]
-
-
-def blocks_of(frames: Sequence[int], corrected: Sequence[int], length: int, start: int) -> list[list[int]]:
-    """Cut frames into runs of neighbours of at most `length`, never across a corrected frame, nearest first."""
-    stops = set(corrected)
-    blocks: list[list[int]] = []
-    for t in sorted(frames):
-        last = blocks[-1] if blocks else None
-        if last and len(last) < length and t - last[-1] == 1 and t not in stops:
-            last.append(t)
-        else:
-            blocks.append([t])
-    return sorted(blocks, key=lambda block: min(abs(t - start) for t in block))
 
 
 def boundary_uncertainty(logits: Tensor) -> NDArray[np.float32]:
@@ -118,19 +104,37 @@ def boundary_uncertainty(logits: Tensor) -> NDArray[np.float32]:
     return torch.where(band.sum((1, 2, 3)) > 0, in_band, doubtful).cpu().numpy()
 
 
-def _predict(
-    model: Vivim, reader: ResizedFrames, window: Sequence[int], guide: MaskGuide | None, device: torch.device
-) -> tuple[Tensor, Tensor | None]:
-    """Logits ``(T, C, H, W)`` of one window, and its guide planes ``(T, 2, H, W)`` where there is guidance."""
-    x, planes = window_inputs(reader, window, guide, device)
-    return model(x, planes)[0], None if planes is None else planes[0]
+def keep_windows(
+    runner: Runner,
+    windows: Sequence[Window],
+    prepare: Prepare,
+    weigh: Callable[[Tensor, Tensor | None], Tensor],
+) -> Iterator[tuple[list[int], Tensor]]:
+    """Yield frames and their logits ``(n, C, H, W)`` as they get complete: the mean over the windows that keep them."""
+    awaited = Counter(t for window in windows for t in window.kept)
+    seen: dict[int, tuple[Tensor, int]] = {}
+    for window, logits, planes in runner.run(windows, prepare):
+        at = [window.frames.index(t) for t in window.kept]
+        mine = weigh(logits[at], None if planes is None else planes[at])
+        complete, results = [], []
+        for t, one in zip(window.kept, mine, strict=True):
+            total, count = seen.pop(t, (torch.zeros_like(one), 0))
+            total, count = total + one, count + 1
+            if count < awaited[t]:
+                seen[t] = total, count
+                continue
+            complete.append(t)
+            results.append(total / count)
+        if complete:
+            yield complete, torch.stack(results)
 
 
-def trust_in(session: Session, model: Vivim, reader: ResizedFrames, device: torch.device) -> float:
+def trust_in(session: Session, runner: Runner, reader: ResizedFrames) -> float:
     """How far to trust carried masks in this session; see `vivim.trust`.
 
     A model tuned on these very frames cannot be asked about them: it brings the answer from its held-out rounds.
     """
+    model = runner.model
     if "trust" in model.provenance:
         return float(model.provenance["trust"])
     size = model.config.input_size
@@ -138,15 +142,14 @@ def trust_in(session: Session, model: Vivim, reader: ResizedFrames, device: torc
     def predict(t: int, guide: MaskGuide | None) -> tuple[Tensor, Tensor | None, NDArray]:
         around = list(range(max(0, t - 1), min(len(session), t + 2)))
         window = window_around(around, guide)
-        logits, planes = _predict(model, reader, window, guide, device)
+        x, planes = window_inputs(reader, window, guide, runner.device)
         at = slice(window.index(t), window.index(t) + 1)
         true = resize_mask(np.asarray(session.masks[t]), size)
-        return logits[at], None if planes is None else planes[at], true
+        return runner(x, planes)[0][at], None if planes is None else planes[0][at], true
 
     return calibrate(session, lambda t: guide_of(session, reader, size, leave_out=t), predict)
 
 
-@torch.inference_mode()
 def propose(
     session: Session,
     model: Vivim,
@@ -156,6 +159,10 @@ def propose(
     clip_length: int = CLIP_LENGTH,
     device: str = "auto",
     guided: bool = True,
+    windows: str = "every",
+    batch_size: int | None = None,
+    precision: str = "auto",
+    stop: threading.Event | None = None,
 ) -> Iterator[ProposeEvent]:
     """Propose masks for the frames no person has touched, nearest to `start` first.
 
@@ -175,6 +182,16 @@ def propose(
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
     guided : bool
         Let corrected frames guide the others, where the model can.
+    windows : str
+        ``"every"``: each frame in one window; ``"overlap"``: the mean of two windows; ``"centre"``: a window around
+        each frame. See `vivim.windows`.
+    batch_size : int, optional
+        Windows that go through the network at once; by default what fits into memory. Halved when memory runs out.
+    precision : str
+        ``"float32"``, ``"bfloat16"``, or ``"auto"``: bfloat16 on GPUs that have it natively.
+    stop : threading.Event, optional
+        Set it from another thread to stop within a block of the network, tens of milliseconds, not only at the
+        next event.
 
     Yields
     ------
@@ -184,41 +201,49 @@ def propose(
     Raises
     ------
     DeviceError, VideoError, SessionError
-        If the device is absent, a frame cannot be decoded, or a mask cannot be written.
+        If the device is absent or its memory too small, a frame cannot be decoded, or a mask cannot be written.
     """
-    if clip_length < 1:
-        raise ValueError(f"clip_length must be at least 1, not {clip_length}.")
-    target = choose_device(device)
-    model.to(target).eval()
+    runner = Runner(model, choose_device(device), batch_size=batch_size, precision=precision, stop=stop)
     size = model.config.input_size
-    reader = ResizedFrames(session.video, size)
+    reader = ResizedFrames(session.video, size, stop=stop)
     corrected = session.frames_with("corrected", "accepted")
     wanted = range(len(session)) if frames is None else frames
     todo = sorted(set(wanted) - set(corrected))
-    guide = guide_of(session, reader, size) if guided and model.config.guided and corrected else None
-    trust = trust_in(session, model, reader, target) if guide is not None else 0.0
-    if trust == UNGUIDED:
-        guide, trust = None, 0.0
     began, done = time.monotonic(), 0
-    for block in blocks_of(todo, corrected, clip_length, start):
-        window = window_around(block, guide)
-        logits, planes = _predict(model, reader, window, guide, target)
-        at = [window.index(t) for t in block]
-        logits = mixed(logits[at], None if planes is None else planes[at], trust)
-        masks = masks_from_logits(logits, session.shape[1:])
-        doubts = boundary_uncertainty(logits)
-        for i in sorted(range(len(block)), key=lambda i: abs(block[i] - start)):
-            written = session.propose(
-                block[i], masks[i], model.version or model.name, uncertainty=float(doubts[i])
-            )
-            done += 1
-            left = (time.monotonic() - began) / done * (len(todo) - done)
-            yield ProposeEvent(block[i], written, done, len(todo), left)
+    with contextlib.suppress(Stopped):
+        guide = guide_of(session, reader, size) if guided and model.config.guided and corrected else None
+        trust = trust_in(session, runner, reader) if guide is not None else 0.0
+        if trust == UNGUIDED:
+            guide, trust = None, 0.0
+        planned = plan(todo, corrected, len(session), clip_length, start, windows, guide)
+        results = keep_windows(
+            runner,
+            planned,
+            lambda window: window_inputs(reader, window, guide, runner.device),
+            lambda logits, planes: mixed(logits, planes, trust),
+        )
+        for block, logits in results:
+            masks = masks_from_logits(logits, session.shape[1:])
+            doubts = boundary_uncertainty(logits)
+            for i in sorted(range(len(block)), key=lambda i: abs(block[i] - start)):
+                check(stop)
+                written = session.propose(
+                    block[i], masks[i], model.version or model.name, uncertainty=float(doubts[i])
+                )
+                done += 1
+                left = (time.monotonic() - began) / done * (len(todo) - done)
+                yield ProposeEvent(block[i], written, done, len(todo), left)
 
 
-@torch.inference_mode()
 def segment_frames(
-    model: Vivim, frames: NDArray, *, clip_length: int = CLIP_LENGTH, device: str = "auto"
+    model: Vivim,
+    frames: NDArray,
+    *,
+    clip_length: int = CLIP_LENGTH,
+    device: str = "auto",
+    windows: str = "every",
+    batch_size: int | None = None,
+    precision: str = "auto",
 ) -> NDArray:
     """Segment an array of frames, without a session.
 
@@ -228,19 +253,23 @@ def segment_frames(
         Any Vivim.
     frames : ndarray
         ``(T, H, W, 3)`` or ``(T, H, W)``, uint8 or uint16.
+    clip_length, device, windows, batch_size, precision
+        As for `propose`.
 
     Returns
     -------
     ndarray
         Label masks ``(T, H, W)`` uint8.
     """
-    target = choose_device(device)
-    model.to(target).eval()
+    runner = Runner(model, choose_device(device), batch_size=batch_size, precision=precision)
     size = model.config.input_size
-    masks = []
-    for begin in range(0, len(frames), clip_length):
-        x = stack_frames([resize_frame(frame, size) for frame in frames[begin : begin + clip_length]]).to(
-            target
-        )
-        masks.append(masks_from_logits(model(normalise(x)[None])[0], tuple(frames.shape[1:3])))
-    return np.concatenate(masks)
+    masks = np.zeros(frames.shape[:3], np.uint8)
+
+    def prepare(window: Sequence[int]) -> Inputs:
+        resized = stack_frames([resize_frame(frames[t], size) for t in window])
+        return normalise(resized.to(runner.device))[None], None
+
+    planned = plan(range(len(frames)), (), len(frames), clip_length, 0, windows)
+    for block, logits in keep_windows(runner, planned, prepare, lambda logits, _: logits):
+        masks[block] = masks_from_logits(logits, tuple(frames.shape[1:3]))
+    return masks

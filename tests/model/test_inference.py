@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import threading
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
 from vivim import Session, Vivim, VivimConfig, propose
 from vivim.errors import DeviceError
-from vivim.inference import blocks_of, boundary_uncertainty, segment_frames, window_around
+from vivim.inference import boundary_uncertainty, keep_windows, segment_frames
+from vivim.network.mit import MiTBlock
+from vivim.predict import Runner
+from vivim.windows import blocks_of, plan, window_around
 
 
 def test_every_frame_is_proposed_once_nearest_first(session: Session, tiny_model: Vivim) -> None:
@@ -111,3 +117,124 @@ def test_a_soft_outline_is_less_certain_than_a_sharp_one() -> None:
     assert 0 <= sharp < soft <= 1
     unsure_nothing, sure_nothing = boundary_uncertainty(torch.stack((ramp - 1.1, ramp - 20))[:, None])
     assert unsure_nothing > sure_nothing
+
+
+def test_windows_may_overlap_or_keep_only_their_centres(session: Session, sample) -> None:
+    torch.manual_seed(5)
+    model = Vivim(VivimConfig(size="b0", input_size=(64, 64))).eval()
+    for mode in ("overlap", "centre"):
+        events = list(propose(session, model, clip_length=4, windows=mode, start=5))
+        assert sorted(e.frame for e in events) == list(range(len(session)))
+        np.testing.assert_array_equal(
+            session.masks[:], segment_frames(model, sample.frames, clip_length=4, windows=mode)
+        )
+
+
+def test_overlapping_windows_are_averaged() -> None:
+    windows = plan(range(10), (), 10, 4, start=0, mode="overlap")
+    assert Counter(t for w in windows for t in w.kept) == {t: 2 for t in range(10)}
+    assert all(w.frames == tuple(range(w.frames[0], w.frames[-1] + 1)) for w in windows)
+    assert max(len(w.frames) for w in windows) == 4
+
+    class Fake(Runner):
+        def __call__(self, x, planes):
+            return x[:, :, :1] * 0 + x.amin()  # each window answers with its first frame's number
+
+    runner = Fake(Vivim(VivimConfig(size="b0", input_size=(32, 32))), torch.device("cpu"))
+    found = {}
+    for block, logits in keep_windows(
+        runner,
+        windows,
+        lambda w: (torch.tensor(w, dtype=torch.float32).view(1, -1, 1, 1, 1).expand(1, -1, 3, 2, 2), None),
+        lambda logits, _: logits,
+    ):
+        found.update({t: float(one.mean()) for t, one in zip(block, logits, strict=True)})
+    wanted = {t: np.mean([w.frames[0] for w in windows if t in w.kept]) for t in range(10)}
+    assert found == pytest.approx(wanted)
+
+
+def test_centre_windows_have_the_frame_in_the_middle() -> None:
+    windows = plan([0, 5, 9], (), 10, 5, start=5, mode="centre")
+    assert [w.kept for w in windows] == [(5,), (9,), (0,)]
+    assert windows[0].frames == (3, 4, 5, 6, 7)
+    assert windows[1].frames == (5, 6, 7, 8, 9)
+    assert plan([0], (), 2, 5, start=0, mode="centre")[0].frames == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"windows": "all"}, {"clip_length": 0}, {"batch_size": 0}, {"precision": "half"}]
+)
+def test_a_wrong_option_is_named(session: Session, tiny_model: Vivim, wrong) -> None:
+    with pytest.raises(ValueError, match="|".join(str(v) for v in wrong.values())):
+        list(propose(session, tiny_model, **wrong))
+
+
+@pytest.mark.parametrize("batch_size", [2, 5])
+def test_batches_give_the_same_masks(sample, batch_size) -> None:
+    torch.manual_seed(5)
+    model = Vivim(VivimConfig(size="b0", input_size=(64, 64))).eval()
+    alone = segment_frames(model, sample.frames, clip_length=3)
+    together = segment_frames(model, sample.frames, clip_length=3, batch_size=batch_size)
+    assert np.mean(alone != together) < 1e-3
+
+
+def test_the_batch_is_halved_when_memory_runs_out(sample, monkeypatch) -> None:
+    torch.manual_seed(5)
+    model = Vivim(VivimConfig(size="b0", input_size=(64, 64))).eval()
+    wanted = segment_frames(model, sample.frames, clip_length=3)
+    tried, forward = [], Vivim.forward
+
+    def small_memory(self, x, guide=None, return_edges=False):
+        tried.append(len(x))
+        if len(x) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        return forward(self, x, guide, return_edges)
+
+    monkeypatch.setattr(Vivim, "forward", small_memory)
+    np.testing.assert_array_equal(segment_frames(model, sample.frames, clip_length=3, batch_size=4), wanted)
+    assert tried[:3] == [4, 2, 1]
+    assert max(tried[3:]) <= 2  # it does not go back to what failed
+
+    def no_memory(self, x, guide=None, return_edges=False):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(Vivim, "forward", no_memory)
+    with pytest.raises(DeviceError, match="shorter clip length"):
+        segment_frames(model, sample.frames)
+
+
+def test_an_error_of_the_network_is_not_taken_for_full_memory(sample, monkeypatch) -> None:
+    def broken(self, x, guide=None, return_edges=False):
+        raise RuntimeError("weights of the wrong shape")
+
+    monkeypatch.setattr(Vivim, "forward", broken)
+    with pytest.raises(RuntimeError, match="wrong shape"):
+        segment_frames(Vivim(VivimConfig(size="b0", input_size=(32, 32))), sample.frames, batch_size=4)
+
+
+def test_stopping_interrupts_the_network_itself(session: Session) -> None:
+    model = Vivim(VivimConfig(size="b0", input_size=(64, 64)))
+    stop, passed = threading.Event(), []
+    for number, block in enumerate(m for m in model.modules() if isinstance(m, MiTBlock)):
+        block.register_forward_hook(lambda *_, number=number: (passed.append(number), stop.set()))
+    assert list(propose(session, model, stop=stop)) == []
+    assert passed == [0]  # told so in the first block, it never ran the second
+    assert session.frames_with("proposed") == []
+    hooks = [m._forward_pre_hooks for m in model.modules()]
+    assert not any(hooks)  # nothing is left on the network
+
+
+def test_memory_does_not_grow_with_the_video(sample) -> None:
+    model = Vivim(VivimConfig(size="b0", input_size=(32, 32)))
+    prepared, most = 0, 0
+
+    def prepare(window):
+        nonlocal prepared
+        prepared += 1
+        return torch.zeros(1, len(window), 3, 32, 32), None
+
+    runner = Runner(model, torch.device("cpu"), batch_size=2)
+    windows = plan(range(60), (), 60, 2, start=0)
+    for done, _ in enumerate(runner.run(windows, prepare)):
+        most = max(most, prepared - done)
+    assert most <= 4  # the batch at work and the one prepared meanwhile

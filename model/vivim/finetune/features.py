@@ -14,12 +14,14 @@ import torch
 from torch import Tensor
 
 from vivim.guide import MaskGuide
-from vivim.inference import ResizedFrames, guide_of, trust_in, window_around, window_inputs
+from vivim.inference import ResizedFrames, guide_of, trust_in, window_inputs
 from vivim.network import Vivim
+from vivim.predict import Runner
 from vivim.preprocess import resize_mask
 from vivim.session import Session
 from vivim.training.losses import boundary_weight
 from vivim.trust import UNGUIDED
+from vivim.windows import window_around
 
 CONTEXT = 1
 """Neighbours on each side that are encoded together with a corrected frame."""
@@ -105,11 +107,8 @@ def is_guided(session: Session, model: Vivim, device: torch.device) -> bool:
     """Whether corrected frames of this session guide the others, so that learning sees what use will see."""
     if not model.config.guided or len(session.frames_with("corrected", "accepted")) < 2:
         return False
-    with torch.inference_mode():
-        return (
-            trust_in(session, model, ResizedFrames(session.video, model.config.input_size), device)
-            != UNGUIDED
-        )
+    reader = ResizedFrames(session.video, model.config.input_size)
+    return trust_in(session, Runner(model, device), reader) != UNGUIDED
 
 
 def mirror(window: Window) -> Window:

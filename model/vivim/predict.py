@@ -1,0 +1,239 @@
+"""Run windows of frames through the network: in batches that fit the memory, stopped within a block of the network.
+
+While the network works on one batch, a thread of its own prepares the next (decoding, resizing, guidance). No more
+than two batches are in memory at a time, however long the video.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from vivim.device import native_bfloat16
+from vivim.errors import DeviceError
+from vivim.network.decoder import Decoder
+from vivim.network.mit import MiTBlock
+from vivim.network.temporal_mamba import STMamba
+from vivim.windows import Window
+
+if TYPE_CHECKING:
+    from vivim.network import Vivim
+
+PRECISIONS = ("auto", "float32", "bfloat16")
+LARGEST_BATCH = 32
+_SHARE_OF_FREE_MEMORY = 0.6
+_log = logging.getLogger(__name__)
+
+Inputs = tuple[Tensor, Tensor | None]
+Prepare = Callable[[Sequence[int]], Inputs]
+"""From the frames of a window to ``(1, T, 3, H, W)`` and, where there is guidance, ``(1, T, 2, H, W)``."""
+
+
+class Stopped(Exception):  # not an error: somebody asked for it
+    """The work was told to stop."""
+
+
+def check(stop: threading.Event | None) -> None:
+    """Raise `Stopped` if somebody asked for it."""
+    if stop is not None and stop.is_set():
+        raise Stopped
+
+
+@contextlib.contextmanager
+def stoppable(model: Vivim, stop: threading.Event | None) -> Iterator[None]:
+    """Let `stop` interrupt the network between any two of its blocks."""
+    if stop is None:
+        yield
+        return
+    blocks = [module for module in model.modules() if isinstance(module, MiTBlock | STMamba | Decoder)]
+    hooks = [block.register_forward_pre_hook(lambda *_: check(stop)) for block in blocks]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def precision_context(precision: str, device: torch.device) -> contextlib.AbstractContextManager:
+    """Autocast to bfloat16 where asked for, or by ``"auto"`` on GPUs that have it natively; else float32.
+
+    On CPUs "auto" stays in float32: see docs/speed.md for what bfloat16 gains there and how many pixels it moves.
+
+    Raises
+    ------
+    ValueError
+        If the precision is unknown.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"Unknown precision {precision!r}; choose one of {', '.join(PRECISIONS)}.")
+    wanted = precision == "bfloat16" or (
+        precision == "auto" and device.type == "cuda" and native_bfloat16(device)
+    )
+    if not wanted:
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+@dataclass
+class _Batch:
+    windows: list[Window]
+    x: Tensor
+    planes: Tensor | None
+
+    def halves(self) -> tuple[_Batch, _Batch]:
+        middle = len(self.windows) // 2
+        return self._part(slice(None, middle)), self._part(slice(middle, None))
+
+    def _part(self, part: slice) -> _Batch:
+        planes = None if self.planes is None else self.planes[part]
+        return _Batch(self.windows[part], self.x[part], planes)
+
+
+class Runner:
+    """Runs windows on one device; learns from the first how many fit into its memory at once.
+
+    Parameters
+    ----------
+    model : Vivim
+        Moved to the device and put into evaluation mode.
+    device : torch.device
+        Where it runs.
+    batch_size : int, optional
+        Windows at once; by default one on a CPU, where more gains nothing and delays the first mask, and on a GPU as
+        many as fit. Halved, for good, when memory runs out.
+    precision : str
+        One of `PRECISIONS`.
+    stop : threading.Event, optional
+        Set it, from any thread, to stop within one block of the network.
+    """
+
+    def __init__(
+        self,
+        model: Vivim,
+        device: torch.device,
+        *,
+        batch_size: int | None = None,
+        precision: str = "auto",
+        stop: threading.Event | None = None,
+    ) -> None:
+        if batch_size is not None and batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {batch_size}.")
+        precision_context(precision, device)
+        self.model = model.to(device).eval()
+        self.device = device
+        self.precision = precision
+        self.stop = stop
+        self.batch_size = batch_size or 1
+        self._to_be_measured = batch_size is None and device.type == "cuda"
+
+    def __call__(self, x: Tensor, planes: Tensor | None) -> Tensor:
+        """Logits ``(B, T, C, H, W)`` float32 of clips ``(B, T, 3, H, W)``, both on the device.
+
+        Raises
+        ------
+        Stopped
+            If `stop` was set meanwhile.
+        """
+        with (
+            torch.inference_mode(),
+            stoppable(self.model, self.stop),
+            precision_context(self.precision, self.device),
+        ):
+            return self.model(x, planes).float()
+
+    def run(
+        self, windows: Sequence[Window], prepare: Prepare
+    ) -> Iterator[tuple[Window, Tensor, Tensor | None]]:
+        """Yield each window, its logits ``(T, C, H, W)`` on the device and its guide planes ``(T, 2, H, W)``, in order.
+
+        Raises
+        ------
+        Stopped
+            If `stop` was set.
+        DeviceError
+            If not even one window fits into memory.
+        """
+        with ThreadPoolExecutor(1, thread_name_prefix="vivim-prepare") as thread:
+            done = 0
+            ahead = thread.submit(self._prepare, windows, done, prepare)
+            while done < len(windows):
+                batch = ahead.result()
+                done += len(batch.windows)
+                ahead = thread.submit(self._prepare, windows, done, prepare)
+                try:
+                    yield from self._run(batch)
+                finally:
+                    ahead.cancel()
+
+    def _prepare(self, windows: Sequence[Window], first: int, prepare: Prepare) -> _Batch:
+        """Inputs of the next windows, from number `first` on, that have as many frames."""
+        together: list[Window] = []
+        inputs: list[Inputs] = []
+        for window in windows[first : first + self.batch_size]:
+            if together and len(window.frames) != len(together[0].frames):
+                break
+            check(self.stop)
+            together.append(window)
+            inputs.append(prepare(window.frames))
+        planes = [p for _, p in inputs if p is not None]
+        x = torch.cat([x for x, _ in inputs]) if inputs else torch.empty(0)
+        return _Batch(together, x, torch.cat(planes) if planes else None)
+
+    def _run(self, batch: _Batch) -> Iterator[tuple[Window, Tensor, Tensor | None]]:
+        try:
+            logits = self._measured(batch) if self._to_be_measured else self(batch.x, batch.planes)
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(batch.windows) == 1:
+                raise DeviceError(
+                    f"One window of {batch.x.shape[1]} frames does not fit into the memory of {self.device}. "
+                    "Choose a shorter clip length, or the device cpu."
+                ) from error
+            logits = None
+        if logits is None:  # outside the handler, which would keep the failed tensors alive
+            self._give_back_memory()
+            self.batch_size = max(1, len(batch.windows) // 2)
+            _log.warning(
+                "Out of memory on %s: going on with %d windows at once.", self.device, self.batch_size
+            )
+            for half in batch.halves():
+                yield from self._run(half)
+            return
+        for i, window in enumerate(batch.windows):
+            yield window, logits[i], None if batch.planes is None else batch.planes[i]
+
+    def _measured(self, batch: _Batch) -> Tensor:
+        """Run one batch and set the batch size by the memory it took."""
+        before = torch.cuda.memory_allocated(self.device)
+        torch.cuda.reset_peak_memory_stats(self.device)
+        logits = self(batch.x, batch.planes)
+        taken = max(1, torch.cuda.max_memory_allocated(self.device) - before) / len(batch.windows)
+        free, _ = torch.cuda.mem_get_info(self.device)
+        self.batch_size = max(1, min(LARGEST_BATCH, int(_SHARE_OF_FREE_MEMORY * free / taken)))
+        self._to_be_measured = False
+        return logits
+
+    def _give_back_memory(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        elif self.device.type == "mps":
+            torch.mps.empty_cache()
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an exception of PyTorch means that memory ran out, on whatever device."""
+    text = str(error).lower()
+    return (
+        isinstance(error, torch.OutOfMemoryError)
+        or "out of memory" in text
+        or "can't allocate memory" in text
+    )
