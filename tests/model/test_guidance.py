@@ -9,7 +9,7 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter
 from vivim import guidance
 from vivim.distance import MAX_DISTANCE, signed_distance
 from vivim.guide import MaskGuide
-from vivim.training.sampler import truncated_distance
+from vivim.training.pool import truncated_distance
 
 
 def disc(row: float, column: float, radius: float = 12, size: int = 96) -> np.ndarray:

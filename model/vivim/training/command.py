@@ -9,13 +9,18 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 from vivim.device import choose_device
 from vivim.network import VivimConfig
+from vivim.training.config import TrainConfig
 from vivim.training.data import Clip, load_dataset
-from vivim.training.trainer import TrainConfig, TrainEvent, train
+from vivim.training.progress import TrainEvent
+from vivim.training.trainer import train
+
+IMPLANTS = 400
+"""Pictures made for each data set of backgrounds."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +31,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--stills", nargs="*", default=[], metavar="DATASET", help="folders of single pictures"
     )
-    parser.add_argument("--phantoms", type=int, default=0, help="how many synthetic clips to add")
+    parser.add_argument(
+        "--phantoms", default="0", metavar="N[@WEIGHT]", help="how many synthetic clips to add"
+    )
+    parser.add_argument(
+        "--implants",
+        nargs="*",
+        default=[],
+        metavar="DATASET",
+        help="single pictures to set synthetic lesions into",
+    )
     parser.add_argument(
         "--leave-out", nargs="*", default=[], metavar="CLIP", help="names of clips never used"
     )
@@ -40,10 +54,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--input-size", type=int, default=256, help="height and width in pixels")
     parser.add_argument("--initial", metavar="MODEL", help="weights to start from")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--teacher-weight", type=float, default=0.0, help="also learn from LiteMedSAM")
+    parser.add_argument("--no-record", action="store_true", help="launch every kernel of a step by itself")
     defaults = TrainConfig()
-    for name in ("steps", "frames_per_batch", "validate_every", "seed"):
+    for name in ("steps", "validate_every", "seed"):
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(defaults, name))
-    for name in ("learning_rate", "average_decay", "seconds"):
+    for name in ("learning_rate", "average_decay", "seconds", "pause_after"):
         parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=getattr(defaults, name))
 
 
@@ -63,8 +79,6 @@ def weighted(
 
 def phantoms(count: int, size: tuple[int, int]) -> list[Clip]:
     """Synthetic clips with known lesions, half speckle and half mucosa."""
-    if not count:
-        return []
     import numpy as np
 
     from vivim.preprocess import resize_frame
@@ -77,6 +91,23 @@ def phantoms(count: int, size: tuple[int, int]) -> list[Clip]:
         frames = np.stack([resize_frame(frame, size) for frame in phantom.frames])
         clips.append(Clip(f"phantom/{texture}-{seed}", frames, phantom.masks))
     return clips
+
+
+def add_synthetic(
+    args: argparse.Namespace, size: tuple[int, int], clips: list[Clip], clip_weights: list[float],
+    stills: list[Clip], still_weights: list[float],
+) -> None:  # fmt: skip
+    """Add phantoms to the clips and implants to the stills, as asked."""
+    count, _, weight = args.phantoms.partition("@")
+    if int(count):
+        clips += phantoms(int(count), size)
+        clip_weights += [float(weight or count) / int(count)] * int(count)
+    for spec in args.implants:
+        from vivim.training.implant import implanted
+
+        folder, _, weight = spec.partition("@")
+        stills.append(implanted(load_dataset(folder, size, stills=True), IMPLANTS, args.seed))
+        still_weights.append(float(weight or 1))
 
 
 def line(event: TrainEvent) -> str:
@@ -96,20 +127,20 @@ def run(args: argparse.Namespace) -> dict:
     leave_out = tuple(args.leave_out)
     clips, clip_weights = weighted(args.datasets, size, False, leave_out)
     stills, still_weights = weighted(args.stills, size, True, leave_out)
-    made = phantoms(args.phantoms, size)
-    clips += made
-    clip_weights += [1.0] * len(made)
+    add_synthetic(args, size, clips, clip_weights, stills, still_weights)
     validation = [clip for folder in args.validate for clip in load_dataset(folder, size)]
     config = TrainConfig(
-        network=VivimConfig(size=args.size, guided=True, input_size=size, drop_path=0.05),
+        network=VivimConfig(size=args.size, guided=True, input_size=size, drop_path=0.1),
         steps=args.steps,
-        frames_per_batch=args.frames_per_batch,
         validate_every=args.validate_every,
         learning_rate=args.learning_rate,
         average_decay=args.average_decay,
         final_learning_rate=args.learning_rate / 100,
         seconds=args.seconds,
+        pause_after=args.pause_after,
+        teacher_weight=args.teacher_weight,
         seed=args.seed,
+        record=not args.no_record,
     )
     initial = None
     if args.initial:
@@ -122,7 +153,7 @@ def run(args: argparse.Namespace) -> dict:
     provenance = {
         "trained_on": {clip.name: len(clip.frames) for clip in [*clips, *stills]},
         "left_out": list(leave_out),
-        "recipe": {k: v for k, v in asdict(replace(config, seconds=0.0)).items() if k != "seconds"},
+        "recipe": {k: v for k, v in asdict(config).items() if k not in ("seconds", "pause_after")},
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
     print(f"{len(clips)} clips, {sum(len(s.frames) for s in stills)} stills, on {device}", flush=True)

@@ -17,7 +17,7 @@ from PIL import Image
 from vivim.errors import VivimError
 from vivim.preprocess import resize_frame, resize_mask
 
-PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
+PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 
 
 @dataclass(frozen=True)

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from vivim.errors import VivimError
-from vivim.network import VivimConfig
+from vivim.guide import MaskGuide
+from vivim.network import Vivim, VivimConfig
 from vivim.network.checkpoints import load_checkpoint
+from vivim.training.config import Phase, TrainConfig
 from vivim.training.data import Clip, binary_mask, find_clips, load_dataset
+from vivim.training.implant import implanted
 from vivim.training.losses import structure_loss
-from vivim.training.sampler import Sampler
-from vivim.training.trainer import TrainConfig, train
+from vivim.training.sampler import Batch, Sampler
+from vivim.training.teacher import Pupil, embeddings
+from vivim.training.trainer import train
+from vivim.training.windows import MAX_SPAN, Windows, draw_windows
 
 SIZE = (64, 64)
 
@@ -95,8 +101,8 @@ def test_bad_datasets_are_named(tmp_path: Path) -> None:
 def test_batches_hold_what_they_promise() -> None:
     sampler = Sampler([blob_clip("a", 0)], [blob_clip("b", 1)], torch.device("cpu"), guided_share=0.7)
     guided = 0
-    for _ in range(6):
-        batch = sampler.batch(4, 5)
+    for number in range(6):
+        batch = sampler.batch(number, 4, 5)
         assert batch.x.shape == (4, 5, 3, *SIZE)
         assert batch.guide.shape == (4, 5, 2, *SIZE)
         assert set(batch.masks.unique().tolist()) <= {0.0, 1.0}
@@ -111,22 +117,101 @@ def test_batches_hold_what_they_promise() -> None:
     assert 4 < guided < 24
 
 
-def test_a_run_resumes_where_it_stopped(tmp_path: Path) -> None:
+def test_a_batch_follows_from_its_number(tmp_path: Path) -> None:
+    made = [Sampler([blob_clip("a", 0)], [blob_clip("b", 1)], torch.device("cpu"), 7) for _ in range(2)]
+    made[1].batch(0, 2, 4)
+    one, two = (sampler.batch(5, 3, 4, (32, 32)) for sampler in made)
+    for a, b in zip(one.tensors(), two.tensors(), strict=True):
+        assert torch.equal(a, b)
+    assert one.x.shape == (3, 4, 3, 32, 32)
+    assert not torch.equal(one.x, made[0].batch(6, 3, 4, (32, 32)).x)
+
+
+@pytest.mark.parametrize("length", [1, 3, 6, 25, 120])
+def test_windows_stay_in_their_clip(length: int) -> None:
+    rng = np.random.default_rng(length)
+    for frames in (2, 4, 8):
+        windows = draw_windows(rng, np.full(200, length), frames, 0.7)
+        assert (windows.starts >= 0).all()
+        assert (windows.starts + windows.offsets[:, -1] < length).all()
+        assert (np.diff(windows.offsets, axis=1) >= 0).all()
+        assert (windows.offsets[:, -1] < max(MAX_SPAN, frames)).all()
+        assert 0.5 < windows.known.any(1).mean() < 0.9
+
+
+def test_carried_masks_are_those_of_use() -> None:
+    """What training shows as carried masks is what `MaskGuide` carries while proposing."""
+    clip = blob_clip("a", 0)
+    sampler = Sampler([clip], [], torch.device("cpu"))
+    known = np.zeros((1, 5), bool)
+    known[0, 1] = True
+    windows = Windows(np.array([2]), np.array([[0, 1, 2, 5, 8]]), known)
+    index = torch.from_numpy(windows.starts[:, None] + windows.offsets)
+    masks = torch.from_numpy(clip.masks)[index].float()
+    distance, away = sampler._propagate(masks, torch.from_numpy(known), windows.starts, windows)
+    guide = MaskGuide(lambda t: clip.frames[t], {3: clip.masks[3] > 0}, len(clip.frames))
+    assert away.tolist() == [[1, 0, 1, 4, 7]]
+    for slot, t in enumerate([2, 3, 4, 7, 10]):
+        expected, _ = guide.distance(t)
+        np.testing.assert_allclose(distance[0, slot].numpy(), expected, atol=0.1)
+
+
+def test_implants_have_exact_outlines() -> None:
+    rng = np.random.default_rng(0)
+    tissue = rng.normal(110, 25, (2, 128, 128, 1)).clip(0, 255).astype(np.uint8).repeat(3, -1)
+    background = Clip("tissue", tissue, np.zeros((2, 128, 128), np.uint8), stills=True)
+    made = implanted([background], 6, seed=1)
+    assert made.frames.shape == (6, 128, 128, 3)
+    for frame, mask in zip(made.frames, made.masks, strict=True):
+        assert 60 < mask.sum() < 0.5 * mask.size
+        inside, outside = frame[mask > 0].mean(), frame[mask == 0].mean()
+        assert abs(inside - outside) > 10
+
+
+def test_a_run_resumes_to_the_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clips = [blob_clip("a", 0), blob_clip("b", 1)]
     config = TrainConfig(
         network=VivimConfig(size="b0", guided=True, input_size=SIZE),
-        steps=2,
-        frames_per_batch=4,
-        clip_lengths=(2,),
+        steps=4,
+        phases=(Phase(0.5, 4, (2,), (32, 32)), Phase(1.0, 4, (2,))),
         warm_up_steps=1,
+        save_every=2,
     )
-    first = list(train(clips, [], tmp_path / "run", config))
-    assert first[-1].step == 2
-    again = list(train(clips, [], tmp_path / "run", TrainConfig(**{**vars(config), "steps": 3})))
-    assert again[-1].step == 3
-    model = load_checkpoint(tmp_path / "run" / "model.safetensors")
-    assert model.config.guided
-    assert model.provenance["steps"] == 3
+    list(train(clips, [], tmp_path / "whole", config))
+    batch = Sampler.batch
+
+    def power_cut(sampler: Sampler, number: int, *rest: Any) -> Batch:
+        if number == 2:
+            raise KeyboardInterrupt
+        return batch(sampler, number, *rest)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Sampler, "batch", power_cut)
+        list(train(clips, [], tmp_path / "cut", config))
+    assert load_checkpoint(tmp_path / "cut" / "model.safetensors").provenance["steps"] == 2
+    assert list(train(clips, [], tmp_path / "cut", config))[-1].step == 4
+    one, two = (load_checkpoint(tmp_path / run / "model.safetensors") for run in ("whole", "cut"))
+    assert one.provenance["steps"] == two.provenance["steps"] == 4
+    for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_phases_follow_one_another() -> None:
+    config = TrainConfig(phases=(Phase(0.4, 32, (4, 8), (160, 160)), Phase(1.0, 16, (8,))))
+    assert config.batch_shape(0.0, 1) == (4, 8, 160, 160)
+    assert config.batch_shape(0.4, 1) == (2, 8, 256, 256)
+    assert config.shapes() == {(8, 4, 160, 160), (4, 8, 160, 160), (2, 8, 256, 256)}
+
+
+def test_a_pupil_reads_the_teachers_embedding() -> None:
+    model = Vivim(VivimConfig(size="b0", guided=True, input_size=SIZE))
+    pupil = Pupil(model, taught=True)
+    logits, embedding = pupil(torch.randn(1, 2, 3, *SIZE), None)
+    assert logits.shape == (1, 2, 1, *SIZE)
+    assert embedding.shape == (2, 256, 16, 16)
+    found = embeddings(torch.nn.Conv2d(3, 256, 4, 4), torch.randint(0, 255, (3, *SIZE, 3), dtype=torch.uint8))
+    assert found.shape == (3, 256, 64, 64)
+    assert found.float().std() == pytest.approx(1.0, abs=0.05)
 
 
 def test_training_overfits_one_clip(tmp_path: Path) -> None:
@@ -134,8 +219,7 @@ def test_training_overfits_one_clip(tmp_path: Path) -> None:
     config = TrainConfig(
         network=VivimConfig(size="b0", input_size=SIZE),
         steps=70,
-        frames_per_batch=6,
-        clip_lengths=(3,),
+        phases=(Phase(1.0, 6, (3,)),),
         learning_rate=1e-3,
         warm_up_steps=5,
         average_decay=0.9,

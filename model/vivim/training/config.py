@@ -1,0 +1,72 @@
+"""How to train: recipes as frozen values."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from vivim.network import VivimConfig
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of a run with batches of one kind; phases follow one another."""
+
+    until: float
+    """Part of the run (steps or time) at which the phase ends; 1 for the last."""
+    frames_per_batch: int
+    clip_lengths: tuple[int, ...]
+    input_size: tuple[int, int] | None = None
+    """Height and width; None for that of the network."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train; the defaults suit b0 on one GPU."""
+
+    network: VivimConfig = field(default_factory=lambda: VivimConfig(size="b0", guided=True, drop_path=0.05))
+    steps: int = 6000
+    phases: tuple[Phase, ...] = (Phase(0.4, 128, (4, 8), (160, 160)), Phase(1.0, 64, (6, 10)))
+    learning_rate: float = 7e-4
+    final_learning_rate: float = 7e-6
+    warm_up_steps: int = 200
+    weight_decay: float = 0.03
+    gradient_clip: float = 1.0
+    average_decay: float = 0.999
+    still_share: float = 0.5
+    guided_share: float = 0.6
+    teacher_weight: float = 0.0
+    """Weight of LiteMedSAM's embedding as a second target at the start of the run; falls to 0 in a straight line."""
+    seconds: float = math.inf
+    """Stop (after a checkpoint) when this much time has passed, all sittings together; the learning rate and the
+    phases then follow the clock."""
+    pause_after: float = math.inf
+    """Stop (after a checkpoint) when this sitting has lasted so many seconds; the run goes on when called again."""
+    validate_every: int = 500
+    save_every: int = 500
+    seed: int = 0
+    record: bool = True
+    """On a GPU, record each shape of step once and replay it."""
+
+    def phase(self, progress: float) -> Phase:
+        """The phase of a run that has come as far as `progress`, in [0, 1]."""
+        return next((phase for phase in self.phases if progress < phase.until), self.phases[-1])
+
+    def batch_shape(self, progress: float, number: int) -> tuple[int, int, int, int]:
+        """Clips, frames, height and width of batch `number` of a run that has come as far as `progress`."""
+        phase = self.phase(progress)
+        frames = phase.clip_lengths[number % len(phase.clip_lengths)]
+        return (
+            max(1, phase.frames_per_batch // frames),
+            frames,
+            *(phase.input_size or self.network.input_size),
+        )
+
+    def shapes(self) -> set[tuple[int, int, int, int]]:
+        """All that `batch_shape` can give."""
+        starts = [0.0, *(phase.until for phase in self.phases[:-1])]
+        return {
+            self.batch_shape(start, number)
+            for start, phase in zip(starts, self.phases, strict=True)
+            for number in range(len(phase.clip_lengths))
+        }

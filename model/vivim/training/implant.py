@@ -1,0 +1,104 @@
+"""Synthetic lesions set into real ultrasound pictures: real speckle around outlines that are known exactly.
+
+Public ultrasound of small lesions is scarce, pictures of other tissue are not. A blob of another brightness, softness
+and texture, with enhancement or shadow behind it, is what most nodules and tumours look like.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vivim.training.data import Clip
+
+SMALLEST_CROP = 90
+"""Pixels of a picture's side from which it still shows texture when enlarged."""
+
+
+def implanted(backgrounds: Sequence[Clip], count: int, seed: int) -> Clip:
+    """`count` stills with lesions that were never there.
+
+    Parameters
+    ----------
+    backgrounds : sequence of Clip
+        Pictures of tissue; what their masks mark is kept out of sight or fills the whole crop.
+    """
+    rng = np.random.default_rng(seed)
+    made: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]] = []
+    while len(made) < count:
+        clip = backgrounds[int(rng.integers(len(backgrounds)))]
+        t = rng.integers(len(clip.frames))
+        crop = _crop(rng, clip.frames[t], clip.masks[t])
+        mask = None if crop is None else _place(rng, crop)
+        if crop is not None and mask is not None:
+            made.append((_implant(rng, crop, mask), mask.astype(np.uint8)))
+    frames, masks = zip(*made, strict=True)
+    return Clip(f"implants/{backgrounds[0].name}", np.stack(frames), np.stack(masks), stills=True)
+
+
+def _crop(
+    rng: np.random.Generator, frame: NDArray[np.uint8], mask: NDArray[np.uint8]
+) -> NDArray[np.float32] | None:
+    """A grey piece ``(H, W)`` of a picture, enlarged to its size, with nothing marked in it; None if none is found."""
+    height, width = mask.shape
+    for _ in range(8):
+        side = int(rng.uniform(min(SMALLEST_CROP, height), height + 1))
+        top, left = rng.integers(0, height - side + 1), rng.integers(0, max(1, width - side + 1))
+        piece = (slice(top, top + side), slice(left, left + side))
+        marked = mask[piece].mean()
+        if 0.02 < marked < 0.98 or frame[piece].mean() < 25:
+            continue
+        grey = frame[piece].mean(-1).astype(np.float32)
+        return np.asarray(cv2.resize(grey, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+    return None
+
+
+def _outline(rng: np.random.Generator, size: tuple[int, int]) -> NDArray[np.float32]:
+    """1 inside a blob, 0 outside: an ellipse whose radius waves, ``(H, W)``."""
+    height, width = size
+    row, column = height * rng.uniform(0.25, 0.75), width * rng.uniform(0.25, 0.75)
+    radius, flat = min(size) * np.exp(rng.uniform(np.log(0.07), np.log(0.28))), rng.uniform(0.5, 1.15)
+    tilt = rng.normal(0, 0.4)
+    ys, xs = np.mgrid[:height, :width]
+    y, x = ys - row, xs - column
+    y, x = (y * np.cos(tilt) - x * np.sin(tilt)) / flat, y * np.sin(tilt) + x * np.cos(tilt)
+    angle = np.arctan2(y, x)
+    waves = sum(
+        rng.normal(0, 0.22 / (k * rng.uniform(0.7, 2.0))) * np.cos(k * angle + rng.uniform(0, 2 * np.pi))
+        for k in range(2, 9)
+    )
+    return (np.hypot(y, x) < radius * (1 + waves)).astype(np.float32)
+
+
+def _place(rng: np.random.Generator, grey: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    """A blob ``(H, W)`` that lies on tissue, neither in the dark nor on white paper; None if no place is found."""
+    level = cv2.GaussianBlur(grey, (0, 0), 4.0)
+    tissue = (level > 20) & (level < 240)
+    for _ in range(8):
+        mask = _outline(rng, (grey.shape[0], grey.shape[1]))
+        if mask.sum() > 60 and tissue[mask > 0].mean() > 0.85:
+            return mask
+    return None
+
+
+def _implant(
+    rng: np.random.Generator, grey: NDArray[np.float32], mask: NDArray[np.float32]
+) -> NDArray[np.uint8]:
+    """The picture ``(H, W, 3)`` with a lesion set in."""
+    soft = cv2.GaussianBlur(mask, (0, 0), rng.uniform(0.8, 4.0))
+    broad = cv2.GaussianBlur(grey, (0, 0), 12.0)
+    grain = grey - cv2.GaussianBlur(grey, (0, 0), 4.0)
+    level = max(1.0, float(grey[mask > 0].mean()))
+    darker = rng.random() < 0.85
+    wanted = level * (rng.uniform(0.15, 0.75) if darker else rng.uniform(1.25, 1.7))
+    flat = rng.uniform(0.2, 0.9)
+    ratio = wanted / level
+    inside = ratio * ((1 - flat) * broad + flat * level + grain * rng.uniform(0.3, 1.0))
+    behind = cv2.GaussianBlur(np.maximum.accumulate(mask, axis=0) * (1 - mask), (0, 0), 6.0)
+    rim = cv2.GaussianBlur(mask, (0, 0), 3.0) * (1 - mask) * (1.0 if rng.random() < 0.3 else 0.0)
+    around = grey * (1 + behind * rng.uniform(-0.45, 0.4) + rim * rng.uniform(0.3, 1.2))
+    mixed = np.clip(around * (1 - soft) + inside * soft, 0, 255).astype(np.uint8)
+    return np.repeat(mixed[..., None], 3, axis=2)

@@ -1,0 +1,76 @@
+"""What is reported while training: losses, and Dice of training batches and of clips kept out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vivim.errors import VivimError
+from vivim.network import Vivim
+from vivim.preprocess import normalise
+from vivim.training.data import Clip
+from vivim.training.sampler import Batch
+
+
+@dataclass(frozen=True)
+class TrainEvent:
+    """Progress: step, mean losses and Dice since the last event, and validation Dice by clip when measured."""
+
+    step: int
+    loss: float
+    dice_alone: float
+    dice_guided: float
+    dice_prior: float
+    seconds: float
+    validation: dict[str, float] | None = None
+
+
+class Seen:
+    """Running sums between two events, kept on the device so that nothing waits for it."""
+
+    def __init__(self) -> None:
+        self.losses: list[Tensor] = []
+        self.dice: list[tuple[Tensor, ...]] = []
+
+    def add(self, batch: Batch, loss: Tensor, logits: Tensor) -> None:
+        """Count one step: its loss and its logits ``(B, T, H, W)``."""
+        self.losses.append(loss)
+        asked = ~batch.known
+        guided = batch.known.any(dim=1, keepdim=True).expand_as(asked)
+        mine, prior = (_soft_counted_dice(v > 0, batch.masks > 0.5) for v in (logits, batch.prior))
+        picks = ((mine, asked & ~guided), (mine, asked & guided), (prior, asked & guided))
+        self.dice.append(tuple(torch.stack((v[pick].sum(), pick.sum())) for v, pick in picks))
+
+    def event(self, step: int, seconds: float, validation: dict[str, float] | None) -> TrainEvent:
+        """What was seen, as an event; raises `VivimError` where the loss is not a number."""
+        if not self.losses:
+            return TrainEvent(step, math.nan, math.nan, math.nan, math.nan, seconds, validation)
+        loss = float(torch.stack(self.losses).mean())
+        if not math.isfinite(loss):
+            raise VivimError(f"The loss is not a number at step {step}: lower the learning rate.")
+        sums = [torch.stack(column).sum(0).tolist() for column in zip(*self.dice, strict=True)]
+        dice = [total / count if count else math.nan for total, count in sums]
+        return TrainEvent(step, loss, dice[0], dice[1], dice[2], seconds, validation)
+
+
+def _soft_counted_dice(predicted: Tensor, true: Tensor) -> Tensor:
+    """Dice of boolean masks ``(..., H, W)`` over the last two axes; two empty masks give 1."""
+    both = (predicted & true).sum((-1, -2)).float()
+    total = (predicted.sum((-1, -2)) + true.sum((-1, -2))).float()
+    return torch.where(total > 0, 2 * both / total.clamp(min=1), 1.0)
+
+
+@torch.no_grad()
+def clip_dice(model: Vivim, clip: Clip, device: torch.device, window: int = 8) -> float:
+    """Mean Dice over the frames of a clip, proposed without guidance, `window` frames at a time."""
+    scores = []
+    for start in range(0, len(clip.frames), window):
+        x = normalise(torch.from_numpy(clip.frames[start : start + window]).to(device))[None]
+        logits = model(x)[0, :, 0]
+        true = torch.from_numpy(clip.masks[start : start + window]).to(device) > 0
+        scores.append(_soft_counted_dice(logits > 0, true).cpu().numpy())
+    return float(np.concatenate(scores).mean())
