@@ -53,3 +53,7 @@ class FinetuneError(VivimError):
 
 class ExportError(VivimError):
     """An export cannot be written."""
+
+
+class MasksError(VivimError):
+    """Masks from elsewhere cannot be read, or do not fit the video."""
