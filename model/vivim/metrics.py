@@ -51,3 +51,70 @@ def specificity(predicted: NDArray, true: NDArray) -> float:
     """Part of the background that was left alone; 1 where there is no background."""
     _, fp, _, tn = _counts(predicted, true)
     return _ratio(tn, tn + fp, 1.0)
+
+
+def f_measure(predicted: NDArray, true: NDArray, beta_squared: float = 0.3) -> float:
+    """F-measure, ``(1 + b) P R / (b P + R)`` with ``b = 0.3`` as in salient object detection; 1 where both are empty.
+
+    With ``beta_squared=1`` this is `dice`.
+    """
+    tp, fp, fn, _ = _counts(predicted, true)
+    return _ratio((1 + beta_squared) * tp, (1 + beta_squared) * tp + beta_squared * fn + fp, 1.0)
+
+
+def outline(mask: NDArray) -> NDArray[np.bool_]:
+    """Pixels of a mask ``(H, W)`` with a side on the outside; the picture's border counts as outside."""
+    inside = np.pad(np.asarray(mask) > 0, 1)
+    whole = inside[:-2, 1:-1] & inside[2:, 1:-1] & inside[1:-1, :-2] & inside[1:-1, 2:]
+    return inside[1:-1, 1:-1] & ~whole
+
+
+def hausdorff95(predicted: NDArray, true: NDArray) -> float:
+    """The larger of the two 95th percentiles of distances between outlines of masks ``(H, W)``, in pixels.
+
+    0 where both are empty; the picture's diagonal where one of them is.
+    """
+    import cv2
+
+    _counts(predicted, true)  # same shapes
+    edges = [outline(predicted), outline(true)]
+    if not (edges[0].any() and edges[1].any()):
+        return 0.0 if not edges[0].any() and not edges[1].any() else float(np.hypot(*edges[0].shape))
+    away = [cv2.distanceTransform((~e).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) for e in edges]
+    return float(max(np.percentile(away[1][edges[0]], 95), np.percentile(away[0][edges[1]], 95)))
+
+
+def mean_absolute_error(probability: NDArray, true: NDArray) -> float:
+    """Mean over the pixels of ``|probability - mask|``, in [0, 1]; nothing is stretched beforehand."""
+    return float(np.abs(np.asarray(probability, np.float64) - (np.asarray(true) > 0)).mean())
+
+
+def threshold_curves(probability: NDArray, true: NDArray) -> dict[str, NDArray[np.float64]]:
+    """Dice, Jaccard and specificity at 256 thresholds.
+
+    Parameters
+    ----------
+    probability : ndarray
+        ``(H, W)`` float in [0, 1].
+    true : ndarray
+        ``(H, W)``.
+
+    Returns
+    -------
+    dict
+        ``"dice"``, ``"jaccard"``, ``"specificity"``: ``(256,)`` each; number k counts the pixels whose probability is
+        at least ``k / 255``.
+    """
+    level = np.floor(np.clip(probability, 0, 1) * 255 + 1e-6).astype(int)
+    inside = np.asarray(true) > 0
+    tp, fp = (np.bincount(level[part], minlength=256)[::-1].cumsum()[::-1] for part in (inside, ~inside))
+    fn, tn = int(inside.sum()) - tp, int((~inside).sum()) - fp
+
+    def ratio(part: NDArray, whole: NDArray) -> NDArray[np.float64]:
+        return np.where(whole > 0, part / np.maximum(whole, 1), 1.0)
+
+    return {
+        "dice": ratio(2 * tp, 2 * tp + fp + fn),
+        "jaccard": ratio(tp, tp + fp + fn),
+        "specificity": ratio(tn, tn + fp),
+    }

@@ -1,0 +1,53 @@
+"""``vivim evaluate DATASET``: every usual score of a model on clips with true masks, nothing corrected."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from vivim.cli.arguments import add_device, add_model
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "dataset", metavar="DATASET", type=Path, help="a folder of clips with frames/ and masks/, or one clip"
+    )
+    add_model(parser)
+    parser.add_argument(
+        "--leave-out", action="append", default=[], metavar="CLIP", help="name of a clip to pass over"
+    )
+    parser.add_argument(
+        "--pictures",
+        type=Path,
+        metavar="DIR",
+        help="also write pictures of the worst frames into this folder",
+    )
+    add_device(parser)
+
+
+def run(args: argparse.Namespace) -> dict:
+    """Score every clip, and print a table."""
+    from vivim.device import choose_device
+    from vivim.evaluate import evaluate
+    from vivim.models import default_model_name, load_model
+    from vivim.scorecard import summary, table, write_worst
+
+    model = load_model(args.model or default_model_name())
+    clips = list(
+        evaluate(
+            args.dataset,
+            model,
+            device=args.device,
+            leave_out=tuple(args.leave_out),
+            report=lambda text: print(text, file=sys.stderr, flush=True),
+        )
+    )
+    print(table(clips))
+    result = summary(clips)
+    if args.pictures:
+        written = write_worst(clips, model, choose_device(args.device), args.pictures)
+        print(f"Wrote {len(written)} pictures of the worst frames to {args.pictures}")
+        result["pictures"] = [str(path) for path in written]
+    return result
