@@ -37,7 +37,8 @@ def run(args: argparse.Namespace) -> dict:
     from vivim.imports import import_masks
     from vivim.session import Session
 
-    written, left = [], []
+    written: list[int] = []
+    left: list[int] = []
     with (
         Session.open(args.session, lazy=True) as session,
         Progress(f"{args.masks.name}: importing") as progress,

@@ -26,7 +26,8 @@ def find_tiff(path: Path, shape: tuple[int, int, int], keep: ExitStack) -> Found
     series = file.series[0]
     _check([size for size in series.shape if size > 1], series.shape[-2:], shape)
     if series.dataoffset is None:  # compressed: a page a frame
-        return Found(range(shape[0]), lambda i: np.squeeze(series.pages[i].asarray()))
+        pages: Any = series.pages
+        return Found(range(shape[0]), lambda i: np.squeeze(pages[i].asarray()))
     dtype = series.dtype.newbyteorder(file.byteorder)
     pixels = np.memmap(path, dtype, "r", offset=series.dataoffset, shape=shape)
     return Found(range(shape[0]), lambda i: pixels[i])
