@@ -7,34 +7,21 @@ is first compared with the float64 loop. mambapy is measured where it is install
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import importlib.util
-import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch.nn import functional as F
 from vivim.scan import available_backends, selective_scan
 
+from benchmarks.plain import loop_scan
+from benchmarks.report import machine, parser, set_threads, write
+
 SIZES = {"stage 1": (1, 20480, 128, 16), "stage 3": (1, 1280, 640, 16)}
 Scan = Callable[..., torch.Tensor]
-
-
-def torch_loop(u, delta, A, B, C, D, z, delta_bias):
-    """Step by step in float32, as a plain implementation would."""
-    step = F.softplus(delta + delta_bias)
-    state = u.new_zeros(u.shape[0], *A.shape)
-    outputs = []
-    for dt, drive, b, c in zip(step.unbind(1), (step * u).unbind(1), B.unbind(1), C.unbind(1), strict=True):
-        state = torch.exp(dt[..., None] * A) * state + drive[..., None] * b[:, None]
-        outputs.append((state * c[:, None]).sum(-1))
-    return (torch.stack(outputs, 1) + D * u) * F.silu(z)
 
 
 def mambapy_scan(u, delta, A, B, C, D, z, delta_bias):
@@ -47,7 +34,7 @@ def mambapy_scan(u, delta, A, B, C, D, z, delta_bias):
 
 def implementations(device: str) -> dict[str, Scan]:
     """The scans to compare on a device, by the name shown."""
-    found: dict[str, Scan] = {"loop in PyTorch": torch_loop}
+    found: dict[str, Scan] = {"loop in PyTorch": loop_scan}
     if importlib.util.find_spec("mambapy"):
         found["mambapy pscan"] = mambapy_scan
     names = {"cpu": ("torch", "numba"), "cuda": ("torch", "triton")}[device]
@@ -121,35 +108,11 @@ def measure(size: tuple[int, int, int, int], device: str, rounds: int) -> list[d
     ]
 
 
-def machine(device: str) -> dict[str, object]:
-    """What the numbers were measured on."""
-    processor = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [
-            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if "model name" in line
-        ]
-        processor = names[0] if names else processor
-    return {
-        "device": torch.cuda.get_device_name() if device == "cuda" else processor,
-        "threads": torch.get_num_threads(),
-        "load_at_start": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-    }
-
-
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers to FILE")
-    parser.add_argument(
-        "--rounds", type=int, default=9, help="runs of each implementation (the loop: 3 at most)"
-    )
-    parser.add_argument("--threads", type=int, help="threads of PyTorch and of the scan")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    arguments = parser.parse_args(argv)
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
+    options = parser(__doc__.splitlines()[0], rounds=9)
+    options.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    arguments = options.parse_args(argv)
+    set_threads(arguments)
     sizes: dict[str, object] = {}
     report = {"machine": machine(arguments.device), "sizes": sizes}
     print(report["machine"])
@@ -163,8 +126,7 @@ def main(argv: list[str] | None = None) -> None:
                 f"{row['implementation']:18} {row['forward_ms']:9.1f} ms {row['forward_backward_ms']:9.1f} ms "
                 f"{row['error']:9.0e}"
             )
-    if arguments.json:
-        arguments.json.write_text(json.dumps(report, indent=2) + "\n")
+    write(report, arguments.json)
 
 
 if __name__ == "__main__":

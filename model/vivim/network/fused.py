@@ -24,6 +24,25 @@ def usable(*tensors: Tensor) -> bool:
     )
 
 
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """A linear layer on tokens ``(..., width)``, as a 1x1 convolution where that is faster: float32 on a CPU.
+
+    PyTorch sends linear layers to MKL and convolutions to oneDNN; on processors that are not Intel's the latter does up
+    to a third more multiplications a second.
+    """
+    if not (
+        x.dtype == torch.float32
+        and torch.backends.mkldnn.is_available()
+        and not torch.is_autocast_enabled("cpu")
+        and usable(x, weight)
+    ):
+        return F.linear(x, weight, bias)
+    shape = x.shape
+    pixels = x.reshape(1, -1, 1, shape[-1]).permute(0, 3, 1, 2)
+    y = F.conv2d(pixels, weight[:, :, None, None], bias)
+    return y.permute(0, 2, 3, 1).reshape(*shape[:-1], len(weight))
+
+
 def depthwise_gelu(x: Tensor, weight: Tensor, bias: Tensor, frames: int) -> Tensor:
     """GELU of a depthwise convolution over space, and over time where the kernel has a time axis.
 
@@ -76,7 +95,7 @@ def mix_and_classify(
     from vivim.network import fused_kernels as kernels
 
     projected = [
-        F.linear(feature.permute(0, 2, 3, 1), matrix, offset).float().contiguous().detach().numpy()
+        linear(feature.permute(0, 2, 3, 1), matrix, offset).float().contiguous().detach().numpy()
         for feature, (matrix, offset) in zip(features, folded, strict=True)
     ]
     n, height, width, _ = projected[0].shape

@@ -69,10 +69,11 @@ class MixFFN(nn.Module):
 
     def forward(self, x: Tensor, frames: int = 1) -> Tensor:
         """Tokens in, tokens out, same shape ``(n, h, w, width)``."""
-        hidden = self.fc1(x)
+        hidden = fused.linear(x, self.fc1.weight, self.fc1.bias)
         weight, bias = self.depthwise.weight, self.depthwise.bias
         if fused.usable(hidden, weight):
-            return self.fc2(fused.depthwise_gelu(hidden, weight, bias, frames))
+            activated = fused.depthwise_gelu(hidden, weight, bias, frames)
+            return fused.linear(activated, self.fc2.weight, self.fc2.bias)
         return self.fc2(F.gelu(self.depthwise(hidden, frames)))
 
 

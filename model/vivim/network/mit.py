@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vivim.network import fused
 from vivim.network.layers import EPS, DepthwiseSpace, DropPath, MixFFN, conv2d_on_tokens
 
 
@@ -49,7 +50,7 @@ class EfficientAttention(nn.Module):
             source = self.reduce_norm(conv2d_on_tokens(self.reduce, x))
         source = source.reshape(n, -1, width)
         query, key, value = (
-            linear(tokens).unflatten(2, (self.heads, -1)).transpose(1, 2)
+            fused.linear(tokens, linear.weight, linear.bias).unflatten(2, (self.heads, -1)).transpose(1, 2)
             for linear, tokens in (
                 (self.query, x.reshape(n, -1, width)),
                 (self.key, source),
@@ -57,7 +58,8 @@ class EfficientAttention(nn.Module):
             )
         )
         y = F.scaled_dot_product_attention(query, key, value)
-        return self.output(y.transpose(1, 2).reshape(n, h, w, width))
+        together = y.transpose(1, 2).reshape(n, h, w, width)
+        return fused.linear(together, self.output.weight, self.output.bias)
 
 
 class MiTBlock(nn.Module):

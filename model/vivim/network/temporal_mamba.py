@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vivim.network import fused
 from vivim.network.config import STATE_SIZE
 from vivim.network.layers import EPS, DepthwiseSpaceTime, DropPath, MixFFN
 from vivim.scan import backward_order, causal_conv, selective_scan, temporal_order
@@ -44,8 +45,8 @@ class ScanBranch(nn.Module):
     def forward(self, u: Tensor, order: Tensor | None) -> Tensor:
         """Scan ``u`` ``(B, L, E)`` in an order ``(L,)`` of its tokens; ``(B, L, E)``, in place, not yet gated."""
         u = causal_conv(u, self.conv.weight[:, 0], self.conv.bias, order)
-        step, b, c = self.x_proj(u).split([self.rank, STATE_SIZE, STATE_SIZE], dim=-1)
-        delta = F.linear(step, self.dt_proj.weight)
+        step, b, c = fused.linear(u, self.x_proj.weight).split([self.rank, STATE_SIZE, STATE_SIZE], dim=-1)
+        delta = fused.linear(step, self.dt_proj.weight)
         rates = -torch.exp(self.A_log.float())
         return selective_scan(u, delta, rates, b, c, self.D, None, self.dt_proj.bias, order=order)
 
@@ -66,12 +67,12 @@ class STMamba(nn.Module):
         """Tokens ``(B, T*h*w, width)`` in (t, y, x) order; same shape out. `frames` is T, any number."""
         length = x.shape[1]
         to_u, to_z = self.in_proj.weight.chunk(2)  # two products, so that each result lies in one piece
-        u, z = F.linear(x, to_u), F.linear(x, to_z)
+        u, z = fused.linear(x, to_u), fused.linear(x, to_z)
         onward = self.branches["onward"](u, None)
         back = self.branches["backward"](u, backward_order(length, x.device))
         temporal = self.branches["temporal"](u, temporal_order(frames, length // frames, x.device))
         together = onward.add_(back).add_(temporal) * F.silu(z)
-        return F.linear(together, self.out_proj.weight / 3)
+        return fused.linear(together, self.out_proj.weight / 3)
 
 
 class TemporalMambaBlock(nn.Module):
