@@ -24,7 +24,7 @@ from vivim.device import choose_device
 from vivim.guide import MaskGuide
 from vivim.predict import Inputs, Prepare, Runner, Stopped, check
 from vivim.preprocess import masks_from_logits, normalise, resize_frame, resize_mask, stack_frames
-from vivim.trust import UNGUIDED, calibrate, mixed
+from vivim.trust import UNGUIDED, calibrate, mixed, stored_trust
 from vivim.windows import Window, plan, window_around
 
 if TYPE_CHECKING:
@@ -133,11 +133,12 @@ def trust_in(session: Session, runner: Runner, reader: ResizedFrames) -> float:
     """How far to trust carried masks in this session; see `vivim.trust`.
 
     A model tuned on these very frames cannot be asked about them: it brings the answer from its held-out rounds.
+    Of any other session's frames it is asked like every model.
     """
-    model = runner.model
-    if "trust" in model.provenance:
-        return float(model.provenance["trust"])
-    size = model.config.input_size
+    stored = stored_trust(session, runner.model)
+    if stored is not None:
+        return stored
+    size = runner.model.config.input_size
 
     def predict(t: int, guide: MaskGuide | None) -> tuple[Tensor, Tensor | None, NDArray]:
         around = list(range(max(0, t - 1), min(len(session), t + 2)))

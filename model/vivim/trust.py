@@ -17,6 +17,7 @@ from vivim.metrics import dice
 
 if TYPE_CHECKING:
     from vivim.guide import MaskGuide
+    from vivim.network import Vivim
     from vivim.session import Session
 
 TRUSTS = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0)
@@ -40,6 +41,19 @@ def mixed(logits: Tensor, guide: Tensor | None, trust: float) -> Tensor:
 def best_trust(scores: Mapping[float, Mapping]) -> float:
     """The weight with the best mean score; the smallest of equals."""
     return max(TRUSTS, key=lambda trust: (round(float(np.mean(list(scores[trust].values()))), 4), -trust))
+
+
+def session_key(session: Session) -> str:
+    """What a model's provenance says of a session: the beginning of the digest of its video's content."""
+    return session.identity[:12]
+
+
+def stored_trust(session: Session, model: Vivim) -> float | None:
+    """The weight a tuned model brings from its held-out rounds; None for sessions it has not learned from."""
+    if session_key(session) not in model.provenance.get("learned_from", []):
+        return None
+    trust = model.provenance.get("trust")
+    return None if trust is None else float(trust)
 
 
 def calibrate(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from vivim.trust import TRUSTS, UNGUIDED, best_trust, calibrate, mixed
+from vivim.network import Vivim, VivimConfig
+from vivim.trust import TRUSTS, UNGUIDED, best_trust, calibrate, mixed, stored_trust
 
 TRUE = np.zeros((8, 8), np.uint8)
 TRUE[2:6, 2:6] = 1
@@ -14,6 +15,8 @@ WRONG = -RIGHT
 
 class Corrected:
     """Stands for a session with some corrected frames."""
+
+    identity = "0123456789abcdef"
 
     def __init__(self, *frames: int) -> None:
         self.frames = list(frames)
@@ -57,3 +60,12 @@ def test_mixing_adds_the_first_plane() -> None:
     logits, guide = torch.zeros(2, 1, 3, 3), torch.full((2, 2, 3, 3), 0.5)
     assert torch.equal(mixed(logits, guide, 4.0), torch.full((2, 1, 3, 3), 2.0))
     assert mixed(logits, None, 4.0) is logits
+
+
+def test_a_tuned_models_answer_counts_for_its_own_sessions_only() -> None:
+    model = Vivim(VivimConfig(input_size=(64, 64)))
+    assert stored_trust(Corrected(1, 2), model) is None
+    model.provenance = {"trust": 2.0, "learned_from": ["0123456789ab"]}
+    assert stored_trust(Corrected(1, 2), model) == 2.0
+    model.provenance = {"trust": 2.0, "learned_from": ["another"]}
+    assert stored_trust(Corrected(1, 2), model) is None

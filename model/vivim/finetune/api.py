@@ -76,11 +76,6 @@ def finetune(
         yield event
 
 
-def session_key(session: Session) -> str:
-    """What a model's provenance says of a session: the beginning of the digest of its video's content."""
-    return session.identity[:12]
-
-
 def _untouched_ancestor(model: Vivim, sessions: Sequence[Session]) -> Vivim:
     """The nearest ancestor of `model` that has not learned from any of `sessions`.
 
@@ -88,6 +83,7 @@ def _untouched_ancestor(model: Vivim, sessions: Sequence[Session]) -> Vivim:
     corrected frames there are now, keeps the held-out scores honest. A model whose ancestor is gone stands for itself.
     """
     from vivim.models import load_model
+    from vivim.trust import session_key
 
     keys = {session_key(session) for session in sessions}
     while keys & set(model.provenance.get("learned_from", [])):
@@ -186,7 +182,7 @@ def _register(
         "parent_version": parent.version,
         "frames": sum(len(session.frames_with("corrected", "accepted")) for session in sessions),
         "sessions": len(sessions),
-        "learned_from": sorted({*parent.provenance.get("learned_from", []), *map(session_key, sessions)}),
+        "learned_from": tuned.provenance["learned_from"],
         "before": scored.before if scored else None,
         "after": scored.after if scored else None,
         "trust": tuned.provenance["trust"],

@@ -30,7 +30,7 @@ from vivim.finetune.fit import (
 from vivim.network import Vivim
 from vivim.session import Session
 from vivim.training.losses import structure_loss
-from vivim.trust import UNGUIDED, best_trust
+from vivim.trust import UNGUIDED, best_trust, session_key
 
 SCOPES = ("decoder", "all")
 
@@ -90,7 +90,8 @@ def run(
     promoted = scored.before is not None and scored.after is not None and scored.after > scored.before
     if tuned.config.guided and len(keys) > 1 and not any(guided):
         trust = UNGUIDED
-    tuned.provenance = {**tuned.provenance, "trust": trust}
+    learned_from = sorted({*model.provenance.get("learned_from", []), *map(session_key, sessions)})
+    tuned.provenance = {**tuned.provenance, "trust": trust, "learned_from": learned_from}
     yield Trained(tuned.cpu().eval(), promoted, scored, time.monotonic() - began)
 
 
