@@ -1,9 +1,10 @@
 """What a clip's length costs: ST-Mamba against self-attention over space and time: ``python -m benchmarks.attention``.
 
-One mixing layer of width 64, as in the network's second stage, sees the tokens of T frames on a 16 x 16 grid (a stage-3
-grid of 256 x 256 frames), T = 5 to 256, once as ST-Mamba, once as full self-attention of all tokens with all
-others, each in the form PyTorch runs fastest. Time is the median of interleaved rounds; memory is what the layer
-takes at its peak above its input, measured in a process of its own. Writes a picture with ``--picture FILE``.
+One mixing layer of width 64 sees the tokens of T frames on a 16 x 16 grid (the third stage's, for frames of
+256 x 256), T = 5 to 256: as ST-Mamba, and as self-attention of all tokens with all others, the latter by PyTorch's
+fused kernel, which never holds the matrix of weights, and as written, which does. Time is the median of interleaved
+rounds; memory is what the layer takes at its peak above its input, measured in a process of its own. Writes a picture
+with ``--picture FILE``.
 """
 
 from __future__ import annotations
@@ -25,14 +26,15 @@ from benchmarks.video import Peak
 
 WIDTH, HEADS, PLACES = 64, 2, 256
 FRAMES = (5, 8, 16, 32, 64, 128, 256)
+MOST_WEIGHTS = 2**30  # beyond as many numbers in its matrix, attention as written is left out
 
 
 class SelfAttention(nn.Module):
     """Every token of a clip attends to every other."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, fused: bool) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.fused = heads, fused
         self.to_all = nn.Linear(width, 3 * width)
         self.output = nn.Linear(width, width)
 
@@ -41,13 +43,26 @@ class SelfAttention(nn.Module):
         query, key, value = (
             part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in self.to_all(x).chunk(3, dim=-1)
         )
-        return self.output(F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2))
+        if self.fused:
+            mixed = F.scaled_dot_product_attention(query, key, value)
+        else:
+            mixed = (query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5).softmax(-1) @ value
+        return self.output(mixed.transpose(1, 2).flatten(2))
 
 
 def layers() -> dict[str, nn.Module]:
-    """The two mixers of one width."""
+    """The mixers, all of one width."""
     torch.manual_seed(0)
-    return {"ST-Mamba": STMamba(WIDTH).eval(), "self-attention": SelfAttention(WIDTH, HEADS).eval()}
+    return {
+        "ST-Mamba": STMamba(WIDTH).eval(),
+        "attention, fused": SelfAttention(WIDTH, HEADS, fused=True).eval(),
+        "attention as written": SelfAttention(WIDTH, HEADS, fused=False).eval(),
+    }
+
+
+def fits(name: str, frames: int) -> bool:
+    """Whether a layer is worth trying at a length."""
+    return name != "attention as written" or HEADS * (frames * PLACES) ** 2 <= MOST_WEIGHTS
 
 
 @torch.inference_mode()
@@ -80,8 +95,10 @@ def draw(rows: list[dict[str, float]], path: Path) -> None:
     figure, axes = pyplot.subplots(1, 2, figsize=(8, 3.4), layout="constrained")
     frames = [row["frames"] for row in rows]
     for axis, key, label in ((axes[0], "ms", "time, ms"), (axes[1], "mb", "memory, MiB")):
-        for name, mark in (("ST-Mamba", "o-"), ("self-attention", "s--")):
-            axis.plot(frames, [row[f"{name}_{key}"] for row in rows], mark, label=name)
+        for name, mark in zip(layers(), ("o-", "s--", "^:"), strict=True):
+            known = [row for row in rows if f"{name}_{key}" in row]
+            values = [max(row[f"{name}_{key}"], 1.0) for row in known]
+            axis.plot([row["frames"] for row in known], values, mark, label=name)
         axis.set(xscale="log", yscale="log", xlabel="frames of a clip", ylabel=label)
         axis.set_xticks(frames, [str(n) for n in frames])
         axis.minorticks_off()
@@ -103,20 +120,18 @@ def main(argv: list[str] | None = None) -> None:
         return
     report: dict[str, object] = {"machine": machine(), "width": WIDTH, "tokens_a_frame": PLACES}
     print(report["machine"])
-    print(f"{'frames':>6} {'ST-Mamba':>22} {'self-attention':>22}")
+    print(f"{'frames':>6}" + "".join(f"{name:>26}" for name in layers()))
     rows = []
     for frames in arguments.frames:
         x = torch.randn(1, frames * PLACES, WIDTH)
-        runs = {name: partial(layer, x, frames) for name, layer in layers().items()}
+        runs = {name: partial(layer, x, frames) for name, layer in layers().items() if fits(name, frames)}
         row: dict[str, float] = {"frames": frames}
         for name, seconds in interleaved(runs, arguments.rounds).items():
             row[f"{name}_ms"] = summary(seconds)["median_ms"]
             row[f"{name}_mb"] = memory_of(name, frames, torch.get_num_threads())
         rows.append(row)
-        cells = [
-            f"{row[f'{n}_ms']:11.1f} ms {row[f'{n}_mb']:4.0f} MiB" for n in ("ST-Mamba", "self-attention")
-        ]
-        print(f"{frames:>6} {cells[0]} {cells[1]}")
+        cells = (f"{row[f'{n}_ms']:13.1f} ms {row[f'{n}_mb']:5.0f} MiB" for n in runs)
+        print(f"{frames:>6}" + "".join(f"{cell:>26}" for cell in cells))
     report["rows"] = rows
     write(report, arguments.json)
     if arguments.picture:

@@ -22,12 +22,12 @@ from vivim.errors import DeviceError
 from vivim.network.decoder import Decoder
 from vivim.network.mit import MiTBlock
 from vivim.network.temporal_mamba import STMamba
+from vivim.options import PRECISIONS
 from vivim.windows import Window
 
 if TYPE_CHECKING:
     from vivim.network import Vivim
 
-PRECISIONS = ("auto", "float32", "bfloat16")
 LARGEST_BATCH = 32
 _SHARE_OF_FREE_MEMORY = 0.6
 _log = logging.getLogger(__name__)

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from vivim.options import MODES
+
 if TYPE_CHECKING:
     from vivim.guide import MaskGuide
-
-MODES = ("every", "overlap", "centre")
 
 
 @dataclass(frozen=True)

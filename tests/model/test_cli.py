@@ -119,6 +119,19 @@ def test_segment_writes_a_mask_a_frame_and_nothing_beside_the_video(
             np.testing.assert_array_equal(picture, 255 * (np.asarray(session.masks[t]) > 0))
 
 
+def test_segment_lays_windows_and_rounds_as_asked(
+    capsys: pytest.CaptureFixture[str], tiny: Path, movie: Path, tmp_path: Path
+) -> None:
+    words = ["segment", movie, "-o", tmp_path / "out", "--model", tiny, "--device", "cpu", "--clip-length", 4]
+    words += ["--windows", "overlap", "--batch-size", 2, "--precision", "bfloat16"]
+    code, result, _ = call(capsys, *words)
+    assert code == 0
+    with Session.open(result["videos"][0]["session"], read_only=True) as session:
+        assert session.frames_with("proposed") == list(range(6))
+    with pytest.raises(SystemExit):
+        call(capsys, *words, "--windows", "all")
+
+
 def test_segment_again_leaves_a_persons_frames_alone(
     capsys: pytest.CaptureFixture[str], tiny: Path, movie: Path, tmp_path: Path
 ) -> None:

@@ -20,6 +20,7 @@ from vivim.cli.arguments import (
     positive,
 )
 from vivim.errors import VivimError
+from vivim.options import MODES, PRECISIONS
 
 if TYPE_CHECKING:
     from vivim.network import Vivim
@@ -37,6 +38,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_device(parser)
     parser.add_argument(
         "--clip-length", type=positive, metavar="N", help="frames that go through the network together"
+    )
+    parser.add_argument(
+        "--windows",
+        choices=MODES,
+        default="every",
+        help="each frame in one window, the mean of overlapping ones, or a window around each frame",
+    )
+    parser.add_argument(
+        "--batch-size", type=positive, metavar="N", help="windows at once; by default what memory holds"
+    )
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="auto",
+        help="auto: bfloat16 on GPUs that have it, else float32",
     )
     add_formats(parser)
     add_cleaning(parser)
@@ -86,7 +102,15 @@ def segment(video: Path, out: Path, model: Vivim, args: argparse.Namespace) -> d
 
     began = time.monotonic()
     with Session.open(video, folder=out / SESSION) as session:
-        events = propose(session, model, clip_length=args.clip_length or CLIP_LENGTH, device=args.device)
+        events = propose(
+            session,
+            model,
+            clip_length=args.clip_length or CLIP_LENGTH,
+            device=args.device,
+            windows=args.windows,
+            batch_size=args.batch_size,
+            precision=args.precision,
+        )
         with Progress(f"{video.name}: proposing") as progress:
             for event in events:
                 progress(event.done, event.total, event.seconds_left)
