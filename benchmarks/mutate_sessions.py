@@ -1,8 +1,9 @@
-"""Open sessions and checkpoints that were damaged or forged in a thousand ways.
+"""Open sessions, checkpoints and masks to import that were damaged or forged in a thousand ways.
 
-``python -m benchmarks.mutate_sessions --count 1000``. Every copy is either used as if nothing were wrong, where what
-was changed does not matter, or refused with one of our own errors: never a crash, never longer than ten seconds, never
-more than 2 GB of memory. Prints counts, and exits with 1 otherwise.
+``python -m benchmarks.mutate_sessions --count 1000``; with ``--imports`` masks to import instead of the other two.
+Every copy is either used as if nothing were wrong, where what was changed does not matter, or refused with one of our
+own errors: never a crash, never longer than ten seconds, never more than 2 GB of memory. Prints counts, and exits with
+1 otherwise.
 """
 
 from __future__ import annotations
@@ -25,10 +26,12 @@ from typing import Any
 
 import numpy as np
 from vivim.errors import VivimError
+from vivim.export import export
+from vivim.imports import import_masks
 from vivim.session import Session
 from vivim.video import make_phantom, write_video
 
-from benchmarks.mutations import OF_MODELS, OF_SESSIONS
+from benchmarks.mutations import ANY, OF_MODELS, OF_SESSIONS, TEXT
 
 FRAMES, SIZE = 8, (48, 64)
 SECONDS, BYTES = 10.0, 2 * 10**9
@@ -38,7 +41,7 @@ SECONDS, BYTES = 10.0, 2 * 10**9
 
 
 class Originals:
-    """One whole session, one model of ours and one of the reference's kind, to be copied and damaged."""
+    """A whole session, its masks exported, a model of ours and one of the reference's kind; copies get damaged."""
 
     def __init__(self, root: Path) -> None:
         import torch
@@ -55,6 +58,9 @@ class Originals:
             for t in (1, 4, 6):
                 session.correct(t, phantom.masks[t - 1])
             session.accept(2)
+            self.masks = root / "masks"
+            for _ in export(session, self.masks, ("png", "tiff", "nifti", "coco")):
+                pass
         self.session = session.folder
         model = small_model()
         self.own = root / "own.safetensors"
@@ -119,6 +125,13 @@ def use_session(folder: Path) -> None:
         assert session.video.frame(0) is not None
 
 
+def use_masks(path: Path) -> None:
+    """Import them into a session of their own."""
+    with Session.open(path.parents[1] / "video.mp4") as session:
+        for _ in import_masks(session, path):
+            pass
+
+
 def use_model(path: Path) -> None:
     import vivim
     from vivim.models import model_info
@@ -128,8 +141,20 @@ def use_model(path: Path) -> None:
     vivim.load_model(path)
 
 
+def one_import(originals: Originals, number: int, seed: int) -> tuple[str, str]:
+    """Damage one copy of exported masks and import it; returns what it was and how it went."""
+    rng = random.Random(f"{seed}-{number}")
+    with tempfile.TemporaryDirectory(dir=originals.root) as name:
+        shutil.copy(originals.root / "video.mp4", name)
+        masks = Path(shutil.copytree(originals.masks, Path(name) / "masks"))
+        path = rng.choice(sorted(masks.iterdir()))
+        mutation = rng.choice((*ANY, *TEXT) if path.suffix == ".json" else ANY)
+        mutation(rng.choice(sorted(path.iterdir())) if path.is_dir() else path, rng)
+        return f"{path.name}, {mutation.__name__}", outcome(use_masks, path)
+
+
 def one(originals: Originals, number: int, seed: int) -> tuple[str, str]:
-    """Damage one copy and use it; returns what it was and how it went."""
+    """Damage one copy of a session or a model and use it; returns what it was and how it went."""
     rng = random.Random(f"{seed}-{number}")
     with tempfile.TemporaryDirectory(dir=originals.root) as name:
         place = Path(name)
@@ -164,18 +189,21 @@ def outcome(use: Callable[[Path], None], path: Path) -> str:
     return how if seconds < SECONDS else f"WRONG: took {seconds:.0f} s"
 
 
-def work(originals: Originals, numbers: range, seed: int, out: Any) -> None:
+Damage = Callable[[Originals, int, int], tuple[str, str]]
+
+
+def work(originals: Originals, damage: Damage, numbers: range, seed: int, out: Any) -> None:
     """In a process of its own: what crashes it, or eats its memory, is then known by its number."""
     warnings.simplefilter("ignore")
     for number in numbers:
         out.send((number, "started", "", 0))
-        what, how = one(originals, number, seed)
+        what, how = damage(originals, number, seed)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         out.send((number, what, how, peak))
     out.send((-1, "", "", 0))
 
 
-def run(count: int, seed: int, report: Callable[[str], None]) -> dict[str, Any]:
+def run(count: int, seed: int, damage: Damage, report: Callable[[str], None]) -> dict[str, Any]:
     """Try `count` copies; returns counts by outcome, the most memory, and what went wrong."""
     counts: Counter[str] = Counter()
     wrong: list[str] = []
@@ -185,7 +213,7 @@ def run(count: int, seed: int, report: Callable[[str], None]) -> dict[str, Any]:
         while number < count:
             ours, theirs = multiprocessing.get_context("spawn").Pipe(duplex=False)
             process = multiprocessing.get_context("spawn").Process(
-                target=work, args=(originals, range(number, count), seed, theirs)
+                target=work, args=(originals, damage, range(number, count), seed, theirs)
             )
             process.start()
             theirs.close()
@@ -229,8 +257,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--imports", action="store_true", help="masks to import instead of sessions and models"
+    )
     args = parser.parse_args()
-    result = run(args.count, args.seed, lambda line: print(line, flush=True))
+    damage = one_import if args.imports else one
+    result = run(args.count, args.seed, damage, lambda line: print(line, flush=True))
     print(json.dumps(result))
     return 1 if result["wrong"] else 0
 

@@ -14,7 +14,7 @@ from vivim.errors import SessionError
 from vivim.session.description import FILE, Description
 from vivim.session.migrate import SCHEMA, back_up
 from vivim.session.record import LEDGER, MASKS
-from vivim.session.store import MaskStore
+from vivim.session.store import MaskStore, half_written
 from vivim.session.undo import UNDO
 
 SUFFIX = ".vivim"
@@ -163,7 +163,7 @@ def sweep(folder: Path) -> int:
         How many files or folders.
     """
     left = [folder / f".{FILE}.part", *folder.glob(".backup-schema-*.part"), *(folder / UNDO).glob(".*.part")]
-    left += (folder / MASKS).rglob("*.partial")
+    left += half_written(folder / MASKS)
     for path in left:
         if path.is_dir():
             shutil.rmtree(path)

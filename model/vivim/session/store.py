@@ -7,9 +7,11 @@ read is not trusted: a folder may come from anywhere, and a chunk may claim to b
 from __future__ import annotations
 
 import errno
+import os
 import stat
 import struct
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ from zarr.codecs import BloscCodec
 from vivim.errors import SessionError
 
 METADATA = "zarr.json"
+PARTIAL = ".partial"
+"""How the names of files end that Zarr is writing."""
 METADATA_BYTES = 2**16
 """A larger ``zarr.json`` is none of ours."""
 
@@ -146,6 +150,21 @@ class MaskStore:
             info.st_size,
         ):
             raise ValueError("it is damaged")
+
+
+def half_written(path: Path) -> list[Path]:
+    """Files that a killed program was writing in a Zarr folder: beside the metadata, or beside a frame's chunk.
+
+    Looks only where they can be, which takes a quarter of a second for 20,000 frames.
+    """
+    chunks = path / "c"
+    frames = os.listdir(chunks) if chunks.is_dir() else []
+    found = [path / name for name in (os.listdir(path) if path.is_dir() else []) if name.endswith(PARTIAL)]
+    for t in frames:
+        folder = os.path.join(chunks, t, "0")
+        with suppress(FileNotFoundError, NotADirectoryError):  # none of our making
+            found += [Path(folder, name) for name in os.listdir(folder) if name.endswith(PARTIAL)]
+    return found
 
 
 def _codecs(array: Any) -> list[str]:
