@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -28,6 +29,10 @@ from vivim.training.data import binary_mask, find_clips, pair_files
 
 if TYPE_CHECKING:
     from vivim.network import Vivim
+
+
+GOOD = 0.90
+"""Dice that masks should reach, and keep."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,10 @@ class Result:
     """Whether the last fine-tune did better on held-out corrected frames and was kept."""
     seconds: float
     """Machine time since the previous correction."""
+    mean_seconds: float
+    """Machine time per correction so far; that of the first proposal where nothing is corrected yet."""
+    history: tuple[float, ...]
+    """`dice` after 0, 1, 2, ... corrections."""
 
 
 def true_masks(clip: Path) -> NDArray[np.uint8]:
@@ -106,8 +115,9 @@ def simulate_clip(
             )
         current, promoted, mark = model, False, time.monotonic()
         _propose(session, current, device)
+        spent, history = [time.monotonic() - mark], [_mean_dice(session, truth, session.masks)]
         if 0 in corrections:
-            yield _result(clip, session, truth, model, 0, promoted, time.monotonic() - mark)
+            yield _result(clip, session, truth, model, promoted, spent, history)
         for number in range(1, max(corrections, default=0) + 1):
             mark = time.monotonic()
             suggested = suggest_frame(session)
@@ -117,10 +127,13 @@ def simulate_clip(
             session.correct(suggested, truth[suggested])
             current, promoted = _finetune(session, model, device)
             _propose(session, current, device)
-            seconds = time.monotonic() - mark
-            report(f"{clip.name}: correction {number} at frame {suggested}, {seconds:.1f} s")
+            spent.append(time.monotonic() - mark)
+            history.append(_mean_dice(session, truth, session.masks))
+            report(
+                f"{clip.name}: correction {number} at frame {suggested}, Dice {history[-1]:.3f}, {spent[-1]:.1f} s"
+            )
             if number in corrections:
-                yield _result(clip, session, truth, model, number, promoted, seconds)
+                yield _result(clip, session, truth, model, promoted, spent, history)
 
 
 def _propose(session: Session, model: Vivim, device: str) -> None:
@@ -141,24 +154,48 @@ def _finetune(session: Session, base: Vivim, device: str) -> tuple[Vivim, bool]:
     return base, False
 
 
+def _mean_dice(session: Session, truth: NDArray, masks: Any) -> float:
+    """Mean Dice of masks ``(T, H, W)`` over the frames that were not corrected; 1 if there are none."""
+    corrected = set(session.frames_with("corrected"))
+    rest = [t for t in range(len(session)) if t not in corrected]
+    return float(np.mean([dice(np.asarray(masks[t]) > 0, truth[t] > 0) for t in rest])) if rest else 1.0
+
+
 def _result(
-    clip: Path, session: Session, truth: NDArray, model: Vivim, number: int, promoted: bool, seconds: float
+    clip: Path,
+    session: Session,
+    truth: NDArray,
+    model: Vivim,
+    promoted: bool,
+    spent: list[float],
+    history: list[float],
 ) -> Result:
     corrected = session.frames_with("corrected")
-    rest = [t for t in range(len(session)) if t not in set(corrected)]
-
-    def mean(masks: NDArray) -> float:
-        return float(np.mean([dice(np.asarray(masks[t]) > 0, truth[t] > 0) for t in rest])) if rest else 1.0
-
+    interpolated = propagated = float("nan")
     if corrected:
-        interpolated = mean(interpolate({t: truth[t] for t in corrected}, len(truth)))
-        propagated = mean(propagate(session, model.config.input_size))
-    else:
-        interpolated = propagated = float("nan")
+        interpolated = _mean_dice(session, truth, interpolate({t: truth[t] for t in corrected}, len(truth)))
+        propagated = _mean_dice(session, truth, propagate(session, model.config.input_size))
     return Result(
-        f"{clip.parent.name}/{clip.name}", len(truth), number, tuple(corrected), mean(session.masks),
-        interpolated, propagated, promoted, round(seconds, 2),
-    )  # fmt: skip
+        clip=f"{clip.parent.name}/{clip.name}",
+        frames=len(truth),
+        corrections=len(history) - 1,
+        corrected=tuple(corrected),
+        dice=history[-1],
+        interpolation_dice=interpolated,
+        propagation_dice=propagated,
+        promoted=promoted,
+        seconds=spent[-1],
+        mean_seconds=float(np.mean(spent[1:] or spent)),
+        history=tuple(history),
+    )
+
+
+def corrections_until(history: Sequence[float], good: float = GOOD) -> int | None:
+    """After how many corrections Dice is at least `good` and stays so to the end; None if it is not at the end."""
+    below = [number for number, value in enumerate(history) if value < good]
+    if not below:
+        return 0
+    return below[-1] + 1 if below[-1] + 1 < len(history) else None
 
 
 def simulate(
@@ -204,13 +241,22 @@ def summary(results: Sequence[Result]) -> dict:
         rows = [r for r in results if r.corrections == number]
         mean[str(number)] = {
             key: _number(np.mean([getattr(r, key) for r in rows]))
-            for key in ("dice", "interpolation_dice", "propagation_dice")
+            for key in ("dice", "interpolation_dice", "propagation_dice", "mean_seconds")
         }
-    clips = [
-        {key: _number(value) if isinstance(value, float) else value for key, value in asdict(r).items()}
-        for r in results
-    ]
-    return {"clips": clips, "mean": mean}
+    clips = [{key: _plain(value) for key, value in asdict(r).items()} for r in results]
+    last = {r.clip: r for r in results}
+    return {
+        "clips": clips,
+        "mean": mean,
+        "corrections_until_good": {clip: corrections_until(r.history) for clip, r in last.items()},
+    }
+
+
+def _plain(value: Any) -> Any:
+    """A value of a `Result` as JSON can hold it."""
+    if isinstance(value, float):
+        return _number(value)
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
 def _number(value: float) -> float | None:
@@ -219,17 +265,27 @@ def _number(value: float) -> float | None:
 
 
 def table(results: Sequence[Result]) -> str:
-    """Results as a table for people."""
-    lines = [
-        f"{'clip':32} {'corrections':>11} {'Dice':>6} {'interpolated':>12} {'propagated':>10} {'seconds':>8}"
-    ]
+    """Results as a table for people: Dice of the tool and of both baselines, and machine time per correction."""
+    heads = f"{'corrections':>11} {'Dice':>6} {'interpolated':>12} {'flow (DIS)':>10} {'s/correction':>12}"
+    lines = [f"{'clip':32} {heads}"]
     for r in results:
-        lines.append(
-            f"{r.clip[-32:]:32} {r.corrections:>11} {r.dice:>6.3f} {r.interpolation_dice:>12.3f} "
-            f"{r.propagation_dice:>10.3f} {r.seconds:>8.1f}"
-        )
-    for number, row in summary(results)["mean"].items():
-        shown = (f"{row[key]:.3f}" if row[key] is not None else "-" for key in row)
-        mine, interpolated, propagated = shown
-        lines.append(f"{'mean over clips':32} {number:>11} {mine:>6} {interpolated:>12} {propagated:>10}")
+        lines.append(_line(r.clip[-32:], r.corrections, r))
+    means = summary(results)
+    for number, row in means["mean"].items():
+        shown = {key: float("nan") if value is None else value for key, value in row.items()}
+        lines.append(_line("mean over clips", number, SimpleNamespace(**shown)))
+    for clip, number in means["corrections_until_good"].items():
+        reached = "not reached" if number is None else f"{number} corrections"
+        lines.append(f"{clip[-32:]:32} Dice stays over {GOOD:.2f} after: {reached}")
     return "\n".join(lines)
+
+
+def _line(title: str, number: int | str, row: Result | SimpleNamespace) -> str:
+    cells = (
+        (row.dice, 6, 3),
+        (row.interpolation_dice, 12, 3),
+        (row.propagation_dice, 10, 3),
+        (row.mean_seconds, 12, 1),
+    )
+    shown = (f"{'-':>{w}}" if np.isnan(value) else f"{value:>{w}.{d}f}" for value, w, d in cells)
+    return f"{title:32} {number:>11} " + " ".join(shown)

@@ -1,0 +1,77 @@
+"""The simulated annotator's report: when masks are good for good, means, a table that holds what the JSON holds."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+from vivim.simulate import Result, corrections_until, interpolate, summary, table
+
+
+def result(clip: str, *history: float, **changes: float) -> Result:
+    values = {
+        "interpolation_dice": 0.5,
+        "propagation_dice": 0.6,
+        "seconds": 2.0,
+        "mean_seconds": 3.0,
+        **changes,
+    }
+    return Result(
+        clip=clip,
+        frames=9,
+        corrections=len(history) - 1,
+        corrected=tuple(range(len(history) - 1)),
+        dice=history[-1],
+        promoted=False,
+        history=history,
+        **values,
+    )
+
+
+@pytest.mark.parametrize(
+    ("history", "expected"),
+    [
+        ((0.95,), 0),
+        ((0.5,), None),
+        ((0.5, 0.91, 0.93), 1),
+        ((0.92, 0.89, 0.93), 2),
+        ((0.5, 0.95, 0.89), None),
+        ((0.9, 0.9), 0),
+    ],
+)
+def test_masks_are_good_once_they_stay_good(history: tuple[float, ...], expected: int | None) -> None:
+    assert corrections_until(history) == expected
+
+
+def test_the_summary_holds_means_and_what_was_reached() -> None:
+    nothing = {"interpolation_dice": math.nan, "propagation_dice": math.nan}
+    results = [
+        result("a/1", 0.5, **nothing),
+        result("a/1", 0.5, 0.95),
+        result("a/2", 0.7, **nothing),
+        result("a/2", 0.7, 0.75, mean_seconds=5.0),
+    ]
+    report = summary(results)
+    assert report["mean"]["0"]["dice"] == pytest.approx(0.6)
+    assert report["mean"]["0"]["propagation_dice"] is None
+    assert report["mean"]["1"] == pytest.approx(
+        {"dice": 0.85, "interpolation_dice": 0.5, "propagation_dice": 0.6, "mean_seconds": 4.0}
+    )
+    assert report["corrections_until_good"] == {"a/1": 1, "a/2": None}
+    assert report["clips"][1]["history"] == [0.5, 0.95]
+    json.dumps(report, allow_nan=False)
+    text = table(results)
+    assert "flow (DIS)" in text
+    assert "after: 1 corrections" in text
+    assert "after: not reached" in text
+
+
+def test_interpolation_is_halfway_between_and_holds_the_ends() -> None:
+    ys, xs = np.mgrid[:40, :40]
+    small, large = (np.hypot(ys - 20, xs - 20) < r for r in (6, 12))
+    made = interpolate({1: small, 3: large}, 6)
+    np.testing.assert_array_equal(made[0], small)
+    np.testing.assert_array_equal(made[5], large)
+    assert np.sqrt(made[2].sum() / np.pi) == pytest.approx(9, abs=0.3)
