@@ -50,7 +50,7 @@ class VideoController(QObject):
     frame_changed = Signal(int, str)
     """A frame's mask or status changed: frame, status."""
     job_started = Signal(str)
-    """"propose", "finetune", "export" or "open" began."""
+    """"propose", "finetune", "export", "import" or "open" began."""
     job_event = Signal(object)
     job_failed = Signal(str, object)
     job_ended = Signal(str, bool)
@@ -177,8 +177,8 @@ class VideoController(QObject):
 
         self._run("finetune", work, stop)
 
-    def export(self, folder: Path, formats: list[str], only: str) -> None:
-        """Export masks into a folder."""
+    def export(self, folder: Path, formats: list[str], **options: Any) -> None:
+        """Export masks into a folder, with the options of `vivim.export.export`."""
         if self.session is None or self.busy:
             return
         session = self.session
@@ -186,9 +186,22 @@ class VideoController(QObject):
         def work() -> Iterator[Any]:
             from vivim.export import export
 
-            yield from export(session, folder, formats, only=only)
+            yield from export(session, folder, formats, **options)
 
         self._run("export", work)
+
+    def import_masks(self, path: Path, status: str) -> None:
+        """Bring masks made elsewhere into the session, as ``"corrected"`` or ``"proposed"``."""
+        if self.session is None or self.busy:
+            return
+        session = self.session
+
+        def work() -> Iterator[Any]:
+            from vivim.imports import import_masks
+
+            yield from import_masks(session, path, status)
+
+        self._run("import", work)
 
     def cancel(self) -> None:
         """Stop the running job; what it has done stays."""
@@ -279,7 +292,7 @@ class VideoController(QObject):
 
     def _on_ended(self, finished: bool) -> None:
         name, self.job, self.job_name = self.job_name, None, ""
-        if self.masks is not None and name in ("propose", "finetune"):
+        if self.masks is not None and name in ("propose", "finetune", "import"):
             self.masks.refresh()
         self.job_ended.emit(name, finished)
 

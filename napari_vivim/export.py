@@ -1,4 +1,4 @@
-"""Vivim Export: masks, an overlay video and measurements, in a folder."""
+"""Vivim Export: masks, an overlay video and measurements, in a folder; and masks from elsewhere, into the session."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Any
 
 import napari
 from napari.utils.notifications import show_info
-from qtpy.QtCore import QUrl
-from qtpy.QtGui import QDesktopServices
-from qtpy.QtWidgets import QCheckBox, QFileDialog, QLineEdit, QPushButton
+from qtpy.QtCore import QRegularExpression, QUrl
+from qtpy.QtGui import QDesktopServices, QRegularExpressionValidator
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QLineEdit, QPushButton, QSpinBox, QVBoxLayout, QWidget
+from superqt import QCollapsible
 
 from napari_vivim.controller import VideoController
 from napari_vivim.panel import Progress, VideoPanel, choice, heading, primary, row
@@ -19,20 +20,71 @@ FORMATS = {
     "tiff": "TIFF stack of labels",
     "mp4": "Overlay video (mp4)",
     "csv": "Measurements (csv)",
+    "coco": "COCO JSON",
+    "nifti": "NIfTI",
+    "ome-tiff": "OME-TIFF",
+    "palette": "PNG with lesion numbers (DAVIS)",
+    "youtube-vos": "YouTube-VOS folder",
+    "dataset": "Training clip: frames and masks",
+    "dicom-seg": "DICOM SEG (names the patient)",
 }
+SHOWN = 4
+"""So many formats are always in sight; the others under "More formats"."""
 SCOPES = {"All frames": "all", "Corrected and accepted frames": "corrected"}
+STATUSES = {"as corrected": "corrected", "as proposed": "proposed"}
+FLAT = "QPushButton, QPushButton:checked { text-align: left; border: none; background: transparent; padding: 2px; }"
+MASKS = "Masks (*.tif *.tiff *.nii *.nii.gz *.json)"
 
 
 class ExportWidget(VideoPanel):
-    """What to write, of which frames, and where."""
+    """What to write, of which frames, and where; and what to take in."""
 
-    own_jobs = ("export",)
+    own_jobs = ("export", "import")
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__(napari_viewer)
+        self._job = ""
         self.formats = {name: QCheckBox(text) for name, text in FORMATS.items()}
-        self.scope, self.target = choice(), QLineEdit()
+        self.body.addWidget(heading("What"))
+        self._add_formats()
+        self.body.addWidget(heading("Which frames"))
+        self._add_scope()
+        self.body.addWidget(heading("Where"))
+        self._add_target()
+        self._add_import()
+        self.start()
+
+    def _add_formats(self) -> None:
+        more, inside = QWidget(), QVBoxLayout()
+        inside.setContentsMargins(0, 0, 0, 0)
+        more.setLayout(inside)
+        for i, (name, box) in enumerate(self.formats.items()):
+            box.setChecked(name == "png")
+            box.toggled.connect(self.update_state)
+            (self.body if i < SHOWN else inside).addWidget(box)
+        self.body.addWidget(_folded("More formats", more))
+
+    def _add_scope(self) -> None:
+        self.scope, self.range = choice(), QLineEdit()
         self.scope.addItems(list(SCOPES))
+        self.range.setPlaceholderText("all, or such as 10:200")
+        self.range.setToolTip("From frame 10 up to, not including, frame 200; either may be left out")
+        self.range.setValidator(QRegularExpressionValidator(QRegularExpression(r"\d*:?\d*")))
+        self.range.textChanged.connect(self.update_state)
+        self.min_area, self.fill_holes = QSpinBox(), QCheckBox("Fill holes")
+        self.min_area.setRange(0, 1_000_000)
+        self.min_area.setSpecialValueText("Keep specks")
+        self.min_area.setPrefix("Drop specks under ")
+        self.min_area.setSuffix(" px")
+        self.min_area.setToolTip("Leave out connected parts of fewer pixels; the session keeps them")
+        self.fill_holes.setToolTip("Fill what a mask encloses; the session keeps its holes")
+        self.body.addWidget(self.scope)
+        self.body.addWidget(self.range)
+        self.body.addWidget(self.min_area)
+        self.body.addWidget(self.fill_holes)
+
+    def _add_target(self) -> None:
+        self.target = QLineEdit()
         self.target.setToolTip("Folder to write into; it is made if it is not there")
         browse = QPushButton("Browse ...")
         browse.clicked.connect(self._browse)
@@ -43,32 +95,64 @@ class ExportWidget(VideoPanel):
         self.open.hide()
         self.progress = Progress()
         self.progress.cancel.clicked.connect(self._cancel)
-        self.body.addWidget(heading("What"))
-        for name, box in self.formats.items():
-            box.setChecked(name == "png")
-            box.toggled.connect(self.update_state)
-            self.body.addWidget(box)
-        self.body.addWidget(self.scope)
-        self.body.addWidget(heading("Where"))
         self.body.addLayout(row(self.target, browse))
-        self.body.addWidget(self.write)
-        self.body.addWidget(self.progress)
-        self.body.addWidget(self.open)
-        self.start()
+        for widget in (self.write, self.progress, self.open):
+            self.body.addWidget(widget)
+
+    def _add_import(self) -> None:
+        self.status = choice()
+        self.status.addItems(list(STATUSES))
+        self.status.setToolTip("Whether they count as a person's work, or may be replaced by a model's")
+        self.take_file, self.take_folder = QPushButton("File ..."), QPushButton("Folder ...")
+        self.take_file.setToolTip(
+            "TIFF stack, NIfTI or COCO JSON; frames that you worked on stay as they are"
+        )
+        self.take_folder.setToolTip("One PNG a frame; frames that you worked on stay as they are")
+        self.take_file.clicked.connect(self._take_file)
+        self.take_folder.clicked.connect(self._take_folder)
+        inner, lines = QWidget(), QVBoxLayout()
+        inner.setLayout(lines)
+        lines.setContentsMargins(0, 0, 0, 0)
+        lines.addWidget(self.status)
+        lines.addLayout(row(self.take_file, self.take_folder))
+        self.body.addWidget(_folded("Start from masks you have", inner))
 
     def _browse(self) -> None:
         chosen = QFileDialog.getExistingDirectory(self, "Export into")
         if chosen:
             self.target.setText(chosen)
 
+    def _take_file(self) -> None:
+        self.take(QFileDialog.getOpenFileName(self, "Masks", filter=MASKS)[0])
+
+    def _take_folder(self) -> None:
+        self.take(QFileDialog.getExistingDirectory(self, "Folder of masks"))
+
+    def take(self, path: str) -> None:
+        """Bring masks into the session, if a path was chosen."""
+        if path and self.controller is not None:
+            self.controller.import_masks(Path(path), STATUSES[self.status.currentText()])
+
     def _cancel(self) -> None:
         if self.controller is not None:
             self.controller.cancel()
 
     def _export(self) -> None:
-        if self.controller is not None:
-            chosen = [name for name, box in self.formats.items() if box.isChecked()]
-            self.controller.export(Path(self.target.text()), chosen, SCOPES[self.scope.currentText()])
+        if self.controller is None:
+            return
+        self.controller.export(
+            Path(self.target.text()),
+            [name for name, box in self.formats.items() if box.isChecked()],
+            only=SCOPES[self.scope.currentText()],
+            frames=self._range(),
+            min_area_px=self.min_area.value(),
+            fill_holes=self.fill_holes.isChecked(),
+        )
+
+    def _range(self) -> tuple[int | None, int | None] | None:
+        """The range of frames asked for; None for all."""
+        start, _, stop = self.range.text().partition(":")
+        return (int(start) if start else None, int(stop) if stop else None) if start or stop else None
 
     def on_controller(self, controller: VideoController) -> None:
         """Suggest a folder beside the video."""
@@ -77,26 +161,43 @@ class ExportWidget(VideoPanel):
         self.open.hide()
 
     def on_job_started(self) -> None:
-        """Writing begins."""
+        """Writing or reading begins."""
+        self._job = self.controller.job_name if self.controller is not None else ""
         self.open.hide()
-        self.progress.busy("Writing ...")
+        self.progress.busy("Begins ...")
 
     def on_job_event(self, event: Any) -> None:
         """Show how far it is."""
-        self.progress.show_step(
-            event.done, event.total, f"{FORMATS[event.format]}: {event.done} of {event.total}"
-        )
+        what = FORMATS[event.format] if hasattr(event, "format") else "Masks"
+        self.progress.show_step(event.done, event.total, f"{what}: {event.done} of {event.total}")
 
     def on_job_ended(self, finished: bool) -> None:
-        """Offer the folder."""
+        """Offer the folder, or say that masks have come in."""
         self.progress.hide()
-        if finished:
+        if finished and self._job == "export":
             self.open.show()
             show_info(f"Exported into {self.target.text()}")
+        elif finished:
+            show_info("The masks are in the session; frames that a person had worked on stayed as they were")
 
     def update_state(self) -> None:
-        """The button works when a format is chosen and the session is open."""
+        """The button works when a format is chosen, the range is whole and the session is open."""
         ready = (
             self.controller is not None and self.controller.session is not None and not self.controller.busy
         )
-        self.write.setEnabled(ready and any(box.isChecked() for box in self.formats.values()))
+        chosen = any(box.isChecked() for box in self.formats.values())
+        whole = not self.range.text() or ":" in self.range.text()
+        self.write.setEnabled(ready and chosen and whole)
+        self.take_file.setEnabled(ready)
+        self.take_folder.setEnabled(ready)
+
+
+def _folded(title: str, content: QWidget) -> QCollapsible:
+    """A part of the panel that is folded away at first."""
+    part = QCollapsible(title)
+    part.setDuration(0)
+    part.layout().setContentsMargins(0, 0, 0, 0)
+    part.toggleButton().setStyleSheet(FLAT)
+    part.addWidget(content)
+    part.collapse(animate=False)
+    return part

@@ -88,3 +88,51 @@ def test_an_export_into_a_file_is_refused_in_words(segment, qtbot, tmp_path: Pat
     qtbot.waitUntil(lambda: widget.write.isEnabled())
     widget.write.click()
     qtbot.waitUntil(lambda: any("Cannot write" in r.message for r in notification_manager.records))
+
+
+def test_export_of_a_range_with_cleaning(segment, qtbot, tmp_path: Path) -> None:
+    mask = np.zeros(segment.controller.session.shape[1:], np.uint8)
+    mask[10:30, 10:30], mask[15:18, 15:18], mask[50, 50] = 1, 0, 1
+    for t in range(6):
+        segment.controller.session.correct(t, mask)
+    widget = panel(segment, "Vivim Export")
+    widget.target.setText(str(tmp_path / "out"))
+    qtbot.waitUntil(lambda: widget.write.isEnabled())
+    widget.range.setText("2")
+    assert not widget.write.isEnabled()
+    widget.range.setText("2:4")
+    assert widget.min_area.value() == 0 and not widget.fill_holes.isChecked()
+    widget.min_area.setValue(5)
+    widget.fill_holes.setChecked(True)
+    widget.write.click()
+    qtbot.waitUntil(lambda: not segment.controller.busy, timeout=10000)
+    files = sorted((tmp_path / "out" / "masks").iterdir())
+    assert [path.name for path in files] == ["000002.png", "000003.png"]
+    assert (np.asarray(Image.open(files[0])) > 0).sum() == 400
+
+
+def test_every_format_of_the_library_is_offered() -> None:
+    from vivim.export import FORMATS
+
+    from napari_vivim.export import FORMATS as OFFERED
+
+    assert set(OFFERED) == set(FORMATS)
+
+
+def test_masks_from_elsewhere_come_in(segment, qtbot, tmp_path: Path) -> None:
+    session = segment.controller.session
+    (tmp_path / "in").mkdir()
+    for t in range(len(session)):
+        picture = np.zeros(session.shape[1:], np.uint8)
+        picture[5 + t : 30, 5:30] = 255
+        Image.fromarray(picture).save(tmp_path / "in" / f"{t}.png")
+    correct(segment, 4)
+    drawn = np.asarray(session.masks[4])
+    widget = panel(segment, "Vivim Export")
+    qtbot.waitUntil(lambda: widget.take_folder.isEnabled())
+    widget.status.setCurrentText("as proposed")
+    widget.take(str(tmp_path / "in"))
+    qtbot.waitUntil(lambda: not segment.controller.busy, timeout=10000)
+    assert len(session.frames_with("proposed")) == len(session) - 1
+    assert np.array_equal(session.masks[4], drawn)
+    assert int(np.asarray(segment.controller.masks.data[7]).sum()) == 18 * 25
