@@ -103,11 +103,10 @@ def simulate_clip(
 ) -> Iterator[Result]:
     """Run the loop on one clip; yields at each number of corrections asked for."""
     truth = true_masks(clip)
+    frames = pair_files(clip)[0][0].parent
     with (
         tempfile.TemporaryDirectory(prefix="vivim-simulate-") as folder,
-        Session.open(
-            clip / "frames", folder=Path(folder) / "session", author="simulated annotator"
-        ) as session,
+        Session.open(frames, folder=Path(folder) / "session", author="simulated annotator") as session,
     ):
         if session.masks.shape != truth.shape:
             raise VivimError(

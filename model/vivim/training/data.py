@@ -1,6 +1,7 @@
 """Datasets for training: folders of clips or of stills, read once and kept small in memory.
 
 A clip is a folder with ``frames/`` and ``masks/`` of equal stems; a dataset is a folder of clips, or one clip.
+Public sets are taken as they are downloaded; see `folders_of`.
 Stills have the same two folders, but their pictures are independent of each other.
 """
 
@@ -30,8 +31,28 @@ class Clip:
     stills: bool = False
 
 
+WITHIN = (("frames", "masks"), ("Frame", "GT"), ("Frames", "GT"))
+"""Names of the folders of frames and masks inside a clip: ours, and those of the video-polyp sets."""
+
+
+def folders_of(clip: Path) -> tuple[Path, Path] | None:
+    """The folders that hold a clip's frames and masks; None if `clip` is no clip.
+
+    Known are ``CLIP/frames`` with ``CLIP/masks``, ``CLIP/Frame`` with ``CLIP/GT`` (CVC-300, CVC-612, ASU-Mayo, Kvasir),
+    ``Train/CLIP`` with ``Train_GT/CLIP`` (VTUS) and ``Frame/CLIP`` with ``GT/CLIP`` (SUN-SEG).
+    """
+    for frames, masks in WITHIN:
+        if (clip / frames).is_dir() and (clip / masks).is_dir():
+            return clip / frames, clip / masks
+    above = clip.absolute().parent
+    for name in (f"{above.name}_GT", "GT" if above.name == "Frame" else None):
+        if name and clip.is_dir() and (above.parent / name / clip.name).is_dir():
+            return clip, above.parent / name / clip.name
+    return None
+
+
 def find_clips(dataset: Path, leave_out: tuple[str, ...] = ()) -> list[Path]:
-    """Folders of `dataset` (or itself) that hold ``frames/`` and ``masks/``; names in `leave_out` are passed over.
+    """Folders of `dataset` (or itself) that are clips, see `folders_of`; names in `leave_out` are passed over.
 
     Raises
     ------
@@ -39,8 +60,7 @@ def find_clips(dataset: Path, leave_out: tuple[str, ...] = ()) -> list[Path]:
         If there is none.
     """
     candidates = [dataset, *sorted(p for p in dataset.iterdir() if p.is_dir())] if dataset.is_dir() else []
-    clips = [p for p in candidates if (p / "frames").is_dir() and (p / "masks").is_dir()]
-    clips = [p for p in clips if p.name not in leave_out]
+    clips = [p for p in candidates if p.name not in leave_out and folders_of(p) is not None]
     if not clips:
         raise VivimError(
             f"No clips in {dataset}: a dataset is a folder of clips, each with frames/ and masks/ of equal stems."
@@ -54,12 +74,15 @@ def pair_files(clip: Path) -> list[tuple[Path, Path]]:
     Raises
     ------
     VivimError
-        If a frame has no mask or the folder is empty.
+        If it is no clip, a frame has no mask, or there are no frames.
     """
-    masks = {p.stem: p for p in (clip / "masks").iterdir() if p.suffix.lower() in PICTURES}
-    frames = sorted(p for p in (clip / "frames").iterdir() if p.suffix.lower() in PICTURES)
+    folders = folders_of(clip)
+    if folders is None:
+        raise VivimError(f"{clip} is no clip: it has no frames/ and masks/.")
+    masks = {p.stem: p for p in folders[1].iterdir() if p.suffix.lower() in PICTURES}
+    frames = sorted(p for p in folders[0].iterdir() if p.suffix.lower() in PICTURES)
     if not frames:
-        raise VivimError(f"{clip / 'frames'} has no pictures.")
+        raise VivimError(f"{folders[0]} has no pictures.")
     missing = [p.name for p in frames if p.stem not in masks]
     if missing:
         raise VivimError(f"{clip}: no mask for {missing[0]} ({len(missing)} frames without one in all).")

@@ -86,6 +86,25 @@ def test_datasets_are_read_as_they_lie(tmp_path: Path) -> None:
         np.testing.assert_array_equal(got.frames, clip.frames)
 
 
+@pytest.mark.parametrize(
+    ("given", "frames", "masks"),
+    [
+        ("cvc", "cvc/1/Frame", "cvc/1/GT"),
+        ("vtus/Train", "vtus/Train/1", "vtus/Train_GT/1"),
+        ("sun/Frame", "sun/Frame/1", "sun/GT/1"),
+    ],
+)
+def test_public_layouts_are_recognised(tmp_path: Path, given: str, frames: str, masks: str) -> None:
+    clip = blob_clip("a", 0, frames=3)
+    write_clip(tmp_path / "clip", clip)
+    for kind, place in (("frames", frames), ("masks", masks)):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "clip" / kind).rename(tmp_path / place)
+    (loaded,) = load_dataset(str(tmp_path / given), SIZE)
+    np.testing.assert_array_equal(loaded.masks, clip.masks)
+    np.testing.assert_array_equal(loaded.frames, clip.frames)
+
+
 def test_bad_datasets_are_named(tmp_path: Path) -> None:
     with pytest.raises(VivimError, match="No clips"):
         load_dataset(str(tmp_path / "absent"), SIZE)
