@@ -196,7 +196,6 @@ def _folded(title: str, content: QWidget) -> QCollapsible:
     """A part of the panel that is folded away at first."""
     part = QCollapsible(title)
     part.setDuration(0)
-    part.layout().setContentsMargins(0, 0, 0, 0)
     part.toggleButton().setStyleSheet(FLAT)
     part.addWidget(content)
     part.collapse(animate=False)
