@@ -55,7 +55,7 @@ class ResizedFrames:
     """Frames of a video at the network's input size, the latest of them kept."""
 
     def __init__(
-        self, video: Video, size: tuple[int, int], kept: int = 256, stop: threading.Event | None = None
+        self, video: Video, size: tuple[int, int], kept: int = 96, stop: threading.Event | None = None
     ) -> None:
         self._video, self._size, self._kept, self._stop = video, size, kept, stop
         self._cache: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from vivim.device import native_bfloat16
 from vivim.errors import DeviceError
+from vivim.memory import trim
 from vivim.network.decoder import Decoder
 from vivim.network.mit import MiTBlock
 from vivim.network.temporal_mamba import STMamba
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from vivim.network import Vivim
 
 LARGEST_BATCH = 32
+_WINDOWS_BETWEEN_TRIMS = 16
 _SHARE_OF_FREE_MEMORY = 0.6
 _log = logging.getLogger(__name__)
 
@@ -162,7 +164,7 @@ class Runner:
             If not even one window fits into memory.
         """
         with ThreadPoolExecutor(1, thread_name_prefix="vivim-prepare") as thread:
-            done = 0
+            done, trimmed = 0, 0
             ahead = thread.submit(self._prepare, windows, done, prepare)
             while done < len(windows):
                 batch = ahead.result()
@@ -172,6 +174,9 @@ class Runner:
                     yield from self._run(batch)
                 finally:
                     ahead.cancel()
+                if self.device.type == "cpu" and done - trimmed >= _WINDOWS_BETWEEN_TRIMS:
+                    trim()
+                    trimmed = done
 
     def _prepare(self, windows: Sequence[Window], first: int, prepare: Prepare) -> _Batch:
         """Inputs of the next windows, from number `first` on, that have as many frames."""
@@ -201,7 +206,7 @@ class Runner:
             logits = None
         if logits is None:  # outside the handler, which would keep the failed tensors alive
             self._give_back_memory()
-            self.batch_size = max(1, len(batch.windows) // 2)
+            self.batch_size = min(self.batch_size, len(batch.windows) // 2)  # another may have been prepared before
             _log.warning(
                 "Out of memory on %s: going on with %d windows at once.", self.device, self.batch_size
             )
