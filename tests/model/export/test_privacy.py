@@ -139,7 +139,7 @@ def test_no_export_session_or_log_says_who_the_patient_is(
     names = [str(path.relative_to(tmp_path)).lower() for path in written]
     names += [str(path.relative_to(worked.folder)).lower() for path in kept]
     assert not [name for name in names if any(word.decode() in name for word in needles())]
-    ours = ("vivim", "napari_vivim")  # pydicom names the file it reads, but only to who asks it to say all
+    ours = ("vivim", "napari_vivim")  # filelock names the lock it takes, but only to who asks it to say all
     logged = [r for r in caplog.records if r.levelno >= logging.INFO or r.name.startswith(ours)]
     said = " ".join(record.getMessage() for record in logged).lower().encode()
     assert not [word for word in needles() if word in said]
