@@ -152,8 +152,12 @@ class VideoController(QObject):
         session, start, stop = self.session, self.current_frame, threading.Event()
 
         def work() -> Iterator[Any]:
+            from vivim.compiled import compile_kernels
+            from vivim.device import choose_device
             from vivim.inference import propose
 
+            if choose_device(device).type == "cpu":
+                compile_kernels(stop)
             yield from propose(session, self._model(model_name), start=start, device=device, stop=stop)
 
         self._run("propose", work, stop)

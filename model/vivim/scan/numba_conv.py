@@ -48,7 +48,8 @@ def _slope(x):
 
 
 @kernel
-def _forward(u, weight, bias, rows, y, b, l0, l1):
+def forward(u, weight, bias, rows, y, b, l0, l1):
+    """Write y, of u's shape."""
     base, width = b * u.shape[1], u.shape[2]
     for i in range(l0, l1):
         for j in range(0, width, COUNT):
@@ -97,7 +98,7 @@ class _NumbaConv(torch.autograd.Function):
     ) -> torch.Tensor:
         y = torch.empty_like(u)
         arrays = [array_of(x) for x in (u, weight, bias, order, y)]
-        run_each(lambda span: _forward(*arrays, *span), spans(*u.shape[:2]))
+        run_each(lambda span: forward(*arrays, *span), spans(*u.shape[:2]))
         ctx.save_for_backward(u, weight, bias, order)
         return y
 

@@ -1,0 +1,78 @@
+"""Have the CPU's kernels compiled in a process of its own, where the calling one must stay quick.
+
+numba compiles at first use, for some ten seconds and often holding the interpreter's lock: in a window every click
+would wait. What another process compiled is on disk and loads in milliseconds.
+"""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+_POLL = 0.05  # seconds
+_log = logging.getLogger(__name__)
+
+
+def compile_kernels(stop: threading.Event | None = None) -> None:
+    """Compile what proposing on a CPU uses, unless it is on disk already; waits until it is done or `stop` is set.
+
+    Where it fails, nothing is lost: the kernels are compiled at first use.
+    """
+    from vivim.scan.backends import numba_works
+
+    if not numba_works() or all(_is_on_disk(kernel) for kernel in _kernels()):
+        return
+    with subprocess.Popen(
+        [sys.executable, "-m", "vivim.compiled"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        while True:
+            try:
+                _, errors = process.communicate(timeout=_POLL)
+                break
+            except subprocess.TimeoutExpired:
+                if stop is not None and stop.is_set():
+                    process.kill()
+    if process.returncode and not (stop is not None and stop.is_set()):
+        _log.warning("The kernels could not be compiled in advance: %s", errors.strip().splitlines()[-1:])
+
+
+def _kernels() -> list[Any]:
+    from vivim.network import fused_kernels
+    from vivim.scan import numba_conv, numba_kernels
+
+    return [
+        numba_kernels.forward,
+        numba_conv.forward,
+        fused_kernels.depthwise_gelu,
+        fused_kernels.mix_and_classify,
+    ]
+
+
+def _is_on_disk(kernel: Any) -> bool:
+    """Whether numba's index of a kernel is there and younger than the sources it was made from."""
+    from vivim.scan import lanes
+
+    code = kernel.py_func.__code__
+    name = f"*.{kernel.py_func.__qualname__}-{code.co_firstlineno}.py*.nbi"
+    folder = kernel.stats.cache_path
+    made = [path.stat().st_mtime for path in Path(folder).glob(name)] if folder else []
+    sources = [Path(path).stat().st_mtime for path in (code.co_filename, str(lanes.__file__))]
+    return bool(made) and max(made) >= max(sources)
+
+
+def main() -> None:
+    """Run a small network once, which compiles every kernel for the types it is called with."""
+    import torch
+
+    from vivim.network import Vivim, VivimConfig
+
+    with torch.inference_mode():
+        Vivim(VivimConfig(size="b0")).eval()(torch.zeros(1, 2, 3, 32, 32))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""Compiling in another process: it is noticed when that is needed, done there, and stopped when told so."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("numba", reason="numba is not installed")
+
+CODE = """
+import vivim.compiled as c
+kernels = c._kernels()
+assert not any(map(c._is_on_disk, kernels))
+c.compile_kernels()
+assert all(map(c._is_on_disk, kernels))
+c.main()
+print([k.stats.cache_misses for k in kernels], [sum(k.stats.cache_hits.values()) for k in kernels])
+"""
+
+
+def test_another_process_compiles_and_this_one_loads(tmp_path: Path) -> None:
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    environment.pop("VIVIM_SCAN", None)
+    done = subprocess.run(
+        [sys.executable, "-c", CODE], env=environment, capture_output=True, text=True, timeout=110
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().endswith("[1, 1, 1, 1]")  # each loaded once, none compiled here
+
+
+def test_it_stops_when_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    import vivim.compiled
+
+    monkeypatch.setattr(vivim.compiled, "_is_on_disk", lambda kernel: False)
+    monkeypatch.setattr(
+        vivim.compiled.subprocess,
+        "Popen",
+        lambda command, **options: _popen([sys.executable, "-c", WAIT], **options),
+    )
+    stop = threading.Event()
+    threading.Timer(0.2, stop.set).start()
+    began = time.monotonic()
+    vivim.compiled.compile_kernels(stop)
+    assert time.monotonic() - began < 20
+
+
+WAIT = "import time; time.sleep(60)"
+_popen = subprocess.Popen
