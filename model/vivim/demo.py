@@ -142,7 +142,7 @@ def before_after(session: Session, truth: NDArray, first: NDArray, frames: NDArr
     sheet = Image.new("RGB", (4 * (width + GAP) + GAP, 2 * (height + 24) + GAP), "white")
     draw = ImageDraw.Draw(sheet)
     for column, t in enumerate(picks):
-        for row, masks in enumerate((first, session.masks)):
+        for row, masks in enumerate((first, np.asarray(session.masks[:]))):
             x, y = GAP + column * (width + GAP), row * (height + 24) + 22
             draw.text((x, y - 16), f"frame {t}: {('first proposal', 'at the end')[row]}", fill="black")
             sheet.paste(

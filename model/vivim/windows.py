@@ -83,7 +83,7 @@ def _overlapping(
     """Windows half a length apart, those that hold a frame wanted."""
     wanted = set(frames)
     half = length // 2
-    blocks = []
+    blocks: list[tuple[list[int], list[int]]] = []
     for first in range(-half, total, half):
         block = list(range(max(0, first), min(total, first + length)))
         kept = [t for t in block if t in wanted]

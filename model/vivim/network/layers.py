@@ -71,6 +71,7 @@ class MixFFN(nn.Module):
         """Tokens in, tokens out, same shape ``(n, h, w, width)``."""
         hidden = fused.linear(x, self.fc1.weight, self.fc1.bias)
         weight, bias = self.depthwise.weight, self.depthwise.bias
+        assert bias is not None
         if fused.usable(hidden, weight):
             activated = fused.depthwise_gelu(hidden, weight, bias, frames)
             return fused.linear(activated, self.fc2.weight, self.fc2.bias)

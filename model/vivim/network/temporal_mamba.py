@@ -44,6 +44,7 @@ class ScanBranch(nn.Module):
 
     def forward(self, u: Tensor, order: Tensor | None) -> Tensor:
         """Scan ``u`` ``(B, L, E)`` in an order ``(L,)`` of its tokens; ``(B, L, E)``, in place, not yet gated."""
+        assert self.conv.bias is not None
         u = causal_conv(u, self.conv.weight[:, 0], self.conv.bias, order)
         step, b, c = fused.linear(u, self.x_proj.weight).split([self.rank, STATE_SIZE, STATE_SIZE], dim=-1)
         delta = fused.linear(step, self.dt_proj.weight)

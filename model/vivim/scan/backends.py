@@ -43,7 +43,7 @@ class ScanBackendError(VivimError, ValueError):
 
 def available_backends() -> tuple[str, ...]:
     """Name the scan backends that work on this machine, best first."""
-    names = []
+    names: list[str] = []
     if torch.cuda.is_available():
         names.extend(_working_on_cuda())
     if numba_works():

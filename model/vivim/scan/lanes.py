@@ -19,11 +19,12 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import extending, njit, types
 from numba.core import cgutils
-from numba.extending import intrinsic, models, overload, register_model
+from numba.extending import models, overload, register_model
 
 _log = logging.getLogger(__name__)
+intrinsic: Any = extending.intrinsic  # numba's annotations count the context as an argument of callers
 
 COUNT = 16
 MATH = {"contract", "arcp", "nsz"}
