@@ -21,8 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from vivim.network.temporal_mamba import STMamba
 
-from benchmarks.report import interleaved, machine, parser, set_threads, summary, write
-from benchmarks.video import Peak
+from benchmarks.report import Peak, interleaved, machine, parser, set_threads, summary, write
 
 WIDTH, HEADS, PLACES = 64, 2, 256
 FRAMES = (5, 8, 16, 32, 64, 128, 256)

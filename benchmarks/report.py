@@ -7,11 +7,14 @@ import json
 import os
 import platform
 import statistics
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
+
+POLL = 0.02  # seconds between two looks at the memory
 
 
 def interleaved(
@@ -35,6 +38,30 @@ def interleaved(
                 torch.cuda.synchronize()
             seconds[name].append(time.perf_counter() - began)
     return seconds
+
+
+class Peak:
+    """The highest resident memory of this process while it lasts, in bytes."""
+
+    def __init__(self) -> None:
+        import psutil
+
+        self._process = psutil.Process()
+        self.start = self.highest = self._process.memory_info().rss
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Peak:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._done.wait(POLL):
+            self.highest = max(self.highest, self._process.memory_info().rss)
 
 
 def summary(seconds: list[float]) -> dict[str, float]:

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import statistics
-import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch.nn import functional as F
 from vivim.scan import available_backends, selective_scan
 
 from benchmarks.plain import loop_scan
-from benchmarks.report import machine, parser, set_threads, write
+from benchmarks.report import interleaved, machine, parser, set_threads, summary, write
 
 SIZES = {"stage 1": (1, 20480, 128, 16), "stage 3": (1, 1280, 640, 16)}
+LOOP = "loop in PyTorch"
 Scan = Callable[..., torch.Tensor]
 
 
@@ -34,7 +34,7 @@ def mambapy_scan(u, delta, A, B, C, D, z, delta_bias):
 
 def implementations(device: str) -> dict[str, Scan]:
     """The scans to compare on a device, by the name shown."""
-    found: dict[str, Scan] = {"loop in PyTorch": loop_scan}
+    found: dict[str, Scan] = {LOOP: loop_scan}
     if importlib.util.find_spec("mambapy"):
         found["mambapy pscan"] = mambapy_scan
     names = {"cpu": ("torch", "numba"), "cuda": ("torch", "triton")}[device]
@@ -59,19 +59,13 @@ def make_inputs(batch: int, length: int, width: int, states: int, device: str) -
     return [x.requires_grad_() for x in inputs]
 
 
-def run_once(scan: Scan, inputs: list[torch.Tensor], backward: bool) -> float:
-    """Seconds of one run."""
-    wait = torch.cuda.synchronize if inputs[0].is_cuda else lambda: None
+def run_once(scan: Scan, inputs: list[torch.Tensor], backward: bool) -> None:
     for x in inputs:
         x.grad = None
-    wait()
-    start = time.perf_counter()
     with torch.set_grad_enabled(backward):
         y = scan(*inputs)
         if backward:
             y.sum().backward()
-    wait()
-    return time.perf_counter() - start
 
 
 def largest_error(scan: Scan, inputs: list[torch.Tensor], exact: torch.Tensor) -> float:
@@ -87,25 +81,22 @@ def measure(size: tuple[int, int, int, int], device: str, rounds: int) -> list[d
         exact = selective_scan(*(x.double() for x in inputs), backend="oracle")
     scans = implementations(device)
     errors = {name: largest_error(scan, inputs, exact) for name, scan in scans.items()}
-    times: dict[tuple[str, bool], list[float]] = {(name, b): [] for name in scans for b in (False, True)}
-    for i in range(rounds):
-        for name, scan in scans.items():
-            if name == "loop in PyTorch" and i >= 3:
-                continue
-            for backward in (False, True):
-                times[name, backward].append(run_once(scan, inputs, backward))
-    return [
-        {
-            "implementation": name,
-            "forward_ms": 1e3 * statistics.median(times[name, False]),
-            "forward_backward_ms": 1e3 * statistics.median(times[name, True]),
-            "fastest_forward_ms": 1e3 * min(times[name, False]),
-            "fastest_forward_backward_ms": 1e3 * min(times[name, True]),
-            "rounds": len(times[name, True]),
-            "error": errors[name],
-        }
-        for name in scans
-    ]
+    kinds = {"forward": False, "forward_backward": True}
+    runs = {
+        f"{name}, {kind}": partial(run_once, scan, inputs, backward)
+        for name, scan in scans.items()
+        for kind, backward in kinds.items()
+    }
+    times = interleaved(runs, rounds, at_most={f"{LOOP}, {kind}": 3 for kind in kinds})
+    rows: list[dict[str, object]] = []
+    for name in scans:
+        row: dict[str, object] = {"implementation": name, "error": errors[name]}
+        for kind in kinds:
+            found = summary(times[f"{name}, {kind}"])
+            row[f"{kind}_ms"], row[f"fastest_{kind}_ms"] = found["median_ms"], found["least_ms"]
+            row["rounds"] = found["rounds"]
+        rows.append(row)
+    return rows
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -12,37 +12,10 @@ import json
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
-from benchmarks.report import machine, parser, set_threads, write
-
-POLL = 0.02  # seconds between two looks at the memory
-
-
-class Peak:
-    """The highest resident memory of this process while it lasts, in bytes."""
-
-    def __init__(self) -> None:
-        import psutil
-
-        self._process = psutil.Process()
-        self.start = self.highest = self._process.memory_info().rss
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> Peak:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._done.wait(POLL):
-            self.highest = max(self.highest, self._process.memory_info().rss)
+from benchmarks.report import Peak, machine, parser, set_threads, write
 
 
 def write_phantom(path: Path, frames: int) -> None:

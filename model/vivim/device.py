@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     import torch
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = ("auto", "float32", "bfloat16")
+"""Number formats of the network's matrices; see `vivim.predict.precision_context`."""
 
 
 def available_devices() -> list[str]:

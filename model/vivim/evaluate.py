@@ -24,14 +24,12 @@ from PIL import Image
 from vivim import metrics
 from vivim.device import choose_device
 from vivim.errors import VivimError
+from vivim.inference import CLIP_LENGTH
 from vivim.preprocess import normalise, resize_frame, stack_frames
 from vivim.training.data import binary_mask, find_clips, pair_files
 
 if TYPE_CHECKING:
     from vivim.network import Vivim
-
-WINDOW = 8
-"""Frames predicted together, as while proposing."""
 
 RESAMPLES = 2000
 """Draws of clips for the confidence intervals."""
@@ -84,7 +82,7 @@ class ClipScore:
 
 
 def predict_clip(
-    model: Vivim, folder: Path, device: torch.device, window: int = WINDOW
+    model: Vivim, folder: Path, device: torch.device, window: int = CLIP_LENGTH
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.uint8]]]:
     """Probability ``(H, W)`` float32 and true mask ``(H, W)`` uint8 of every frame of a clip folder, in order.
 

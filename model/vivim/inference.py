@@ -1,7 +1,7 @@
 """Propose masks for a video: windows of frames through the network, streamed, stopped at any moment.
 
-`propose` fills a session; `segment_frames` works on arrays. Windows never mix frames of different videos, every
-frame is predicted once, and memory does not grow with the length of the video.
+`propose` fills a session; `segment_frames` works on arrays. Windows never mix frames of different videos, and
+memory does not grow with the length of the video.
 """
 
 from __future__ import annotations

@@ -17,13 +17,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from vivim.device import native_bfloat16
+from vivim.device import PRECISIONS, native_bfloat16
 from vivim.errors import DeviceError
 from vivim.memory import trim
 from vivim.network.decoder import Decoder
 from vivim.network.mit import MiTBlock
 from vivim.network.temporal_mamba import STMamba
-from vivim.options import PRECISIONS
 from vivim.windows import Window
 
 if TYPE_CHECKING:
@@ -206,7 +205,9 @@ class Runner:
             logits = None
         if logits is None:  # outside the handler, which would keep the failed tensors alive
             self._give_back_memory()
-            self.batch_size = min(self.batch_size, len(batch.windows) // 2)  # another may have been prepared before
+            self.batch_size = min(
+                self.batch_size, len(batch.windows) // 2
+            )  # another may have been prepared before
             _log.warning(
                 "Out of memory on %s: going on with %d windows at once.", self.device, self.batch_size
             )

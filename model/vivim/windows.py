@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vivim.options import MODES
-
 if TYPE_CHECKING:
     from vivim.guide import MaskGuide
+
+MODES = ("every", "overlap", "centre")
+"""Ways to lay windows over a video."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from pathlib import Path
 from typing import Any
 
 from vivim.device import DEVICES
@@ -21,6 +23,21 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         help="a name from `vivim models list`, or a file (default: the one set by `vivim models default`, "
         "at first the starter)",
     )
+
+
+def add_clips(parser: argparse.ArgumentParser) -> None:
+    """Declare the data set whose clips are gone through, and ``--leave-out``."""
+    parser.add_argument(
+        "dataset", metavar="DATASET", type=Path, help="a folder of clips with frames/ and masks/, or one clip"
+    )
+    parser.add_argument(
+        "--leave-out", action="append", default=[], metavar="CLIP", help="name of a clip to pass over"
+    )
+
+
+def say(text: str) -> None:
+    """Progress for people, beside the results on stdout."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:

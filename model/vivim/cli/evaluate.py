@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-from vivim.cli.arguments import add_device, add_model
+from vivim.cli.arguments import add_clips, add_device, add_model, say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument(
-        "dataset", metavar="DATASET", type=Path, help="a folder of clips with frames/ and masks/, or one clip"
-    )
+    add_clips(parser)
     add_model(parser)
-    parser.add_argument(
-        "--leave-out", action="append", default=[], metavar="CLIP", help="name of a clip to pass over"
-    )
     parser.add_argument(
         "--pictures",
         type=Path,
@@ -41,7 +35,7 @@ def run(args: argparse.Namespace) -> dict:
             model,
             device=args.device,
             leave_out=tuple(args.leave_out),
-            report=lambda text: print(text, file=sys.stderr, flush=True),
+            report=say,
         )
     )
     print(table(clips))

@@ -19,8 +19,9 @@ from vivim.cli.arguments import (
     cleaning,
     positive,
 )
+from vivim.device import PRECISIONS
 from vivim.errors import VivimError
-from vivim.options import MODES, PRECISIONS
+from vivim.windows import MODES
 
 if TYPE_CHECKING:
     from vivim.network import Vivim

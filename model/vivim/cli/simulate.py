@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from pathlib import Path
 
-from vivim.cli.arguments import add_device, add_model, numbers
+from vivim.cli.arguments import add_clips, add_device, add_model, numbers, say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument(
-        "dataset", metavar="DATASET", type=Path, help="a folder of clips with frames/ and masks/, or one clip"
-    )
+    add_clips(parser)
     add_model(parser)
     parser.add_argument(
         "--corrections",
@@ -21,9 +17,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[1, 3, 5],
         metavar="1,3,5",
         help="numbers of corrected frames to report at; 0 is before any correction",
-    )
-    parser.add_argument(
-        "--leave-out", action="append", default=[], metavar="CLIP", help="name of a clip to pass over"
     )
     add_device(parser)
 
@@ -41,7 +34,7 @@ def run(args: argparse.Namespace) -> dict:
             args.corrections,
             device=args.device,
             leave_out=tuple(args.leave_out),
-            report=lambda text: print(text, file=sys.stderr, flush=True),
+            report=say,
         )
     )
     print(table(results))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vivim.scan.backends import choice_from_environment, numba_works
+from vivim.scan.backends import compiled_for_cpu
 from vivim.scan.threads import run_each, spans
 
 
@@ -19,8 +19,7 @@ def usable(*tensors: Tensor) -> bool:
     return (
         all(x.device.type == "cpu" and x.dtype != torch.float64 for x in tensors)
         and not (torch.is_grad_enabled() and any(x.requires_grad for x in tensors))
-        and choice_from_environment() in ("auto", "numba")
-        and numba_works()
+        and compiled_for_cpu()
     )
 
 

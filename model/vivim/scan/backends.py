@@ -76,6 +76,11 @@ def choice_from_environment() -> str:
     return os.environ.get(ENVIRONMENT_VARIABLE, "").strip().lower() or "auto"
 
 
+def compiled_for_cpu() -> bool:
+    """Whether numba's kernels may stand in for PyTorch on the CPU: they work, and VIVIM_SCAN names nothing else."""
+    return choice_from_environment() in ("auto", "numba") and numba_works()
+
+
 def choose_backend(backend: str, u: torch.Tensor, states: int = 16) -> str:
     """Pick the backend of one call: the argument, else the variable VIVIM_SCAN, else by device.
 

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vivim.scan.backends import causal_conv1d_works, choice_from_environment, numba_works
-from vivim.scan.orders import inverse_order
+from vivim.scan.backends import causal_conv1d_works, compiled_for_cpu
+from vivim.scan.orders import check_order, inverse_order
 
 
 def causal_conv(u: Tensor, weight: Tensor, bias: Tensor, order: Tensor | None = None) -> Tensor:
@@ -32,9 +32,15 @@ def causal_conv(u: Tensor, weight: Tensor, bias: Tensor, order: Tensor | None = 
     -------
     Tensor
         ``(batch, L, E)`` in the dtype of `u`; tokens stay where they lie.
+
+    Raises
+    ------
+    ValueError
+        The order does not fit, as in `selective_scan`.
     """
-    compiled = choice_from_environment() in ("auto", "numba") and numba_works()
-    if u.device.type == "cpu" and u.dtype != torch.float64 and compiled:
+    if order is not None:
+        check_order(order, u)
+    if u.device.type == "cpu" and u.dtype != torch.float64 and compiled_for_cpu():
         from vivim.scan.numba_conv import numba_conv
 
         return numba_conv(u, weight, bias, order)

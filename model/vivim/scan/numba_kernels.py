@@ -133,11 +133,10 @@ def _advance(state, rates, o, step, drive, read, i0, B, C, k, states, n):
 def forward(u, delta, A, B, C, D, z, bias, gated, rows, y, checkpoints, keep, b0, b1, first, last):
     """Write y; with `keep`, the states before each tile to checkpoints (batch, tiles, E / COUNT, states, COUNT).
 
-    There `states` is N filled up to a multiple of `GROUP`.
+    There `states` is N filled up to a multiple of `GROUP`; without `keep` there are no tiles.
     """
     length = u.shape[1]
-    blocks, j0 = last - first, first * COUNT
-    states = -(-A.shape[1] // GROUP) * GROUP
+    blocks, j0, states = last - first, first * COUNT, checkpoints.shape[3]
     rates = _load_rates(A, j0, blocks, states)
     state = aligned(blocks * states * COUNT)
     step, drive, read = aligned(blocks * TILE), aligned(blocks * TILE), aligned(blocks * TILE)
@@ -259,8 +258,7 @@ def backward(
 ):  # fmt: skip
     """Write gradients: d_A (batch, E, N), d_D, d_bias (batch, E) per sequence, d_B, d_C of these blocks alone."""
     length = u.shape[1]
-    blocks, j0 = last - first, first * COUNT
-    states = -(-A.shape[1] // GROUP) * GROUP
+    blocks, j0, states = last - first, first * COUNT, checkpoints.shape[3]
     rates, step_count = _load_rates(A, j0, blocks, states), blocks * states * COUNT
     adjoint, d_rates = aligned(step_count), aligned(step_count)
     step, drive, read = aligned(blocks * TILE), aligned(blocks * TILE), aligned(blocks * TILE)
