@@ -57,3 +57,17 @@ class ExportError(VivimError):
 
 class MasksError(VivimError):
     """Masks from elsewhere cannot be read, or do not fit the video."""
+
+
+class BatchError(VivimError):
+    """Work on many videos cannot start or go on, or some of them failed.
+
+    Attributes
+    ----------
+    result : dict
+        What ``--json`` prints beside the message.
+    """
+
+    def __init__(self, message: str, result: dict | None = None) -> None:
+        super().__init__(message)
+        self.result = result or {}

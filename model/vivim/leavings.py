@@ -68,6 +68,31 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def flush(path: Path) -> None:
+    """Write a file, or all files of a folder, through to the disk, so that a power cut leaves them whole.
+
+    Raises
+    ------
+    OSError
+        If the disk cannot take them.
+    """
+    entries = [path, *path.rglob("*")] if path.is_dir() else [path]
+    for entry in entries:
+        if not entry.is_dir():
+            _flush_one(entry)
+    for entry in entries:
+        if os.name != "nt" and entry.is_dir():  # Windows keeps no folder open, and needs none
+            _flush_one(entry)
+
+
+def _flush_one(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _lives(process: int) -> bool:
     import psutil
 

@@ -196,16 +196,6 @@ def test_one_bad_video_does_not_stop_the_others(
     assert len(list((tmp_path / "out" / "scan" / "masks").iterdir())) == 6
 
 
-def test_names_of_videos_become_names_of_folders(tmp_path: Path) -> None:
-    from vivim.cli.segment import stems
-
-    folder = tmp_path / "seq.1"
-    folder.mkdir()
-    (tmp_path / "c.mp4.vivim").mkdir()
-    videos = [Path("x/a.b.mp4"), Path("y/a.b.avi"), folder, tmp_path / "c.mp4.vivim"]
-    assert stems(videos) == ["a.b", "a.b-2", "seq.1", "c"]
-
-
 @pytest.mark.parametrize(
     ("words", "says"),
     [

@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             sys.stdout.flush()
     except VivimError as error:
-        return _failed(given, str(error))
+        return _failed(given, str(error), getattr(error, "result", {}))
     except KeyboardInterrupt:
         print("\nvivim: stopped; what was written so far is kept", file=sys.stderr)
         return STOPPED
@@ -106,10 +106,10 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _failed(given: list[str], message: str) -> int:
-    """Say what went wrong in one line on stderr, and with ``--json`` also on stdout."""
+def _failed(given: list[str], message: str, result: dict[str, Any] | None = None) -> int:
+    """Say what went wrong in one line on stderr, and with ``--json`` also on stdout, beside what was done."""
     line = " ".join(message.split())
     print(f"vivim: {line}", file=sys.stderr)
     if "--json" in given:
-        print(json.dumps({"error": line}), flush=True)
+        print(json.dumps(_plain({"error": line, **(result or {})}), allow_nan=False), flush=True)
     return 1

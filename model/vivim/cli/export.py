@@ -1,4 +1,8 @@
-"""``vivim export SESSION -o OUT --format ...``: write the masks of a session; the session is only read."""
+"""``vivim export SESSION... -o OUT --format ...``: write the masks of sessions, which are only read.
+
+One session is written into OUT itself. Several, a folder of them, a glob, or any number with ``--cluster``, are written
+into ``OUT/<name>/`` each, with a manifest: the same command again does what is missing or has changed.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +11,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vivim.cli.arguments import add_cleaning, add_formats, chosen_formats, cleaning, part
+from vivim.cli.many import add_cluster, go
 
 if TYPE_CHECKING:
+    from vivim.batch.jobs import Exporting
     from vivim.session import Session
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("session", metavar="SESSION", type=Path, help="a session folder, or its video")
+    parser.add_argument(
+        "sessions",
+        nargs="+",
+        metavar="SESSION",
+        type=Path,
+        help="session folders or their videos, folders of sessions, or globs",
+    )
     parser.add_argument(
         "-o", "--output", required=True, metavar="OUT", type=Path, help="folder to write into"
     )
@@ -32,25 +44,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of those, only frames START up to, not including, STOP; the first frame is 0",
     )
     add_cleaning(parser)
+    add_cluster(parser)
 
 
 def run(args: argparse.Namespace) -> dict:
-    """Export one session."""
+    """Export one session, or all that are not done yet."""
+    from vivim.batch.inputs import find, is_one
+
+    if len(args.sessions) == 1 and args.cluster is None and is_one(args.sessions[0]):
+        return _export_one(args.sessions[0], args)
+    return go(find(args.sessions, args.output, sessions=True), args, _options(args))
+
+
+def _options(args: argparse.Namespace) -> Exporting:
+    from vivim.batch.jobs import Exporting
+
+    return Exporting(chosen_formats(args), args.only, args.frames, **cleaning(args))
+
+
+def _export_one(path: Path, args: argparse.Namespace) -> dict:
     from vivim.session import Session
 
-    with Session.open(args.session, read_only=True) as session:
+    with Session.open(path, read_only=True) as session:
         files = write(
             session,
             args.output,
             chosen_formats(args),
             only=args.only,
             frames=args.frames,
-            label=args.session.name,
+            label=path.name,
             **cleaning(args),
         )
-    for name, path in files.items():
-        print(f"{name}: {path}")
-    return {"session": str(args.session), "files": files}
+    for name, written in files.items():
+        print(f"{name}: {written}")
+    return {"session": str(path), "files": files}
 
 
 def write(

@@ -1,14 +1,14 @@
 """``vivim segment VIDEO... -o OUT``: propose masks for every frame and write them to ``OUT/<stem>/``.
 
 The work on each video is kept as a session in ``OUT/<stem>/session.vivim``, which the viewer opens for corrections.
+``OUT/manifest.jsonl`` says which are done: the same command again does what is missing.
 """
 
 from __future__ import annotations
 
 import argparse
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vivim.cli.arguments import (
     add_cleaning,
@@ -19,19 +19,23 @@ from vivim.cli.arguments import (
     cleaning,
     positive,
 )
+from vivim.cli.many import add_cluster, go
 from vivim.device import PRECISIONS
-from vivim.errors import VivimError
 from vivim.windows import MODES
 
 if TYPE_CHECKING:
-    from vivim.network import Vivim
-
-SESSION = "session.vivim"
+    from vivim.batch.jobs import Segmenting
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("videos", nargs="+", metavar="VIDEO", type=Path, help="videos or session folders")
+    parser.add_argument(
+        "videos",
+        nargs="+",
+        metavar="VIDEO",
+        type=Path,
+        help="videos, session folders, folders of videos, or globs",
+    )
     parser.add_argument(
         "-o", "--output", required=True, metavar="OUT", type=Path, help="folder to write into"
     )
@@ -57,71 +61,56 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_formats(parser)
     add_cleaning(parser)
+    add_cluster(parser)
+    parser.add_argument(
+        "--split",
+        type=positive,
+        metavar="N",
+        help="on a cluster, cut videos of more than N frames into ranges that several workers share (default: 4096)",
+    )
 
 
 def run(args: argparse.Namespace) -> dict:
-    """Segment one video after another; one that fails does not stop the others."""
+    """Segment all videos that are not done yet; one that fails does not stop the others."""
+    from vivim.batch.inputs import find
+    from vivim.batch.one import loaded
     from vivim.device import choose_device
-    from vivim.models import default_model_name, load_model
 
-    choose_device(args.device)
-    model = load_model(args.model or default_model_name())
-    done, failed = [], []
-    for video, stem in zip(args.videos, stems(args.videos), strict=True):
-        try:
-            done.append(segment(video, args.output / stem, model, args))
-        except VivimError as error:
-            failed.append(str(error) if video.name in str(error) else f"{video}: {error}")
-    if failed:
-        counted = f"{len(failed)} of {len(args.videos)} videos failed. " if len(args.videos) > 1 else ""
-        raise VivimError(counted + " ".join(failed))
-    return {"model": model.name, "version": model.version, "videos": done}
+    found = find(args.videos, args.output)
+    if args.cluster is None:
+        choose_device(args.device)
+    model = loaded(args.model or _default_model())
+    result = go(found, args, _options(args, model.version), args.device)
+    return {"model": model.name, "version": model.version, **result}
 
 
-def stems(videos: list[Path]) -> list[str]:
-    """A folder name for each video: its name without the ending; a name that comes again gets a number."""
-    names: list[str] = []
-    for video in videos:
-        path = video.absolute()
-        stem = path.name if path.is_dir() else path.stem
-        if path.suffix == ".vivim":  # a session, named after its video with this added
-            stem = Path(path.stem).stem
-        number, name = 1, stem
-        while name in names:
-            number += 1
-            name = f"{stem}-{number}"
-        names.append(name)
-    return names
+def _options(args: argparse.Namespace, version: str) -> Segmenting:
+    from vivim.batch.jobs import Segmenting
+    from vivim.batch.ranges import SPLIT
+    from vivim.inference import CLIP_LENGTH
+
+    return Segmenting(
+        model=_for_any_machine(args.model or _default_model()),
+        version=version,
+        device=args.device,
+        clip_length=args.clip_length or CLIP_LENGTH,
+        windows=args.windows,
+        batch_size=args.batch_size,
+        precision=args.precision,
+        formats=chosen_formats(args),
+        split=None if args.cluster is None else args.split or SPLIT,
+        **cleaning(args),
+    )
 
 
-def segment(video: Path, out: Path, model: Vivim, args: argparse.Namespace) -> dict[str, Any]:
-    """Propose masks for one video and export them."""
-    from vivim.cli.export import write
-    from vivim.cli.progress import Progress
-    from vivim.inference import CLIP_LENGTH, propose
-    from vivim.session import Session
+def _default_model() -> str:
+    from vivim.models import default_model_name
 
-    began = time.monotonic()
-    with Session.open(video, folder=out / SESSION) as session:
-        events = propose(
-            session,
-            model,
-            clip_length=args.clip_length or CLIP_LENGTH,
-            device=args.device,
-            windows=args.windows,
-            batch_size=args.batch_size,
-            precision=args.precision,
-        )
-        with Progress(f"{video.name}: proposing") as progress:
-            for event in events:
-                progress(event.done, event.total, event.seconds_left)
-        seconds = time.monotonic() - began
-        files = write(session, out, chosen_formats(args), label=video.name, **cleaning(args))
-        print(f"{video}: {len(session)} frames in {seconds:.1f} s, written to {out}")
-        return {
-            "video": str(video),
-            "frames": len(session),
-            "seconds": round(seconds, 2),
-            "session": str(session.folder),
-            "files": files,
-        }
+    return default_model_name()
+
+
+def _for_any_machine(name: str) -> str:
+    """A model as a worker on another machine finds it: the starter is in the package, others are files."""
+    from vivim.models import STARTER, model_path
+
+    return STARTER if name == STARTER else str(model_path(name).absolute())

@@ -20,7 +20,7 @@ from vivim.export.png import write_palette, write_png
 from vivim.export.tiff import write_ome_tiff, write_tiff
 from vivim.export.work import Work
 from vivim.export.youtube_vos import write_youtube_vos
-from vivim.leavings import OLD, own_name, part_of, remove, sweep
+from vivim.leavings import OLD, flush, own_name, part_of, remove, sweep
 from vivim.lesions import Cleaning
 
 if TYPE_CHECKING:
@@ -171,6 +171,7 @@ def write_as(name: str, work: Work, final: Path) -> Iterator[ExportEvent]:
             for done in written:
                 if done < total:
                     yield ExportEvent(name, done, total, final)
+        flush(part)
         _replace(part, final)
     finally:
         remove(part)

@@ -1,0 +1,177 @@
+"""Which videos or sessions paths, folders and globs mean, and what each one's folder in the output is called."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from vivim.batch.jobs import SESSION
+from vivim.errors import VideoError
+from vivim.session.description import FILE
+from vivim.session.folder import SUFFIX as SESSION_SUFFIX
+from vivim.video.folder import natural_key, pictures_in
+from vivim.video.open import DICOM_SUFFIXES, VIDEO_SUFFIXES
+
+FILES = {*VIDEO_SUFFIXES, *DICOM_SUFFIXES, ".gif"}
+"""Endings of files that are a video each; TIFF files of a folder are its frames."""
+DICOM_MARK = slice(128, 132), b"DICM"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A video or session, and its folder in the output, relative, with ``/`` between parts."""
+
+    path: Path
+    stem: str
+
+
+def is_one(path: Path) -> bool:
+    """Whether a path is a single video or session, or could be one; not a folder or glob of several."""
+    return not _is_glob(path) and not (path.is_dir() and not _is_leaf(path))
+
+
+def find(given: Sequence[Path], out: Path, *, sessions: bool = False) -> list[Found]:
+    """All videos, or all sessions, that some paths mean, in the order given; folders in natural order of names.
+
+    Parameters
+    ----------
+    given : sequence of Path
+        A video, a session, a folder of them (searched through and through) or a glob such as ``study/**/*.mp4``.
+        What does not exist is passed on, to fail like any other that cannot be opened.
+    out : Path
+        The output folder: nothing is looked for in it where it is inside a folder that is searched.
+    sessions : bool
+        Look for sessions in folders, not for videos.
+
+    Raises
+    ------
+    VideoError
+        If a folder or glob holds none.
+    """
+    found: list[tuple[Path, PurePath]] = []
+    for path in given:
+        before = len(found)
+        found += _meant(path, out.resolve(), sessions)
+        if len(found) == before:
+            what = "sessions" if sessions else "videos"
+            raise VideoError(f"There are no {what} in {path}. Check the path, or name them one by one.")
+    paths = dict.fromkeys(path for path, _ in found)
+    names = dict(reversed(found))
+    return [
+        Found(path, stem)
+        for path, stem in zip(paths, stems([names[path] for path in paths], list(paths)), strict=True)
+    ]
+
+
+def stems(names: Sequence[PurePath], paths: Sequence[Path]) -> list[str]:
+    """A folder for each: its name without the ending; one that is taken, or is to hold others, gets a number."""
+    wanted = [_without_ending(name, path) for name, path in zip(names, paths, strict=True)]
+    holders = {parent.as_posix().casefold() for name in wanted for parent in name.parents}
+    taken: set[str] = set()
+    chosen = []
+    for name in wanted:
+        number, stem = 1, name.as_posix()
+        while stem.casefold() in taken or stem.casefold() in holders:
+            number += 1
+            stem = f"{name.as_posix()}-{number}"
+        taken.add(stem.casefold())
+        chosen.append(stem)
+    return chosen
+
+
+def _without_ending(name: PurePath, path: Path) -> PurePath:
+    if path.suffix == SESSION_SUFFIX:
+        if path.stem == "session":  # as in the output of `vivim segment`: its folder has the name
+            return name.parent if name.parent.name else PurePath(path.absolute().parent.name)
+        return name.with_name(PurePath(path.stem).stem)  # named after its video with this added
+    return name if path.is_dir() else name.with_name(path.stem)
+
+
+def _meant(path: Path, out: Path, sessions: bool) -> list[tuple[Path, PurePath]]:
+    """What one path means, each with its name relative to the folder that was searched."""
+    if _is_glob(path):
+        root = Path(*_plain_parts(path))
+        passed_over = None if _holds(out, root) else out
+        matches = sorted(glob.glob(str(path), recursive=True), key=natural_key)
+        below = [found for name in matches for found in _matched(Path(name), path, passed_over, sessions)]
+    elif path.is_dir() and not _is_leaf(path):
+        root = path
+        below = list(_within(path, None if _holds(out, root) else out, sessions))
+    else:
+        return [(path, PurePath(path.absolute().name))]
+    return [(found, found.relative_to(root) if found != root else PurePath(found.name)) for found in below]
+
+
+def _matched(match: Path, pattern: Path, out: Path | None, sessions: bool) -> Iterator[Path]:
+    """What one match of a glob means; files of other kinds and sessions only where the glob names their ending."""
+    if _is_inside(match, out):
+        return
+    if match.is_dir() and not _is_leaf(match):
+        yield from _within(match, out, sessions)
+    elif sessions or pattern.suffix or _is_video_file(match) or _is_video_folder(match):
+        yield match
+
+
+def _within(folder: Path, out: Path | None, sessions: bool) -> Iterator[Path]:
+    """Videos or sessions in a folder and those below it."""
+    for entry in sorted(folder.iterdir(), key=lambda entry: natural_key(entry.name)):
+        if entry.name.startswith(".") or _is_inside(entry, out):
+            continue
+        if entry.is_dir():
+            session = (entry / FILE).is_file()
+            if not sessions and (entry / SESSION).is_dir():
+                continue  # written by `vivim segment`
+            if session or (not sessions and _is_leaf(entry)):
+                if session == sessions:
+                    yield entry
+            else:
+                yield from _within(entry, out, sessions)
+        elif not sessions and _is_video_file(entry):
+            yield entry
+
+
+def _is_leaf(folder: Path) -> bool:
+    """Whether a folder is a session, or a video that is kept as pictures."""
+    return folder.suffix == SESSION_SUFFIX or (folder / FILE).is_file() or _is_video_folder(folder)
+
+
+def _is_video_folder(folder: Path) -> bool:
+    if not folder.is_dir() or any(
+        _is_video_file(entry) for entry in folder.iterdir() if not entry.name.startswith(".")
+    ):
+        return False
+    return bool(pictures_in(folder))
+
+
+def _is_video_file(path: Path) -> bool:
+    """Whether a file is a video, by its ending; without one, by the mark of DICOM."""
+    if path.suffix:
+        return path.suffix.lower() in FILES and path.is_file()
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(132)[DICOM_MARK[0]] == DICOM_MARK[1]
+
+
+def _is_glob(path: Path) -> bool:
+    return glob.has_magic(str(path)) and not path.exists()
+
+
+def _plain_parts(path: Path) -> list[str]:
+    parts = []
+    for part in path.parts[:-1]:
+        if glob.has_magic(part):
+            break
+        parts.append(part)
+    return parts
+
+
+def _is_inside(path: Path, out: Path | None) -> bool:
+    return out is not None and path.resolve().is_relative_to(out)
+
+
+def _holds(out: Path, root: Path) -> bool:
+    """Whether the output folder is around what is searched; then it cannot be passed over as a whole."""
+    return root.resolve().is_relative_to(out)

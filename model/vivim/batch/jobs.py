@@ -1,0 +1,155 @@
+"""What is said between those who hand out videos and those who do them: small, picklable, and never a pixel."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+SESSION = "session.vivim"
+"""The session of a video that was segmented, in the video's folder of the output."""
+
+DONE, SKIPPED, FAILED, LONG, PART = "done", "skipped", "failed", "long", "part"
+"""How a job ends: done now, done before, failed, to be cut into ranges, or one of these is done."""
+
+
+@dataclass(frozen=True)
+class Segmenting:
+    """How videos are segmented and written; see `vivim.propose` and `vivim.export.export`.
+
+    Attributes
+    ----------
+    model : str
+        A name that means the same on every machine, or a file that every machine can read.
+    version : str
+        What that model must be: a digest of its weights.
+    split : int or None
+        Videos of more frames may be cut into ranges of about so many.
+    """
+
+    model: str
+    version: str
+    device: str = "auto"
+    clip_length: int = 8
+    windows: str = "every"
+    batch_size: int | None = None
+    precision: str = "auto"
+    formats: tuple[str, ...] = ("png",)
+    min_area_px: int = 0
+    fill_holes: bool = False
+    split: int | None = None
+
+    task = "segment"
+    only, frames = "all", None
+
+    def decisive(self) -> dict[str, Any]:
+        """Options that decide what is written, as JSON has them; not where and how fast, nor where the model lies."""
+        apart = ("model", "device", "batch_size", "split")
+        return {key: _plain(value) for key, value in asdict(self).items() if key not in apart}
+
+
+@dataclass(frozen=True)
+class Exporting:
+    """How sessions are exported; see `vivim.export.export`."""
+
+    formats: tuple[str, ...] = ("png",)
+    only: str = "all"
+    frames: tuple[int | None, int | None] | None = None
+    min_area_px: int = 0
+    fill_holes: bool = False
+
+    task = "export"
+    version = ""
+
+    def decisive(self) -> dict[str, Any]:
+        """All options, as JSON has them."""
+        return {key: _plain(value) for key, value in asdict(self).items()}
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+@dataclass(frozen=True)
+class Job:
+    """One video or session, or a range of a long video.
+
+    Attributes
+    ----------
+    path : str
+        The video or session.
+    stem : str
+        Its folder within `out`, with ``/`` between parts.
+    before : dict or None
+        The manifest's latest line about it.
+    part : tuple of int or None
+        Only these frames, from the first up to, not including, the second, into a session of their own.
+    parts : tuple
+        Ranges that are done and now to be joined.
+    """
+
+    path: str
+    stem: str
+    out: str
+    options: Segmenting | Exporting
+    before: dict[str, Any] | None = None
+    part: tuple[int, int] | None = None
+    parts: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """Where what it makes is written."""
+        return Path(self.out, self.stem)
+
+
+@dataclass(frozen=True)
+class Working:
+    """Progress within one job; `worker` is empty where this process does it itself."""
+
+    stem: str
+    stage: str
+    done: int
+    total: int
+    seconds_left: float | None = None
+    worker: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended.
+
+    Attributes
+    ----------
+    identity : str
+        Digest of the video's content; empty where it could not be opened.
+    state : str
+        Digest of the session's ledger when it was done: whether anybody has worked on it since.
+    files : dict
+        What was written, by format, relative to the output folder.
+    lesion_frames : int
+        Frames with a lesion in them.
+    mean_area_px, largest_area_px : float, int
+        Lesion area in pixels, its mean over the frames with a lesion, and the most in one frame.
+    mean_area_mm2 : float or None
+        The mean in square millimetres, where the size of a pixel is known.
+    reason : str
+        Why it failed, for people; it may name the video's place.
+    """
+
+    stem: str
+    status: str
+    identity: str = ""
+    state: str = ""
+    frames: int = 0
+    seconds: float = 0.0
+    lesion_frames: int = 0
+    mean_area_px: float = 0.0
+    largest_area_px: int = 0
+    mean_area_mm2: float | None = None
+    files: dict[str, str] = field(default_factory=dict)
+    reason: str = ""
+
+    @property
+    def frames_per_second(self) -> float | None:
+        """Frames done a second, writing included."""
+        return round(self.frames / self.seconds, 2) if self.seconds else None

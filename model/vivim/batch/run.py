@@ -1,0 +1,84 @@
+"""`run`: a whole list of videos, with the manifest of what is done and the table at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from vivim.batch.cluster import address_of, connected, dashboard_of
+from vivim.batch.engine import Event, run_here, run_on
+from vivim.batch.jobs import SKIPPED, Job, Outcome
+from vivim.batch.manifest import Manifest, nameless, record_of
+from vivim.batch.summary import write_summary
+
+
+@dataclass(frozen=True)
+class Connected:
+    """The workers are there, or will be.
+
+    Attributes
+    ----------
+    scheduler : str
+        Its address.
+    workers : int
+        How many there are now; more may come and go.
+    dashboard : str or None
+        Address of Dask's dashboard.
+    """
+
+    scheduler: str
+    workers: int
+    dashboard: str | None
+
+
+def run(
+    jobs: Sequence[Job], cluster: str | None = None, device: str = "auto"
+) -> Generator[Connected | Event, None, None]:
+    """Do jobs that write into one output folder, but for what its manifest says is done.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+        All with the same `out`.
+    cluster : str, optional
+        Who does them, see `vivim.batch.cluster.connected`; this process by default.
+    device : str
+        Which devices the workers of this machine get.
+
+    Yields
+    ------
+    Connected, Working, Outcome
+        One `Outcome` a job, in the order they end. Closing the generator stops; what is done by then is in the
+        manifest and in the table.
+
+    Raises
+    ------
+    BatchError, OSError
+        If the cluster cannot be reached or is lost, or the output folder cannot be written.
+    """
+    out = Path(jobs[0].out)
+    out.mkdir(parents=True, exist_ok=True)
+    manifest = Manifest(out)
+    known = manifest.read()
+    by_stem = {job.stem: job for job in jobs}
+    ended: dict[str, Outcome] = {}
+    prepared = (replace(job, before=known.get((job.options.task, job.stem))) for job in jobs)
+    try:
+        with ExitStack() as stack:
+            if cluster is None:
+                events = run_here(prepared)
+            else:
+                client = stack.enter_context(connected(cluster, device))
+                yield Connected(address_of(client), len(client.nthreads()), dashboard_of(client))
+                events = run_on(client, prepared)
+            for event in stack.enter_context(closing(events)):
+                if isinstance(event, Outcome):
+                    ended[event.stem] = event
+                    if event.status != SKIPPED:
+                        manifest.append(record_of(by_stem[event.stem], event))
+                yield event
+    finally:
+        rows = ((job, ended[job.stem]) for job in jobs if job.stem in ended)
+        write_summary([replace(outcome, reason=nameless(outcome.reason, job)) for job, outcome in rows], out)

@@ -1,0 +1,54 @@
+"""What a worker of a cluster runs: one job at a time, with a word about it now and then, until it is told to stop."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import asdict, replace
+from typing import Any
+
+from vivim.batch.jobs import Job, Outcome, Working
+from vivim.batch.one import do
+
+SECONDS = 1.0
+"""At least this long between two words about one job, so that a thousand workers do not keep the scheduler busy."""
+
+_one_at_a_time = threading.Lock()
+"""A worker that was started with several threads still holds one window of one video, and one model."""
+
+
+def work(job: Job, topic: str) -> Outcome | None:
+    """Do a job on a worker, telling its progress to those who listen to `topic`.
+
+    Returns
+    -------
+    Outcome or None
+        None if the job was taken back meanwhile.
+    """
+    from distributed import get_worker
+
+    worker = get_worker()
+    key = worker.get_current_task()
+    with _one_at_a_time:
+        doing, told = do(job), 0.0
+        try:
+            while not _taken_back(worker, key):
+                event = next(doing)
+                if time.monotonic() - told >= SECONDS:
+                    told = time.monotonic()
+                    worker.log_event(topic, asdict(_signed(event, worker)))
+        except StopIteration as end:
+            return end.value
+        finally:
+            doing.close()
+    return None
+
+
+def _signed(event: Working, worker: Any) -> Working:
+    return replace(event, worker=str(worker.name))
+
+
+def _taken_back(worker: Any, key: object) -> bool:
+    """Whether nobody waits for a task any more: its program was stopped, or the scheduler gave it to another."""
+    task = worker.state.tasks.get(key)
+    return task is None or task.state == "cancelled"

@@ -1,0 +1,129 @@
+"""How far a whole list of videos is, for people, on stderr.
+
+On a terminal: one line for each worker and one for all, kept up to date. Elsewhere, as in the log of a batch system: a
+line now and then. Videos that fail are named at once in either.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, TextIO
+
+from vivim.batch.jobs import FAILED, SKIPPED, Outcome, Working
+from vivim.cli.progress import SPARSE_SECONDS, clock
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+SILENT_SECONDS = 60.0
+"""A worker not heard of for so long is no longer shown."""
+
+
+class Tally:
+    """How many videos are done, and how long the others will take."""
+
+    def __init__(self, total: int, now: Callable[[], float] = time.monotonic) -> None:
+        self.total, self._now = total, now
+        self.done = self.skipped = self.failed = 0
+        self._began = now()
+        self._at_work: dict[str, tuple[Working, float]] = {}
+
+    def __call__(self, event: Working | Outcome) -> None:
+        """Take note of an event."""
+        if isinstance(event, Working):
+            self._at_work[event.worker] = event, self._now()
+            return
+        self.done += 1
+        self.skipped += event.status == SKIPPED
+        self.failed += event.status == FAILED
+        self._at_work = {name: at for name, at in self._at_work.items() if at[0].stem != event.stem}
+
+    def workers(self) -> list[Working]:
+        """What each worker was last heard to do."""
+        heard = self._now() - SILENT_SECONDS
+        return [event for _, (event, when) in sorted(self._at_work.items()) if when > heard]
+
+    def seconds_left(self) -> float | None:
+        """Estimate by the videos done in this run and the parts of those under way; None before there are any."""
+        parts = sum(event.done / event.total for event in self.workers() if event.total)
+        worked = self.done - self.skipped + parts
+        if worked <= 0:
+            return None
+        return max(0.0, self.total - self.done - parts) * (self._now() - self._began) / worked
+
+    def line(self) -> str:
+        """All of it in a line."""
+        text = f"{self.done}/{self.total} videos"
+        notes = [f"{self.skipped} done before"] if self.skipped else []
+        notes += [f"{self.failed} failed"] if self.failed else []
+        left = self.seconds_left()
+        notes += [f"{clock(left)} left"] if left is not None and self.done < self.total else []
+        return ", ".join([text, *notes])
+
+
+class Board:
+    """Use in a ``with`` block; call it with every event."""
+
+    def __init__(self, total: int, stream: TextIO | None = None) -> None:
+        self.tally = Tally(total)
+        self._stream = sys.stderr if stream is None else stream
+        self._console = _console(self._stream)
+        self._said = time.monotonic()
+
+    def __call__(self, event: Working | Outcome) -> None:
+        """Show an event."""
+        self.tally(event)
+        if isinstance(event, Outcome) and event.status == FAILED:
+            self.say(f"{event.stem}: {event.reason}")
+        elif not self._console and time.monotonic() - self._said >= SPARSE_SECONDS:
+            self.say(self.tally.line())
+
+    def say(self, text: str) -> None:
+        """Print a line above the others."""
+        self._said = time.monotonic()
+        if self._console:
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(text, file=self._stream, flush=True)
+
+    def __enter__(self) -> Board:
+        if self._console:
+            from rich.live import Live
+
+            self._live = Live(get_renderable=self._lines, console=self._console, refresh_per_second=4)
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._console:
+            self._live.stop()
+        elif kind is None:
+            self.say(self.tally.line())
+
+    def _lines(self) -> RenderableType:
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+
+        table = Table.grid(padding=(0, 2))
+        for event in self.tally.workers():
+            bar = ProgressBar(total=event.total, completed=event.done, width=24)
+            table.add_row(
+                f"worker {event.worker}", bar, f"{event.stem}: {event.stage} {event.done}/{event.total}"
+            )
+        bar = ProgressBar(total=self.tally.total, completed=self.tally.done, width=24)
+        table.add_row("all", bar, self.tally.line())
+        return table
+
+
+def _console(stream: TextIO) -> Console | None:
+    """The terminal, if it is one that lines can be kept up to date on."""
+    if not stream.isatty():
+        return None
+    from rich.console import Console
+
+    return Console(file=stream)
