@@ -15,6 +15,12 @@ KEY_REDUCTION = (8, 4, 2, 1)
 """Factor by which each MiT stage shrinks the grid of its keys and values."""
 
 
+SCANS = ("onward", "backward", "temporal")
+"""The three scans of a Temporal Mamba block, see `vivim.scan.orders`."""
+
+STAGES = 4
+
+
 @dataclass(frozen=True)
 class SizePreset:
     """Widths and depths that a size name (b0 to b5) stands for."""
@@ -53,6 +59,10 @@ class VivimConfig:
         sizes too, this is the size they were trained at.
     drop_path : float
         Largest rate of stochastic depth, used in training only; grows linearly with depth.
+    scans : tuple of str
+        Which of the three scans each Temporal Mamba block has; fewer are for ablations.
+    temporal_stages : tuple of int
+        Which of the stages 0 to 3 have Temporal Mamba blocks; without any, this is SegFormer frame by frame.
     """
 
     size: str = "b0"
@@ -61,6 +71,8 @@ class VivimConfig:
     guided: bool = False
     input_size: tuple[int, int] = (256, 256)
     drop_path: float = 0.0
+    scans: tuple[str, ...] = SCANS
+    temporal_stages: tuple[int, ...] = tuple(range(STAGES))
 
     def __post_init__(self) -> None:
         if self.size not in PRESETS:
@@ -70,6 +82,12 @@ class VivimConfig:
         object.__setattr__(self, "input_size", tuple(int(v) for v in self.input_size))
         if len(self.input_size) != 2 or any(v < 32 or v % 32 for v in self.input_size):
             raise ValueError(f"input_size must be two positive multiples of 32, not {self.input_size}.")
+        object.__setattr__(self, "scans", tuple(self.scans))
+        object.__setattr__(self, "temporal_stages", tuple(sorted(int(v) for v in self.temporal_stages)))
+        if not self.scans or not set(self.scans) <= set(SCANS):
+            raise ValueError(f"scans must be some of {', '.join(SCANS)}, not {self.scans}.")
+        if not set(self.temporal_stages) <= set(range(STAGES)):
+            raise ValueError(f"temporal_stages must be among 0 to {STAGES - 1}, not {self.temporal_stages}.")
 
     @property
     def preset(self) -> SizePreset:

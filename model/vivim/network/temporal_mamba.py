@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vivim.network import fused
-from vivim.network.config import STATE_SIZE
+from vivim.network.config import SCANS, STATE_SIZE
 from vivim.network.layers import EPS, DepthwiseSpaceTime, DropPath, MixFFN
 from vivim.scan import backward_order, causal_conv, selective_scan, temporal_order
 
@@ -55,13 +55,11 @@ class ScanBranch(nn.Module):
 class STMamba(nn.Module):
     """Three scans over one clip: forward, backward, and temporal-first; their mean is gated and projected."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, scans: tuple[str, ...] = SCANS) -> None:
         super().__init__()
         inner, rank = 2 * width, math.ceil(width / 16)
         self.in_proj = nn.Linear(width, 2 * inner, bias=False)
-        self.branches = nn.ModuleDict(
-            {name: ScanBranch(inner, rank) for name in ("onward", "backward", "temporal")}
-        )
+        self.branches = nn.ModuleDict({name: ScanBranch(inner, rank) for name in scans})
         self.out_proj = nn.Linear(inner, width, bias=False)
 
     def forward(self, x: Tensor, frames: int) -> Tensor:
@@ -69,20 +67,30 @@ class STMamba(nn.Module):
         length = x.shape[1]
         to_u, to_z = self.in_proj.weight.chunk(2)  # two products, so that each result lies in one piece
         u, z = fused.linear(x, to_u), fused.linear(x, to_z)
-        onward = self.branches["onward"](u, None)
-        back = self.branches["backward"](u, backward_order(length, x.device))
-        temporal = self.branches["temporal"](u, temporal_order(frames, length // frames, x.device))
-        together = onward.add_(back).add_(temporal) * F.silu(z)
-        return fused.linear(together, self.out_proj.weight / 3)
+        together: Tensor | None = None
+        for name, branch in self.branches.items():
+            scanned = branch(u, _order(name, frames, length, x.device))
+            together = scanned if together is None else together.add_(scanned)
+        assert together is not None
+        return fused.linear(together * F.silu(z), self.out_proj.weight / len(self.branches))
+
+
+def _order(name: str, frames: int, length: int, device: torch.device) -> Tensor | None:
+    """The order ``(length,)`` in which the scan `name` visits the tokens of a clip; None for theirs."""
+    if name == "onward":
+        return None
+    if name == "backward":
+        return backward_order(length, device)
+    return temporal_order(frames, length // frames, device)
 
 
 class TemporalMambaBlock(nn.Module):
     """Pre-norm ST-Mamba, then a pre-norm Mix-FFN over space and time, each with a residual."""
 
-    def __init__(self, width: int, drop_path: float) -> None:
+    def __init__(self, width: int, drop_path: float, scans: tuple[str, ...] = SCANS) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=EPS)
-        self.mamba = STMamba(width)
+        self.mamba = STMamba(width, scans)
         self.norm2 = nn.LayerNorm(width, eps=EPS)
         self.mlp = MixFFN(width, DepthwiseSpaceTime)
         self.drop_path = DropPath(drop_path)

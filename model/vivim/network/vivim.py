@@ -41,8 +41,11 @@ class Encoder(nn.Module):
             for i, (width, depth) in enumerate(zip(preset.widths, preset.depths, strict=True))
         )
         self.temporal = nn.ModuleList(
-            nn.ModuleList(TemporalMambaBlock(width, config.drop_path) for _ in range(TEMPORAL_BLOCKS))
-            for width in preset.widths
+            nn.ModuleList(
+                TemporalMambaBlock(width, config.drop_path, config.scans)
+                for _ in range(TEMPORAL_BLOCKS if stage in config.temporal_stages else 0)
+            )
+            for stage, width in enumerate(preset.widths)
         )
 
     def forward(self, x: Tensor, frames: int, added: Tensor | None = None) -> list[Tensor]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -170,3 +172,20 @@ def test_b3_has_the_size_the_paper_gives() -> None:
         count = sum(p.numel() for p in Vivim(VivimConfig(size="b3")).parameters())
     unused = 150 * 768 + 150 + 2 * (64 + 128 + 320 + 512)
     assert round((count + unused) / 1e6, 1) == 59.6
+
+
+@pytest.mark.parametrize(
+    ("scans", "stages"), [(("onward",), (0, 1, 2, 3)), (("onward", "temporal"), (3,)), (("onward",), ())]
+)
+def test_parts_of_the_network_can_be_left_out(scans: tuple[str, ...], stages: tuple[int, ...]) -> None:
+    config = VivimConfig(scans=scans, temporal_stages=stages, input_size=(32, 32))
+    assert VivimConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    torch.manual_seed(0)
+    model = Vivim(config).eval()
+    blocks = [module for module in model.modules() if isinstance(module, STMamba)]
+    assert len(blocks) == 2 * len(stages)
+    assert all(tuple(block.branches) == scans for block in blocks)
+    x = torch.randn(1, 3, 3, 32, 32)
+    with torch.no_grad():
+        whole, alone = model(x), torch.cat([model(x[:, t : t + 1]) for t in range(3)], 1)
+    assert torch.allclose(whole, alone, atol=1e-5) == (not stages)  # frames see each other where blocks are
