@@ -21,6 +21,9 @@ from vivim.errors import VideoError
 CACHE_BYTES = 128 * 2**20
 """Decoded frames kept in memory by each open video."""
 
+MAX_PIXELS = 8192 * 4096
+"""Largest picture that is read, in pixels: enough for 8K video. A damaged header may claim more than memory holds."""
+
 IDENTITY_BYTES = 2**20
 """How much of a file's beginning and end goes into its identity."""
 
@@ -173,6 +176,23 @@ def file_identity(paths: list[Path], shape: tuple[object, ...]) -> str:
                 file.seek(max(IDENTITY_BYTES, size - IDENTITY_BYTES))
                 digest.update(file.read(IDENTITY_BYTES))
     return digest.hexdigest()
+
+
+def check_size(height: int, width: int, name: str) -> None:
+    """Refuse pictures larger than `MAX_PIXELS` before anything is decoded.
+
+    Raises
+    ------
+    VideoError
+        If there are too many pixels, or none.
+    """
+    if height < 1 or width < 1:
+        raise VideoError(f"{name} has pictures without pixels. Export it anew.")
+    if height * width > MAX_PIXELS:
+        raise VideoError(
+            f"{name} has pictures of {width}x{height} pixels, more than the {MAX_PIXELS // 10**6} million that are "
+            "read. Scale it down, or cut out the part that matters."
+        )
 
 
 def check_picture(picture: NDArray, path: Path) -> NDArray:

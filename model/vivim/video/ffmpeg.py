@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vivim.errors import VideoError
-from vivim.video.base import VideoBase
+from vivim.video.base import MAX_PIXELS, VideoBase, check_size
 
 DEMUXERS = "mov,matroska,avi,asf,mpeg,mpegts,mpegvideo,m4v,h264,hevc,flv,ogg,ivf,mxf,dv"
 """Containers that hold their own pictures. Playlists are not among them: they make FFmpeg open other files."""
@@ -97,6 +97,13 @@ class FFmpegVideo(VideoBase):
             self._container.close()
             raise VideoError(f"{name} has no video in it. Choose another file.")
         self._stream = self._container.streams.video[0]
+        if self._stream.codec_context is None:
+            self._container.close()
+            raise VideoError(
+                f"{name} is damaged, or coded in a way that is not known here. Convert it to mp4 (H.264)."
+            )
+        check_size(self._stream.height or 1, self._stream.width or 1, name)
+        self._stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
         self._stream.thread_type = "AUTO"
 
     def _demux(self) -> Iterator[av.Packet]:

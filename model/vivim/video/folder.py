@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from vivim.errors import VideoError
-from vivim.video.base import VideoBase, check_picture, file_identity
+from vivim.video.base import VideoBase, check_picture, check_size, file_identity
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 
@@ -106,6 +106,7 @@ def _geometry(file: Path) -> tuple[tuple[int, int], str]:
             size, mode = picture.size, picture.mode
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
         raise VideoError(f"{file.name} cannot be read ({error}). Replace it or move it away.") from error
+    check_size(size[1], size[0], file.name)
     if mode == "F":
         raise VideoError(f"{file.name} holds floating-point values. Convert it to 8- or 16-bit grey.")
     return size, "L" if mode in ("1", "L") else "I;16" if mode.startswith("I") else "RGB"

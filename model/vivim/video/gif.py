@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vivim.errors import VideoError
-from vivim.video.base import VideoBase
+from vivim.video.base import VideoBase, check_size
 
 
 class GifVideo(VideoBase):
@@ -19,6 +19,7 @@ class GifVideo(VideoBase):
     def __init__(self, path: Path) -> None:
         try:
             self._image = Image.open(path)
+            check_size(self._image.height, self._image.width, path.name)
             count = int(getattr(self._image, "n_frames", 1))
             delays = []
             for i in range(count):

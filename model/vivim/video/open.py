@@ -21,6 +21,10 @@ MARKS = (
     (0, b"GIF8", ".gif"),
     (0, b"II*\0", ".tif"),
     (0, b"MM\0*", ".tif"),
+    (0, b"II+\0", ".tif"),
+    (0, b"MM\0+", ".tif"),
+    (0, b"0&\xb2u\x8ef\xcf\x11", ".wmv"),
+    (0, b"\0\0\1\xba", ".mpg"),
 )
 """Where a format's mark stands in a file, the mark, and the suffix of the format."""
 

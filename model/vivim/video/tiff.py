@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vivim.errors import VideoError
-from vivim.video.base import VideoBase, check_picture
+from vivim.video.base import VideoBase, check_picture, check_size
 
 MM_PER_UNIT = {
     "mm": 1.0,
@@ -64,6 +64,7 @@ class TiffVideo(VideoBase):
             )
         if len(self._pages) == 1 and self._pages[0].axes == "SYX":
             # Three or four grey frames that tifffile took for the planes of one colour picture when it wrote them.
+            check_size(*self._pages[0].shape[1:], path.name)
             self._block = self._pages[0].asarray()
             return len(self._block)
         page = self._pages[0].shape
@@ -77,6 +78,7 @@ class TiffVideo(VideoBase):
         page = self._pages[i]
         if not isinstance(page, tifffile.TiffPage):  # a light view of a page, without its own tags
             page = page.aspage()
+        check_size(page.imagelength, page.imagewidth, path.name)
         if page.photometric == tifffile.PHOTOMETRIC.PALETTE or page.compression in PILLOWS:
             return self._page_by_pillow(i, path)
         picture = page.asarray()

@@ -297,3 +297,19 @@ def test_without_an_encoder_of_its_own_the_ffmpeg_program_writes(tmp_path: Path,
     assert video.shape == (12, 48, 64, 3)
     assert video.fps == pytest.approx(12.5)
     assert np.abs(video.frame(7)[:47].astype(int) - numbered(7)[:47]).mean() < 6
+
+
+def test_pictures_larger_than_any_video_are_refused_before_they_are_decoded(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    Image.new("1", (9000, 9000)).save(tmp_path / "folder" / "large.png")
+    tifffile.imwrite(tmp_path / "large.tif", shape=(9000, 9000), dtype=np.uint8)
+    for path in (tmp_path / "folder", tmp_path / "large.tif"):
+        with pytest.raises(VideoError, match="9000x9000 pixels"):
+            open_video(path)
+
+
+def test_large_tiffs_are_told_by_content(tmp_path: Path) -> None:
+    pixels = rng.integers(0, 256, (3, 10, 12)).astype(np.uint8)
+    for order in "<>":
+        tifffile.imwrite(tmp_path / "stack", pixels, bigtiff=True, byteorder=order, photometric="minisblack")
+        np.testing.assert_array_equal(open_video(tmp_path / "stack").frame(2), pixels[2])
