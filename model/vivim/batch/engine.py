@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from vivim.batch.jobs import FAILED, LONG, PART, Job, Outcome, Segmenting, Working
 from vivim.batch.one import do
 from vivim.batch.ranges import cut
-from vivim.batch.worker import work
+from vivim.batch.worker import heard, work
 from vivim.errors import BatchError
 
 if TYPE_CHECKING:
@@ -35,8 +35,11 @@ Events = Generator[Event, None, None]
 
 def run_here(jobs: Iterable[Job]) -> Events:
     """Do jobs in this process, one after another."""
-    for job in jobs:
-        yield (yield from do(job))
+    waiting = _Waiting(jobs)
+    for job in waiting:
+        ended = waiting.after(job, (yield from do(job)))
+        if ended is not None:
+            yield ended
 
 
 def run_on(client: Client, jobs: Iterable[Job], work: Callable[[Job, str], Outcome | None] = work) -> Events:
@@ -66,7 +69,7 @@ def run_on(client: Client, jobs: Iterable[Job], work: Callable[[Job, str], Outco
     arrived: SimpleQueue[Future | Working] = SimpleQueue()
     waiting, places = _Waiting(jobs), _Places(client)
     running: dict[str, tuple[Future, Job]] = {}
-    client.subscribe_topic(topic, lambda event: arrived.put(Working(**event[1])))
+    client.subscribe_topic(topic, lambda event: arrived.put(heard(event[1])))
     try:
         for number, job in enumerate(waiting):
             key = f"{job.options.task}-{run}-{number}"  # names no video: every user of the scheduler sees it
@@ -80,6 +83,7 @@ def run_on(client: Client, jobs: Iterable[Job], work: Callable[[Job, str], Outco
                     continue
                 future, job = running.pop(str(event.key))
                 ended = waiting.after(job, _outcome(future, job, client))
+                future.release()
                 if ended is not None:
                     yield ended
     finally:

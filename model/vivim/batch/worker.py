@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 from vivim.batch.jobs import Job, Outcome, Working
@@ -36,7 +36,7 @@ def work(job: Job, topic: str) -> Outcome | None:
                 event = next(doing)
                 if time.monotonic() - told >= SECONDS:
                     told = time.monotonic()
-                    worker.log_event(topic, asdict(_signed(event, worker)))
+                    worker.log_event(topic, {**asdict(event), "name": str(worker.name)})
         except StopIteration as end:
             return end.value
         finally:
@@ -44,8 +44,10 @@ def work(job: Job, topic: str) -> Outcome | None:
     return None
 
 
-def _signed(event: Working, worker: Any) -> Working:
-    return replace(event, worker=str(worker.name))
+def heard(message: dict[str, Any]) -> Working:
+    """What a worker told, on the other side; under ``worker`` Dask has put its address."""
+    name = message.pop("name")
+    return Working(**{**message, "worker": name})
 
 
 def _taken_back(worker: Any, key: object) -> bool:

@@ -1,0 +1,142 @@
+"""Workers make what one process makes, to the byte, also when they are killed, stopped, or share a long video."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from vivim.batch import Job, Outcome, run
+from vivim.batch.cluster import connected, is_cluster, worker_command
+from vivim.batch.engine import PER_WORKER, run_on
+from vivim.errors import BatchError
+from vivim.session import Session
+
+pytest.importorskip("distributed")
+
+
+@pytest.fixture(scope="module")
+def here() -> Iterator[str]:
+    """The address of a scheduler with two workers, all in this process: there at once."""
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=None
+    ) as cluster:
+        yield cluster.scheduler_address
+
+
+@pytest.mark.parametrize("windows", ["every", "overlap", "centre"])
+def test_ranges_of_a_long_video_are_as_the_whole(study, tmp_path: Path, windows: str) -> None:
+    for place, split in (("whole", None), ("cut", 3)):
+        jobs = study.jobs(tmp_path / place, windows=windows, clip_length=3, split=split)
+        assert study.outcomes(jobs[:1])["scan0"].frames == study.frames[0]
+    assert study.pictures(tmp_path / "cut") == study.pictures(tmp_path / "whole") != {}
+    assert {path.name for path in (tmp_path / "cut" / "scan0").iterdir()} == {"masks", "session.vivim"}
+    with (
+        Session.open(tmp_path / "cut/scan0/session.vivim", read_only=True) as cut,
+        Session.open(tmp_path / "whole/scan0/session.vivim", read_only=True) as whole,
+    ):
+        assert cut.verify() == [] and cut.uncertainty.tolist() == whole.uncertainty.tolist()
+
+
+def test_a_video_that_a_person_corrected_is_never_cut(study, here: str, tmp_path: Path) -> None:
+    jobs = study.jobs(tmp_path, split=8)
+    assert study.outcomes(jobs)["scan1"].status == "done"
+    with Session.open(tmp_path / "scan1" / "session.vivim") as session:
+        session.correct(3, session.masks[5])
+        drawn = session.masks[3].tolist()
+    ended = study.outcomes(jobs, here)
+    assert {stem: ended[stem].status for stem in ("scan0", "scan1")} == {"scan0": "skipped", "scan1": "done"}
+    with Session.open(tmp_path / "scan1" / "session.vivim") as session:
+        assert session.status(3) == "corrected" and session.masks[3].tolist() == drawn
+
+
+def test_a_video_that_fails_is_told_and_the_others_are_done(study, here: str, tmp_path: Path) -> None:
+    jobs = study.jobs(tmp_path, split=8)
+    jobs[1:1] = [replace(jobs[0], path=str(tmp_path / "absent.mp4"), stem="absent")]
+    ended = study.outcomes(jobs, here)
+    assert ended["absent"].status == "failed" and "no file or folder" in ended["absent"].reason
+    assert study.pictures(tmp_path) == study.pictures(study.plain)
+    assert str(tmp_path) not in (tmp_path / "manifest.jsonl").read_text()
+    assert "failed" in (tmp_path / "summary.csv").read_text()
+    other = study.outcomes(study.jobs(tmp_path, version="another"), here)
+    assert all("is of version" in outcome.reason for outcome in other.values())
+
+
+def test_stopping_leaves_what_the_next_run_can_go_on_with(study, here: str, tmp_path: Path) -> None:
+    with closing(run(study.jobs(tmp_path), here)) as events:
+        next(event for event in events if isinstance(event, Outcome))
+    before = study.outcomes(study.jobs(tmp_path), here)
+    assert sum(outcome.status == "skipped" for outcome in before.values()) >= 1
+    assert {outcome.status for outcome in before.values()} <= {"skipped", "done"}
+    assert study.pictures(tmp_path) == study.pictures(study.plain)
+
+
+def test_jobs_are_taken_up_only_as_fast_as_they_are_done(here: str, study, tmp_path: Path) -> None:
+    job, given, most = study.jobs(tmp_path)[0], 0, 0
+
+    def jobs() -> Iterator[Job]:
+        nonlocal given
+        for number in range(60):
+            given += 1
+            yield replace(job, stem=f"video{number}")
+
+    with connected(here, "cpu") as client:
+        for ended, outcome in enumerate(run_on(client, jobs(), work=nothing)):
+            assert outcome.stem.startswith("video")
+            most = max(most, given - ended)
+        assert ended == 59 and most <= 2 * PER_WORKER + 2
+        assert len(client.futures) <= 2
+
+
+def nothing(job: Job, topic: str) -> Outcome:
+    return Outcome(job.stem, "done")
+
+
+def test_a_killed_workers_video_is_done_elsewhere(study, tmp_path: Path) -> None:
+    """A worker in a process of its own, started as on another machine, dies over the second video."""
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=0, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=None
+    ) as cluster:
+        words = ["--no-nanny", "--nthreads", "1", "--no-dashboard", "--memory-limit", "0", "--name", "victim"]
+        command = [sys.executable, "-m", "distributed.cli.dask_worker", cluster.scheduler_address, *words]
+        worker = subprocess.Popen(
+            command, stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"}
+        )
+        ended: list[str] = []
+        try:
+            for event in run(study.jobs(tmp_path), cluster.scheduler_address):
+                if isinstance(event, Outcome):
+                    assert event.status == "done", event.reason
+                    ended.append(event.stem)
+                elif ended and event.stem not in ended and worker.poll() is None:
+                    assert event.worker == "victim"
+                    worker.kill()
+                    worker.wait()
+                    cluster.scale(1)
+        finally:
+            worker.kill()
+            worker.wait()
+    assert worker.returncode == -signal.SIGKILL and len(ended) == len(study.frames)
+    assert study.pictures(tmp_path) == study.pictures(study.plain)
+
+
+def test_what_a_cluster_is_called() -> None:
+    assert all(is_cluster(text) for text in ("local", "local:2", "tcp://host:8786", "tls://host:8786"))
+    assert not any(is_cluster(text) for text in ("", "local:0", "local:", "host", "tcp://"))
+    assert "dask worker tcp://host:8786" in worker_command("tcp://host:8786")
+
+
+def test_a_scheduler_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vivim.batch.cluster.CONNECT_SECONDS", 0.2)
+    with pytest.raises(BatchError, match="No scheduler answers"), connected("tcp://127.0.0.1:9", "cpu"):
+        pass

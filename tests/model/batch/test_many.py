@@ -1,0 +1,132 @@
+"""`vivim segment` and `vivim export` of many videos: what is skipped, what is done again, and what people see."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from vivim import Session, cli
+from vivim.batch.engine import _outcome
+from vivim.batch.jobs import DONE, FAILED, SKIPPED, Outcome, Working
+from vivim.cli.board import Board, Tally
+
+
+def call(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, dict, str]:
+    capsys.readouterr()
+    code = cli.main([*map(str, words), "--json"])
+    out, err = capsys.readouterr()
+    return code, json.loads(out.splitlines()[-1]), err
+
+
+def statuses(result: dict) -> list[str]:
+    return [video["status"] for video in result["videos"]]
+
+
+@pytest.fixture
+def done(study, tmp_path: Path) -> Path:
+    """An output folder in which all is done, as far from the videos as the first."""
+    return Path(shutil.copytree(study.plain, study.plain.with_name(tmp_path.name)))
+
+
+def test_only_what_is_missing_or_has_changed_is_done(study, done: Path, capsys) -> None:
+    words = ["segment", study.videos, "-o", done, "--model", study.options.model, "--device", "cpu"]
+    words += ["--clip-length", 4]
+    code, result, _ = call(capsys, *words)
+    assert code == 0 and statuses(result) == [SKIPPED] * 4
+    assert [video["frames"] for video in result["videos"]] == list(study.frames)
+    with Session.open(done / "scan0" / "session.vivim") as session:
+        session.correct(1, np.ones((64, 64), np.uint8))
+    shutil.rmtree(done / "scan2" / "masks")
+    code, result, _ = call(capsys, *words)
+    assert code == 0 and statuses(result) == [DONE, SKIPPED, DONE, SKIPPED]
+    assert statuses(call(capsys, *words, "--min-area", 5)[1]) == [DONE] * 4
+    assert (done / "summary.csv").read_text().count("\n") == 5
+
+
+def test_another_video_of_the_same_name_is_not_taken_for_done(
+    study, done: Path, tmp_path: Path, capsys
+) -> None:
+    videos = tmp_path / "videos"
+    shutil.copytree(study.videos, videos)
+    shutil.copyfile(videos / "scan1.mp4", videos / "scan0.mp4")
+    (videos / "scan3.mp4").write_bytes(b"damaged")
+    words = ["segment", videos, "-o", done, "--model", study.options.model, "--clip-length", 4]
+    code, result, err = call(capsys, *words)
+    assert code == 1 and "2 of 4 videos failed" in result["error"]
+    assert statuses(result) == [SKIPPED] * 2
+    assert [Path(video["video"]).name for video in result["failed"]] == ["scan0.mp4", "scan3.mp4"]
+    assert "made for another video" in result["failed"][0]["reason"] and "scan3.mp4: " in err
+
+
+def test_sessions_are_exported_into_a_folder_each(study, done: Path, tmp_path: Path, capsys) -> None:
+    words = ["export", done, "-o", tmp_path / "csv", "--format", "csv,tiff"]
+    code, result, _ = call(capsys, *words)
+    assert code == 0 and statuses(result) == [DONE] * 4
+    assert sorted(path.name for path in (tmp_path / "csv").iterdir() if path.is_dir()) == [
+        f"scan{i}" for i in range(4)
+    ]
+    assert (tmp_path / "csv" / "scan3" / "measurements.csv").is_file()
+    with Session.open(done / "scan3" / "session.vivim") as session:
+        session.accept(0)
+    assert statuses(call(capsys, *words)[1]) == [SKIPPED] * 3 + [DONE]
+
+
+def test_a_cluster_is_named_rightly(capsys) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["segment", "a.mp4", "-o", "out", "--cluster", "nearby"])
+    assert "neither local, local:N nor an address" in capsys.readouterr().err
+
+
+def test_the_time_that_is_left() -> None:
+    now = [0.0]
+    tally = Tally(10, lambda: now[0])
+    assert tally.seconds_left() is None and tally.line() == "0/10 videos"
+    tally(Outcome("a", SKIPPED))
+    tally(Outcome("b", FAILED))
+    tally(Working("c", "proposing", 5, 10, worker="1"))
+    now[0] = 15.0
+    assert tally.seconds_left() == pytest.approx(15 / 1.5 * 7.5)
+    assert tally.line() == "2/10 videos, 1 done before, 1 failed, 1:15 left"
+    now[0] = 100.0
+    assert tally.workers() == []
+
+
+def test_a_log_gets_failures_and_the_end_a_terminal_a_line_a_worker() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    for stream in (io.StringIO(), Terminal()):
+        with Board(2, stream) as board:
+            board(Working("a", "proposing", 5, 10, worker="gpu-1"))
+            board(Outcome("b", FAILED, reason="it is [empty]"))
+            if stream.isatty():
+                board._live.refresh()
+        said = stream.getvalue()
+        assert "b: it is [empty]" in said and "1/2 videos, 1 failed" in said
+        assert ("worker gpu-1" in said) == stream.isatty()
+
+
+def test_a_video_that_killed_its_workers_is_reported() -> None:
+    distributed = pytest.importorskip("distributed")
+
+    class Gone:
+        status = "error"
+
+        def exception(self) -> Exception:
+            return distributed.KilledWorker("segment-0", None, 2)
+
+    class Client:
+        status = "running"
+
+    class OneJob:
+        stem = "a"
+
+    outcome = _outcome(Gone(), OneJob(), Client())
+    assert (outcome.stem, outcome.status) == ("a", FAILED) and outcome.reason.startswith(
+        "3 workers died over it"
+    )
