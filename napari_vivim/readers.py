@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from vivim.errors import VivimError
 from vivim.video import LazyFrames, Video, open_video
-from vivim.video.folder import pictures_in
-from vivim.video.open import DICOM_SUFFIXES, TIFF_SUFFIXES, VIDEO_SUFFIXES
+from vivim.video.folder import dicoms_in, pictures_in
+from vivim.video.open import DICOM_SUFFIXES, NIFTI_SUFFIXES, TIFF_SUFFIXES, VIDEO_SUFFIXES, suffix_of
 
 LayerData = tuple[Any, dict[str, Any], str]
 SESSION_SUFFIX = ".vivim"
@@ -31,9 +31,9 @@ def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[LayerData]] | 
 
 def _ours(path: Path) -> bool:
     if path.is_dir():
-        return (path / "session.json").is_file() or bool(pictures_in(path))
-    suffix = path.suffix.lower()
-    if suffix in (*VIDEO_SUFFIXES, *TIFF_SUFFIXES, *DICOM_SUFFIXES, ".gif"):
+        return (path / "session.json").is_file() or bool(pictures_in(path) or dicoms_in(path))
+    suffix = suffix_of(path)
+    if suffix in (*VIDEO_SUFFIXES, *TIFF_SUFFIXES, *DICOM_SUFFIXES, *NIFTI_SUFFIXES, ".gif"):
         return True
     return suffix == "" and path.is_file() and path.open("rb").read(132)[128:] == b"DICM"
 

@@ -1,104 +1,110 @@
 """Multi-frame DICOM (ultrasound and endoscopy cines), decoded one frame at a time through pydicom.
 
-Only geometry and timing are read from the header; nothing about the patient is kept.
+Only geometry, timing and what the display needs are read from the header; nothing about the patient is kept, and no
+message repeats what a header says.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-import pydicom
 from numpy.typing import NDArray
-from pydicom.errors import InvalidDicomError
-from pydicom.pixels import apply_color_lut, pixel_array
+from pydicom import Dataset
+from pydicom.pixels import get_decoder, pixel_array
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from vivim.errors import VideoError
-from vivim.video.base import VideoBase
+from vivim.video.base import Video, VideoBase
+from vivim.video.dicom_codecs import DECODER_DEPENDENCIES
+from vivim.video.dicom_display import display_of
+from vivim.video.dicom_header import facts_of, read_header
 
-CENTIMETRES = 3
-"""Code of centimetres in Physical Units X/Y Direction (DICOM PS3.3 C.8.5.5.1.15)."""
-
-SIGNED = 1
-"""Value of Pixel Representation for two's complement."""
-
-B_MODE = 1
-"""Code of 2-D tissue in Region Data Type."""
+MPEG = tuple(f"1.2.840.10008.1.2.4.{number}" for number in range(100, 109))
+"""Transfer syntaxes whose pixel data are one MPEG-2, H.264 or HEVC stream (some with a further ``.1``)."""
 
 
-DEFERRED = "64 KB"
-"""Elements larger than this, the pixels above all, stay in the file."""
+def open_dicom(path: Path) -> Video:
+    """Open a DICOM file, whatever its pixels are coded with.
+
+    Raises
+    ------
+    VideoError
+        If it is damaged, holds no pictures, or nothing here decodes them.
+    """
+    dataset = read_header(path)
+    syntax = str(getattr(dataset.file_meta, "TransferSyntaxUID", ""))
+    if syntax.startswith(MPEG):
+        from vivim.video.dicom_mpeg import EncapsulatedVideo
+
+        return EncapsulatedVideo(path, dataset)
+    return DicomVideo(path, dataset)
+
+
+class DicomPictures:
+    """The pictures of one DICOM file, decoded and as a viewer shows them."""
+
+    def __init__(self, path: Path, dataset: Dataset) -> None:
+        self.path, self._dataset = path, dataset
+        self._syntax = UID(str(getattr(dataset.file_meta, "TransferSyntaxUID", "")))
+        self._check_decoder()
+        try:
+            self._display = display_of(dataset)
+        except (
+            Exception
+        ) as error:  # whatever damaged headers make pydicom raise, with their values in its words
+            raise VideoError(
+                f"{path.name} does not say how its pictures are to be shown ({type(error).__name__}). Export it anew."
+            ) from None
+
+    def _check_decoder(self) -> None:
+        if self._syntax in DECODER_DEPENDENCIES and not get_decoder(self._syntax).is_available:
+            package = DECODER_DEPENDENCIES[self._syntax][0]
+            raise VideoError(
+                f"{self.path.name} is coded as {self._syntax.name}. Install the decoder (pip install {package}) and "
+                "open it again."
+            )
+        try:
+            get_decoder(self._syntax)
+        except NotImplementedError:
+            known = self._syntax.name if self._syntax.is_transfer_syntax else "an unknown way of coding"
+            raise VideoError(
+                f"{self.path.name} is coded in a way that is not read ({known}). Export it anew as JPEG, JPEG 2000 or "
+                "uncompressed."
+            ) from None
+
+    def read(self, i: int) -> NDArray:
+        """Picture `i`: ``(H, W, 3)`` uint8 or ``(H, W)`` uint8 or uint16.
+
+        Raises
+        ------
+        VideoError
+            If it cannot be decoded.
+        """
+        deflated = self._syntax == DeflatedExplicitVRLittleEndian  # then the pixels are in memory already
+        try:
+            return self._display(pixel_array(self._dataset if deflated else self.path, index=i))
+        except Exception as error:  # decoders raise many kinds, with values of the header in their words
+            raise VideoError(
+                f"Frame {i} of {self.path.name} cannot be decoded ({type(error).__name__}): the file is damaged or cut "
+                "short there. Export it anew."
+            ) from None
 
 
 class DicomVideo(VideoBase):
-    """Colour frames are RGB uint8, grey ones uint8 or uint16; MONOCHROME1 is inverted to show light as light."""
+    """A multi-frame file; see `vivim.video.dicom_display` for what is shown of it."""
 
-    def __init__(self, path: Path) -> None:
-        try:
-            self._dataset = pydicom.dcmread(path, defer_size=DEFERRED)
-        except (InvalidDicomError, OSError, EOFError, ValueError, KeyError) as error:
-            raise VideoError(
-                f"{path.name} cannot be read as DICOM ({type(error).__name__}). Export it anew."
-            ) from error
-        if "PixelData" not in self._dataset:
-            raise VideoError(f"{path.name} is DICOM without pictures. Choose an image or cine object.")
-        count = int(self._dataset.get("NumberOfFrames", 1) or 1)
-        first = self._read(0, path)
-        super().__init__(
-            path, (count, *first.shape), first.dtype, _rate(self._dataset), _spacing(self._dataset)
-        )
+    def __init__(self, path: Path, dataset: Dataset) -> None:
+        count = int(dataset.get("NumberOfFrames", 1) or 1)
+        self._pictures = DicomPictures(path, dataset)
+        first = self._pictures.read(0)
+        facts = facts_of(dataset, count, path.name)
+        self._starts, self.regions = facts.starts, facts.regions
+        super().__init__(path, (count, *first.shape), first.dtype, facts.fps, facts.spacing_mm)
         self._cache.put(0, first)
 
-    def _read(self, i: int, path: Path) -> NDArray:
-        try:
-            return self._displayed(
-                pixel_array(path, index=i)
-            )  # from the file: of the pixels, only this frame's
-        except Exception as error:  # pydicom and its decoders raise many kinds
-            raise VideoError(
-                f"Frame {i} of {path.name} cannot be decoded ({type(error).__name__}: {error}). Export it anew, "
-                "without compression, or install the decoder it names (pip install pylibjpeg pylibjpeg-libjpeg)."
-            ) from error
-
-    def _displayed(self, picture: NDArray) -> NDArray:
-        """One decoded frame, colour already RGB, as the protocol wants it."""
-        dataset = self._dataset
-        if str(dataset.PhotometricInterpretation) == "PALETTE COLOR":
-            coloured = apply_color_lut(picture, dataset)
-            return coloured if coloured.dtype == np.uint8 else (coloured >> 8).astype(np.uint8)
-        if picture.ndim == 3:
-            return np.ascontiguousarray(picture, np.uint8)
-        bits = int(dataset.BitsStored)
-        if bits > 16:
-            raise ValueError(f"{bits} bits a pixel are more than the 16 that can be shown")
-        values = picture.astype(np.int64)
-        if dataset.get("PixelRepresentation") == SIGNED:  # the smallest value there can be becomes 0
-            values += 2 ** (bits - 1)
-        if dataset.PhotometricInterpretation == "MONOCHROME1":
-            values = 2**bits - 1 - values
-        return values.astype(np.uint8 if bits <= 8 else np.uint16)
-
     def _decode(self, i: int) -> NDArray:
-        return self._read(i, self.path)
+        return self._pictures.read(i)
 
-
-def _rate(dataset: pydicom.Dataset) -> float | None:
-    """Frames per second from whichever attribute says it."""
-    if dataset.get("FrameTime"):
-        return 1000.0 / float(dataset.FrameTime)
-    for name in ("CineRate", "RecommendedDisplayFrameRate"):
-        if dataset.get(name):
-            return float(dataset.get(name))
-    return None
-
-
-def _spacing(dataset: pydicom.Dataset) -> tuple[float, float] | None:
-    """Height and width of a pixel in mm: Pixel Spacing, or the first B-mode region measured in centimetres."""
-    sizes = [tuple(float(v) for v in dataset.PixelSpacing)] if dataset.get("PixelSpacing") else []
-    regions = dataset.get("SequenceOfUltrasoundRegions") or []
-    for region in sorted(regions, key=lambda r: r.get("RegionDataType") != B_MODE):
-        units = (region.get("PhysicalUnitsYDirection"), region.get("PhysicalUnitsXDirection"))
-        if units == (CENTIMETRES, CENTIMETRES):
-            deltas = (region.get("PhysicalDeltaY") or 0, region.get("PhysicalDeltaX") or 0)
-            sizes.append(tuple(abs(float(delta)) * 10 for delta in deltas))
-    return next(((s[0], s[1]) for s in sizes if len(s) == 2 and min(s) > 0), None)
+    def frame_time(self, i: int) -> float:
+        """When frame `i` is shown, in seconds from the first; frame numbers where the header does not say."""
+        return self._starts[i] if self._starts else float(i)

@@ -12,6 +12,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -84,10 +85,14 @@ class FFmpegVideo(VideoBase):
             self._container.close()
             raise
 
+    def _source(self) -> Any:
+        """What FFmpeg is to read: a local file by its name, or an object with `read` and `seek`."""
+        return f"file:{self._file}"
+
     def _open(self) -> None:
         name = self._file.name
         try:
-            self._container = av.open(f"file:{self._file}", options=OPTIONS)
+            self._container = av.open(self._source(), options=OPTIONS)
         except (av.FFmpegError, OSError, ValueError) as error:
             raise VideoError(
                 f"{name} cannot be opened as a video: it is damaged, cut short or of an unknown kind ({error}). "

@@ -12,6 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from vivim.errors import VideoError
 from vivim.video.base import VideoBase, check_picture, check_size, file_identity
 
+DICOM_ENDINGS = (".dcm", ".dicom", "")
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 
 
@@ -34,6 +35,21 @@ def pictures_in(folder: Path) -> list[Path]:
         if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file()
     ]
     return sorted(files, key=lambda p: natural_key(p.name))
+
+
+def dicoms_in(folder: Path) -> list[Path]:
+    """DICOM files of a folder, by their mark, in natural order of their names; DICOMDIR is none."""
+    files = [p for p in folder.iterdir() if p.suffix.lower() in DICOM_ENDINGS and not p.name.startswith(".")]
+    return sorted(
+        (p for p in files if p.name != "DICOMDIR" and _is_dicom(p)), key=lambda p: natural_key(p.name)
+    )
+
+
+def _is_dicom(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(132)[128:] == b"DICM"
 
 
 class FolderVideo(VideoBase):

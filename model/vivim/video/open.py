@@ -13,6 +13,7 @@ VIDEO_SUFFIXES = (
 )  # fmt: skip
 TIFF_SUFFIXES = (".tif", ".tiff")
 DICOM_SUFFIXES = (".dcm", ".dicom")
+NIFTI_SUFFIXES = (".nii", ".nii.gz")
 
 MARKS = (
     (4, b"ftyp", ".mp4"),
@@ -35,8 +36,8 @@ def open_video(path: str | Path) -> Video:
     Parameters
     ----------
     path : str or Path
-        A local file (mp4, mov, mkv, avi, webm, wmv, mpg; gif; multi-page tif; DICOM) or a folder of pictures of one
-        size (its ``frames`` subfolder, if it has one).
+        A local file (mp4, mov, mkv, avi, webm, wmv, mpg; gif; multi-page tif; DICOM; NIfTI), or a folder: pictures of
+        one size (its ``frames`` subfolder, if it has one), or one DICOM series or cine.
 
     Returns
     -------
@@ -55,16 +56,34 @@ def open_video(path: str | Path) -> Video:
     if not path.exists():
         raise VideoError(f"There is no file or folder {path}. Check the path.")
     if path.is_dir():
-        from vivim.video.folder import FolderVideo
-
-        return FolderVideo(path)
+        return _open_folder(path)
     try:
         beginning = _beginning(path)
     except OSError as error:
         raise VideoError(f"{path.name} cannot be read ({error.strerror}). Check its permissions.") from error
     if not beginning:
         raise VideoError(f"{path.name} is empty. Copy it anew from where it came.")
-    return _open_file(path, _kind(path.suffix.lower(), beginning))
+    return _open_file(path, _kind(suffix_of(path), beginning))
+
+
+def suffix_of(path: Path) -> str:
+    """The ending a file is known by, in small letters; ``.nii.gz`` counts as one."""
+    return ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix.lower()
+
+
+def _open_folder(path: Path) -> Video:
+    from vivim.video.folder import FolderVideo, dicoms_in, pictures_in
+
+    try:
+        if not pictures_in(path) and dicoms_in(path):
+            from vivim.video.dicom_series import open_series
+
+            return open_series(path)
+    except OSError as error:
+        raise VideoError(
+            f"The folder {path} cannot be read ({error.strerror}). Check its permissions."
+        ) from error
+    return FolderVideo(path)
 
 
 def _beginning(path: Path) -> bytes:
@@ -76,7 +95,7 @@ def _beginning(path: Path) -> bytes:
 
 def _kind(suffix: str, beginning: bytes) -> str:
     """The suffix a file goes by: its own if it is known, else that of the format its first bytes tell."""
-    if suffix in (*VIDEO_SUFFIXES, *TIFF_SUFFIXES, *DICOM_SUFFIXES, ".gif"):
+    if suffix in (*VIDEO_SUFFIXES, *TIFF_SUFFIXES, *DICOM_SUFFIXES, *NIFTI_SUFFIXES, ".gif"):
         return suffix
     if beginning[128:] == b"DICM":
         return ".dcm"
@@ -85,9 +104,13 @@ def _kind(suffix: str, beginning: bytes) -> str:
 
 def _open_file(path: Path, kind: str) -> Video:
     if kind in DICOM_SUFFIXES:
-        from vivim.video.dicom import DicomVideo
+        from vivim.video.dicom import open_dicom
 
-        return DicomVideo(path)
+        return open_dicom(path)
+    if kind in NIFTI_SUFFIXES:
+        from vivim.video.nifti import NiftiVideo
+
+        return NiftiVideo(path)
     if kind in TIFF_SUFFIXES:
         from vivim.video.tiff import TiffVideo
 
@@ -102,5 +125,5 @@ def _open_file(path: Path, kind: str) -> Video:
         return FFmpegVideo(path)
     raise VideoError(
         f"{path.name} is of a kind that is not read. Known are mp4, mov, mkv, avi, webm, wmv, mpg, gif, multi-page "
-        "tif, DICOM, and folders of pictures."
+        "tif, DICOM, NIfTI, and folders of pictures."
     )

@@ -5,57 +5,21 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import psutil
 import pytest
 import tifffile
+from dicoms import dicom
 from numbered import COUNT, encode, numbered
 from PIL import Image
-from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.encaps import encapsulate
-from pydicom.uid import (
-    UID,
-    ExplicitVRLittleEndian,
-    JPEG2000Lossless,
-    UltrasoundMultiFrameImageStorage,
-    generate_uid,
-)
+from pydicom.dataset import Dataset
+from pydicom.uid import JPEG2000Lossless
 from vivim import open_video
 from vivim.errors import VideoError
 from vivim.video import LazyFrames, write, write_video
 
 rng = np.random.default_rng(0)
-
-
-def dicom(
-    path: Path,
-    pixels: np.ndarray,
-    kind: str = "MONOCHROME2",
-    bits: int | None = None,
-    compressed: list[bytes] | None = None,
-    **attributes: object,
-) -> Path:
-    syntax: UID = JPEG2000Lossless if compressed else ExplicitVRLittleEndian
-    meta = FileMetaDataset()
-    meta.TransferSyntaxUID, meta.MediaStorageSOPInstanceUID = syntax, generate_uid()
-    meta.MediaStorageSOPClassUID = UltrasoundMultiFrameImageStorage
-    data = FileDataset(path, {}, file_meta=meta, preamble=b"\0" * 128)
-    data.SOPClassUID, data.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
-    data.NumberOfFrames, data.Rows, data.Columns = pixels.shape[:3]
-    data.SamplesPerPixel = 3 if pixels.ndim == 4 else 1
-    if pixels.ndim == 4:
-        data.PlanarConfiguration = 0
-    data.PhotometricInterpretation = kind
-    data.BitsAllocated = pixels.dtype.itemsize * 8
-    data.BitsStored = bits or data.BitsAllocated
-    data.HighBit, data.PixelRepresentation = data.BitsStored - 1, int(pixels.dtype.kind == "i")
-    for name, value in attributes.items():
-        setattr(data, name, value)
-    data.PixelData = encapsulate(compressed) if compressed else pixels.tobytes()
-    data["PixelData"].VR = "OB" if compressed or data.BitsAllocated == 8 else "OW"
-    data["PixelData"].is_undefined_length = bool(compressed)
-    data.save_as(path, enforce_file_format=True)
-    return path
 
 
 def test_dicom_grey_of_16_bits_stays_so(tmp_path: Path) -> None:
@@ -93,7 +57,9 @@ def test_dicom_jpeg_2000_in_colour(tmp_path: Path) -> None:
         buffer = io.BytesIO()
         Image.fromarray(picture).save(buffer, "JPEG2000", irreversible=False, mct=1, no_jp2=True)
         frames.append(buffer.getvalue())
-    video = open_video(dicom(tmp_path / "a.dcm", pixels, "YBR_RCT", compressed=frames))
+    video = open_video(
+        dicom(tmp_path / "a.dcm", pixels, "YBR_RCT", compressed=frames, syntax=JPEG2000Lossless)
+    )
     np.testing.assert_array_equal(video.frame(1), pixels[1])
 
 
@@ -313,3 +279,32 @@ def test_large_tiffs_are_told_by_content(tmp_path: Path) -> None:
     for order in "<>":
         tifffile.imwrite(tmp_path / "stack", pixels, bigtiff=True, byteorder=order, photometric="minisblack")
         np.testing.assert_array_equal(open_video(tmp_path / "stack").frame(2), pixels[2])
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+@pytest.mark.parametrize("slices", [0, 1])
+def test_nifti_over_time(tmp_path: Path, name: str, slices: int) -> None:
+    pixels = rng.integers(0, 2**16, (5, 6, 4)).astype(np.uint16)  # frames, rows, columns
+    stored = np.moveaxis(pixels, (0, 1, 2), (2, 1, 0))
+    image = nibabel.Nifti1Image(stored[:, :, None] if slices else stored, np.diag([0.2, 0.3, 1, 1]))
+    image.header.set_xyzt_units("mm", "msec")
+    if slices:
+        image.header.set_zooms((0.2, 0.3, 1, 40))
+    nibabel.save(image, tmp_path / name)
+    video = open_video(tmp_path / name)
+    np.testing.assert_array_equal(np.stack(list(video.frames(0, 5))), pixels)
+    assert video.pixel_spacing_mm == pytest.approx((0.3, 0.2))
+    assert video.fps == (pytest.approx(25) if slices else None)
+
+
+def test_nifti_of_fractions_colours_and_volumes(tmp_path: Path) -> None:
+    nibabel.save(nibabel.Nifti1Image(np.linspace(-1, 1, 24).reshape(4, 3, 2), np.eye(4)), tmp_path / "a.nii")
+    frames = np.stack(list(open_video(tmp_path / "a.nii").frames(0, 2)))
+    assert frames.dtype == np.uint16 and frames.min() == 0 and frames.max() == 65535
+    colour = rng.integers(0, 256, (4, 3, 2, 3)).astype(np.uint8)
+    packed = colour.view([("R", "u1"), ("G", "u1"), ("B", "u1")])[..., 0]
+    nibabel.save(nibabel.Nifti1Image(packed, np.eye(4)), tmp_path / "b.nii")
+    np.testing.assert_array_equal(open_video(tmp_path / "b.nii").frame(1), colour[:, :, 1].swapaxes(0, 1))
+    nibabel.save(nibabel.Nifti1Image(np.zeros((4, 3, 2, 2), np.uint8), np.eye(4)), tmp_path / "c.nii")
+    with pytest.raises(VideoError, match="one slice"):
+        open_video(tmp_path / "c.nii")

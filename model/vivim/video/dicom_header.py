@@ -1,0 +1,217 @@
+"""What a DICOM header says about geometry and time; nothing about the patient is looked at.
+
+All of it is optional in practice: what is missing or makes no sense counts as unknown.
+"""
+
+from __future__ import annotations
+
+import itertools
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydicom import Dataset, dcmread
+from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_file_meta_info
+from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+from vivim.errors import VideoError
+from vivim.video.base import check_size
+
+CENTIMETRES = 3
+"""Code of centimetres in Physical Units X/Y Direction (DICOM PS3.3 C.8.5.5.1.15)."""
+
+TISSUE = 1
+"""Code of 2-D tissue (B-mode) in Region Data Type (DICOM PS3.3 C.8.5.5.1.2)."""
+
+KINDS = {1: "tissue", 2: "colour flow", 3: "PW spectral Doppler", 4: "CW spectral Doppler", 10: "ECG trace"}
+"""Names of the values of Region Data Type that occur in cines."""
+
+DEFERRED = "64 KB"
+"""Elements larger than this, the pixels above all, stay in the file."""
+
+INFLATED_BYTES = 512 * 2**20
+"""The most a deflated file may unpack to; it has to be in memory whole."""
+
+MAX_FRAMES = 10**6
+"""More frames than this, about nine hours, are a damaged header."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """A calibrated part of an ultrasound picture.
+
+    Attributes
+    ----------
+    kind : str
+        What it shows: ``"tissue"`` (B-mode), ``"colour flow"``, ``"PW spectral Doppler"`` ...
+    box : tuple of int
+        ``(y0, x0, y1, x1)`` in pixels; `y1` and `x1` are not part of it.
+    spacing_mm : tuple of float, optional
+        Height and width of a pixel, where both axes are lengths.
+    """
+
+    kind: str
+    box: tuple[int, int, int, int]
+    spacing_mm: tuple[float, float] | None
+
+
+def read_header(path: Path) -> Dataset:
+    """The header of a DICOM file, checked for sense; large elements stay in the file, unless it is deflated.
+
+    Raises
+    ------
+    VideoError
+        If it cannot be read, has no pictures, or claims too many or too large ones. Names no value of the header.
+    """
+    try:
+        deflated = _is_deflated(path)
+        dataset = dcmread(path, defer_size=None if deflated else DEFERRED)
+        count = int(dataset.get("NumberOfFrames", 1) or 1)
+        rows, columns = int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)
+    except VideoError:
+        raise
+    except InvalidDicomError:
+        raise VideoError(
+            f"{path.name} is no DICOM file, or its beginning is damaged. Export it anew."
+        ) from None
+    except Exception as error:  # whatever damaged headers make pydicom raise, with their values in its words
+        raise VideoError(
+            f"{path.name} cannot be read as DICOM ({type(error).__name__}). Export it anew."
+        ) from None
+    if "PixelData" not in dataset:
+        raise VideoError(
+            f"{path.name} is DICOM without pictures of whole numbers. Choose an image or cine object."
+        )
+    if not 1 <= count <= MAX_FRAMES:
+        raise VideoError(f"{path.name} says it has {count} frames, which cannot be. Export it anew.")
+    check_size(rows, columns, path.name)
+    return dataset
+
+
+def _is_deflated(path: Path) -> bool:
+    """Whether the whole file is packed; one that would unpack to more than `INFLATED_BYTES` is refused."""
+    meta = read_file_meta_info(path)
+    if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+        return False
+    inflate, unpacked = zlib.decompressobj(-zlib.MAX_WBITS), 0
+    with path.open("rb") as file:
+        file.seek(144 + int(meta.FileMetaInformationGroupLength))  # preamble, mark, and the length itself
+        waiting = file.read(2**16)
+        while waiting and not inflate.eof:
+            unpacked += len(inflate.decompress(waiting, 2**20))
+            waiting = inflate.unconsumed_tail or file.read(2**16)
+            if unpacked > INFLATED_BYTES:
+                raise VideoError(
+                    f"{path.name} is deflated and unpacks to more than {INFLATED_BYTES >> 20} MB. "
+                    "Export it anew, not deflated."
+                )
+    return True
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Time and geometry of a file.
+
+    Attributes
+    ----------
+    starts : list of float, optional
+        When each frame is shown, in seconds from the first.
+    fps : float, optional
+        Frames per second, on average.
+    spacing_mm : tuple of float, optional
+        Height and width of a pixel.
+    regions : tuple of Region
+        Calibrated parts of the picture, B-mode first.
+    """
+
+    starts: list[float] | None
+    fps: float | None
+    spacing_mm: tuple[float, float] | None
+    regions: tuple[Region, ...]
+
+
+def facts_of(dataset: Dataset, count: int, name: str) -> Facts:
+    """Time and geometry of a file of `count` frames.
+
+    Raises
+    ------
+    VideoError
+        If the header holds values that are none.
+    """
+    try:
+        starts, fps = _timing(dataset, count)
+        return Facts(starts, fps, spacing(dataset), regions(dataset))
+    except Exception as error:  # whatever damaged headers make pydicom raise, with their values in its words
+        raise VideoError(
+            f"The times or sizes that {name} states are damaged ({type(error).__name__}). Export it anew."
+        ) from None
+
+
+def _timing(dataset: Dataset, count: int) -> tuple[list[float] | None, float | None]:
+    """When frames are shown, and the rate.
+
+    From Frame Time Vector (increments in ms, the first of no meaning), Frame Time (ms), Cine Rate or Recommended
+    Display Frame Rate, in this order (DICOM PS3.3 C.7.6.5).
+    """
+    vector = [float(v) / 1000 for v in _values(dataset, "FrameTimeVector")]
+    if len(vector) == count > 1 and min(vector[1:]) >= 0 and sum(vector[1:]) > 0:
+        return [0.0, *itertools.accumulate(vector[1:])], (count - 1) / sum(vector[1:])
+    frame_time = _number(dataset, "FrameTime")
+    rates = [1000 / frame_time if frame_time else 0.0]
+    rates += [_number(dataset, name) for name in ("CineRate", "RecommendedDisplayFrameRate")]
+    rate = next((rate for rate in rates if rate), None)
+    return ([i / rate for i in range(count)], rate) if rate else (None, None)
+
+
+def regions(dataset: Dataset) -> tuple[Region, ...]:
+    """The ultrasound regions that lie within the picture, B-mode first (DICOM PS3.3 C.8.5.5)."""
+    rows, columns = int(dataset.Rows), int(dataset.Columns)
+    found = []
+    for item in dataset.get("SequenceOfUltrasoundRegions") or []:
+        names = ("MinY0", "MinX0", "MaxY1", "MaxX1")
+        corners = [item.get(f"RegionLocation{name}") for name in names]
+        if None in corners:
+            continue
+        y0, x0, y1, x1 = (int(corner) for corner in corners)  # type: ignore[arg-type]
+        box = (max(0, y0), max(0, x0), min(rows, y1 + 1), min(columns, x1 + 1))
+        if box[0] < box[2] and box[1] < box[3]:
+            code = int(item.get("RegionDataType") or 0)
+            found.append(Region(KINDS.get(code, f"type {code}"), box, _region_spacing(item)))
+    return tuple(sorted(found, key=lambda region: region.kind != KINDS[TISSUE]))
+
+
+def spacing(dataset: Dataset) -> tuple[float, float] | None:
+    """Height and width of a pixel in mm: Pixel Spacing, or the first region measured in centimetres, B-mode first."""
+    measures = shared_group(dataset, "PixelMeasuresSequence")
+    sizes = [tuple(float(v) for v in _values(item, "PixelSpacing")) for item in (dataset, measures)]
+    items = list(dataset.get("SequenceOfUltrasoundRegions") or [])
+    items.sort(key=lambda item: item.get("RegionDataType") != TISSUE)
+    sizes += [size for size in map(_region_spacing, items) if size]
+    return next(((s[0], s[1]) for s in sizes if len(s) == 2 and min(s) > 0), None)
+
+
+def shared_group(dataset: Dataset, name: str) -> Dataset:
+    """An item that enhanced objects keep for all frames together; without it, for the first frame; else empty."""
+    for place in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+        groups = dataset.get(place)
+        if groups and groups[0].get(name):
+            return groups[0].get(name)[0]
+    return Dataset()
+
+
+def _region_spacing(item: Dataset) -> tuple[float, float] | None:
+    units = (item.get("PhysicalUnitsYDirection"), item.get("PhysicalUnitsXDirection"))
+    deltas = [abs(float(item.get(f"PhysicalDelta{axis}") or 0)) * 10 for axis in "YX"]
+    return (deltas[0], deltas[1]) if units == (CENTIMETRES, CENTIMETRES) and min(deltas) > 0 else None
+
+
+def _values(dataset: Dataset, name: str) -> list[Any]:
+    value = dataset.get(name)
+    return [] if value is None else list(value) if hasattr(value, "__iter__") else [value]
+
+
+def _number(dataset: Dataset, name: str) -> float:
+    value = dataset.get(name)
+    return max(0.0, float(value)) if value else 0.0
