@@ -105,6 +105,7 @@ def _options(threads: int, gpu: str | None) -> dict[str, Any]:
         "host": "127.0.0.1",
         "memory_limit": 0,
         "dashboard": False,
+        "preload": ["vivim.batch.worker"],
         "env": environment,
         "silence_logs": logging.CRITICAL,
     }

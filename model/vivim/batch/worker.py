@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from dataclasses import asdict
@@ -15,6 +16,11 @@ SECONDS = 1.0
 
 _one_at_a_time = threading.Lock()
 """A worker that was started with several threads still holds one window of one video, and one model."""
+
+
+def dask_setup(worker: Any) -> None:
+    """Called by Dask when a local worker starts: Ctrl-C is for the program that has the workers, which ends them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def work(job: Job, topic: str) -> Outcome | None:

@@ -18,6 +18,8 @@ from vivim.cli.progress import SPARSE_SECONDS, clock
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
+LEAST = 0.5
+"""Videos, or parts of them, to be done before their time says anything of the rest."""
 SILENT_SECONDS = 60.0
 """A worker not heard of for so long is no longer shown."""
 
@@ -47,10 +49,10 @@ class Tally:
         return [event for _, (event, when) in sorted(self._at_work.items()) if when > heard]
 
     def seconds_left(self) -> float | None:
-        """Estimate by the videos done in this run and the parts of those under way; None before there are any."""
+        """Estimate by the videos done in this run and the parts of those under way; None before it is any good."""
         parts = sum(event.done / event.total for event in self.workers() if event.total)
         worked = self.done - self.skipped + parts
-        if worked <= 0:
+        if worked < LEAST:
             return None
         return max(0.0, self.total - self.done - parts) * (self._now() - self._began) / worked
 

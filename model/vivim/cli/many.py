@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -108,6 +109,9 @@ def _on_workers(jobs: Sequence[Job], address: str, device: str) -> dict[str, Out
     from vivim.cli.board import Board
 
     outcomes: dict[str, Outcome] = {}
+    logging.getLogger("distributed").setLevel(
+        logging.CRITICAL
+    )  # what it has to say, the board or an error says
     with Board(len(jobs)) as board, closing(run(jobs, address, device)) as events:
         for event in events:
             if isinstance(event, Connected):
