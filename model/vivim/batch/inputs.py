@@ -11,10 +11,10 @@ from vivim.batch.jobs import SESSION
 from vivim.errors import VideoError
 from vivim.session.description import FILE
 from vivim.session.folder import SUFFIX as SESSION_SUFFIX
-from vivim.video.folder import natural_key, pictures_in
-from vivim.video.open import DICOM_SUFFIXES, VIDEO_SUFFIXES
+from vivim.video.folder import DICOM_ENDINGS, dicoms_in, natural_key, pictures_in
+from vivim.video.open import NIFTI_SUFFIXES, VIDEO_SUFFIXES, suffix_of
 
-FILES = {*VIDEO_SUFFIXES, *DICOM_SUFFIXES, ".gif"}
+FILES = {*VIDEO_SUFFIXES, *NIFTI_SUFFIXES, ".gif"}
 """Endings of files that are a video each; TIFF files of a folder are its frames."""
 DICOM_MARK = slice(128, 132), b"DICM"
 
@@ -86,7 +86,7 @@ def _without_ending(name: PurePath, path: Path) -> PurePath:
         if path.stem == "session":  # as in the output of `vivim segment`: its folder has the name
             return name.parent if name.parent.name else PurePath(path.absolute().parent.name)
         return name.with_name(PurePath(path.stem).stem)  # named after its video with this added
-    return name if path.is_dir() else name.with_name(path.stem)
+    return name if path.is_dir() else name.with_name(path.name.removesuffix(path.suffix).removesuffix(".nii"))
 
 
 def _meant(path: Path, out: Path, sessions: bool) -> list[tuple[Path, PurePath]]:
@@ -138,21 +138,42 @@ def _is_leaf(folder: Path) -> bool:
 
 
 def _is_video_folder(folder: Path) -> bool:
-    if not folder.is_dir() or any(
-        _is_video_file(entry) for entry in folder.iterdir() if not entry.name.startswith(".")
-    ):
+    """Whether a folder is one video: pictures, or a DICOM series of them, and no video file beside them."""
+    if not folder.is_dir() or any(_ends_as_video(entry) for entry in folder.iterdir()):
         return False
-    return bool(pictures_in(folder))
+    dicoms = dicoms_in(folder)
+    return not _is_cine(dicoms[0]) if dicoms else bool(pictures_in(folder))
 
 
 def _is_video_file(path: Path) -> bool:
-    """Whether a file is a video, by its ending; without one, by the mark of DICOM."""
-    if path.suffix:
-        return path.suffix.lower() in FILES and path.is_file()
-    if not path.is_file():
-        return False
+    """Whether a file is a video by its ending, or by the mark of DICOM."""
+    return _ends_as_video(path) or (
+        path.is_file() and path.suffix.lower() in DICOM_ENDINGS and _is_dicom(path)
+    )
+
+
+def _ends_as_video(path: Path) -> bool:
+    return suffix_of(path) in FILES and not path.name.startswith(".") and path.is_file()
+
+
+def _is_dicom(path: Path) -> bool:
     with path.open("rb") as file:
-        return file.read(132)[DICOM_MARK[0]] == DICOM_MARK[1]
+        return path.name != "DICOMDIR" and file.read(132)[DICOM_MARK[0]] == DICOM_MARK[1]
+
+
+def _is_cine(path: Path) -> bool:
+    """Whether a DICOM file has several frames; one that cannot be read counts, so that it is opened by itself."""
+    from pydicom import dcmread
+
+    try:
+        return (
+            int(dcmread(path, stop_before_pixels=True, specific_tags=["NumberOfFrames"]).NumberOfFrames or 0)
+            > 1
+        )
+    except AttributeError:
+        return False  # a single picture need not say so
+    except Exception:  # damaged headers fail in any way inside pydicom; opening it will say what is wrong
+        return True
 
 
 def _is_glob(path: Path) -> bool:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydicom import Dataset, dcmwrite
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, UltrasoundMultiFrameImageStorage, generate_uid
 from vivim.batch.inputs import find, is_one
 from vivim.errors import VideoError
 
@@ -16,6 +19,17 @@ def make(root: Path, *names: str) -> None:
         path.write_bytes(b"")
 
 
+def write_dicom(path: Path, frames: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    dataset = Dataset()
+    dataset.NumberOfFrames = frames
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.file_meta.MediaStorageSOPClassUID = UltrasoundMultiFrameImageStorage
+    dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    dcmwrite(path, dataset, enforce_file_format=True)
+
+
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
     root = tmp_path / "study"
@@ -23,7 +37,10 @@ def study(tmp_path: Path) -> Path:
     make(root, "p1.avi", "p3/set/frames/0.jpg", "p3/set/masks/0.png", "p2/a.mp4.vivim/session.json")
     make(root, "out/p2/a/session.vivim/session.json", "out/p2/a/masks/000000.png")
     (root / "p4").mkdir()
-    (root / "p4" / "IM0001").write_bytes(bytes(128) + b"DICM")
+    for number in (1, 2):
+        write_dicom(root / "p4" / f"IM{number}", frames=30)
+        write_dicom(root / "p5" / "series" / f"{number}.dcm", frames=1)
+    make(root, "p6/a.nii.gz", "p6/DICOMDIR")
     (root / "p4" / "README").write_bytes(b"text")
     return root
 
@@ -39,7 +56,10 @@ def test_a_folder_means_all_videos_in_it_but_for_the_output(study: Path) -> None
         "p1-2": "p1.avi",
         "p2/a": "a.mp4",
         "p3/set": "set",
-        "p4/IM0001": "IM0001",
+        "p4/IM1": "IM1",
+        "p4/IM2": "IM2",
+        "p5/series": "series",
+        "p6/a": "a.nii.gz",
         "p10/a": "a.mp4",
     }
     assert [one.stem for one in found][-1] == "p10/a"
@@ -52,7 +72,10 @@ def test_globs_and_paths(study: Path, tmp_path: Path) -> None:
         "p1-2",
         "p2/a",
         "p3/set",
-        "p4/IM0001",
+        "p4/IM1",
+        "p4/IM2",
+        "p5/series",
+        "p6/a",
         "p10/a",
     ]
     assert told(find([study / "p2/a.mp4", study / "p10/a.mp4"], tmp_path)) == {"a": "a.mp4", "a-2": "a.mp4"}
