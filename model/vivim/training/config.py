@@ -35,18 +35,36 @@ class TrainConfig:
     average_decay: float = 0.999
     still_share: float = 0.5
     guided_share: float = 0.6
+    betas: tuple[float, float] = (0.9, 0.98)
+    """Decay of AdamW's two moments; with a weight decay of 0 it is Adam."""
+    parts: int = 1
+    """Independent draws that make up a batch. Each process makes those it needs, so a multiple of the number of
+    processes spares work; the number is part of the recipe, as it changes what is drawn."""
+    boundary_weight: float = 0.0
+    """Weight of the boundary-aware affine constraint and of the cross-entropy of edges (paper: 0.3); 0 for none."""
     teacher_weight: float = 0.0
     """Weight of LiteMedSAM's embedding as a second target at the start of the run; falls to 0 in a straight line."""
     seconds: float = math.inf
     """Stop (after a checkpoint) when this much time has passed, all sittings together; the learning rate and the
-    phases then follow the clock."""
+    phases then follow the clock. One process only."""
     pause_after: float = math.inf
     """Stop (after a checkpoint) when this sitting has lasted so many seconds; the run goes on when called again."""
+    epochs: float = 0.0
+    """Passes over the frames of the clips; where given, it sets the number of steps."""
+    patience: int = 0
+    """Stop when Dice on the clips set aside has not risen in so many validations; 0 for never."""
+    log_every: int = 100
     validate_every: int = 500
     save_every: int = 500
     seed: int = 0
     record: bool = True
-    """On a GPU, record each shape of step once and replay it."""
+    """On one GPU, record each shape of step once and replay it."""
+
+    def __post_init__(self) -> None:
+        if self.network.edge_head and not self.boundary_weight:
+            raise ValueError("An edge head learns nothing without a boundary_weight.")
+        if self.boundary_weight and self.network.num_classes != 1:
+            raise ValueError("The boundary constraint is for one class.")
 
     def phase(self, progress: float) -> Phase:
         """The phase of a run that has come as far as `progress`, in [0, 1]."""

@@ -7,6 +7,7 @@ Stills have the same two folders, but their pictures are independent of each oth
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,9 @@ class Clip:
 WITHIN = (("frames", "masks"), ("Frame", "GT"), ("Frames", "GT"))
 """Names of the folders of frames and masks inside a clip: ours, and those of the video-polyp sets."""
 
+DEEPEST = 3
+"""Levels of folders below a data set in which clips are looked for."""
+
 
 def folders_of(clip: Path) -> tuple[Path, Path] | None:
     """The folders that hold a clip's frames and masks; None if `clip` is no clip.
@@ -42,25 +46,38 @@ def folders_of(clip: Path) -> tuple[Path, Path] | None:
     ``Train/CLIP`` with ``Train_GT/CLIP`` (VTUS) and ``Frame/CLIP`` with ``GT/CLIP`` (SUN-SEG).
     """
     for frames, masks in WITHIN:
-        if (clip / frames).is_dir() and (clip / masks).is_dir():
+        if _holds_pictures(clip / frames) and (clip / masks).is_dir():
             return clip / frames, clip / masks
     above = clip.absolute().parent
     for name in (f"{above.name}_GT", "GT" if above.name == "Frame" else None):
-        if name and clip.is_dir() and (above.parent / name / clip.name).is_dir():
+        if name and _holds_pictures(clip) and (above.parent / name / clip.name).is_dir():
             return clip, above.parent / name / clip.name
     return None
 
 
+def _holds_pictures(folder: Path) -> bool:
+    return folder.is_dir() and any(p.suffix.lower() in PICTURES for p in folder.iterdir())
+
+
+def _within(folder: Path, levels: int) -> list[Path]:
+    """The clip that `folder` is, else those in it, down to so many levels."""
+    if folders_of(folder) is not None:
+        return [folder]
+    if not levels:
+        return []
+    return [clip for part in sorted(folder.iterdir()) if part.is_dir() for clip in _within(part, levels - 1)]
+
+
 def find_clips(dataset: Path, leave_out: tuple[str, ...] = ()) -> list[Path]:
-    """Folders of `dataset` (or itself) that are clips, see `folders_of`; names in `leave_out` are passed over.
+    """Folders in `dataset` (or itself) that are clips, see `folders_of`; names in `leave_out` are passed over.
 
     Raises
     ------
     VivimError
         If there is none.
     """
-    candidates = [dataset, *sorted(p for p in dataset.iterdir() if p.is_dir())] if dataset.is_dir() else []
-    clips = [p for p in candidates if p.name not in leave_out and folders_of(p) is not None]
+    found = _within(dataset, DEEPEST) if dataset.is_dir() else []
+    clips = [clip for clip in found if clip.name not in leave_out]
     if not clips:
         raise VivimError(
             f"No clips in {dataset}: a dataset is a folder of clips, each with frames/ and masks/ of equal stems."
@@ -68,8 +85,10 @@ def find_clips(dataset: Path, leave_out: tuple[str, ...] = ()) -> list[Path]:
     return clips
 
 
-def pair_files(clip: Path) -> list[tuple[Path, Path]]:
+def pair_files(clip: Path, skipped: Callable[[str], None] | None = None) -> list[tuple[Path, Path]]:
     """Frame and mask files of one clip, in order of their names.
+
+    Frames without a mask raise, or, given `skipped`, are told to it and left out.
 
     Raises
     ------
@@ -85,8 +104,11 @@ def pair_files(clip: Path) -> list[tuple[Path, Path]]:
         raise VivimError(f"{folders[0]} has no pictures.")
     missing = [p.name for p in frames if p.stem not in masks]
     if missing:
-        raise VivimError(f"{clip}: no mask for {missing[0]} ({len(missing)} frames without one in all).")
-    return [(p, masks[p.stem]) for p in frames]
+        message = f"{clip}: no mask for {missing[0]} ({len(missing)} frames without one in all)."
+        if skipped is None:
+            raise VivimError(message)
+        skipped(message)
+    return [(p, masks[p.stem]) for p in frames if p.stem in masks]
 
 
 def binary_mask(values: NDArray, label: int | None = None) -> NDArray[np.uint8]:
@@ -110,21 +132,58 @@ def read_pair(pair: tuple[Path, Path], size: tuple[int, int], label: int | None)
     return frame, mask
 
 
-def load_clip(folder: Path, size: tuple[int, int], label: int | None = None, stills: bool = False) -> Clip:
-    """Read one clip, resized to `size` (height, width) without keeping the aspect."""
+def load_clip(
+    folder: Path,
+    size: tuple[int, int],
+    label: int | None = None,
+    stills: bool = False,
+    skipped: Callable[[str], None] | None = None,
+) -> Clip:
+    """Read one clip, resized to `size` (height, width) without keeping the aspect.
+
+    A bad file raises, or, given `skipped`, is told to it and left out.
+    """
+
+    def read(pair: tuple[Path, Path]) -> tuple[NDArray, NDArray] | None:
+        try:
+            return read_pair(pair, size, label)
+        except VivimError as error:
+            if skipped is None:
+                raise
+            skipped(str(error))
+            return None
+
     with ThreadPoolExecutor() as pool:
-        pairs = list(pool.map(lambda pair: read_pair(pair, size, label), pair_files(folder)))
+        pairs = [pair for pair in pool.map(read, pair_files(folder, skipped)) if pair is not None]
+    if not pairs:
+        raise VivimError(f"No picture of {folder} can be read.")
     frames, masks = zip(*pairs, strict=True)
     return Clip(f"{folder.parent.name}/{folder.name}", np.stack(frames), np.stack(masks), stills)
 
 
 def load_dataset(
-    spec: str, size: tuple[int, int], stills: bool = False, leave_out: tuple[str, ...] = ()
+    spec: str,
+    size: tuple[int, int],
+    stills: bool = False,
+    leave_out: tuple[str, ...] = (),
+    skipped: Callable[[str], None] | None = None,
 ) -> list[Clip]:
-    """Read a dataset given as ``FOLDER`` or ``FOLDER:LABEL`` (only that label of a label picture counts)."""
+    """Read a dataset given as ``FOLDER`` or ``FOLDER:LABEL`` (only that label of a label picture counts).
+
+    ``FOLDER`` may also be a session of this program, or hold some: their corrected and accepted frames count.
+    """
+    from vivim.training.sessions import find_sessions, load_session
+
     path, _, label = spec.rpartition(":")
     if path and label.isdigit():
         folder, wanted = Path(path), int(label)
     else:
         folder, wanted = Path(spec), None
-    return [load_clip(clip, size, wanted, stills) for clip in find_clips(folder, leave_out)]
+    sessions = find_sessions(folder)
+    if sessions:
+        kept = [session for session in sessions if session.name not in leave_out]
+        found = [clip for path in kept if (clip := load_session(path, size, wanted)) is not None]
+        if not found:
+            raise VivimError(f"No frame of the sessions in {folder} has been corrected or accepted yet.")
+        return found
+    return [load_clip(clip, size, wanted, stills, skipped) for clip in find_clips(folder, leave_out)]

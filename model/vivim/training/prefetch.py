@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator
 
 import torch
 
-from vivim.training.sampler import Batch
+from vivim.training.batch import Batch
 
 AHEAD = 2
 """Batches that wait ready."""

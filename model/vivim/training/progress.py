@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,8 +14,11 @@ from torch import Tensor
 from vivim.errors import VivimError
 from vivim.network import Vivim
 from vivim.preprocess import normalise
+from vivim.training.batch import Batch
 from vivim.training.data import Clip
-from vivim.training.sampler import Batch
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,8 @@ class TrainEvent:
     dice_prior: float
     seconds: float
     validation: dict[str, float] | None = None
+    set_aside: float | None = None
+    """Mean Dice over the clips that the best weights are chosen by."""
 
 
 class Seen:
@@ -45,16 +52,24 @@ class Seen:
         picks = ((mine, asked & ~guided), (mine, asked & guided), (prior, asked & guided))
         self.dice.append(tuple(torch.stack((v[pick].sum(), pick.sum())) for v, pick in picks))
 
-    def event(self, step: int, seconds: float, validation: dict[str, float] | None) -> TrainEvent:
-        """What was seen, as an event; raises `VivimError` where the loss is not a number."""
+    def event(
+        self,
+        step: int,
+        seconds: float,
+        validation: dict[str, float] | None,
+        set_aside: float | None,
+        fabric: Fabric,
+    ) -> TrainEvent:
+        """What all processes saw, as an event; raises `VivimError` where the loss is not a number."""
         if not self.losses:
-            return TrainEvent(step, math.nan, math.nan, math.nan, math.nan, seconds, validation)
-        loss = float(torch.stack(self.losses).mean())
+            return TrainEvent(step, *[math.nan] * 4, seconds, validation, set_aside)
+        loss = float(fabric.all_reduce(torch.stack(self.losses).mean(), reduce_op="mean"))
         if not math.isfinite(loss):
             raise VivimError(f"The loss is not a number at step {step}: lower the learning rate.")
-        sums = [torch.stack(column).sum(0).tolist() for column in zip(*self.dice, strict=True)]
+        counted = torch.stack([torch.stack(column).sum(0) for column in zip(*self.dice, strict=True)])
+        sums = fabric.all_reduce(counted, reduce_op="sum").tolist()
         dice = [total / count if count else math.nan for total, count in sums]
-        return TrainEvent(step, loss, dice[0], dice[1], dice[2], seconds, validation)
+        return TrainEvent(step, loss, dice[0], dice[1], dice[2], seconds, validation, set_aside)
 
 
 def _soft_counted_dice(predicted: Tensor, true: Tensor) -> Tensor:
@@ -74,3 +89,14 @@ def clip_dice(model: Vivim, clip: Clip, device: torch.device, window: int = 8) -
         true = torch.from_numpy(clip.masks[start : start + window]).to(device) > 0
         scores.append(_soft_counted_dice(logits > 0, true).cpu().numpy())
     return float(np.concatenate(scores).mean())
+
+
+def dice_by_clip(model: Vivim, clips: Sequence[Clip], fabric: Fabric) -> dict[str, float]:
+    """`clip_dice` of every clip by its name; each process measures some of them."""
+    if not clips:
+        return {}
+    found = torch.zeros(len(clips), device=fabric.device)
+    for number in range(fabric.global_rank, len(clips), fabric.world_size):
+        found[number] = clip_dice(model, clips[number], fabric.device)
+    values = fabric.all_reduce(found, reduce_op="sum").tolist()
+    return {clip.name: value for clip, value in zip(clips, values, strict=True)}

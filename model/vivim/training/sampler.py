@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from vivim import guidance
 from vivim.training.augment import Augment
+from vivim.training.batch import Batch
 from vivim.training.data import Clip
 from vivim.training.motion import elastic_field, smooth_motion, warp
 from vivim.training.pool import ClipPool, distances_where
@@ -23,28 +24,6 @@ from vivim.training.windows import Windows, draw_windows, known_frames
 
 MISLED = 0.15
 """Part of the clips whose carried masks are moved away, as optical flow does where a lesion jumps."""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """One training batch; `guide` is all zeros for clips without guidance, `known` marks frames given as masks."""
-
-    x: Tensor
-    """``(B, T, 3, H, W)`` float, normalised."""
-    masks: Tensor
-    """``(B, T, H, W)`` float of 0 and 1."""
-    guide: Tensor
-    """``(B, T, 2, H, W)`` float."""
-    known: Tensor
-    """``(B, T)`` bool."""
-    prior: Tensor
-    """``(B, T, H, W)`` float: the propagated signed distance by itself, for comparison."""
-    embedding: Tensor
-    """``(B, T, 256, H/4, W/4)`` float: what the teacher sees; 0 channels without one."""
-
-    def tensors(self) -> list[Tensor]:
-        """All of them."""
-        return [getattr(self, item.name) for item in fields(self)]
 
 
 @dataclass(frozen=True)
@@ -100,9 +79,19 @@ class Sampler:
         self.still_odds = _odds(still_weights, len(stills))
 
     @torch.no_grad()
-    def batch(self, number: int, count: int, frames: int, size: tuple[int, int] | None = None) -> Batch:
-        """Draw batch `number`: `count` clips of `frames` frames, `size` (height, width) as stored by default."""
-        rng = np.random.default_rng((self.seed, number))
+    def batch(
+        self,
+        number: int,
+        count: int,
+        frames: int,
+        size: tuple[int, int] | None = None,
+        part: int | None = None,
+    ) -> Batch:
+        """Draw batch `number`: `count` clips of `frames` frames, `size` (height, width) as stored by default.
+
+        With `part`, one of several independent draws that make up a batch.
+        """
+        rng = np.random.default_rng((self.seed, number) if part is None else (self.seed, number, part))
         generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
         pool = self.clips or self.stills
         assert pool is not None
@@ -120,6 +109,24 @@ class Sampler:
         )
         guide = guidance.planes(distance, drawn.away)
         return Batch(augment.look(pictures), masks, guide, drawn.known, distance, embedding)
+
+    def share(
+        self, number: int, count: int, frames: int, size: tuple[int, int], parts: int, first: int, mine: int
+    ) -> Batch:
+        """Clips `first` to ``first + mine`` of batch `number`, which is drawn in so many `parts`.
+
+        Only the parts that hold these clips are drawn.
+        """
+        if parts == 1:
+            return self.batch(number, count, frames, size).clips(first, first + mine)
+        found = []
+        for part in range(min(parts, count)):
+            low, high = (count * p // min(parts, count) for p in (part, part + 1))
+            if low < first + mine and high > first:
+                drawn = self.batch(number, high - low, frames, size, part)
+                found.append(drawn.clips(max(first - low, 0), first + mine - low))
+        tensors = zip(*(batch.tensors() for batch in found), strict=True)
+        return Batch(*(torch.cat(some) for some in tensors))
 
     def _from_clips(
         self,

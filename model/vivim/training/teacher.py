@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from vivim.errors import VivimError
 from vivim.network import Vivim
+from vivim.training.boundary import BoundaryHead
 
 EMBEDDING = 256
 """Channels of LiteMedSAM's embedding."""
@@ -65,14 +66,20 @@ def embeddings(teacher: nn.Module, frames: Tensor) -> Tensor:
 
 
 class Pupil(nn.Module):
-    """A network in training, which may also predict the teacher's embedding.
+    """A network in training, which may also predict the teacher's embedding, and boundaries.
 
-    The embedding is read off the decoder's mixed features by one 1x1 convolution, thrown away later.
+    The embedding is read off the decoder's mixed features by one 1x1 convolution; boundaries by the network's own edge
+    head, or else by a head of three convolutions on the first stage's feature. Both are thrown away later.
     """
 
-    def __init__(self, model: Vivim, taught: bool) -> None:
+    def __init__(self, model: Vivim, taught: bool, edged: bool = False) -> None:
         super().__init__()
         self.model = model
+        self.boundary = BoundaryHead(model.config.preset.widths[0]) if edged and not model.edge_head else None
+        self._first: Tensor | None = None
+        self._edged = edged
+        if edged:
+            model.encoder.register_forward_hook(self._keep_first)
         self.read = nn.Conv2d(model.config.preset.decoder_width, EMBEDDING, 1) if taught else None
         self._mixed: Tensor | None = None
         if taught:
@@ -81,10 +88,20 @@ class Pupil(nn.Module):
     def _keep(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         self._mixed = output
 
+    def _keep_first(self, module: nn.Module, inputs: tuple[Tensor, ...], output: list[Tensor]) -> None:
+        self._first = output[0]
+
     def forward(self, x: Tensor, guide: Tensor | None) -> tuple[Tensor, ...]:
-        """Logits ``(B, T, C, H, W)`` and, if taught, the embedding ``(B * T, 256, H/4, W/4)``."""
-        logits = self.model(x, guide)
-        if self.read is None or self._mixed is None:
-            return (logits,)
-        mixed, self._mixed = self._mixed, None
-        return logits, self.read(F.relu(mixed))
+        """Logits ``(B, T, C, H, W)``; if taught, the embedding ``(B * T, 256, H/4, W/4)``; if edged, edge logits.
+
+        Edge logits are ``(B, T, 1, H/4, W/4)``.
+        """
+        outputs: list[Tensor] = [self.model(x, guide)]
+        if self.read is not None and self._mixed is not None:
+            outputs.append(self.read(F.relu(self._mixed)))
+        if self._edged and self._first is not None:
+            head = self.boundary or self.model.edge_head
+            assert head is not None
+            outputs.append(head(self._first).unflatten(0, x.shape[:2]))
+        self._mixed = self._first = None
+        return tuple(outputs)

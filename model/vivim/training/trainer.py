@@ -6,21 +6,28 @@ Yields progress; closing the generator stops after a checkpoint was last written
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from vivim.errors import VivimError
 from vivim.network import Vivim
+from vivim.training.batch import Batch
 from vivim.training.config import TrainConfig
 from vivim.training.data import Clip
+from vivim.training.parallel import make_fabric
 from vivim.training.prefetch import prefetched
-from vivim.training.progress import Seen, TrainEvent, clip_dice
-from vivim.training.sampler import Batch, Sampler
+from vivim.training.progress import Seen, TrainEvent, dice_by_clip
+from vivim.training.sampler import Sampler
 from vivim.training.state import State
 from vivim.training.teacher import load_teacher
+
+ASK_EVERY = 10
+"""Steps after which several processes agree whether to pause."""
 
 
 def train(
@@ -30,6 +37,7 @@ def train(
     config: TrainConfig | None = None,
     *,
     validation: Sequence[Clip] = (),
+    set_aside: Sequence[Clip] = (),
     clip_weights: Sequence[float] | None = None,
     still_weights: Sequence[float] | None = None,
     initial: Vivim | None = None,
@@ -48,8 +56,13 @@ def train(
         The recipe.
     validation : sequence of Clip
         Clips never trained on; Dice on them is reported and changes nothing.
+    set_aside : sequence of Clip
+        Clips never trained on that the best weights are chosen by (``run/best.safetensors``), see
+        `TrainConfig.patience`.
     initial : Vivim, optional
         Weights to start from.
+    device : torch.device, optional
+        The kind of device; which one of several follows from the process. The CPU by default.
 
     Raises
     ------
@@ -57,16 +70,20 @@ def train(
         If there is nothing to train on or the loss is no longer a number.
     """
     config = config or TrainConfig()
-    device = device or torch.device("cpu")
     if not clips and not stills:
         raise VivimError("Nothing to train on: give at least one dataset of clips or stills.")
+    config = _with_steps(config, [*clips, *stills])
+    fabric = make_fabric(device or torch.device("cpu"))
+    if fabric.world_size > 1 and math.isfinite(config.seconds):
+        raise VivimError("Several processes have no common clock: give a number of steps instead of seconds.")
     run.mkdir(parents=True, exist_ok=True)
-    state = State(config, run, device, initial)
-    teacher = load_teacher(device) if config.teacher_weight else None
+    state = State(config, run, fabric, initial)
+    share = state.share
+    teacher = load_teacher(fabric.device) if config.teacher_weight else None
     sampler = Sampler(
         clips,
         stills,
-        device,
+        fabric.device,
         config.seed,
         config.still_share,
         config.guided_share,
@@ -78,25 +95,53 @@ def train(
 
     def draw(number: int) -> Batch:
         count, frames, height, width = config.batch_shape(clock.progress(number), number)
-        return sampler.batch(number, count, frames, (height, width))
+        return sampler.share(number, count, frames, (height, width), config.parts, *share.of(count))
+
+    def judge() -> tuple[dict[str, float] | None, float | None]:
+        """Dice by clip of `validation`, and its mean over `set_aside`, which counts."""
+        reported = dice_by_clip(state.average, validation, fabric)
+        chosen = dice_by_clip(state.average, set_aside, fabric)
+        if not chosen:
+            return reported or None, None
+        mean = sum(chosen.values()) / len(chosen)
+        state.judged(mean, provenance)
+        return reported or None, mean
+
+    def patient() -> bool:
+        return not config.patience or state.stale < config.patience
+
+    def paused() -> bool:
+        if fabric.world_size == 1:
+            return clock.paused()
+        return state.step % ASK_EVERY == 0 and bool(fabric.broadcast(clock.paused()))
 
     seen = Seen()
-    with contextlib.closing(prefetched(draw, state.step, device)) as batches:
-        while state.step < config.steps and clock.progress(state.step) < 1.0 and not clock.paused():
+    with contextlib.closing(prefetched(draw, state.step, fabric.device)) as batches:
+        while state.step < config.steps and clock.progress(state.step) < 1.0 and patient() and not paused():
+            share.take(config.batch_shape(clock.progress(state.step), state.step)[0])
             batch = next(batches)
             seen.add(batch, *state.advance(batch, clock.progress(state.step)))
             state.seconds = clock.seconds()
-            if state.step % 100 == 0 or state.step == config.steps:
-                scores = None
-                if validation and state.step % config.validate_every == 0:
-                    scores = {clip.name: clip_dice(state.average, clip, device) for clip in validation}
-                yield seen.event(state.step, state.seconds, scores)
+            if state.step == config.steps:
+                break
+            measured = state.step % config.validate_every == 0
+            if measured or state.step % config.log_every == 0:
+                scores = judge() if measured else (None, None)
+                yield seen.event(state.step, state.seconds, *scores, fabric)
                 seen = Seen()
             if state.step % config.save_every == 0:
                 state.save(provenance)
+    scores = judge()
     state.save(provenance)
-    scores = {clip.name: clip_dice(state.average, clip, device) for clip in validation} or None
-    yield seen.event(state.step, state.seconds, scores)
+    yield seen.event(state.step, state.seconds, *scores, fabric)
+
+
+def _with_steps(config: TrainConfig, material: Sequence[Clip]) -> TrainConfig:
+    """The recipe with its number of steps, where that is given in passes over the frames."""
+    if not config.epochs:
+        return config
+    frames = sum(len(clip.frames) for clip in material)
+    return replace(config, steps=math.ceil(config.epochs * frames / config.phases[-1].frames_per_batch))
 
 
 class _Clock:

@@ -2,38 +2,36 @@
 
 from __future__ import annotations
 
+import csv
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from material import SIZE, blob_clip, shared_recipe
 from PIL import Image
+from vivim.cli import main
 from vivim.errors import VivimError
 from vivim.guide import MaskGuide
 from vivim.network import Vivim, VivimConfig
 from vivim.network.checkpoints import load_checkpoint
+from vivim.session import Session
+from vivim.training.batch import Batch
 from vivim.training.config import Phase, TrainConfig
 from vivim.training.data import Clip, binary_mask, find_clips, load_dataset
 from vivim.training.implant import implanted
 from vivim.training.losses import structure_loss
-from vivim.training.sampler import Batch, Sampler
+from vivim.training.recipes import default_recipe, read_recipe, recipe_names, to_config
+from vivim.training.sampler import Sampler
 from vivim.training.teacher import Pupil, embeddings
 from vivim.training.trainer import train
 from vivim.training.windows import MAX_SPAN, Windows, draw_windows
-
-SIZE = (64, 64)
-
-
-def blob_clip(name: str, seed: int, frames: int = 12) -> Clip:
-    """A bright disc wandering over noise: learnable in a few steps."""
-    rng = np.random.default_rng(seed)
-    ys, xs = np.mgrid[: SIZE[0], : SIZE[1]]
-    masks = np.stack([(ys - 20 - t) ** 2 + (xs - 25 - t) ** 2 < 120 for t in range(frames)])
-    pictures = rng.normal(70, 12, (frames, *SIZE)) + 110 * masks
-    return Clip(
-        name, np.repeat(pictures.clip(0, 255).astype(np.uint8)[..., None], 3, -1), masks.astype(np.uint8)
-    )
+from vivim.video import make_phantom, write_video
 
 
 def write_clip(folder: Path, clip: Clip, scale: int = 255) -> Path:
@@ -251,3 +249,85 @@ def test_training_overfits_one_clip(tmp_path: Path) -> None:
 def test_nothing_to_train_on_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(VivimError, match="Nothing to train on"):
         next(train([], [], tmp_path / "run"))
+
+
+def test_two_processes_learn_as_one(tmp_path: Path) -> None:
+    script = Path(__file__).with_name("material.py")
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*launch, str(script), str(tmp_path / "two")],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        timeout=110,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    curves = [json.loads((tmp_path / "two" / f"curve{rank}.json").read_text()) for rank in range(2)]
+    one = list(train([blob_clip("a", 0)], [blob_clip("b", 1)], tmp_path / "one", shared_recipe()))
+    expected = [event.loss for event in one]
+    assert len(expected) == 4
+    for curve in curves:
+        assert curve == pytest.approx(expected, rel=1e-4)
+    weights = [load_checkpoint(tmp_path / run / "model.safetensors").state_dict() for run in ("one", "two")]
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value, atol=2e-3, rtol=0, msg=name)
+
+
+def test_recipes_of_the_package_are_usable() -> None:
+    for name in recipe_names():
+        to_config(read_recipe(name))
+    paper = to_config(read_recipe(default_recipe("b3", "cuda")))
+    assert (paper.network.size, paper.batch_shape(0.0, 0), paper.weight_decay) == ("b3", (4, 5, 256, 256), 0)
+    assert to_config(read_recipe("ablation-one-scale")).network.temporal_stages == (3,)
+    with pytest.raises(VivimError, match="no recipe"):
+        read_recipe("absent")
+    with pytest.raises(VivimError, match="cannot be used"):
+        to_config({"stepps": 3})
+
+
+def test_the_command_trains_chooses_and_logs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in "abc":
+        write_clip(tmp_path / "data" / name, blob_clip(name, 0, frames=4))
+    (tmp_path / "data" / "a" / "masks" / "0002.png").write_bytes(b"not a picture")
+    recipe = tmp_path / "tiny.toml"
+    recipe.write_text(
+        'base = "b0-cpu"\nlog_every = 1\nvalidate_every = 1\npatience = 1\nlearning_rate = 0.0\n'
+        "final_learning_rate = 0.0\nsteps = 9\nnetwork = { input_size = [32, 32] }\n"
+        "phases = [{ until = 1.0, frames_per_batch = 2, clip_lengths = [2] }]\n"
+    )
+    run = tmp_path / "run"
+    command = ["train", str(tmp_path / "data"), "--config", str(recipe), "--set-aside", "0.3", "--json"]
+    command += ["-o", str(run), "--device", "cpu"]
+    assert main(command) == 1
+    assert "0002.png" in capsys.readouterr().err
+    assert main([*command, "--resume", "--skip-bad"]) == 1
+    assert "no run to resume" in capsys.readouterr().err
+    assert main([*command, "--skip-bad"]) == 0
+    printed = capsys.readouterr().out
+    assert "left out" in printed
+    result = json.loads(printed.splitlines()[-1])
+    assert result["step"] < 9  # nothing is learnt at a rate of 0, so patience ends
+    assert load_checkpoint(Path(result["model"])).provenance["dice_on_clips_set_aside"] is not None
+    with (run / "log.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert sorted({int(row["step"]) for row in rows}) == list(range(1, result["step"] + 1))
+    assert all(float(row["set_aside"]) >= 0 for row in rows)
+
+
+def test_sessions_are_training_material(tmp_path: Path) -> None:
+    phantom = make_phantom(frames=5, size=SIZE, seed=0)
+    write_video(tmp_path / "v.mp4", phantom.frames, 10.0)
+    with Session.open(tmp_path / "v.mp4") as session:
+        session.correct(1, phantom.masks[1])
+        session.correct(3, phantom.masks[3])
+        folder = session.folder
+    (clip,) = load_dataset(str(tmp_path), SIZE)
+    assert clip.name == folder.name
+    np.testing.assert_array_equal(clip.masks, phantom.masks[[1, 3]])
+    assert clip.frames.shape == (2, *SIZE, 3)
+
+
+@pytest.mark.parametrize("given", ["set", "set/benign"])
+def test_clips_are_found_in_folders_of_folders(tmp_path: Path, given: str) -> None:
+    write_clip(tmp_path / "set" / "benign" / "1", blob_clip("a", 0, frames=2))
+    assert [clip.name for clip in load_dataset(str(tmp_path / given), SIZE)] == ["benign/1"]

@@ -1,0 +1,48 @@
+"""What the training tests share; by itself, ``torchrun material.py RUN``, one of several processes of a run."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from vivim.network import VivimConfig
+from vivim.training.config import Phase, TrainConfig
+from vivim.training.data import Clip
+from vivim.training.trainer import train
+
+SIZE = (64, 64)
+
+
+def blob_clip(name: str, seed: int, frames: int = 12) -> Clip:
+    """A bright disc wandering over noise: learnable in a few steps."""
+    rng = np.random.default_rng(seed)
+    ys, xs = np.mgrid[: SIZE[0], : SIZE[1]]
+    masks = np.stack([(ys - 20 - t) ** 2 + (xs - 25 - t) ** 2 < 120 for t in range(frames)])
+    pictures = rng.normal(70, 12, (frames, *SIZE)) + 110 * masks
+    return Clip(
+        name, np.repeat(pictures.clip(0, 255).astype(np.uint8)[..., None], 3, -1), masks.astype(np.uint8)
+    )
+
+
+def shared_recipe() -> TrainConfig:
+    """Everything that could tell processes apart: BatchNorm, dropout, drop path, guidance, the constraint."""
+    return TrainConfig(
+        network=VivimConfig(size="b0", guided=True, input_size=(32, 32), drop_path=0.2),
+        steps=4,
+        phases=(Phase(1.0, 6, (2,)),),
+        boundary_weight=0.3,
+        warm_up_steps=1,
+        parts=3,
+        log_every=1,
+    )
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    run = Path(sys.argv[1])
+    events = list(train([blob_clip("a", 0)], [blob_clip("b", 1)], run, shared_recipe()))
+    (run / f"curve{os.environ['RANK']}.json").write_text(json.dumps([event.loss for event in events]))
