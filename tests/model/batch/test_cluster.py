@@ -6,13 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from vivim.batch import Job, Outcome, run
+from vivim.batch import Job, Outcome, Working, run
 from vivim.batch.cluster import connected, is_cluster, worker_command
 from vivim.batch.engine import PER_WORKER, run_on
 from vivim.errors import BatchError
@@ -94,6 +95,25 @@ def test_jobs_are_taken_up_only_as_fast_as_they_are_done(here: str, study, tmp_p
             most = max(most, given - ended)
         assert ended == 59 and most <= 2 * PER_WORKER + 2
         assert len(client.futures) <= 2
+
+
+def test_a_job_that_nobody_waits_for_ends_at_its_next_frame(
+    here: str, study, tmp_path: Path, monkeypatch
+) -> None:
+    ended = threading.Event()
+
+    def endless(job: Job) -> Iterator[Working]:
+        try:
+            while not ended.wait(0.01):
+                yield Working(job.stem, "proposing", 1, 2)
+        finally:
+            ended.set()
+
+    monkeypatch.setattr("vivim.batch.worker.do", endless)
+    with connected(here, "cpu") as client:
+        with closing(run_on(client, study.jobs(tmp_path)[:1])) as events:
+            assert next(events).stem == "scan0" and not ended.is_set()
+        assert ended.wait(10)
 
 
 def nothing(job: Job, topic: str) -> Outcome:

@@ -1,0 +1,248 @@
+"""Many videos on workers: speed, overhead, the load of the scheduler, and workers that are killed.
+
+``python -m benchmarks.cluster speed``: 1 and 2 workers against the plain loop, start-up apart.
+``python -m benchmarks.cluster load --videos 100000 --workers 64``: jobs that do nothing, by the same way as real ones,
+and how busy the scheduler would be with real ones.
+``python -m benchmarks.cluster kill``: 20 videos, workers killed in the middle; every mask against the plain loop's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import random
+import signal
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from vivim.batch import Job, Outcome, Segmenting, Working, run
+from vivim.batch.cluster import connected, local_cluster
+from vivim.batch.engine import run_on
+
+FIELDS = {
+    "frames": 300,
+    "seconds": 30.0,
+    "lesion_frames": 280,
+    "mean_area_px": 1234.5,
+    "files": {"png": "p/s/masks"},
+}
+GPU_SECONDS, CPU_SECONDS = 5.0, 60.0
+"""A video of 300 frames on a GPU and on a few cores: what a job takes in the calculation of the load."""
+
+
+def make_videos(folder: Path, count: int, frames: int, size: tuple[int, int]) -> None:
+    from vivim.video import make_phantom, write_video
+
+    folder.mkdir()
+    for i in range(count):
+        phantom = make_phantom(frames=frames, size=size, seed=i)
+        write_video(folder / f"scan{i:03d}.mp4", phantom.frames, phantom.fps)
+
+
+def jobs_of(videos: Path, out: Path, options: Segmenting) -> list[Job]:
+    return [Job(str(path), path.stem, str(out), options) for path in sorted(videos.iterdir())]
+
+
+def pictures(out: Path) -> dict[str, bytes]:
+    return {path.relative_to(out).as_posix(): path.read_bytes() for path in sorted(out.rglob("masks/*.png"))}
+
+
+def ended(jobs: list[Job], address: str | None = None) -> list[Outcome]:
+    found = [event for event in run(jobs, address) if isinstance(event, Outcome)]
+    assert all(outcome.status == "done" for outcome in found), found
+    return found
+
+
+# -- speed -------------------------------------------------------------------------------------------------------------
+
+
+def speed(args: argparse.Namespace) -> dict[str, object]:
+    """Rounds of the plain loop, one worker and two in turn; the first of each is not timed: it loads the model."""
+    import torch
+    from vivim.batch.one import loaded
+
+    options = Segmenting("starter", loaded("starter").version, device="cpu")
+    seconds: dict[str, list[float]] = {"plain": [], "1 worker": [], "2 workers": []}
+    with tempfile.TemporaryDirectory(prefix="vivim-cluster") as name:
+        root, numbers = Path(name), itertools.count()
+        make_videos(root / "videos", args.videos, args.frames, (256, 256))
+        began = time.perf_counter()
+        with local_cluster(1, "cpu") as one, local_cluster(2, "cpu") as two:
+            started = time.perf_counter() - began
+            places = {"plain": None, "1 worker": one.scheduler_address, "2 workers": two.scheduler_address}
+            for turn in range(args.rounds + 1):
+                for kind, address in places.items():
+                    jobs = jobs_of(root / "videos", root / f"out{next(numbers)}", options)
+                    began = time.perf_counter()
+                    ended(jobs, address)
+                    if turn:
+                        seconds[kind].append(time.perf_counter() - began)
+        outs = [pictures(root / f"out{i}") for i in range(3)]
+    middle = {kind: statistics.median(times) for kind, times in seconds.items()}
+    return {
+        "videos": args.videos,
+        "frames": args.frames,
+        "threads": torch.get_num_threads(),
+        "start_of_both_clusters_s": round(started, 2),
+        "seconds": {kind: [round(value, 2) for value in times] for kind, times in seconds.items()},
+        "overhead_ms_a_video": round(1e3 * (middle["1 worker"] - middle["plain"]) / args.videos, 1),
+        "overhead_percent": round(100 * (middle["1 worker"] / middle["plain"] - 1), 2),
+        "speed_up_of_2_workers": round(middle["1 worker"] / middle["2 workers"], 2),
+        "2_workers_against_plain": round(middle["plain"] / middle["2 workers"], 2),
+        "masks_identical": outs[0] == outs[1] == outs[2],
+    }
+
+
+# -- load --------------------------------------------------------------------------------------------------------------
+
+
+def nothing(job: Job, topic: str) -> Outcome:
+    """What a worker runs here: an outcome as large as a real one, after as many words of progress as `path` says."""
+    from distributed import get_worker
+
+    worker = get_worker()
+    for number in range(int(job.path)):
+        word = Working(job.stem, "proposing", number, 300, 5.0)
+        worker.log_event(topic, {**asdict(word), "name": str(worker.name)})
+    return Outcome(job.stem, "done", "0" * 64, "0" * 32, **FIELDS)
+
+
+def load(args: argparse.Namespace) -> dict[str, object]:
+    """All in one process, so that what is measured is scheduler, workers and client together: more than the first.
+
+    The cost of a job is measured without words of progress, that of a word by a tenth of the jobs with ten words each.
+    """
+    from distributed import LocalCluster
+
+    with (
+        LocalCluster(
+            n_workers=args.workers,
+            threads_per_worker=1,
+            processes=False,
+            protocol="tcp",
+            dashboard_address=None,
+            memory_limit=0,
+        ) as cluster,
+        connected(cluster.scheduler_address, "cpu") as client,
+    ):
+        silent = _loaded(client, cluster.scheduler, args.videos, 0)
+        telling = _loaded(client, cluster.scheduler, args.videos // 10, 10)
+    job, told = silent["cpu_ms_a_job"], telling["cpu_ms_a_job"]
+    word = max(0.0, (told - job) / 10)
+    real = {"GPU": GPU_SECONDS, "CPU": CPU_SECONDS}
+    return {
+        "workers": args.workers,
+        "without_words": silent,
+        "with_10_words": telling,
+        "cpu_ms_a_word": round(word, 3),
+        "busy_percent_of_a_core": {
+            f"{kind}, {seconds:g} s a video": round((job / seconds + word) * args.workers / 10, 2)
+            for kind, seconds in real.items()
+        },
+        "hours_for_100000_videos": {
+            f"{kind}, {seconds:g} s a video": round(100_000 * seconds / args.workers / 3600, 1)
+            for kind, seconds in real.items()
+        },
+    }
+
+
+def _loaded(client: Any, scheduler: Any, videos: int, words: int) -> dict[str, Any]:
+    import psutil
+
+    options = Segmenting("starter", "0" * 12, split=4096)
+    before = {**asdict(Outcome("p/s", "failed", "0" * 64, "0" * 32, **FIELDS)), "options": options.decisive()}
+    jobs = (Job(str(words), f"patient{i}/scan", "studies/out", options, before) for i in range(videos))
+    process, grown, known, done = psutil.Process(), [], 0, 0
+    wall, cpu, start = time.perf_counter(), time.process_time(), process.memory_info().rss
+    for event in run_on(client, jobs, work=nothing):
+        done += isinstance(event, Outcome)
+        if isinstance(event, Outcome) and done % max(1, videos // 10) == 0:
+            grown.append(round((process.memory_info().rss - start) / 2**20))
+            known = max(known, len(scheduler.tasks))
+            print(f"{done} jobs, {time.perf_counter() - wall:.0f} s, {grown[-1]} MiB more", file=sys.stderr)
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    return {
+        "jobs": done,
+        "jobs_a_second": round(done / wall, 1),
+        "cpu_ms_a_job": round(1e3 * cpu / done, 2),
+        "most_jobs_known_to_the_scheduler": known,
+        "memory_growth_mib_by_tenths": grown,
+    }
+
+
+# -- kill --------------------------------------------------------------------------------------------------------------
+
+
+def kill(args: argparse.Namespace) -> dict[str, object]:
+    """Kill a worker after every fifth video, in the middle of the next."""
+    import torch
+    from vivim import Vivim, VivimConfig
+    from vivim.batch.one import loaded
+    from vivim.network.checkpoints import save_checkpoint
+
+    rng, killed, tried = random.Random(0), 0, []
+    with tempfile.TemporaryDirectory(prefix="vivim-cluster") as name:
+        root = Path(name)
+        make_videos(root / "videos", args.videos, args.frames, (64, 64))
+        torch.manual_seed(0)
+        model = Vivim(VivimConfig(size="b0", guided=True, input_size=(64, 64)))
+        save_checkpoint(model, root / "tiny.safetensors", {"licence": "test"})
+        version = loaded(str(root / "tiny.safetensors")).version
+        options = Segmenting(str(root / "tiny.safetensors"), version, device="cpu", split=args.split)
+        ended(jobs_of(root / "videos", root / "plain", replace(options, split=None)))
+        with local_cluster(2, "cpu") as cluster, connected(cluster.scheduler_address, "cpu") as client:
+            done = 0
+            for event in run(jobs_of(root / "videos", root / "out", options), cluster.scheduler_address):
+                if isinstance(event, Outcome):
+                    assert event.status == "done", event.reason
+                    done += 1
+                    tried.append(event.stem)
+                elif isinstance(event, Working) and done >= 5 * (killed + 1) and done < args.videos - 2:
+                    pid = rng.choice(list(client.run(os.getpid, on_error="ignore").values()))
+                    os.kill(pid, signal.SIGKILL)
+                    killed += 1
+        same = pictures(root / "out") == pictures(root / "plain")
+        left = [
+            path.name for path in (root / "out").rglob(".*") if ".part" in path.name or "ranges" in path.name
+        ]
+        count = len(pictures(root / "out"))
+    return {
+        "videos": len(tried),
+        "killed": killed,
+        "masks": count,
+        "all_masks_identical": same,
+        "left_in_the_making": left,
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    for command, videos, frames in ((speed, 8, 24), (load, 100_000, 0), (kill, 20, 24)):
+        sub = commands.add_parser(command.__name__)
+        sub.set_defaults(run=command)
+        sub.add_argument("--videos", type=int, default=videos)
+        sub.add_argument("--frames", type=int, default=frames)
+        sub.add_argument("--rounds", type=int, default=3)
+        sub.add_argument("--workers", type=int, default=64)
+        sub.add_argument("--split", type=int, help="cut videos of more frames")
+        sub.add_argument("--json", type=Path, metavar="FILE")
+    args = parser.parse_args()
+    result = args.run(args)
+    print(json.dumps(result, indent=1))
+    if args.json:
+        args.json.write_text(json.dumps(result, indent=1))
+    return 0 if result.get("all_masks_identical", True) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
