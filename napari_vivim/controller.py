@@ -19,6 +19,7 @@ from qtpy.QtCore import QObject, Signal
 from vivim.session import STATUS_NAMES, MaskEditor, Session
 
 from napari_vivim.readers import PATH_KEY, SESSION_KEY
+from napari_vivim.scrubbing import Scrubbing
 from napari_vivim.worker import Job, Worker
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class VideoController(QObject):
         self.job: Job | None = None
         self.job_name = ""
         self._worker = Worker(f"vivim-{layer.name}")
+        self._scrubbing = Scrubbing(viewer, layer)
         self._models: dict[str, Vivim] = {}
         self._drawn = 0.0
         self.frame_changed.connect(self._redraw)
@@ -253,6 +255,7 @@ class VideoController(QObject):
     def close(self) -> None:
         """Stop all work and let go of the session; safe to call twice."""
         self._worker.close()
+        self._scrubbing.close()
         self._close_session()
 
     def _close_session(self) -> None:

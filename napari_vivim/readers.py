@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 from vivim.errors import VivimError
-from vivim.video import LazyFrames, Video, open_video
+from vivim.video import Video, open_video
 from vivim.video.folder import dicoms_in, pictures_in
 from vivim.video.open import DICOM_SUFFIXES, NIFTI_SUFFIXES, TIFF_SUFFIXES, VIDEO_SUFFIXES, suffix_of
+
+from napari_vivim.frames import ShownFrames
 
 LayerData = tuple[Any, dict[str, Any], str]
 SESSION_SUFFIX = ".vivim"
@@ -84,4 +86,4 @@ def image_layer(video: Video, **metadata: Any) -> LayerData:
         "metadata": {PATH_KEY: str(video.path), **metadata},
         **geometry(video),
     }
-    return LazyFrames(video), options, "image"
+    return ShownFrames(video), options, "image"

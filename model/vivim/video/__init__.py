@@ -4,6 +4,7 @@ from vivim.video.base import Video
 from vivim.video.lazy import LazyFrames
 from vivim.video.open import open_video
 from vivim.video.phantom import Phantom, make_phantom
+from vivim.video.scrub import Scrubber
 from vivim.video.write import write_video
 
-__all__ = ["LazyFrames", "Phantom", "Video", "make_phantom", "open_video", "write_video"]
+__all__ = ["LazyFrames", "Phantom", "Scrubber", "Video", "make_phantom", "open_video", "write_video"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -54,6 +54,14 @@ class Video(Protocol):
         """When frame `i` is shown, in seconds from the first."""
         ...
 
+    def preview(self, i: int) -> tuple[int, NDArray]:
+        """The frame nearest to `i` that can be had at once, and its number: for the eye only, never for a mask."""
+        ...
+
+    def ready(self, i: int) -> bool:
+        """Whether frame `i` itself can be had at once."""
+        ...
+
     def identity(self) -> str:
         """A digest of the content, the same wherever the file lies."""
         ...
@@ -64,33 +72,42 @@ class Video(Protocol):
 
 
 class FrameCache:
-    """The latest decoded frames, bounded in bytes. Not locked: its owner's lock protects it."""
+    """The latest decoded frames, bounded in bytes. May be asked from any thread, also while a frame is decoded."""
 
     def __init__(self, limit: int = CACHE_BYTES) -> None:
-        self._limit, self._bytes = limit, 0
+        self.limit, self._bytes = limit, 0
         self._frames: OrderedDict[int, NDArray] = OrderedDict()
+        self._lock = threading.Lock()
 
     def get(self, i: int) -> NDArray | None:
         """Frame `i` if it is still here."""
-        found = self._frames.get(i)
-        if found is not None:
-            self._frames.move_to_end(i)
-        return found
+        with self._lock:
+            found = self._frames.get(i)
+            if found is not None:
+                self._frames.move_to_end(i)
+            return found
 
     def put(self, i: int, frame: NDArray) -> None:
         """Keep a frame; the least recently used ones go when there is too much. The frame becomes read-only."""
-        if i in self._frames:
-            return
         frame.setflags(write=False)
-        self._frames[i] = frame
-        self._bytes += frame.nbytes
-        while self._bytes > self._limit and len(self._frames) > 1:
-            self._bytes -= self._frames.popitem(last=False)[1].nbytes
+        with self._lock:
+            if i in self._frames:
+                return
+            self._frames[i] = frame
+            self._bytes += frame.nbytes
+            while self._bytes > self.limit and len(self._frames) > 1:
+                self._bytes -= self._frames.popitem(last=False)[1].nbytes
+
+    def nearest(self, i: int) -> int | None:
+        """The number of the frame here that is nearest to `i`."""
+        with self._lock:
+            return min(self._frames, key=lambda at: abs(at - i), default=None)
 
     def clear(self) -> None:
         """Forget everything."""
-        self._frames.clear()
-        self._bytes = 0
+        with self._lock:
+            self._frames.clear()
+            self._bytes = 0
 
 
 class VideoBase:
@@ -128,6 +145,9 @@ class VideoBase:
         """
         if not 0 <= i < len(self):
             raise IndexError(f"Frame {i} is not in a video of {len(self)} frames.")
+        found = self._cache.get(int(i))
+        if found is not None and not self._closed:
+            return found
         with self._lock:
             if self._closed:
                 raise VideoError(f"{self.path.name} has been closed. Open it again.")
@@ -141,6 +161,18 @@ class VideoBase:
         """Frames `i` to `j` - 1, in order."""
         for t in range(i, j):
             yield self.frame(t)
+
+    def ready(self, i: int) -> bool:
+        """Whether frame `i` is in memory: `frame` then returns at once, even while another thread decodes."""
+        return self._cache.get(i) is not None
+
+    def fetch(self, i: int, stop: Callable[[], bool]) -> NDArray | None:
+        """Frame `i`, or None if `stop` said so before it was decoded."""
+        return None if stop() else self.frame(i)
+
+    def preview(self, i: int) -> tuple[int, NDArray]:
+        """Frame `i` itself, in containers whose every frame is as quick to reach; see `Video.preview`."""
+        return i, self.frame(i)
 
     def frame_time(self, i: int) -> float:
         """When frame `i` is shown, in seconds from the first; frame numbers where the video has no rate."""

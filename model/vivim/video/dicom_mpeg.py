@@ -76,7 +76,6 @@ class EncapsulatedVideo(FFmpegVideo):
 
     def __init__(self, path: Path, dataset: Dataset) -> None:
         self._start = dataset.get_item("PixelData").value_tell  # type: ignore[union-attr]
-        self._stream_source: Fragments | None = None
         super().__init__(path)
         facts = facts_of(dataset, len(self), path.name)
         self.pixel_spacing_mm, self.regions = facts.spacing_mm, facts.regions
@@ -84,23 +83,13 @@ class EncapsulatedVideo(FFmpegVideo):
         self.fps = facts.fps or self.fps
 
     def _source(self) -> Fragments:
-        self._release_source()
         try:
-            self._stream_source = Fragments(self._file, self._start)
+            return Fragments(self._file, self._start)  # closed when the container that reads it goes
         except (ValueError, OSError, EOFError) as error:
             raise VideoError(
                 f"The stream in {self._file.name} is damaged ({type(error).__name__}). Export it anew."
             ) from None
-        return self._stream_source
-
-    def _release_source(self) -> None:
-        if self._stream_source is not None:
-            self._stream_source.close()
 
     def frame_time(self, i: int) -> float:
         """When frame `i` is shown, in seconds from the first."""
         return self._starts[i] if self._starts else super().frame_time(i)
-
-    def _release(self) -> None:
-        super()._release()
-        self._release_source()

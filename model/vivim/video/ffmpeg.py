@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import bisect
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from vivim.errors import VideoError
 from vivim.video.base import MAX_PIXELS, VideoBase, check_size
+from vivim.video.keyframes import KeyFrames, KeyPlace, turned
 
 DEMUXERS = "mov,matroska,avi,asf,mpeg,mpegts,mpegvideo,m4v,h264,hevc,flv,ogg,ivf,mxf,dv"
 """Containers that hold their own pictures. Playlists are not among them: they make FFmpeg open other files."""
@@ -29,6 +30,12 @@ OPTIONS = {"protocol_whitelist": "file", "format_whitelist": DEMUXERS}
 
 TIMELESS = ("avi", "h264", "hevc", "m4v", "mpegvideo", "dv")
 """Containers without presentation times of their own; those FFmpeg makes up are wrong where frames are reordered."""
+
+KEPT = 24
+"""Frames before the one wanted that are kept when they are passed: whoever jumps there steps back next."""
+
+SKIPPABLE = ("h264", "mpeg4", "mpeg1video", "mpeg2video")
+"""Codecs that mark the frames no other depends on; on the way to a frame far ahead those are not decoded."""
 
 DECODE_ON = 8
 """Frames ahead that are decoded rather than sought, even when a key frame lies between."""
@@ -67,11 +74,22 @@ def _telling(packets: list[_Packet]) -> str | None:
     return None
 
 
+class _Stopped(Exception):
+    """Decoding was stopped on request."""
+
+
+def _never() -> bool:
+    return False
+
+
 class FFmpegVideo(VideoBase):
     """A video file; frames are RGB uint8 ``(H, W, 3)``, with the file's rotation applied."""
 
     def __init__(self, path: Path) -> None:
         self._file = path
+        self._stop: Callable[[], bool] = _never
+        self._kept, self._thinned = 0, -1
+        self._index_of: dict[int, int] = {}
         self._open()
         try:
             self._packets = self._read_packets()
@@ -81,6 +99,7 @@ class FFmpegVideo(VideoBase):
             rate = self._stream.average_rate or self._stream.guessed_rate
             super().__init__(path, (len(self._times), *first.shape), np.uint8, float(rate) if rate else None)
             self._cache.put(0, first)
+            self._previews = KeyFrames(self._opened, self._key_places(), self._telling, self.shape[1:3])
         except BaseException:
             self._container.close()
             raise
@@ -89,10 +108,13 @@ class FFmpegVideo(VideoBase):
         """What FFmpeg is to read: a local file by its name, or an object with `read` and `seek`."""
         return f"file:{self._file}"
 
+    def _opened(self) -> av.container.InputContainer:
+        return av.open(self._source(), options=OPTIONS)
+
     def _open(self) -> None:
         name = self._file.name
         try:
-            self._container = av.open(self._source(), options=OPTIONS)
+            self._container = self._opened()
         except (av.FFmpegError, OSError, ValueError) as error:
             raise VideoError(
                 f"{name} cannot be opened as a video: it is damaged, cut short or of an unknown kind ({error}). "
@@ -110,6 +132,7 @@ class FFmpegVideo(VideoBase):
         check_size(self._stream.height or 1, self._stream.width or 1, name)
         self._stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
         self._stream.thread_type = "AUTO"
+        self._skips = self._stream.codec_context.name in SKIPPABLE
 
     def _demux(self) -> Iterator[av.Packet]:
         """Packets with content; an empty one, as AVI has for a picture left out, would end the decoding."""
@@ -173,6 +196,15 @@ class FFmpegVideo(VideoBase):
         entries = sorted(entries)
         return [i for i, _ in entries], [rank for _, rank in entries]
 
+    def _key_places(self) -> dict[int, KeyPlace]:
+        """By the number of the frame: where its key packet is found."""
+        if self._telling is None:
+            return {}
+        packets = (
+            (self._index_of[rank], self._packets[rank]) for rank in self._key_ranks if rank in self._index_of
+        )
+        return {i: KeyPlace(p.seek_to, getattr(p, self._telling)) for i, p in packets}
+
     def _first_picture(self) -> NDArray[np.uint8]:
         """Decode the first frame; frames before it that cannot be shown are dropped from the count."""
         try:
@@ -194,6 +226,7 @@ class FFmpegVideo(VideoBase):
         """Stand at the very first packet, whatever the container thinks of seeking."""
         self._container.close()
         self._open()
+        self._kept, self._thinned = 0, -1
 
     def _start_before(self, i: int) -> None:
         """Start decoding at the last key frame at or before frame `i`; where it cannot be found, at earlier ones."""
@@ -214,6 +247,7 @@ class FFmpegVideo(VideoBase):
         except av.FFmpegError:  # not seekable to there: an earlier key frame, or the beginning, will do
             return False
         self._stream.codec_context.flush_buffers()
+        self._thinned = -1
         packets = self._demux()
         for packet in packets:
             found = self._rank_at.get(getattr(packet, self._telling), -1) if packet.is_keyframe else -1
@@ -231,6 +265,10 @@ class FFmpegVideo(VideoBase):
         """
         context = self._stream.codec_context
         for number, packet in enumerate(packets, rank):
+            thin = self._skips and self._index_of.get(number, self._kept) < self._kept
+            context.skip_frame = "NONREF" if thin else "DEFAULT"
+            if thin:
+                self._thinned = max(self._thinned, self._index_of[number])
             packet.pts = packet.dts = number
             try:
                 decoded = context.decode(packet)
@@ -240,9 +278,35 @@ class FFmpegVideo(VideoBase):
         yield from ((frame.pts, frame) for frame in context.decode(None) if frame.pts is not None)
 
     def _picture(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
-        picture = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
-        turns = round(getattr(frame, "rotation", 0) / 90) % 4
-        return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
+        return turned(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8), frame)
+
+    def fetch(self, i: int, stop: Callable[[], bool]) -> NDArray | None:
+        """Frame `i`, decoded unless `stop` says so in between; then None, and what was decoded is kept.
+
+        Raises
+        ------
+        VideoError
+            As `frame`.
+        """
+        with self._lock:
+            self._stop = stop
+            try:
+                return self.frame(i)
+            except _Stopped:
+                return None
+            finally:
+                self._stop = _never
+
+    def preview(self, i: int) -> tuple[int, NDArray]:
+        """The nearest of the frames in memory and the key frames, which have a decoder and a cache of their own."""
+        cached = self._cache.nearest(i)
+        key = self._previews.nearest(i)
+        if cached is not None and (key is None or abs(cached - i) <= abs(key - i)):
+            found = self._cache.get(cached)
+            if found is not None:
+                return cached, found
+        picture = self._previews.picture(key) if key is not None else None
+        return (i, self.frame(i)) if key is None or picture is None else (key, picture)
 
     def _decode(self, i: int) -> NDArray[np.uint8]:
         try:
@@ -259,14 +323,15 @@ class FFmpegVideo(VideoBase):
 
     def _can_go_on_to(self, i: int) -> bool:
         """Whether decoding on from where the decoder stands is the shortest way."""
-        if self._decoder is None or not self._next <= i:
+        if self._decoder is None or not max(self._next, self._thinned + 1) <= i:
             return False
         last = bisect.bisect_right(self._keys, i) - 1
         return last < 0 or self._keys[last] <= self._next or i - self._next < DECODE_ON
 
     def _decode_on_to(self, i: int) -> NDArray[np.uint8] | None:
-        """Decode until frame `i`, keeping those passed; None if it never comes."""
+        """Decode until frame `i`, keeping the last of those passed; None if it never comes."""
         assert self._decoder is not None
+        self._kept = i - min(KEPT, self._cache.limit // (2 * int(np.prod(self.shape[1:]))))
         for rank, frame in self._decoder:
             at = self._index_of.get(rank)
             if at is None:
@@ -276,8 +341,10 @@ class FFmpegVideo(VideoBase):
                 return self._sized(frame, at)
             if at > i + OUT_OF_ORDER:
                 return None
-            if self._cache.get(at) is None:
+            if at > self._kept and self._cache.get(at) is None:
                 self._cache.put(at, self._sized(frame, at))
+            if self._stop():
+                raise _Stopped
         return None
 
     def _sized(self, frame: av.VideoFrame, i: int) -> NDArray[np.uint8]:
@@ -301,3 +368,4 @@ class FFmpegVideo(VideoBase):
     def _release(self) -> None:
         self._decoder = None
         self._container.close()
+        self._previews.close()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import queue
 import subprocess
+import threading
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -11,6 +13,7 @@ import pytest
 from numbered import COUNT, HEIGHT, WIDTH, encode, number_of
 from vivim import open_video
 from vivim.errors import VideoError
+from vivim.video import Scrubber
 from vivim.video.base import FrameCache
 
 LONG = {"g": "250", "bf": "3", "crf": "10"}
@@ -181,3 +184,30 @@ def test_real_recordings_are_as_ffmpeg_shows_them(vivim_data: Path, name: str) -
     assert len(video) == len(shown)
     for i in (len(video) - 1, 0, 37, 12):
         np.testing.assert_array_equal(video.frame(i), shown[i])
+
+
+def test_previews_are_key_frames_under_their_own_number(tmp_path: Path) -> None:
+    options = {"g": "20", "bf": "3", "crf": "10", "sc_threshold": "0", "keyint_min": "20"}
+    video = open_video(encode(tmp_path / "a.mp4", "libx264", options))
+    for asked, key in ((41, 40), (33, 40), (66, 60), (3, 0)):
+        number, picture = video.preview(asked)
+        assert number == key == number_of(picture) and picture.shape == video.shape[1:]
+    video.frame(35)
+    assert video.ready(35) and not video.ready(3)
+    assert video.preview(36)[0] == 35  # a frame in memory that is nearer
+    assert video.fetch(69, lambda: True) is None  # stopped
+    assert [number_of(video.frame(i)) for i in (69, 50, 62, 38)] == [69, 50, 62, 38]
+
+
+def test_a_scrubber_shows_something_at_once_and_tells_when_the_frame_is_there(source: Path) -> None:
+    video, told = open_video(source), queue.Queue()
+    gate, fetch = threading.Event(), video.fetch
+    video.fetch = lambda i, stop: fetch(i, stop) if gate.wait(5) else None
+    scrubber = Scrubber(video, told.put, lambda i, error: told.put(error))
+    number, _ = scrubber.show(60)
+    assert number != 60
+    gate.set()
+    assert told.get(timeout=5) == 60
+    number, picture = scrubber.show(60)
+    assert number == 60 == number_of(picture)
+    scrubber.close()

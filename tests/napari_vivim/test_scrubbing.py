@@ -1,0 +1,47 @@
+"""What a jump shows, and that nobody but the eye ever gets a preview."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from napari.layers import Image
+from vivim import open_video
+from vivim.video import make_phantom, write_video
+
+from napari_vivim import readers
+from napari_vivim.scrubbing import Scrubbing
+
+FAR = 50
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    phantom = make_phantom(60, size=(64, 80))
+    return write_video(tmp_path / "a.mp4", phantom.frames, 25.0)
+
+
+def test_a_jump_shows_a_preview_and_then_the_exact_frame(
+    make_napari_viewer, qtbot, video: Path, monkeypatch
+) -> None:
+    viewer = make_napari_viewer()
+    [(data, options, _)] = readers.read(video)
+    layer = viewer.add_layer(Image(data, **options))
+    truth = np.stack(list(open_video(video).frames(0, 60)))
+    gate, fetch = threading.Event(), data.video.fetch
+    monkeypatch.setattr(data.video, "fetch", lambda i, stop: gate.wait(10) and fetch(i, stop))
+    scrubbing = Scrubbing(viewer, layer)
+    viewer.dims.set_current_step(0, FAR)
+    asked, shown = data.shown
+    assert asked == FAR and shown != FAR
+    assert viewer.text_overlay.visible and str(FAR) in viewer.text_overlay.text
+    assert not np.array_equal(layer._slice.image.raw, truth[FAR])
+    np.testing.assert_array_equal(data[FAR], truth[FAR])  # asked outside a move of the slider: the truth
+    gate.set()
+    qtbot.waitUntil(lambda: np.array_equal(layer._slice.image.raw, truth[FAR]), timeout=5000)
+    assert not viewer.text_overlay.visible
+    scrubbing.close()
+    viewer.dims.set_current_step(0, 7)
+    np.testing.assert_array_equal(layer._slice.image.raw, truth[7])
