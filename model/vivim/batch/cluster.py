@@ -78,7 +78,7 @@ def local_cluster(workers: int | None, device: str) -> SpecCluster:
     from distributed import Nanny, Scheduler, SpecCluster
 
     gpus = _gpus() if device in ("auto", "cuda") else []
-    count = workers or len(gpus) or max(1, CPU_COUNT // THREADS)
+    count = workers or len(gpus) or (1 if _is_mps(device) else max(1, CPU_COUNT // THREADS))
     threads = max(1, CPU_COUNT // count)
     settings = {
         "distributed.scheduler.allowed-failures": ATTEMPTS - 1,
@@ -131,6 +131,13 @@ def dashboard_of(client: Client) -> str | None:
 def worker_command(address: str) -> str:
     """The command that starts a worker on another machine; one for each GPU."""
     return f"OMP_NUM_THREADS={THREADS} dask worker {address} --nthreads 1 --memory-limit 0 --no-dashboard"
+
+
+def _is_mps(device: str) -> bool:
+    """Whether work goes to the one GPU of a Mac."""
+    from vivim.device import available_devices
+
+    return device == "mps" or (device == "auto" and available_devices()[0] == "mps")
 
 
 def _gpus() -> list[str]:

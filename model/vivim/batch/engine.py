@@ -134,7 +134,7 @@ class _Waiting:
         video = self._cut.get(job.stem)
         if job.part is None:
             self._cut.pop(job.stem, None)
-            return replace(outcome, seconds=outcome.seconds + video.seconds) if video else outcome
+            return replace(outcome, seconds=round(outcome.seconds + video.seconds, 3)) if video else outcome
         if video is None:
             return None  # another of its ranges has failed
         if outcome.status != PART:

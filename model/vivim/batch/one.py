@@ -147,8 +147,12 @@ def _propose(session: Session, job: Job, options: Segmenting, frames: range | No
         batch_size=options.batch_size,
         precision=options.precision,
     )
+    before = (
+        frames.start if frames is not None else 0
+    )  # ranges are done in order: where this one is in the video
     for event in events:
-        yield Working(job.stem, "proposing", event.done, event.total, event.seconds_left)
+        total = event.total if frames is None else len(session)
+        yield Working(job.stem, "proposing", before + event.done, total, event.seconds_left)
 
 
 def model_for(options: Segmenting) -> Vivim:

@@ -80,5 +80,8 @@ def run(
                         manifest.append(record_of(by_stem[event.stem], event))
                 yield event
     finally:
-        rows = ((job, ended[job.stem]) for job in jobs if job.stem in ended)
-        write_summary([replace(outcome, reason=nameless(outcome.reason, job)) for job, outcome in rows], out)
+        rows = [(job, ended[job.stem]) for job in jobs if job.stem in ended]
+        if rows:  # else nothing was begun, and the table of an earlier run stays
+            write_summary(
+                [replace(outcome, reason=nameless(outcome.reason, job)) for job, outcome in rows], out
+            )

@@ -50,11 +50,14 @@ class Tally:
 
     def seconds_left(self) -> float | None:
         """Estimate by the videos done in this run and the parts of those under way; None before it is any good."""
-        parts = sum(event.done / event.total for event in self.workers() if event.total)
-        worked = self.done - self.skipped + parts
+        parts: dict[str, float] = {}
+        for event in self.workers():
+            parts[event.stem] = max(parts.get(event.stem, 0.0), event.done / max(1, event.total))
+        under_way = sum(parts.values())
+        worked = self.done - self.skipped + under_way
         if worked < LEAST:
             return None
-        return max(0.0, self.total - self.done - parts) * (self._now() - self._began) / worked
+        return max(0.0, self.total - self.done - under_way) * (self._now() - self._began) / worked
 
     def line(self) -> str:
         """All of it in a line."""
