@@ -7,12 +7,13 @@ that the slider and a brush that reaches over time both speak of frames; pixels 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from vivim.errors import VivimError
-from vivim.video import Video, open_video
+from vivim.video import Video, content_area, open_video
 from vivim.video.folder import dicoms_in, pictures_in
 from vivim.video.open import DICOM_SUFFIXES, NIFTI_SUFFIXES, TIFF_SUFFIXES, VIDEO_SUFFIXES, suffix_of
 
@@ -22,6 +23,8 @@ LayerData = tuple[Any, dict[str, Any], str]
 SESSION_SUFFIX = ".vivim"
 PATH_KEY, SESSION_KEY = "vivim_path", "vivim_session"
 """Keys in a layer's metadata: where its video is, and the session folder if one was opened."""
+CONTENT_KEY = "vivim_content_area"
+"""Key of a function without arguments that finds the content's ``(y0, x0, y1, x1)``; it decodes a few frames."""
 
 
 def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[LayerData]] | None:
@@ -83,7 +86,7 @@ def image_layer(video: Video, **metadata: Any) -> LayerData:
         "name": video.path.stem,
         "rgb": len(video.shape) == 4,
         "contrast_limits": (0, top),
-        "metadata": {PATH_KEY: str(video.path), **metadata},
+        "metadata": {PATH_KEY: str(video.path), CONTENT_KEY: partial(content_area, video), **metadata},
         **geometry(video),
     }
     return ShownFrames(video), options, "image"
