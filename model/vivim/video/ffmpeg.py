@@ -10,7 +10,6 @@ from __future__ import annotations
 import bisect
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vivim.errors import VideoError
-from vivim.video.base import MAX_PIXELS, VideoBase, check_size
+from vivim.video.base import VideoBase
+from vivim.video.container import OPTIONS, Packet, opened, telling
 from vivim.video.keyframes import KeyFrames, KeyPlace, turned
-
-DEMUXERS = "mov,matroska,avi,asf,mpeg,mpegts,mpegvideo,m4v,h264,hevc,flv,ogg,ivf,mxf,dv"
-"""Containers that hold their own pictures. Playlists are not among them: they make FFmpeg open other files."""
-
-OPTIONS = {"protocol_whitelist": "file", "format_whitelist": DEMUXERS}
-"""For every demuxer: local files only."""
 
 TIMELESS = ("avi", "h264", "hevc", "m4v", "mpegvideo", "dv")
 """Containers without presentation times of their own; those FFmpeg makes up are wrong where frames are reordered."""
@@ -42,36 +36,6 @@ DECODE_ON = 8
 
 OUT_OF_ORDER = 16
 """Later frames that may come before the one wanted until it counts as lost; H.264 reorders at most 16."""
-
-
-@dataclass(frozen=True)
-class _Packet:
-    """What the index keeps of a packet: times in the stream's time base, its place in the file, its flags."""
-
-    pts: int | None
-    dts: int | None
-    pos: int | None
-    key: bool
-    discard: bool
-
-    @property
-    def shown_at(self) -> int:
-        """Presentation time, where there is one."""
-        return self.seek_to if self.pts is None else self.pts
-
-    @property
-    def seek_to(self) -> int:
-        """A time that a backward seek resolves to this packet or an earlier one, never to a later one."""
-        return min((t for t in (self.pts, self.dts) if t is not None), default=0)
-
-
-def _telling(packets: list[_Packet]) -> str | None:
-    """The attribute that tells each packet from all others of its stream, also after a seek; None if none does."""
-    for name in ("pos", "pts", "dts"):
-        values = [getattr(packet, name) for packet in packets]
-        if None not in values and -1 not in values and len(set(values)) == len(values):
-            return name
-    return None
 
 
 class _Stopped(Exception):
@@ -112,42 +76,23 @@ class FFmpegVideo(VideoBase):
         return av.open(self._source(), options=OPTIONS)
 
     def _open(self) -> None:
-        name = self._file.name
-        try:
-            self._container = self._opened()
-        except (av.FFmpegError, OSError, ValueError) as error:
-            raise VideoError(
-                f"{name} cannot be opened as a video: it is damaged, cut short or of an unknown kind ({error}). "
-                "Play it in a video player, or convert it to mp4."
-            ) from error
-        if not self._container.streams.video:
-            self._container.close()
-            raise VideoError(f"{name} has no video in it. Choose another file.")
-        self._stream = self._container.streams.video[0]
-        if self._stream.codec_context is None:
-            self._container.close()
-            raise VideoError(
-                f"{name} is damaged, or coded in a way that is not known here. Convert it to mp4 (H.264)."
-            )
-        check_size(self._stream.height or 1, self._stream.width or 1, name)
-        self._stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
-        self._stream.thread_type = "AUTO"
+        self._container, self._stream = opened(self._opened, self._file.name)
         self._skips = self._stream.codec_context.name in SKIPPABLE
 
     def _demux(self) -> Iterator[av.Packet]:
         """Packets with content; an empty one, as AVI has for a picture left out, would end the decoding."""
         return (packet for packet in self._container.demux(self._stream) if packet.size)
 
-    def _read_packets(self) -> list[_Packet]:
+    def _read_packets(self) -> list[Packet]:
         try:
-            packets = [_Packet(p.pts, p.dts, p.pos, p.is_keyframe, p.is_discard) for p in self._demux()]
+            packets = [Packet(p.pts, p.dts, p.pos, p.is_keyframe, p.is_discard) for p in self._demux()]
         except (av.FFmpegError, OSError) as error:
             raise VideoError(
                 f"{self._file.name} is damaged: its index cannot be read ({error}). Convert it anew."
             ) from error
         if all(packet.discard for packet in packets):
             raise VideoError(f"{self._file.name} has no frames. Choose another file.")
-        self._telling = _telling(packets)
+        self._telling = telling(packets)
         if self._telling:
             self._rank_at = {getattr(p, self._telling): rank for rank, p in enumerate(packets) if p.key}
         decoding = [p.dts for p in packets if p.dts is not None]
