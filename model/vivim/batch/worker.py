@@ -10,6 +10,7 @@ from typing import Any
 
 from vivim.batch.jobs import Job, Outcome, Working
 from vivim.batch.one import do
+from vivim.memory import keep_freed
 
 SECONDS = 1.0
 """At least this long between two words about one job, so that a thousand workers do not keep the scheduler busy."""
@@ -33,6 +34,7 @@ def work(job: Job, topic: str) -> Outcome | None:
     """
     from distributed import get_worker
 
+    keep_freed()
     worker = get_worker()
     key = worker.get_current_task()
     with _one_at_a_time:
