@@ -26,7 +26,7 @@ from vivim.device import choose_device
 from vivim.errors import VivimError
 from vivim.inference import CLIP_LENGTH
 from vivim.preprocess import normalise, resize_frame, stack_frames
-from vivim.training.data import binary_mask, find_clips, pair_files
+from vivim.training.data import binary_mask, find_clips, pair_files, split_label
 
 if TYPE_CHECKING:
     from vivim.network import Vivim
@@ -79,10 +79,12 @@ class ClipScore:
     """Frames without a lesion."""
     false_alarms: int
     """Those of them in which something was predicted."""
+    label: int | None = None
+    """The label of the mask pictures that counts; None for any."""
 
 
 def predict_clip(
-    model: Vivim, folder: Path, device: torch.device, window: int = CLIP_LENGTH
+    model: Vivim, folder: Path, device: torch.device, label: int | None = None, window: int = CLIP_LENGTH
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.uint8]]]:
     """Probability ``(H, W)`` float32 and true mask ``(H, W)`` uint8 of every frame of a clip folder, in order.
 
@@ -93,7 +95,7 @@ def predict_clip(
     """
     pairs = pair_files(folder)
     for start in range(0, len(pairs), window):
-        frames, masks = zip(*(_read(pair) for pair in pairs[start : start + window]), strict=True)
+        frames, masks = zip(*(_read(pair, label) for pair in pairs[start : start + window]), strict=True)
         x = stack_frames([resize_frame(frame, model.config.input_size) for frame in frames]).to(device)
         with torch.inference_mode():
             logits = model(normalise(x)[None])[0].float()
@@ -102,13 +104,13 @@ def predict_clip(
                 yield own[0, 0].sigmoid().cpu().numpy(), mask
 
 
-def _read(pair: tuple[Path, Path]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def _read(pair: tuple[Path, Path], label: int | None) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """One frame ``(H, W, 3)`` and its mask ``(H, W)``, at their own size."""
     try:
         with Image.open(pair[0]) as picture:
             frame = np.asarray(picture.convert("RGB"))
         with Image.open(pair[1]) as picture:
-            mask = binary_mask(np.asarray(picture))
+            mask = binary_mask(np.asarray(picture), label)
     except OSError as error:
         raise VivimError(f"Cannot read {pair[0]} or its mask {pair[1]}: {error}") from error
     if frame.shape[:2] != mask.shape:
@@ -140,13 +142,13 @@ def structure_scores(probability: NDArray, true: NDArray) -> dict[str, float]:
     }
 
 
-def evaluate_clip(folder: Path, model: Vivim, device: torch.device) -> ClipScore:
+def evaluate_clip(folder: Path, model: Vivim, device: torch.device, label: int | None = None) -> ClipScore:
     """Score one clip folder."""
     frames: list[FrameScore] = []
     alike: list[float] = []
     empty = alarms = 0
     before: tuple[NDArray, NDArray] | None = None
-    for number, (probability, true) in enumerate(predict_clip(model, folder, device)):
+    for number, (probability, true) in enumerate(predict_clip(model, folder, device, label)):
         frames.append(frame_scores(number, probability, true))
         predicted = probability > 0.5
         if not true.any():
@@ -160,7 +162,7 @@ def evaluate_clip(folder: Path, model: Vivim, device: torch.device) -> ClipScore
     for name in frames[0].curves:
         scores[f"max_{name}"] = float(np.mean([frame.curves[name] for frame in frames], axis=0).max())
     scores["consistency"] = 1 - float(np.mean(alike)) if alike else None
-    return ClipScore(f"{folder.parent.name}/{folder.name}", folder, frames, scores, empty, alarms)
+    return ClipScore(f"{folder.parent.name}/{folder.name}", folder, frames, scores, empty, alarms, label)
 
 
 def evaluate(
@@ -176,7 +178,8 @@ def evaluate(
     Parameters
     ----------
     dataset : str or Path
-        A folder of clips, each with ``frames/`` and ``masks/`` of equal stems, or one such clip.
+        A folder of clips, each with ``frames/`` and ``masks/`` of equal stems, or one such clip; ``FOLDER:LABEL``
+        for one label of label pictures.
     model : Vivim
         Any Vivim; moved to the device and put into evaluation mode.
     report : callable
@@ -194,8 +197,9 @@ def evaluate(
     """
     target = choose_device(device)
     model.to(target).eval()
-    for folder in find_clips(Path(dataset), leave_out):
-        result = evaluate_clip(folder, model, target)
+    place, label = split_label(str(dataset))
+    for folder in find_clips(place, leave_out):
+        result = evaluate_clip(folder, model, target, label)
         report(f"{result.clip}: {len(result.frames)} frames, Dice {result.scores['dice']:.3f}")
         yield result
 

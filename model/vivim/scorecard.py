@@ -115,7 +115,7 @@ def write_worst(
         wanted = {frame: rank for rank, (_, n, frame) in enumerate(ranked) if n == number}
         clip = clips[number]
         files = pair_files(clip.folder)
-        for t, (probability, true) in enumerate(predict_clip(model, clip.folder, device)):
+        for t, (probability, true) in enumerate(predict_clip(model, clip.folder, device, clip.label)):
             if t in wanted:
                 path = folder / f"{wanted[t] + 1:02d}_{clip.clip.replace('/', '_')}_{files[t][0].stem}.png"
                 with Image.open(files[t][0]) as picture:

@@ -124,6 +124,8 @@ def test_clips_are_scored_frame_by_frame(dataset: Path) -> None:
     text = table([good, bad])
     assert "1 frames without a lesion, in 1 of them" in text
     assert set(COLUMNS) == set(SCORES)
+    labelled = list(evaluate(f"{dataset}:3", model, device="cpu"))  # no pixel has this label
+    assert [clip.empty_frames for clip in labelled] == [10, 10]
     report = summary([good, bad])
     assert report["clips"][1]["false_alarms"] == 1
     json.dumps(report, allow_nan=False)

@@ -28,6 +28,7 @@ class BoundaryHead(nn.Module):
         self.first = nn.Conv2d(width, width, 3, padding=1)
         self.second = nn.Conv2d(width, width, 3, padding=1)
         self.last = nn.Conv2d(width, 1, 1)
+        assert self.last.bias is not None
         nn.init.constant_(self.last.bias, -3.0)  # few pixels are edges
 
     def forward(self, feature: Tensor) -> Tensor:

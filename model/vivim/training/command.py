@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vivim.device import choose_device
 from vivim.errors import VivimError
@@ -20,6 +20,9 @@ from vivim.training.config import TrainConfig
 from vivim.training.data import Clip, load_dataset
 from vivim.training.log import RunLog, table_head, table_line
 from vivim.training.recipes import default_recipe, merged, read_recipe, recipe_names, to_config
+
+if TYPE_CHECKING:
+    from vivim.network import Vivim
 
 WHOLE_NUMBERS = ("steps", "validate_every", "log_every", "patience", "parts", "seed")
 NUMBERS = ("epochs", "learning_rate", "average_decay", "boundary_weight", "seconds", "pause_after")
@@ -72,7 +75,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--skip-bad", action="store_true", help="leave out files that cannot be read")
     parser.add_argument("--size", help="b0 to b5")
     parser.add_argument("--input-size", type=int, help="height and width in pixels")
-    parser.add_argument("--initial", metavar="MODEL", help="weights to start from")
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument("--initial", metavar="MODEL", help="a Vivim to start from")
+    start.add_argument(
+        "--segformer",
+        metavar="WEIGHTS",
+        help="SegFormer weights to start from: a file, or a name on the Hugging Face hub such as nvidia/mit-b0",
+    )
     parser.add_argument("--device", default="auto")
     parser.add_argument("--teacher-weight", type=float, help="also learn from LiteMedSAM")
     parser.add_argument("--no-record", action="store_true", help="launch every kernel of a step by itself")
@@ -180,6 +189,7 @@ def run(args: argparse.Namespace) -> dict:
     if args.resume and not (output / "resume.pt").is_file():
         raise VivimError(f"There is no run to resume in {output}: leave --resume away to start one.")
     first = os.environ.get("RANK", "0") == "0"
+    args.json = args.json and first
     say: Callable[[str], None] = (lambda text: print(text, flush=True)) if first else lambda text: None
     size, leave_out = config.network.input_size, tuple(args.leave_out)
     skipped = (lambda text: say(f"left out: {text}")) if args.skip_bad else None
@@ -200,16 +210,29 @@ def run(args: argparse.Namespace) -> dict:
     )  # fmt: skip
 
 
+def starting_weights(args: argparse.Namespace, config: TrainConfig) -> Vivim | None:
+    """The network that the options name to start from; None for random weights."""
+    from vivim.network import Vivim
+    from vivim.network.checkpoints import load_checkpoint
+    from vivim.network.reference import fetch_segformer, load_segformer
+
+    if args.initial:
+        return load_checkpoint(Path(args.initial))
+    if not args.segformer:
+        return None
+    model, source = Vivim(config.network), Path(args.segformer)
+    load_segformer(model, source if source.is_file() else fetch_segformer(args.segformer))
+    return model
+
+
 def _train(
     args: argparse.Namespace, config: TrainConfig, clips: list[Clip], stills: list[Clip], aside: list[Clip],
     say: Callable[[str], None], first: bool, **material: Any,
 ) -> dict:  # fmt: skip
     """Run the trainer with a live table and a log."""
-    from vivim.network.checkpoints import load_checkpoint
     from vivim.training.trainer import train
 
-    output = Path(args.output)
-    initial = load_checkpoint(Path(args.initial)) if args.initial else None
+    output, initial = Path(args.output), starting_weights(args, config)
     say(
         f"{len(clips)} clips, {sum(len(s.frames) for s in stills)} stills, {len(aside)} clips set aside, "
         f"on {material['device']}"

@@ -161,6 +161,12 @@ def load_clip(
     return Clip(f"{folder.parent.name}/{folder.name}", np.stack(frames), np.stack(masks), stills)
 
 
+def split_label(spec: str) -> tuple[Path, int | None]:
+    """``FOLDER`` or ``FOLDER:LABEL`` as a folder and a label, None for any."""
+    path, _, label = spec.rpartition(":")
+    return (Path(path), int(label)) if path and label.isdigit() else (Path(spec), None)
+
+
 def load_dataset(
     spec: str,
     size: tuple[int, int],
@@ -174,11 +180,7 @@ def load_dataset(
     """
     from vivim.training.sessions import find_sessions, load_session
 
-    path, _, label = spec.rpartition(":")
-    if path and label.isdigit():
-        folder, wanted = Path(path), int(label)
-    else:
-        folder, wanted = Path(spec), None
+    folder, wanted = split_label(spec)
     sessions = find_sessions(folder)
     if sessions:
         kept = [session for session in sessions if session.name not in leave_out]

@@ -158,6 +158,13 @@ def _sum_over_processes(x: Tensor) -> Tensor:
     return all_reduce(x)
 
 
+def over_processes(fabric: Fabric, x: Tensor, how: str) -> Tensor:
+    """The ``"sum"`` or ``"mean"`` of a tensor over all processes, without gradients."""
+    found = fabric.all_reduce(x, reduce_op=how)
+    assert isinstance(found, Tensor)
+    return found
+
+
 def shared_parts(model: nn.Module, share: Share) -> None:
     """Replace BatchNorm, dropout and stochastic depth inside `model`; names and values of weights stay."""
     for name, child in model.named_children():

@@ -16,6 +16,7 @@ from vivim.network import Vivim
 from vivim.preprocess import normalise
 from vivim.training.batch import Batch
 from vivim.training.data import Clip
+from vivim.training.parallel import over_processes
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -62,12 +63,12 @@ class Seen:
     ) -> TrainEvent:
         """What all processes saw, as an event; raises `VivimError` where the loss is not a number."""
         if not self.losses:
-            return TrainEvent(step, *[math.nan] * 4, seconds, validation, set_aside)
-        loss = float(fabric.all_reduce(torch.stack(self.losses).mean(), reduce_op="mean"))
+            return TrainEvent(step, math.nan, math.nan, math.nan, math.nan, seconds, validation, set_aside)
+        loss = float(over_processes(fabric, torch.stack(self.losses).mean(), "mean"))
         if not math.isfinite(loss):
             raise VivimError(f"The loss is not a number at step {step}: lower the learning rate.")
         counted = torch.stack([torch.stack(column).sum(0) for column in zip(*self.dice, strict=True)])
-        sums = fabric.all_reduce(counted, reduce_op="sum").tolist()
+        sums = over_processes(fabric, counted, "sum").tolist()
         dice = [total / count if count else math.nan for total, count in sums]
         return TrainEvent(step, loss, dice[0], dice[1], dice[2], seconds, validation, set_aside)
 
@@ -98,5 +99,5 @@ def dice_by_clip(model: Vivim, clips: Sequence[Clip], fabric: Fabric) -> dict[st
     found = torch.zeros(len(clips), device=fabric.device)
     for number in range(fabric.global_rank, len(clips), fabric.world_size):
         found[number] = clip_dice(model, clips[number], fabric.device)
-    values = fabric.all_reduce(found, reduce_op="sum").tolist()
+    values = over_processes(fabric, found, "sum").tolist()
     return {clip.name: value for clip, value in zip(clips, values, strict=True)}

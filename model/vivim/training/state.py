@@ -35,7 +35,7 @@ class State:
         self.share = Share(fabric.global_rank, fabric.world_size)
         self.model = Vivim(config.network)
         if initial is not None:
-            self.model.load_state_dict(initial.state_dict(), strict=False)
+            _start_from(self.model, initial)
         shared_parts(self.model, self.share)
         self.pupil = (
             Pupil(self.model, config.teacher_weight > 0, config.boundary_weight > 0).train().to(device)
@@ -50,9 +50,7 @@ class State:
             {"params": others, "weight_decay": 0.0},
         ]
         fused = device.type == "cuda"
-        self.optimiser = torch.optim.AdamW(
-            groups, lr=config.learning_rate, betas=tuple(config.betas), fused=fused
-        )
+        self.optimiser = torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=fused)
         self.step = 0
         self.seconds = 0.0
         self.best, self.stale = -1.0, 0
@@ -162,3 +160,14 @@ class State:
             {**(provenance or {}), "steps": self.step},
             dtype=torch.float16,
         )
+
+
+def _start_from(model: Vivim, initial: Vivim) -> None:
+    """Copy the weights that both have; guidance or parts left out may differ, the size may not."""
+    try:
+        model.load_state_dict(initial.state_dict(), strict=False)
+    except RuntimeError as error:
+        raise VivimError(
+            f"The weights to start from are of size {initial.config.size}, the recipe's network is "
+            f"{model.config.size}: choose the same with --size."
+        ) from error
