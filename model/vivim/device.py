@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     import torch
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
+REMOTE = "remote:"
+"""How a device on another machine begins; the rest is its address, as in ``"remote:https://host:port"``."""
 PRECISIONS = ("auto", "float32", "bfloat16")
 """Number formats of the network's matrices; see `vivim.predict.precision_context`."""
 
@@ -24,6 +26,11 @@ def available_devices() -> list[str]:
     if torch.backends.mps.is_available():
         names.append("mps")
     return [*names, "cpu"]
+
+
+def is_remote(name: str) -> bool:
+    """Whether a device is on another machine, see `vivim.remote`."""
+    return name.startswith(REMOTE)
 
 
 def choose_device(name: str = "auto") -> torch.device:

@@ -10,7 +10,7 @@ import contextlib
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vivim.device import choose_device
+from vivim.device import choose_device, is_remote
 from vivim.guide import MaskGuide
 from vivim.predict import Inputs, Prepare, Runner, Stopped, check
 from vivim.preprocess import masks_from_logits, normalise, resize_frame, resize_mask, stack_frames
@@ -49,6 +49,8 @@ class ProposeEvent:
     done: int
     total: int
     seconds_left: float | None
+    note: str = ""
+    """Where a server is waited for and no frame is done: what for."""
 
 
 class ResizedFrames:
@@ -164,6 +166,7 @@ def propose(
     batch_size: int | None = None,
     precision: str = "auto",
     stop: threading.Event | None = None,
+    have: Collection[int] = (),
 ) -> Iterator[ProposeEvent]:
     """Propose masks for the frames no person has touched, nearest to `start` first.
 
@@ -180,7 +183,7 @@ def propose(
     clip_length : int
         Frames predicted together.
     device : str
-        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"``, or another machine's: ``"remote:https://host:port"``.
     guided : bool
         Let corrected frames guide the others, where the model can.
     windows : str
@@ -193,6 +196,9 @@ def propose(
     stop : threading.Event, optional
         Set it from another thread to stop within a block of the network, tens of milliseconds, not only at the
         next event.
+    have : collection of int
+        Frames that an earlier call with the same arguments proposed before it was stopped: windows are laid as if they
+        were not there, so that the others get the masks they would have got, and only those are computed.
 
     Yields
     ------
@@ -203,13 +209,32 @@ def propose(
     ------
     DeviceError, VideoError, SessionError
         If the device is absent or its memory too small, a frame cannot be decoded, or a mask cannot be written.
+    RemoteError
+        If another machine's device cannot be used.
     """
+    if is_remote(device):
+        from vivim.remote.client import propose as propose_there
+
+        yield from propose_there(
+            session,
+            model,
+            device,
+            frames=frames,
+            start=start,
+            stop=stop,
+            clip_length=clip_length,
+            guided=int(guided),
+            windows=windows,
+            precision=precision,
+        )
+        return
     runner = Runner(model, choose_device(device), batch_size=batch_size, precision=precision, stop=stop)
     size = model.config.input_size
     reader = ResizedFrames(session.video, size, stop=stop)
     corrected = session.frames_with("corrected", "accepted")
     wanted = range(len(session)) if frames is None else frames
     todo = sorted(set(wanted) - set(corrected))
+    total = len(set(todo) - set(have))
     began, done = time.monotonic(), 0
     with contextlib.suppress(Stopped):
         guide = guide_of(session, reader, size) if guided and model.config.guided and corrected else None
@@ -217,6 +242,7 @@ def propose(
         if trust == UNGUIDED:
             guide, trust = None, 0.0
         planned = plan(todo, corrected, len(session), clip_length, start, windows, guide)
+        planned = [window for window in planned if not set(window.kept) <= set(have)]
         results = keep_windows(
             runner,
             planned,
@@ -226,14 +252,15 @@ def propose(
         for block, logits in results:
             masks = masks_from_logits(logits, session.shape[1:])
             doubts = boundary_uncertainty(logits)
-            for i in sorted(range(len(block)), key=lambda i: abs(block[i] - start)):
+            missing = [i for i in range(len(block)) if block[i] not in have]
+            for i in sorted(missing, key=lambda i: abs(block[i] - start)):
                 check(stop)
                 written = session.propose(
                     block[i], masks[i], model.version or model.name, uncertainty=float(doubts[i])
                 )
                 done += 1
-                left = (time.monotonic() - began) / done * (len(todo) - done)
-                yield ProposeEvent(block[i], written, done, len(todo), left)
+                left = (time.monotonic() - began) / done * (total - done)
+                yield ProposeEvent(block[i], written, done, total, left)
 
 
 def segment_frames(

@@ -28,6 +28,7 @@ COMMANDS = {
     "evaluate": ("vivim.cli.evaluate", "every usual score on clips with true masks"),
     "simulate": ("vivim.cli.simulate", "a simulated annotator: how good masks get by corrections"),
     "models": ("vivim.cli.models", "list, import, export, rename and remove models"),
+    "serve": ("vivim.cli.serve", "let other machines propose and fine-tune on this one's device"),
     "demo": ("vivim.cli.demo", "the whole job on a synthetic video"),
 }
 

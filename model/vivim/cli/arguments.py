@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from vivim.device import DEVICES
+from vivim.device import DEVICES, is_remote
 
 FORMATS = (
     "png", "palette", "youtube-vos", "tiff", "ome-tiff", "coco", "nifti", "dicom-seg", "mp4", "csv", "dataset",
@@ -40,9 +40,29 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def add_device(parser: argparse.ArgumentParser) -> None:
-    """Declare ``--device``."""
-    parser.add_argument("--device", choices=DEVICES, default="auto", help="where to compute (default: auto)")
+def add_device(parser: argparse.ArgumentParser, remote: bool = False) -> None:
+    """Declare ``--device``; with `remote`, that of a server may be given too."""
+    if not remote:
+        parser.add_argument(
+            "--device", choices=DEVICES, default="auto", help="where to compute (default: auto)"
+        )
+        return
+    parser.add_argument(
+        "--device",
+        type=device_or_server,
+        default="auto",
+        metavar="DEVICE",
+        help=f"where to compute: {', '.join(DEVICES)}, or a server's: remote:https://host:port (default: auto)",
+    )
+
+
+def device_or_server(text: str) -> str:
+    """A device of this machine, or the address of a server as a device."""
+    if not is_remote(text) and text not in DEVICES:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is none of {', '.join(DEVICES)}, nor written remote:https://host:port"
+        )
+    return text
 
 
 def add_formats(parser: argparse.ArgumentParser) -> None:

@@ -26,8 +26,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="name of the new version; a taken one gets a number",
     )
     add_model(parser)
-    parser.add_argument("--scope", choices=["decoder", "all"], default="decoder", help="what is trained")
-    add_device(parser)
+    parser.add_argument(
+        "--scope", choices=["decoder", "last-stage", "all"], default="decoder", help="what is trained"
+    )
+    add_device(parser, remote=True)
     parser.add_argument("--seed", type=int, default=0, help="seeds the order of samples (default: 0)")
 
 

@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", required=True, metavar="OUT", type=Path, help="folder to write into"
     )
     add_model(parser)
-    add_device(parser)
+    add_device(parser, remote=True)
     parser.add_argument(
         "--clip-length", type=positive, metavar="N", help="frames that go through the network together"
     )
@@ -74,10 +74,10 @@ def run(args: argparse.Namespace) -> dict:
     """Segment all videos that are not done yet; one that fails does not stop the others."""
     from vivim.batch.inputs import find
     from vivim.batch.one import loaded
-    from vivim.device import choose_device
+    from vivim.device import choose_device, is_remote
 
     found = find(args.videos, args.output)
-    if args.cluster is None:
+    if args.cluster is None and not is_remote(args.device):
         choose_device(args.device)
     model = loaded(args.model or _default_model())
     result = go(found, args, _options(args, model.version), args.device)

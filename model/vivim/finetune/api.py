@@ -6,11 +6,13 @@ import json
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vivim.device import is_remote
 from vivim.errors import CheckpointError, FinetuneError
 from vivim.finetune.events import FinetuneEvent, Finished, Scored, from_line
 from vivim.leavings import own_name, sweep
@@ -29,6 +31,7 @@ def finetune(
     device: str = "auto",
     seed: int = 0,
     in_process: bool = False,
+    stop: threading.Event | None = None,
 ) -> Iterator[FinetuneEvent]:
     """Fine-tune on the corrected and accepted frames of some sessions, into a new version.
 
@@ -44,11 +47,13 @@ def finetune(
     name : str, optional
         Name of the new version; the parent's name with a number by default. A name that is taken gets a number.
     device : str
-        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"``, or another machine's: ``"remote:https://host:port"``.
     seed : int
         Seeds the order of samples.
     in_process : bool
         Work here instead of in a process of its own (for scripts that have nothing else to do meanwhile).
+    stop : threading.Event, optional
+        Set it from another thread to stop waiting for another machine at once; all else stops at the next event.
 
     Yields
     ------
@@ -65,9 +70,12 @@ def finetune(
         raise FinetuneError("No corrected frame to learn from. Correct or accept at least one frame first.")
     began = time.monotonic()
     model = _untouched_ancestor(model, sessions)
-    work = _here if in_process else _in_own_process
     scored: Scored | None = None
-    for event in work(sessions, model, scope, device, seed):
+    if is_remote(device):
+        events = _on_another_machine(sessions, model, scope, device, seed, stop)
+    else:
+        events = (_here if in_process else _in_own_process)(sessions, model, scope, device, seed)
+    for event in events:
         if isinstance(event, tuple):
             tuned, promoted = event
             yield _register(tuned, promoted, model, name, sessions, scored, time.monotonic() - began)
@@ -92,6 +100,19 @@ def _untouched_ancestor(model: Vivim, sessions: Sequence[Session]) -> Vivim:
         except CheckpointError:
             break
     return model
+
+
+def _on_another_machine(
+    sessions: Sequence[Session],
+    model: Vivim,
+    scope: str,
+    device: str,
+    seed: int,
+    stop: threading.Event | None,
+) -> Iterator[FinetuneEvent | tuple[Vivim, bool]]:
+    from vivim.remote.client import finetune as finetune_there
+
+    yield from finetune_there(sessions, model, scope, device, seed, stop)
 
 
 def _here(

@@ -1,0 +1,201 @@
+"""The client's side: `propose` and `finetune` for a device ``remote:https://host:port``, with the local path's events.
+
+Masks go into the session as they arrive, through its gate. A lost connection is made again, and the rest asked for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vivim.finetune.events import FinetuneEvent, Finished, from_line
+from vivim.inference import ProposeEvent
+from vivim.predict import Stopped
+from vivim.remote.conversation import Answers, Conversation
+from vivim.remote.jobs import model_from
+from vivim.remote.limits import Limits
+from vivim.remote.protocol import (
+    HAVE,
+    KNOWN,
+    WANTED,
+    Message,
+    RemoteError,
+    digest_of,
+    expand,
+    pack,
+    squeeze,
+)
+from vivim.trust import session_key
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from vivim.network import Vivim
+    from vivim.session import Session
+
+
+def propose(
+    session: Session,
+    model: Vivim,
+    device: str,
+    *,
+    frames: Sequence[int] | None,
+    start: int,
+    stop: threading.Event | None,
+    **options: Any,
+) -> Iterator[ProposeEvent]:
+    """Propose masks on a server; see `vivim.inference.propose`.
+
+    Yields
+    ------
+    ProposeEvent
+        One a frame; others, with a `note`, while there is a line to wait in or a connection to make again.
+
+    Raises
+    ------
+    RemoteError
+        If the server refuses, or the connection is lost for good. What arrived is kept.
+    """
+    known = session.frames_with("corrected", "accepted")
+    todo = set(range(len(session)) if frames is None else frames) - set(known)
+    if not todo:
+        return
+    flags = _flags(session, known)
+    flags[list(todo)] |= WANTED
+    values = {"digest": digest_of(model), "sessions": [_described(session)], "start": start, **options}
+    talk = Conversation(
+        device, lambda: pack("propose", squeeze(flags), **values), Answers([session], model, stop)
+    )
+    began, done = time.monotonic(), 0
+    with contextlib.suppress(Stopped):
+        for message in talk.messages():
+            if message.kind != "mask":
+                yield ProposeEvent(start, False, done, len(todo), None, _note(message))
+                continue
+            t, mask, doubt = _proposal(message, session, todo, flags, model.config.num_classes)
+            written = session.propose(t, mask, model.version or model.name, uncertainty=doubt)
+            flags[t] |= HAVE
+            talk.failures, done = 0, done + 1
+            left = (time.monotonic() - began) / done * (len(todo) - done)
+            yield ProposeEvent(t, written, done, len(todo), left)
+
+
+def finetune(
+    sessions: Sequence[Session],
+    model: Vivim,
+    scope: str,
+    device: str,
+    seed: int,
+    stop: threading.Event | None = None,
+) -> Iterator[FinetuneEvent | tuple[Vivim, bool]]:
+    """Fine-tune on a server: its events, and last the new model and whether it is promoted.
+
+    A lost connection begins the work again; it is the same work, so that events seen before are passed over.
+
+    Raises
+    ------
+    RemoteError
+        If the server refuses, or the connection is lost for good. Every model is as it was.
+    """
+    flags = np.concatenate([_flags(s, s.frames_with("corrected", "accepted")) for s in sessions])
+    values = {
+        "digest": digest_of(model),
+        "sessions": [_described(session) for session in sessions],
+        "scope": scope,
+        "seed": seed,
+    }
+    talk = Conversation(
+        device, lambda: pack("finetune", squeeze(flags), **values), Answers(sessions, model, stop)
+    )
+    seen, number, trained = 0, 0, _Weights(model)
+    with contextlib.suppress(Stopped):
+        for message in talk.messages():
+            if message.kind == "lost":
+                number, trained = 0, _Weights(model)
+            elif message.kind == "event":
+                number += 1
+                if number > seen:
+                    seen, talk.failures = number, 0
+                    yield _event(message)
+            elif message.kind in ("trained", "weights"):
+                trained.take(message)
+        yield trained.model(), trained.promoted
+
+
+class _Weights:
+    """A new model, as it arrives in pieces."""
+
+    def __init__(self, parent: Vivim) -> None:
+        self._parent, self._size, self._data = parent, -1, bytearray()
+        self.promoted = False
+
+    def take(self, message: Message) -> None:
+        """Add what arrived, never more than was announced."""
+        if message.kind == "trained":
+            self._size = message.number("size", 1, Limits.model_bytes)
+            self.promoted = message.values.get("promoted") is True
+        self._data += message.payload
+        if len(self._data) > self._size:
+            raise RemoteError("The server sent more weights than it announced. Every model is as it was.")
+
+    def model(self) -> Vivim:
+        """The new model, checked."""
+        if len(self._data) != self._size:
+            raise RemoteError("The server sent no whole model. Every model is as it was; try again.")
+        model = model_from(bytes(self._data), Limits.input_pixels)
+        learned, trust = model.provenance.get("learned_from"), model.provenance.get("trust")
+        if model.config != self._parent.config or not isinstance(learned, list):
+            raise RemoteError("The server sent another network than it was given. Every model is as it was.")
+        if not all(isinstance(key, str) for key in learned) or not isinstance(trust, float | int | None):
+            raise RemoteError("The server sent a model of unclear origin. Every model is as it was.")
+        return model
+
+
+def _described(session: Session) -> dict[str, Any]:
+    """What a server is told of a session: numbers, and the beginning of a digest of the pictures."""
+    frames, height, width = session.shape
+    return {"frames": frames, "height": height, "width": width, "key": session_key(session)}
+
+
+def _flags(session: Session, known: Sequence[int]) -> NDArray[np.uint8]:
+    flags = np.zeros(len(session), np.uint8)
+    flags[list(known)] = KNOWN
+    return flags
+
+
+def _note(message: Message) -> str:
+    if message.kind == "lost":
+        return f"connection lost, trying again ({message.values['failures']})"
+    if message.kind != "waiting":
+        raise RemoteError("The server sent something that was not asked for. Is it of this version?")
+    ahead = message.number("ahead", 0, 10_000)
+    return f"the server is busy, {ahead} before you" if ahead else "the server gets ready"
+
+
+def _proposal(
+    message: Message, session: Session, todo: set[int], flags: NDArray[np.uint8], classes: int
+) -> tuple[int, NDArray[np.uint8], float | None]:
+    """Frame, mask and uncertainty of a message, checked: only what was asked for, only once."""
+    t, doubt = message.number("frame", 0, len(session) - 1), message.values.get("uncertainty")
+    if t not in todo or flags[t] & HAVE:
+        raise RemoteError(f"The server sent frame {t}, which was not asked for.")
+    mask = expand(message.payload, session.shape[1:])
+    if mask.max() > classes or not (doubt is None or (isinstance(doubt, float) and math.isfinite(doubt))):
+        raise RemoteError(f"The server sent a mask of frame {t} that this model cannot make.")
+    return t, mask, doubt
+
+
+def _event(message: Message) -> FinetuneEvent:
+    try:
+        event = from_line(message.text("line", 2**15))
+    except (ValueError, TypeError, KeyError) as error:
+        raise RemoteError("The server sent an event that cannot be read. Is it of this version?") from error
+    if isinstance(event, Finished):
+        raise RemoteError("The server claims what is decided here. Every model is as it was.")
+    return event

@@ -1,0 +1,197 @@
+"""Talking with a server until it is done: answering what it asks, and connecting again when the connection is lost."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vivim.inference import ResizedFrames
+from vivim.predict import check
+from vivim.preprocess import resize_mask
+from vivim.remote.jobs import weights_of
+from vivim.remote.protocol import CHUNK, MESSAGE, MISSING, PATH, Message, RemoteError, pack, squeeze, unpack
+from vivim.remote.settings import authority, client_token, split_address
+
+try:
+    from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+    from websockets.sync.client import ClientConnection, connect
+except ImportError as error:
+    raise RemoteError(MISSING) from error
+
+if TYPE_CHECKING:
+    from vivim.network import Vivim
+    from vivim.session import Session
+
+DELAYS = (0.5, 1.0, 2.0, 4.0, 8.0, 10.0)
+"""Seconds before each new attempt, once a connection that worked was lost; no more attempts than these."""
+POLL = 0.1
+"""A request to stop is heard within this many seconds."""
+
+_wire = logging.getLogger(f"{__name__}.wire")
+_wire.setLevel(logging.WARNING)  # its DEBUG would write headers, the token among them
+
+
+class Lost(Exception):
+    """The connection broke, or could not be made; trying again may help."""
+
+
+class Answers:
+    """What a server may ask of the sessions of a request: frames, masks a person vouches for, and the model."""
+
+    def __init__(self, sessions: Sequence[Session], model: Vivim, stop: threading.Event | None) -> None:
+        self.stop = stop
+        self._sessions, self._model, self._size = sessions, model, model.config.input_size
+        self._readers = [ResizedFrames(session.video, self._size, stop=stop) for session in sessions]
+        self._known = [set(session.frames_with("corrected", "accepted")) for session in sessions]
+
+    def to(self, message: Message) -> Iterator[bytes]:
+        """The messages that answer one of the server's.
+
+        Raises
+        ------
+        RemoteError
+            If it asks for what it has no business with.
+        """
+        if message.kind == "model":
+            data = weights_of(self._model)
+            yield pack("model", size=len(data))
+            yield from (pack("weights", data[i : i + CHUNK]) for i in range(0, len(data), CHUNK))
+            return
+        session = message.number("session", 0, len(self._sessions) - 1)
+        what, numbers = message.text("what"), message.values.get("numbers")
+        allowed = range(len(self._sessions[session])) if what == "frames" else self._known[session]
+        if not isinstance(numbers, list) or not all(t in allowed for t in numbers):
+            raise RemoteError("The server asked for pictures that it has no business with.")
+        for t in numbers:
+            yield pack("pixels", squeeze(self._pixels(session, what, t)))
+
+    def _pixels(self, session: int, what: str, t: int) -> np.ndarray:
+        if what == "frames":
+            return self._readers[session](t)
+        return resize_mask(np.asarray(self._sessions[session].masks[t]), self._size)
+
+
+class Conversation:
+    """One request, over as many connections as it takes.
+
+    Parameters
+    ----------
+    device : str
+        ``"remote:https://host:port"``.
+    request : callable
+        Makes the request as it stands now, without what has arrived.
+    answers : Answers
+        For what the server asks.
+
+    Attributes
+    ----------
+    failures : int
+        Connections lost in a row; whoever reads `messages` sets it to 0 when something new arrived.
+    """
+
+    def __init__(self, device: str, request: Callable[[], bytes], answers: Answers) -> None:
+        self._host, self._port, self._tls = split_address(device)
+        self._request, self._answers = request, answers
+        self._worked = False
+        self.failures = 0
+
+    def messages(self) -> Iterator[Message]:
+        """All that is not a question; ``"lost"``, with ``failures``, before each new attempt.
+
+        Raises
+        ------
+        Stopped
+            If the work was told to stop.
+        RemoteError
+            If the server refuses, or cannot be reached any more.
+        """
+        while True:
+            try:
+                with self._connected() as connection:
+                    connection.send(self._request())
+                    self._worked = True
+                    yield from self._until_done(connection)
+                    return
+            except (Lost, ConnectionClosed) as error:
+                if not self._worked or self.failures == len(DELAYS):
+                    raise RemoteError(self._lost(error)) from error
+                self.failures += 1
+                yield Message("lost", {"failures": self.failures})
+                self._wait(DELAYS[self.failures - 1])
+
+    def _until_done(self, connection: ClientConnection) -> Iterator[Message]:
+        while True:
+            message = unpack(self._received(connection))
+            if message.kind == "done":
+                return
+            if message.kind == "error":
+                if message.values.get("again") is True and self.failures < len(DELAYS):
+                    raise Lost(message.text("message", 2000))
+                raise RemoteError(message.text("message", 2000))
+            if message.kind in ("need", "model"):
+                for answer in self._answers.to(message):
+                    check(self._answers.stop)
+                    connection.send(answer)
+            else:
+                yield message
+
+    def _received(self, connection: ClientConnection) -> bytes | str:
+        while True:
+            check(self._answers.stop)
+            try:
+                return connection.recv(POLL)
+            except TimeoutError:
+                continue
+
+    def _connected(self) -> ClientConnection:
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        try:
+            return connect(
+                f"{'wss' if self._tls else 'ws'}://{host}:{self._port}{PATH}",
+                ssl=ssl.create_default_context(cafile=authority()) if self._tls else None,
+                additional_headers={"Authorization": f"Bearer {client_token()}"},
+                user_agent_header=None,
+                compression=None,
+                proxy=None,  # the token is for the server alone
+                max_size=MESSAGE,
+                close_timeout=1,
+                logger=_wire,
+            )
+        except InvalidStatus as error:
+            raise self._refused(error.response.status_code) from error
+        except ssl.SSLCertVerificationError as error:
+            raise RemoteError(
+                f"The certificate of {self._host} is not trusted ({error.verify_message}). Ask its keeper for the "
+                "authority's file, and name it in VIVIM_REMOTE_CA."
+            ) from error
+        except (OSError, InvalidHandshake, TimeoutError) as error:
+            raise Lost(str(error) or type(error).__name__) from error
+
+    def _refused(self, status: int) -> Exception:
+        if status in (429, 503):
+            return Lost("it is busy" if status == 503 else "it has been asked too often within a minute")
+        if status == 401:
+            return RemoteError(
+                f"{self._host} does not accept this token. Ask its keeper for the present one."
+            )
+        return RemoteError(f"{self._host}:{self._port} is no Vivim server of this version (answer {status}).")
+
+    def _lost(self, error: Exception) -> str:
+        what = "The connection to" if self._worked else "No connection to"
+        then = " is lost" if self._worked else ""
+        return (
+            f"{what} {self._host}:{self._port}{then} ({error}). Everything that arrived is kept: start again when the "
+            "server can be reached, or choose another device."
+        )
+
+    def _wait(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            check(self._answers.stop)
+            time.sleep(min(left, POLL))

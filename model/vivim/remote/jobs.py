@@ -1,0 +1,196 @@
+"""The work of a server, in the one thread that owns the device: the local generators on what a client sends."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import OrderedDict
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vivim.errors import CheckpointError
+from vivim.leavings import own_name
+from vivim.predict import check
+from vivim.remote.limits import Limits
+from vivim.remote.link import Link
+from vivim.remote.protocol import (
+    CHUNK,
+    HAVE,
+    KNOWN,
+    WANTED,
+    Message,
+    RemoteError,
+    digest_of,
+    expand,
+    squeeze,
+    what_counts,
+)
+from vivim.remote.received import ReceivedSession, received_shapes
+
+if TYPE_CHECKING:
+    from vivim.network import Vivim
+
+KINDS = ("propose", "finetune")
+TEMPORARY = "vivim-remote"
+"""How folders begin that hold weights while they are read or sent; see `vivim.leavings`."""
+
+
+class Workshop:
+    """Does requests, one at a time; keeps the latest models in memory, and nothing on disk.
+
+    Parameters
+    ----------
+    device : str
+        As `vivim.device.choose_device` takes it.
+    limits : Limits
+        What is taken on.
+    """
+
+    def __init__(self, device: str, limits: Limits) -> None:
+        self._device, self._limits = device, limits
+        self._models: OrderedDict[str, Vivim] = OrderedDict()
+
+    def do(self, request: Message, link: Link) -> None:
+        """Do one request, and send what comes of it.
+
+        Raises
+        ------
+        Stopped
+            If the client has gone.
+        VivimError
+            If something is wrong with what it sent, or with the device.
+        """
+        check(link.stop)
+        shapes = received_shapes(request, self._limits)
+        flags = _flags(request.payload, sum(shape[0] for shape, _ in shapes))
+        digest = request.text("digest", 64)
+        model = self._model(digest, link)
+        sessions, first = [], 0
+        for number, (shape, key) in enumerate(shapes):
+            part = flags[first : first + shape[0]]
+            sessions.append(ReceivedSession(number, shape, part, key, model.config.input_size, link.ask))
+            first += shape[0]
+        if request.kind == "propose":
+            self._propose(sessions[0], model, request, link)
+        else:
+            self._finetune(sessions, model, request, link)
+        link.send("done")
+
+    def _propose(self, session: ReceivedSession, model: Vivim, request: Message, link: Link) -> None:
+        from vivim.device import PRECISIONS
+        from vivim.inference import propose
+        from vivim.windows import MODES
+
+        events = propose(
+            session,  # type: ignore[arg-type]  # offers all that is asked of a session
+            model,
+            frames=session.wanted,
+            have=session.have,
+            start=request.number("start", 0, len(session) - 1),
+            clip_length=request.number("clip_length", 1, 64),
+            guided=bool(request.number("guided", 0, 1)),
+            windows=_one_of(request, "windows", MODES),
+            precision=_one_of(request, "precision", PRECISIONS),
+            device=self._device,
+            stop=link.stop,
+        )
+        with closing(events):  # type: ignore[type-var]
+            for _ in events:
+                assert session.latest is not None
+                t, mask, uncertainty = session.latest
+                link.send("mask", squeeze(mask), frame=t, uncertainty=uncertainty)
+        check(link.stop)
+
+    def _finetune(self, sessions: list[ReceivedSession], model: Vivim, request: Message, link: Link) -> None:
+        from vivim.finetune.events import to_line
+        from vivim.finetune.run import SCOPES, Trained, run
+
+        seed = request.number("seed", 0, 2**31 - 1)
+        scope = _one_of(request, "scope", SCOPES)
+        events = run(sessions, model, scope, self._device, seed)  # type: ignore[arg-type]  # as above
+        with closing(events):  # type: ignore[type-var]
+            for event in events:
+                if isinstance(event, Trained):
+                    self._send_weights(event.model, event.promoted, link)
+                else:
+                    link.send("event", line=to_line(event))
+
+    def _send_weights(self, model: Vivim, promoted: bool, link: Link) -> None:
+        data = weights_of(model)
+        link.send("trained", promoted=promoted, size=len(data))
+        for first in range(0, len(data), CHUNK):
+            link.send("weights", data[first : first + CHUNK])
+
+    def _model(self, digest: str, link: Link) -> Vivim:
+        """The model of this content: from memory, or from the client, which sends it once."""
+        if digest not in self._models:
+            link.send("model")
+            size = link.receive("model").number("size", 1, self._limits.model_bytes)
+            model = model_from(_gathered(link, size), self._limits.input_pixels)
+            if digest_of(model) != digest:
+                raise RemoteError("The weights that arrived are not those announced.", again=True)
+            self._models[digest] = model
+            while len(self._models) > self._limits.models:
+                self._models.popitem(last=False)
+        self._models.move_to_end(digest)
+        return self._models[digest]
+
+
+def _gathered(link: Link, size: int) -> bytes:
+    data = bytearray()
+    while len(data) < size:
+        piece = link.receive("weights").payload
+        if not piece or len(data) + len(piece) > size:
+            raise RemoteError("The weights that arrived are not as long as announced.")
+        data += piece
+    return bytes(data)
+
+
+def weights_of(model: Vivim) -> bytes:
+    """A model as the content of a safetensors file, without the names and dates of its provenance."""
+    from vivim.network.checkpoints import save_checkpoint
+
+    with tempfile.TemporaryDirectory(prefix=own_name(TEMPORARY)) as folder:
+        path = Path(folder) / "model.safetensors"
+        save_checkpoint(model, path, what_counts(model))
+        return path.read_bytes()
+
+
+def model_from(data: bytes, input_pixels: int) -> Vivim:
+    """Undo `weights_of`, with all checks that a file of ours goes through.
+
+    Raises
+    ------
+    RemoteError
+        If it is no model of ours, or its network's input has more pixels than `input_pixels`.
+    """
+    from vivim.network.checkpoints import load_checkpoint, read_header
+
+    with tempfile.TemporaryDirectory(prefix=own_name(TEMPORARY)) as folder:
+        path = Path(folder) / "model.safetensors"
+        path.write_bytes(data)
+        try:
+            config = read_header(path)["config"]
+            if config.input_size[0] * config.input_size[1] > input_pixels or config.num_classes > 255:
+                raise RemoteError("The network that was sent has too large an input, or too many classes.")
+            return load_checkpoint(path)
+        except CheckpointError as error:
+            raise RemoteError(
+                "The weights that were sent are damaged, or no model of this program."
+            ) from error
+
+
+def _flags(payload: bytes, count: int) -> np.ndarray:
+    flags = expand(payload, (count,))
+    if (flags > (WANTED | KNOWN | HAVE)).any():
+        raise RemoteError("A frame has a flag that does not exist.")
+    return flags
+
+
+def _one_of(request: Message, name: str, choices: tuple[str, ...]) -> str:
+    value = request.text(name)
+    if value not in choices:
+        raise RemoteError(f"{name!r} must be one of {', '.join(choices)}.")
+    return value

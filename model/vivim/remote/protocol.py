@@ -1,0 +1,157 @@
+"""What travels: one binary message is four bytes of length, a JSON header of that length, and a payload.
+
+Nothing is unpacked to more than its receiver expects, and no header may say more than `HEADER` bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+import zlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vivim.errors import VivimError
+
+if TYPE_CHECKING:
+    from vivim.network import Vivim
+
+PATH = "/vivim/1"
+"""Where the server listens; the number is that of this protocol."""
+HEADER = 2**16
+MESSAGE = 48 * 2**20
+"""Largest message in bytes: one mask of the largest picture, packed, with room to spare."""
+CHUNK = 4 * 2**20
+"""Weights travel in pieces of this many bytes."""
+
+MISSING = "Working on another machine needs websockets: pip install 'napari-vivim[remote]'"
+
+WANTED, KNOWN, HAVE = 1, 2, 4
+"""Flags of a frame: it is to be proposed; a person vouches for its mask; its proposal arrived before."""
+
+
+class RemoteError(VivimError):
+    """The server cannot be reached, refuses, or broke off.
+
+    Attributes
+    ----------
+    again : bool
+        Whether trying again later may help.
+    """
+
+    def __init__(self, message: str, again: bool = False) -> None:
+        super().__init__(message)
+        self.again = again
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message that was taken apart; `values` are of JSON's types and to be checked by whoever reads them."""
+
+    kind: str
+    values: dict[str, Any] = field(default_factory=dict)
+    payload: bytes = b""
+
+    def number(self, name: str, low: int, high: int) -> int:
+        """A whole number within bounds, both included.
+
+        Raises
+        ------
+        RemoteError
+            If it is missing, no whole number, or out of bounds.
+        """
+        value = self.values.get(name)
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise RemoteError(f"{name!r} must be a whole number from {low} to {high}.")
+        return value
+
+    def text(self, name: str, longest: int = 80) -> str:
+        """A short text.
+
+        Raises
+        ------
+        RemoteError
+            If it is missing, no text, or too long.
+        """
+        value = self.values.get(name)
+        if not isinstance(value, str) or len(value) > longest:
+            raise RemoteError(f"{name!r} must be a text of at most {longest} characters.")
+        return value
+
+
+def pack(kind: str, payload: bytes = b"", **values: Any) -> bytes:
+    """Make a message."""
+    header = json.dumps({"kind": kind, **values}).encode()
+    return struct.pack(">I", len(header)) + header + payload
+
+
+def unpack(data: bytes | str) -> Message:
+    """Take a message apart.
+
+    Raises
+    ------
+    RemoteError
+        If it is none.
+    """
+    if isinstance(data, str) or len(data) < 4:
+        raise RemoteError("What arrived is not a message of this program.")
+    length = struct.unpack(">I", data[:4])[0]
+    if length > min(HEADER, len(data) - 4):
+        raise RemoteError("What arrived claims a longer header than it has, or than is allowed.")
+    try:
+        values = json.loads(data[4 : 4 + length])
+    except (ValueError, RecursionError) as error:
+        raise RemoteError("What arrived has a header that cannot be read.") from error
+    kind = values.pop("kind", None) if isinstance(values, dict) else None
+    if not isinstance(kind, str):
+        raise RemoteError("What arrived does not say what it is.")
+    return Message(kind, values, data[4 + length :])
+
+
+def squeeze(pixels: NDArray[np.uint8]) -> bytes:
+    """Compress pixels ``(H, W)`` or ``(H, W, c)`` without loss: differences of rows, deflated."""
+    rows = pixels.copy()
+    rows[1:] -= pixels[:-1]
+    return zlib.compress(rows.tobytes(), 1)
+
+
+def expand(data: bytes, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Undo `squeeze`; never makes more than `shape` holds.
+
+    Raises
+    ------
+    RemoteError
+        If the data are damaged, or not exactly as many as `shape` holds.
+    """
+    size = int(np.prod(shape))
+    unpacking = zlib.decompressobj()
+    try:
+        raw = unpacking.decompress(data, size + 1)
+    except zlib.error as error:
+        raise RemoteError("Pixels arrived damaged.") from error
+    if len(raw) != size or not unpacking.eof or unpacking.unused_data:
+        raise RemoteError(f"Pixels arrived that do not fill {' x '.join(map(str, shape))} exactly.")
+    return np.cumsum(np.frombuffer(raw, np.uint8).reshape(shape), axis=0, dtype=np.uint8)
+
+
+def digest_of(model: Vivim) -> str:
+    """SHA-256 of all that decides what a model does: configuration, classes, trust and weights."""
+    digest = hashlib.sha256(
+        json.dumps([model.config.to_dict(), list(model.classes), what_counts(model)], sort_keys=True).encode()
+    )
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def what_counts(model: Vivim) -> dict[str, Any]:
+    """The part of a model's provenance that decides what it does; names and dates stay at home."""
+    return {
+        "learned_from": list(model.provenance.get("learned_from", [])),
+        "trust": model.provenance.get("trust"),
+    }

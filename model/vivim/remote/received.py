@@ -1,0 +1,140 @@
+"""A session as a server sees it: nothing but numbers, and pixels that it asks the client for when they are needed.
+
+Offers what `vivim.propose` and `vivim.finetune` ask of a session, so that both run on it unchanged.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vivim.remote.limits import Limits
+from vivim.remote.protocol import HAVE, KNOWN, WANTED, Message, RemoteError, expand
+
+AHEAD = 8
+"""Frames are asked for in runs of so many, which saves round trips."""
+KEPT = 256
+"""Frames kept of one session."""
+
+Ask = Callable[[int, str, list[int]], list[bytes]]
+"""``ask(session, "frames" or "masks", numbers)`` gives the squeezed pixels of these frames."""
+
+
+class Pixels:
+    """Frames or masks at the network's input size, fetched when first needed, the latest kept."""
+
+    def __init__(self, session: int, what: str, shape: tuple[int, ...], count: int, ask: Ask) -> None:
+        self._session, self._what, self._shape, self._count, self._ask = session, what, shape, count, ask
+        self._kept: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __getitem__(self, t: int) -> NDArray[np.uint8]:
+        """One frame or mask."""
+        with self._lock:
+            if t not in self._kept:
+                self._fetch(t)
+            self._kept.move_to_end(t)
+            return self._kept[t]
+
+    def frame(self, t: int) -> NDArray[np.uint8]:
+        """As a video offers it."""
+        return self[t]
+
+    def _fetch(self, t: int) -> None:
+        first = t - t % AHEAD
+        run = range(first, min(first + AHEAD, self._count)) if self._what == "frames" else [t]
+        missing = [i for i in run if i not in self._kept]
+        for i, data in zip(missing, self._ask(self._session, self._what, missing), strict=True):
+            self._kept[i] = expand(data, self._shape)
+        while len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+
+
+class ReceivedSession:
+    """One session of a request.
+
+    Parameters
+    ----------
+    number : int
+        Its place among those of the request.
+    shape : tuple of int
+        Frames, height and width of the masks.
+    flags : ndarray
+        ``(T,)`` uint8, a sum of `WANTED`, `KNOWN` and `HAVE` for each frame.
+    key : str
+        What stands for the video: the beginning of its content's digest.
+    size : tuple of int
+        Height and width of the frames that arrive: the network's input.
+    ask : callable
+        Gets pixels from the client.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        shape: tuple[int, int, int],
+        flags: NDArray[np.uint8],
+        key: str,
+        size: tuple[int, int],
+        ask: Ask,
+    ) -> None:
+        self.shape, self.identity = shape, key
+        self._flags = flags
+        self.video = Pixels(number, "frames", (*size, 3), len(flags), ask)
+        self.masks = Pixels(number, "masks", size, len(flags), ask)
+        self.latest: tuple[int, NDArray[np.uint8], float | None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._flags)
+
+    def frames_with(self, *statuses: str) -> list[int]:
+        """The frames a person vouches for; a server knows of no other status."""
+        return self._marked(KNOWN) if "corrected" in statuses else []
+
+    @property
+    def wanted(self) -> list[int]:
+        """Frames to be proposed, those that arrived before included: windows are laid over all of them."""
+        return self._marked(WANTED)
+
+    @property
+    def have(self) -> list[int]:
+        """Frames whose proposals the client has already."""
+        return self._marked(HAVE)
+
+    def propose(
+        self, t: int, mask: NDArray[np.uint8], model_version: str, uncertainty: float | None = None
+    ) -> bool:
+        """Hold a proposal until it is sent."""
+        self.latest = (t, mask, uncertainty)
+        return True
+
+    def _marked(self, flag: int) -> list[int]:
+        return [int(t) for t in np.flatnonzero(self._flags & flag)]
+
+
+def received_shapes(request: Message, limits: Limits) -> list[tuple[tuple[int, int, int], str]]:
+    """Shape and key of each session of a request, checked before anything is made of them.
+
+    Raises
+    ------
+    RemoteError
+        If something is missing or beyond the limits.
+    """
+    sessions = request.values.get("sessions")
+    if not isinstance(sessions, list) or not 1 <= len(sessions) <= limits.sessions:
+        raise RemoteError(f"A request has 1 to {limits.sessions} sessions.")
+    found = []
+    for values in sessions:
+        one = Message("session", values if isinstance(values, dict) else {})
+        count, height = one.number("frames", 1, limits.frames), one.number("height", 1, limits.pixels)
+        width = one.number("width", 1, limits.pixels)
+        if height * width > limits.pixels:
+            raise RemoteError(f"This server takes frames of at most {limits.pixels} pixels.")
+        found.append(((count, height, width), one.text("key", 12)))
+    if sum(shape[0] for shape, _ in found) > limits.frames:
+        raise RemoteError(f"This server takes at most {limits.frames} frames in one request.")
+    return found

@@ -1,0 +1,169 @@
+"""``vivim serve``: takes requests on a socket, lets them wait in line, hands them to the one thread with the device.
+
+Whoever has the token may ask. Nothing of a request is written down but its kind, its length and how it ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import ssl
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+from vivim.errors import VivimError
+from vivim.predict import Stopped
+from vivim.remote.jobs import KINDS, Workshop
+from vivim.remote.limits import Attempts, Limits
+from vivim.remote.link import Link
+from vivim.remote.protocol import MESSAGE, MISSING, PATH, Message, RemoteError, pack, unpack
+
+try:
+    from websockets.asyncio.server import ServerConnection, broadcast, serve
+    from websockets.exceptions import ConnectionClosed
+    from websockets.http11 import Request, Response
+except ImportError as error:
+    raise RemoteError(MISSING) from error
+
+_log = logging.getLogger(__name__)
+_wire = logging.getLogger(f"{__name__}.wire")
+_wire.setLevel(logging.WARNING)  # its DEBUG would write headers, the token among them
+
+
+@dataclass(frozen=True)
+class Serving:
+    """How to serve."""
+
+    token: str = field(repr=False)
+    host: str = "127.0.0.1"
+    port: int = 8765
+    tls: ssl.SSLContext | None = None
+    device: str = "auto"
+    limits: Limits = field(default_factory=Limits)
+
+
+class Server:
+    """One device, one line of jobs before it."""
+
+    def __init__(self, serving: Serving) -> None:
+        self._serving, self._limits = serving, serving.limits
+        self._workshop = Workshop(serving.device, serving.limits)
+        self._attempts = Attempts(serving.limits.attempts)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="vivim-serve")
+        self._line: list[Link] = []
+        self._clients = 0
+
+    async def run(self, until: asyncio.Event, ready: Callable[[int], None]) -> None:
+        """Serve until told to stop; `ready` is called with the port once clients can come."""
+        serving = self._serving
+        try:
+            async with serve(
+                self._talk,
+                serving.host,
+                serving.port,
+                ssl=serving.tls,
+                process_request=self._admit,
+                max_size=MESSAGE,
+                max_queue=4,
+                compression=None,  # pixels are compressed already; and no bombs
+                server_header=None,
+                logger=_wire,
+                open_timeout=10,
+            ) as listening:
+                ready(next(iter(listening.sockets)).getsockname()[1])
+                await until.wait()
+        finally:
+            for link in self._line:
+                link.stop.set()
+            self._thread.shutdown()
+
+    def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
+        """Refuse before anything is read: too many attempts, a wrong path or token, too many clients."""
+        if not self._attempts.allow(str(connection.remote_address[0])):
+            return connection.respond(HTTPStatus.TOO_MANY_REQUESTS, "Too many attempts; wait a minute.\n")
+        if request.path != PATH:
+            return connection.respond(HTTPStatus.NOT_FOUND, "Not a path of this server.\n")
+        given = request.headers.get_all("Authorization")
+        expected = f"Bearer {self._serving.token}"
+        if len(given) != 1 or not hmac.compare_digest(given[0].encode(), expected.encode()):
+            return connection.respond(HTTPStatus.UNAUTHORIZED, "Wrong token.\n")
+        if self._clients >= self._limits.clients:
+            return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "Too many clients; try again later.\n")
+        return None
+
+    async def _talk(self, connection: ServerConnection) -> None:
+        if self._clients >= self._limits.clients:  # several were admitted at the same moment
+            await connection.close(1013, "too many clients")
+            return
+        self._clients += 1
+        try:
+            async with asyncio.timeout(self._limits.answer_seconds):
+                request = unpack(await connection.recv())
+            await self._take(request, connection)
+        except RemoteError as error:
+            await _refuse(connection, str(error), error.again)
+        except (TimeoutError, ConnectionClosed):
+            _log.info("a client went before it asked for anything")
+        finally:
+            self._clients -= 1
+
+    async def _take(self, request: Message, connection: ServerConnection) -> None:
+        """Let a request wait in line and be done; ends early when its client goes."""
+        if request.kind not in KINDS:
+            raise RemoteError(f"A request is one of {', '.join(KINDS)}.")
+        if len(self._line) >= self._limits.queue:
+            raise RemoteError("The server has too much to do. Try again in some minutes.", again=True)
+        link = Link(connection, self._limits.answer_seconds)
+        self._line.append(link)
+        self._say_places()
+        work = self._thread.submit(self._do, request, link)
+        gone = asyncio.create_task(connection.wait_closed())
+        done = asyncio.wrap_future(work)
+        try:
+            await asyncio.wait((done, gone), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            link.stop.set()
+            gone.cancel()
+            if not work.cancel():  # it has begun: it ends within a block of the network
+                await done
+            self._line.remove(link)
+            self._say_places()
+
+    def _say_places(self) -> None:
+        """Tell everybody in line how many are before; nobody is waited for."""
+        for ahead, link in enumerate(self._line):
+            broadcast([link.connection], pack("waiting", ahead=ahead))
+
+    def _do(self, request: Message, link: Link) -> None:
+        """In the thread that owns the device: do a request; every end of it is told, here and there."""
+        began, outcome = time.monotonic(), "done"
+        try:
+            self._workshop.do(request, link)
+        except Stopped:
+            outcome = "the client has gone"
+        except VivimError as error:
+            outcome = "refused" if isinstance(error, RemoteError) else type(error).__name__
+            _tell(link, str(error), isinstance(error, RemoteError) and error.again)
+        except Exception as error:  # a bug: this client is told, the others are served
+            _log.exception("%s failed", request.kind)
+            outcome = "failed"
+            _tell(link, f"The server met an unexpected {type(error).__name__}; its log says more.", False)
+        _log.info("%s: %s after %.1f s", request.kind, outcome, time.monotonic() - began)
+
+
+def _tell(link: Link, message: str, again: bool) -> None:
+    try:
+        link.send("error", message=message, again=again)
+    except (Stopped, RemoteError):
+        _log.info("a client went before it could be told what was wrong")
+
+
+async def _refuse(connection: ServerConnection, message: str, again: bool) -> None:
+    try:
+        await connection.send(pack("error", message=message, again=again))
+    except ConnectionClosed:
+        _log.info("a client went before it could be told what was wrong")

@@ -1,0 +1,201 @@
+"""The remote path gives what the local one gives, whatever happens to the connection on the way."""
+
+from __future__ import annotations
+
+import gc
+import os
+import ssl
+import stat
+import tempfile
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import trustme
+import vivim.finetune.fit
+import vivim.finetune.run
+from vivim import Session, finetune, load_model, propose
+from vivim.device import REMOTE
+from vivim.finetune import Finished, Scored, Step
+from vivim.models import list_models
+from vivim.remote.limits import Limits
+from vivim.remote.protocol import RemoteError
+from vivim.remote.settings import read_token, remote_device, server_token, split_address
+
+
+def at(port: int) -> str:
+    return f"{REMOTE}http://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def sessions(sample, tmp_path):
+    """Two sessions of one video with the same two corrected frames."""
+    opened = [Session.open(sample.video, folder=tmp_path / name, author="tester") for name in "ab"]
+    for session in opened:
+        for t in (3, 8):
+            session.correct(t, sample.masks[t])
+    yield opened
+    for session in opened:
+        session.close()
+
+
+@pytest.fixture
+def few_steps(monkeypatch) -> None:
+    """Fine-tune in a few steps, here and in the server's thread."""
+    for module in (vivim.finetune.run, vivim.finetune.fit):
+        monkeypatch.setattr(module, "STEP_CHOICES", (2, 6))
+
+
+def test_masks_are_those_of_the_local_path(port, sessions, tiny_model) -> None:
+    here, there = sessions
+    local = list(propose(here, tiny_model, device="cpu", start=5, clip_length=3))
+    remote = list(propose(there, tiny_model, device=at(port), start=5, clip_length=3))
+    frames = [e for e in remote if not e.note]
+    assert [(e.frame, e.written, e.done, e.total) for e in frames] == [
+        (e.frame, e.written, e.done, e.total) for e in local
+    ]
+    assert np.asarray(here.masks[:]).tobytes() == np.asarray(there.masks[:]).tobytes()
+    assert all(here.status(t) == there.status(t) for t in range(12))
+
+
+@pytest.mark.parametrize("windows", ["every", "overlap"])
+def test_cut_off_at_random_points_it_ends_in_the_same_masks(
+    port, relay, sessions, tiny_model, dice, windows
+) -> None:
+    here, there = sessions
+    options = {"clip_length": 4, "windows": windows}
+    list(propose(here, tiny_model, device="cpu", **options))
+    with relay(port, lambda: dice.randrange(100, 2500)) as through:
+        notes = [e.note for e in propose(there, tiny_model, device=at(through), **options)]
+    assert sum("connection lost" in note for note in notes) >= 2
+    assert np.asarray(here.masks[:]).tobytes() == np.asarray(there.masks[:]).tobytes()
+
+
+def test_a_connection_lost_for_good_is_said_and_what_arrived_is_kept(
+    port, relay, sessions, tiny_model
+) -> None:
+    _, there = sessions
+    lives = iter([1600])
+    with relay(port, lambda: next(lives, 0)) as through, pytest.raises(RemoteError, match="is kept"):
+        list(propose(there, tiny_model, device=at(through), clip_length=2))
+    arrived = there.frames_with("proposed")
+    assert 0 < len(arrived) < 10
+
+
+def test_finetune_is_that_of_the_local_path_and_enters_the_local_registry(
+    port, relay, sessions, tiny_model, few_steps
+) -> None:
+    here, there = sessions
+    local = list(finetune([here], tiny_model, name="here", device="cpu", in_process=True))
+    lives = iter([6000])
+    with relay(port, lambda: next(lives, 2**40)) as through:
+        remote = list(finetune([there], tiny_model, name="there", device=at(through)))
+    assert [e for e in remote if isinstance(e, Step | Scored)] == [
+        e for e in local if isinstance(e, Step | Scored)
+    ]
+    finished = remote[-1]
+    assert isinstance(finished, Finished) and finished.promoted == local[-1].promoted
+    assert finished.version == local[-1].version
+    one, other = load_model("here"), load_model("there")
+    assert all(torch.equal(one.state_dict()[k], v) for k, v in other.state_dict().items())
+    assert one.provenance["learned_from"] == other.provenance["learned_from"]
+    assert not list(Path(tempfile.gettempdir()).glob(f"vivim-remote-*-{os.getpid()}-*"))
+
+
+def test_stopping_the_client_stops_the_servers_job(port, sessions, tiny_model) -> None:
+    _, there = sessions
+    events = finetune([there], tiny_model, device=at(port))
+    for event in events:
+        if isinstance(event, Step):
+            break
+    events.close()
+    assert [info.name for info in list_models()] == ["starter"]
+    list(
+        propose(there, tiny_model, device=at(port), frames=[0])
+    )  # would wait for minutes behind a job that goes on
+    stop = threading.Event()
+    stop.set()
+    assert not list(propose(there, tiny_model, device=at(port), stop=stop))
+
+
+def test_two_clients_wait_for_each_other(serving, sessions, tiny_model) -> None:
+    with serving() as port:
+        first = propose(sessions[0], tiny_model, device=at(port), clip_length=1)
+        while not next(first).done:
+            pass
+        second = propose(sessions[1], tiny_model, device=at(port), clip_length=1)
+        notes = [next(second).note]
+        list(first)
+        for event in second:
+            notes.append(event.note)
+    assert notes[0] == "the server is busy, 1 before you"
+    assert "the server gets ready" in notes
+    assert np.array_equal(np.asarray(sessions[0].masks[:]), np.asarray(sessions[1].masks[:]))
+
+
+def test_a_full_line_is_said(serving, sessions, tiny_model) -> None:
+    with serving(limits=Limits(queue=1)) as port:
+        first = propose(sessions[0], tiny_model, device=at(port), clip_length=1)
+        while not next(first).done:
+            pass
+        with pytest.raises(RemoteError, match="too much to do"):
+            list(propose(sessions[1], tiny_model, device=at(port)))
+        first.close()
+
+
+def test_tls_with_a_certificate_of_ones_own(serving, sessions, tiny_model, tmp_path, monkeypatch) -> None:
+    authority = trustme.CA()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(context)
+    with serving(tls=context) as port:
+        device = f"{REMOTE}https://localhost:{port}"
+        with pytest.raises(RemoteError, match="not trusted"):
+            list(propose(sessions[0], tiny_model, device=device, frames=[0]))
+        authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+        monkeypatch.setenv("VIVIM_REMOTE_CA", str(tmp_path / "ca.pem"))
+        assert list(propose(sessions[0], tiny_model, device=device, frames=[0]))[-1].written
+
+
+def test_a_wrong_token_is_refused_without_another_attempt(port, sessions, tiny_model, monkeypatch) -> None:
+    monkeypatch.setenv("VIVIM_REMOTE_TOKEN", "another-token-of-some-length")
+    with pytest.raises(RemoteError, match="does not accept this token"):
+        list(propose(sessions[0], tiny_model, device=at(port)))
+
+
+def test_no_server_is_said_at_once(sessions, tiny_model) -> None:
+    with pytest.raises(RemoteError, match="No connection"):
+        list(propose(sessions[0], tiny_model, device=at(9)))
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http://gpu.example:8765", "https://me:secret@gpu", "ftp://gpu", "https://gpu/?token=1", "https://"],
+)
+def test_addresses_that_would_leak_or_mean_nothing_are_refused(address) -> None:
+    with pytest.raises(RemoteError):
+        split_address(REMOTE + address)
+
+
+def test_settings_and_tokens(monkeypatch, vivim_home) -> None:
+    assert remote_device() is None
+    (vivim_home / "remote.json").write_text('{"address": "https://gpu.example:99"}')
+    assert remote_device() == "remote:https://gpu.example:99"
+    monkeypatch.setenv("VIVIM_REMOTE", "https://other.example")
+    assert split_address(remote_device() or "") == ("other.example", 8765, True)
+    token = server_token(vivim_home / "serve-token")
+    assert server_token(vivim_home / "serve-token") == token and len(token) > 30
+    if os.name == "posix":
+        assert stat.S_IMODE((vivim_home / "serve-token").stat().st_mode) == 0o600
+        (vivim_home / "serve-token").chmod(0o640)
+        with pytest.raises(RemoteError, match="chmod 600"):
+            read_token(vivim_home / "serve-token")
+
+
+def test_nothing_is_left_open(port, sessions, tiny_model) -> None:
+    events = propose(sessions[0], tiny_model, device=at(port), clip_length=1)
+    next(events)
+    del events
+    gc.collect()
+    assert list(propose(sessions[0], tiny_model, device=at(port), frames=[0]))[-1].written
