@@ -49,7 +49,7 @@ class Scrubbing(QObject):
         self._settled = self._step()
         asked, shown = (self._frames.shown if self._frames else None) or (-1, -1)
         waiting = asked == self._settled and asked != shown
-        self._say(f"frame {shown} in place of {asked}, which is being decoded" if waiting else "")
+        self._say(f"Frame {shown} for now: {asked} is being decoded" if waiting else "")
 
     def _show_exact(self, frame: int) -> None:
         if self._frames is not None and self._step() == frame:

@@ -67,6 +67,23 @@ def test_containers_with_vague_places_and_times(source: Path, tmp_path: Path, na
     assert came == asked
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("hevc.mp4", "-c:v libx265 -x265-params log-level=none:bframes=3:keyint=30 -crf 12"),
+        ("ten-bits.mkv", "-c:v libx264 -pix_fmt yuv420p10le -bf 2 -g 30 -crf 10"),
+        ("odd.mp4", "-c:v libx264 -vf format=yuv444p,crop=63:47:0:0 -bf 2 -g 30 -crf 10"),
+        ("ten-bits-lossless.mkv", "-c:v ffv1 -pix_fmt yuv444p10le"),
+    ],
+)
+def test_other_codecs_depths_and_sizes(source: Path, tmp_path: Path, name: str, options: str) -> None:
+    ffmpeg("-i", source, *options.split(), tmp_path / name)
+    asked, came = numbers_at_random(tmp_path / name)
+    assert len(asked) == COUNT and came == asked
+    if name == "odd.mp4":
+        assert open_video(tmp_path / name).shape == (COUNT, 47, 63, 3)
+
+
 def test_short_groups_need_no_second_seek(tmp_path: Path, monkeypatch) -> None:
     options = {"g": "2", "bf": "1", "crf": "10", "sc_threshold": "0"}
     video = open_video(encode(tmp_path / "short.mp4", "libx264", options))
