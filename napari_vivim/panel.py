@@ -316,6 +316,22 @@ def show_problem(error: Exception) -> None:
     show_error(str(error) if isinstance(error, VivimError) else f"{type(error).__name__}: {error}")
 
 
+def device_label(name: str) -> str:
+    """What the list of devices shows; for another machine's its host."""
+    from vivim.device import is_remote
+
+    if not is_remote(name):
+        return name
+    from vivim.remote.settings import label_of
+
+    return label_of(name)
+
+
+def chosen_device(devices: QComboBox) -> str:
+    """The device chosen in a list, as `vivim` names it."""
+    return devices.currentData() or devices.currentText()
+
+
 class Choices:
     """Fills the lists of models and devices in the background: asking for them loads PyTorch."""
 
@@ -333,8 +349,12 @@ class Choices:
         def work() -> Iterator[tuple[list[Any], list[str], str]]:
             from vivim.device import available_devices
             from vivim.models import default_model_name, list_models
+            from vivim.remote.settings import remote_device
 
-            yield list_models(), available_devices(), select or default_model_name()
+            devices, chosen = available_devices(), select or default_model_name()
+            yield list_models(), devices, chosen
+            if remote := remote_device():  # last: where it is set up wrongly, the rest is there
+                yield list_models(), [*devices, remote], chosen
 
         self._job = Job(work)
         self._job.event.connect(self._fill)
@@ -350,7 +370,8 @@ class Choices:
         self._models.setCurrentText(chosen)
         kept = self._devices.currentText()
         self._devices.clear()
-        self._devices.addItems(["auto", *devices])
+        for name in ["auto", *devices]:
+            self._devices.addItem(device_label(name), name)
         self._devices.setCurrentText(kept)
 
 

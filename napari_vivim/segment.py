@@ -17,6 +17,7 @@ from napari_vivim.panel import (
     Progress,
     VideoPanel,
     choice,
+    chosen_device,
     clock,
     heading,
     primary,
@@ -98,7 +99,7 @@ class SegmentWidget(VideoPanel):
 
     def _propose(self) -> None:
         if self.controller is not None:
-            self.controller.propose(self.model.currentText(), self.device.currentText())
+            self.controller.propose(self.model.currentText(), chosen_device(self.device))
 
     def _cancel(self) -> None:
         if self.controller is not None:
@@ -165,9 +166,8 @@ class SegmentWidget(VideoPanel):
 
     def on_job_event(self, event: Any) -> None:
         """Show how far it is."""
-        self.progress.show_step(
-            event.done, event.total, f"{event.done} of {event.total} · {clock(event.seconds_left)}"
-        )
+        text = f"{event.done} of {event.total} · {event.note or clock(event.seconds_left)}"
+        self.progress.show_step(event.done, event.total, text)
 
     def on_job_ended(self, finished: bool) -> None:
         """Back to rest."""
