@@ -1,6 +1,7 @@
 """Many videos on workers: speed, overhead, the load of the scheduler, and workers that are killed.
 
 ``python -m benchmarks.cluster speed``: 1 and 2 workers against the plain loop, start-up apart.
+``python -m benchmarks.cluster wait``: jobs that only wait, as for a GPU: what handing them out costs, 1 to 4 workers.
 ``python -m benchmarks.cluster load --videos 100000 --workers 64``: jobs that do nothing, by the same way as real ones,
 and how busy the scheduler would be with real ones.
 ``python -m benchmarks.cluster kill``: 20 videos, workers killed in the middle; every mask against the plain loop's.
@@ -98,6 +99,35 @@ def speed(args: argparse.Namespace) -> dict[str, object]:
         "2_workers_against_plain": round(middle["plain"] / middle["2 workers"], 2),
         "masks_identical": outs[0] == outs[1] == outs[2],
     }
+
+
+# -- wait -------------------------------------------------------------------------------------------------------------
+
+
+def waiting(job: Job, topic: str) -> Outcome:
+    """What a worker runs here: it waits, as for a device of its own, and asks nothing of the processor."""
+    time.sleep(float(job.path))
+    return Outcome(job.stem, "done")
+
+
+def wait(args: argparse.Namespace) -> dict[str, object]:
+    """What handing out costs a video, and what more workers gain, whatever the number of cores here."""
+    jobs = [Job(str(args.seconds), f"scan{i}", "out", Segmenting("starter", "")) for i in range(args.videos)]
+    result: dict[str, object] = {"videos": args.videos, "seconds_a_video": args.seconds}
+    for workers in (1, 2, 4):
+        with local_cluster(workers, "cpu") as cluster, connected(cluster.scheduler_address, "cpu") as client:
+            list(run_on(client, jobs[: 2 * workers], work=waiting))
+            began = time.perf_counter()
+            assert len(list(run_on(client, jobs, work=waiting))) == len(jobs)
+            took = time.perf_counter() - began
+        ideal = args.seconds * -(-len(jobs) // workers)
+        result[f"{workers} workers"] = {
+            "seconds": round(took, 2),
+            "speed_up": round(args.seconds * len(jobs) / took, 2),
+            "overhead_ms_a_video": round(1e3 * (took - ideal) * workers / len(jobs), 1),
+            "overhead_percent": round(100 * (took / ideal - 1), 2),
+        }
+    return result
 
 
 # -- load --------------------------------------------------------------------------------------------------------------
@@ -227,13 +257,14 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    for command, videos, frames in ((speed, 8, 24), (load, 100_000, 0), (kill, 20, 24)):
+    for command, videos, frames in ((speed, 8, 24), (load, 100_000, 0), (kill, 20, 24), (wait, 40, 0)):
         sub = commands.add_parser(command.__name__)
         sub.set_defaults(run=command)
         sub.add_argument("--videos", type=int, default=videos)
         sub.add_argument("--frames", type=int, default=frames)
         sub.add_argument("--rounds", type=int, default=3)
         sub.add_argument("--workers", type=int, default=64)
+        sub.add_argument("--seconds", type=float, default=0.5, help="of a job that waits")
         sub.add_argument("--split", type=int, help="cut videos of more frames")
         sub.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args()
