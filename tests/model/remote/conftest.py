@@ -92,6 +92,19 @@ def _relay(port: int, lives: Callable[[], int]) -> Iterator[int]:
         listening.close()
 
 
+@pytest.fixture(scope="session")
+def swift_model():
+    """A guided b0 without temporal blocks on 32 x 32 pixels: what is tested with it does not ask for more."""
+    import torch
+    from vivim import Vivim, VivimConfig
+
+    torch.manual_seed(0)
+    model = Vivim(VivimConfig(guided=True, input_size=(32, 32), temporal_stages=())).eval()
+    torch.nn.init.normal_(model.guide_embed.weight, std=0.05)
+    model.name, model.version = "swift", "0123456789ab"
+    return model
+
+
 @pytest.fixture
 def dice() -> random.Random:
     return random.Random(7)

@@ -97,21 +97,21 @@ def test_a_message_beyond_the_limit_is_refused_by_its_declared_length(port, toke
     ],
 )
 def test_a_declared_size_beyond_the_limits_is_refused_before_it_is_made(
-    port, token, tiny_model, change
+    port, token, swift_model, change
 ) -> None:
     one = {"frames": 4, "height": 72, "width": 88, "key": "abc", **change}
     with dial(port, token) as connection:
-        connection.send(request(tiny_model, sessions=[one]))
+        connection.send(request(swift_model, sessions=[one]))
         assert last_word(connection)["kind"] == "error"
 
 
-def test_pixels_that_unfold_to_more_than_a_frame_are_refused(port, token, tiny_model) -> None:
+def test_pixels_that_unfold_to_more_than_a_frame_are_refused(port, token, swift_model) -> None:
     bomb = zlib.compress(bytes(50_000_000), 9)
     assert len(bomb) < 50_000
     with pytest.raises(RemoteError, match="exactly"):
         expand(bomb, (64, 64, 3))
     with dial(port, token) as connection:
-        connection.send(pack("propose", bomb, **unpack(request(tiny_model)).values))
+        connection.send(pack("propose", bomb, **unpack(request(swift_model)).values))
         assert "exactly" in last_word(connection)["message"]
 
 
@@ -125,9 +125,9 @@ def test_pixels_that_unfold_to_more_than_a_frame_are_refused(port, token, tiny_m
         (108, [struct.pack("<Q", 100) + b"{" * 100], "damaged"),
     ],
 )
-def test_weights_that_are_none_are_refused(port, token, tiny_model, size, pieces, reason) -> None:
+def test_weights_that_are_none_are_refused(port, token, swift_model, size, pieces, reason) -> None:
     with dial(port, token) as connection:
-        connection.send(request(tiny_model, digest="0" * 64))
+        connection.send(request(swift_model, digest="0" * 64))
         assert last_word(connection)["kind"] == "model"
         connection.send(pack("model", size=size))
         for piece in pieces:
@@ -135,12 +135,12 @@ def test_weights_that_are_none_are_refused(port, token, tiny_model, size, pieces
         assert reason in last_word(connection)["message"]
 
 
-def test_weights_under_another_name_than_their_own_are_refused(port, token, tiny_model) -> None:
+def test_weights_under_another_name_than_their_own_are_refused(port, token, swift_model) -> None:
     from vivim.remote.jobs import weights_of
 
-    data = weights_of(tiny_model)
+    data = weights_of(swift_model)
     with dial(port, token) as connection:
-        connection.send(request(tiny_model, digest="1" * 64))
+        connection.send(request(swift_model, digest="1" * 64))
         assert last_word(connection)["kind"] == "model"
         connection.send(pack("model", size=len(data)))
         for i in range(0, len(data), 2**22):
@@ -169,12 +169,12 @@ def test_a_flood_of_requests_is_held_off_and_others_are_served_after(serving, to
         assert last_word(held[0])["kind"] == "error"
 
 
-def test_a_client_that_says_nothing_is_let_go(serving, token, tiny_model) -> None:
+def test_a_client_that_says_nothing_is_let_go(serving, token, swift_model) -> None:
     with serving(limits=Limits(answer_seconds=0.2)) as port:
         with dial(port, token) as silent:
             assert last_word(silent)["kind"] == "closed"
         with dial(port, token) as holding:
-            holding.send(request(tiny_model))
+            holding.send(request(swift_model))
             assert last_word(holding)["kind"] == "model"
             assert "No answer" in last_word(holding)["message"]
 
@@ -198,7 +198,7 @@ messages = st.one_of(
 
 
 @given(messages)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_malformed_messages_are_answered_with_an_error(port, token, message) -> None:
     with dial(port, token) as connection:
         connection.send(message)

@@ -62,36 +62,36 @@ def test_masks_are_those_of_the_local_path(port, sessions, tiny_model) -> None:
 
 @pytest.mark.parametrize("windows", ["every", "overlap"])
 def test_cut_off_at_random_points_it_ends_in_the_same_masks(
-    port, relay, sessions, tiny_model, dice, windows
+    port, relay, sessions, swift_model, dice, windows
 ) -> None:
     here, there = sessions
     options = {"clip_length": 4, "windows": windows}
-    list(propose(here, tiny_model, device="cpu", **options))
+    list(propose(here, swift_model, device="cpu", **options))
     with relay(port, lambda: dice.randrange(100, 2500)) as through:
-        notes = [e.note for e in propose(there, tiny_model, device=at(through), **options)]
+        notes = [e.note for e in propose(there, swift_model, device=at(through), **options)]
     assert sum("connection lost" in note for note in notes) >= 2
     assert np.asarray(here.masks[:]).tobytes() == np.asarray(there.masks[:]).tobytes()
 
 
 def test_a_connection_lost_for_good_is_said_and_what_arrived_is_kept(
-    port, relay, sessions, tiny_model
+    port, relay, sessions, swift_model
 ) -> None:
     _, there = sessions
     lives = iter([1600])
     with relay(port, lambda: next(lives, 0)) as through, pytest.raises(RemoteError, match="is kept"):
-        list(propose(there, tiny_model, device=at(through), clip_length=2))
+        list(propose(there, swift_model, device=at(through), clip_length=2))
     arrived = there.frames_with("proposed")
     assert 0 < len(arrived) < 10
 
 
 def test_finetune_is_that_of_the_local_path_and_enters_the_local_registry(
-    port, relay, sessions, tiny_model, few_steps
+    port, relay, sessions, swift_model, few_steps
 ) -> None:
     here, there = sessions
-    local = list(finetune([here], tiny_model, name="here", device="cpu", in_process=True))
+    local = list(finetune([here], swift_model, name="here", device="cpu", in_process=True))
     lives = iter([6000])
     with relay(port, lambda: next(lives, 2**40)) as through:
-        remote = list(finetune([there], tiny_model, name="there", device=at(through)))
+        remote = list(finetune([there], swift_model, name="there", device=at(through)))
     assert [e for e in remote if isinstance(e, Step | Scored)] == [
         e for e in local if isinstance(e, Step | Scored)
     ]
@@ -104,28 +104,28 @@ def test_finetune_is_that_of_the_local_path_and_enters_the_local_registry(
     assert not list(Path(tempfile.gettempdir()).glob(f"vivim-remote-*-{os.getpid()}-*"))
 
 
-def test_stopping_the_client_stops_the_servers_job(port, sessions, tiny_model) -> None:
+def test_stopping_the_client_stops_the_servers_job(port, sessions, swift_model) -> None:
     _, there = sessions
-    events = finetune([there], tiny_model, device=at(port))
+    events = finetune([there], swift_model, device=at(port))
     for event in events:
         if isinstance(event, Step):
             break
     events.close()
     assert [info.name for info in list_models()] == ["starter"]
     list(
-        propose(there, tiny_model, device=at(port), frames=[0])
+        propose(there, swift_model, device=at(port), frames=[0])
     )  # would wait for minutes behind a job that goes on
     stop = threading.Event()
     stop.set()
-    assert not list(propose(there, tiny_model, device=at(port), stop=stop))
+    assert not list(propose(there, swift_model, device=at(port), stop=stop))
 
 
-def test_two_clients_wait_for_each_other(serving, sessions, tiny_model) -> None:
+def test_two_clients_wait_for_each_other(serving, sessions, swift_model) -> None:
     with serving() as port:
-        first = propose(sessions[0], tiny_model, device=at(port), clip_length=1)
+        first = propose(sessions[0], swift_model, device=at(port), clip_length=1)
         while not next(first).done:
             pass
-        second = propose(sessions[1], tiny_model, device=at(port), clip_length=1)
+        second = propose(sessions[1], swift_model, device=at(port), clip_length=1)
         notes = [next(second).note]
         list(first)
         for event in second:
@@ -135,38 +135,38 @@ def test_two_clients_wait_for_each_other(serving, sessions, tiny_model) -> None:
     assert np.array_equal(np.asarray(sessions[0].masks[:]), np.asarray(sessions[1].masks[:]))
 
 
-def test_a_full_line_is_said(serving, sessions, tiny_model) -> None:
+def test_a_full_line_is_said(serving, sessions, swift_model) -> None:
     with serving(limits=Limits(queue=1)) as port:
-        first = propose(sessions[0], tiny_model, device=at(port), clip_length=1)
+        first = propose(sessions[0], swift_model, device=at(port), clip_length=1)
         while not next(first).done:
             pass
         with pytest.raises(RemoteError, match="too much to do"):
-            list(propose(sessions[1], tiny_model, device=at(port)))
+            list(propose(sessions[1], swift_model, device=at(port)))
         first.close()
 
 
-def test_tls_with_a_certificate_of_ones_own(serving, sessions, tiny_model, tmp_path, monkeypatch) -> None:
+def test_tls_with_a_certificate_of_ones_own(serving, sessions, swift_model, tmp_path, monkeypatch) -> None:
     authority = trustme.CA()
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("localhost").configure_cert(context)
     with serving(tls=context) as port:
         device = f"{REMOTE}https://localhost:{port}"
         with pytest.raises(RemoteError, match="not trusted"):
-            list(propose(sessions[0], tiny_model, device=device, frames=[0]))
+            list(propose(sessions[0], swift_model, device=device, frames=[0]))
         authority.cert_pem.write_to_path(tmp_path / "ca.pem")
         monkeypatch.setenv("VIVIM_REMOTE_CA", str(tmp_path / "ca.pem"))
-        assert list(propose(sessions[0], tiny_model, device=device, frames=[0]))[-1].written
+        assert list(propose(sessions[0], swift_model, device=device, frames=[0]))[-1].written
 
 
-def test_a_wrong_token_is_refused_without_another_attempt(port, sessions, tiny_model, monkeypatch) -> None:
+def test_a_wrong_token_is_refused_without_another_attempt(port, sessions, swift_model, monkeypatch) -> None:
     monkeypatch.setenv("VIVIM_REMOTE_TOKEN", "another-token-of-some-length")
     with pytest.raises(RemoteError, match="does not accept this token"):
-        list(propose(sessions[0], tiny_model, device=at(port)))
+        list(propose(sessions[0], swift_model, device=at(port)))
 
 
-def test_no_server_is_said_at_once(sessions, tiny_model) -> None:
+def test_no_server_is_said_at_once(sessions, swift_model) -> None:
     with pytest.raises(RemoteError, match="No connection"):
-        list(propose(sessions[0], tiny_model, device=at(9)))
+        list(propose(sessions[0], swift_model, device=at(9)))
 
 
 @pytest.mark.parametrize(
@@ -193,9 +193,9 @@ def test_settings_and_tokens(monkeypatch, vivim_home) -> None:
             read_token(vivim_home / "serve-token")
 
 
-def test_nothing_is_left_open(port, sessions, tiny_model) -> None:
-    events = propose(sessions[0], tiny_model, device=at(port), clip_length=1)
+def test_nothing_is_left_open(port, sessions, swift_model) -> None:
+    events = propose(sessions[0], swift_model, device=at(port), clip_length=1)
     next(events)
     del events
     gc.collect()
-    assert list(propose(sessions[0], tiny_model, device=at(port), frames=[0]))[-1].written
+    assert list(propose(sessions[0], swift_model, device=at(port), frames=[0]))[-1].written
