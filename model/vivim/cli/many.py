@@ -60,8 +60,10 @@ def go(
     from vivim.batch.jobs import FAILED, Job
     from vivim.batch.summary import NAME
 
-    jobs = [Job(str(one.path), one.stem, str(args.output), options) for one in found]
-    outcomes = _one_by_one(jobs) if args.cluster is None else _on_workers(jobs, args.cluster, device)
+    here = args.cluster is None  # a worker may have been started in another folder
+    out = str(args.output if here else args.output.absolute())
+    jobs = [Job(str(one.path if here else one.path.absolute()), one.stem, out, options) for one in found]
+    outcomes = _one_by_one(jobs) if here else _on_workers(jobs, args.cluster, device)
     videos = [_entry(job, outcomes[job.stem]) for job in jobs if outcomes[job.stem].status != FAILED]
     failed = [(job.path, outcomes[job.stem].reason) for job in jobs if outcomes[job.stem].status == FAILED]
     result = {"videos": videos, "summary": str(args.output / NAME)}

@@ -81,6 +81,22 @@ def test_a_cluster_is_named_rightly(capsys) -> None:
     assert "neither local, local:N nor an address" in capsys.readouterr().err
 
 
+def test_a_worker_gets_whole_paths(monkeypatch, tmp_path: Path, capsys) -> None:
+    """It may have been started in another folder."""
+    from vivim.cli import many
+
+    given = []
+    monkeypatch.setattr(
+        many,
+        "_on_workers",
+        lambda jobs, *_: given.extend(jobs) or {job.stem: Outcome(job.stem, DONE) for job in jobs},
+    )
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.vivim").mkdir()
+    assert call(capsys, "export", "a.vivim", "-o", "out", "--cluster", "tcp://host:1")[0] == 0
+    assert [(job.path, job.out) for job in given] == [(str(tmp_path / "a.vivim"), str(tmp_path / "out"))]
+
+
 def test_the_time_that_is_left() -> None:
     now = [0.0]
     tally = Tally(10, lambda: now[0])
