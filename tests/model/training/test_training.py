@@ -88,7 +88,9 @@ def test_datasets_are_read_as_they_lie(tmp_path: Path) -> None:
     ("given", "frames", "masks"),
     [
         ("cvc", "cvc/1/Frame", "cvc/1/GT"),
+        ("vtus", "vtus/Train/1", "vtus/Train_GT/1"),
         ("vtus/Train", "vtus/Train/1", "vtus/Train_GT/1"),
+        ("sun", "sun/Frame/1", "sun/GT/1"),
         ("sun/Frame", "sun/Frame/1", "sun/GT/1"),
     ],
 )
