@@ -43,6 +43,7 @@ class ModelInfo:
     after: float | None
     path: Path
     description: str
+    sessions: int | None = None
 
 
 def vivim_home() -> Path:
@@ -132,6 +133,7 @@ def model_info(path: Path) -> ModelInfo:
         provenance.get("after"),
         path,
         description,
+        provenance.get("sessions"),
     )
 
 

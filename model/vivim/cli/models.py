@@ -51,11 +51,14 @@ def _list(args: argparse.Namespace) -> dict:
     from vivim.models import default_model_name, list_models
 
     models, default = list_models(), default_model_name()
-    print(f"  {'name':24} {'version':12} {'from':16} {'frames':>6} {'before':>6} {'after':>6}  description")
+    print(
+        f"  {'name':24} {'version':12} {'from':16} {'frames':>6} {'videos':>6} {'before':>6} {'after':>6}  description"
+    )
     for info in models:
         mark = "*" if info.name == default else " "
         print(
             f"{mark} {info.name:24} {info.version:12} {info.parent or '-':16} {info.frames or '-':>6} "
+            f"{info.sessions or '-':>6} "
             f"{_score(info.before):>6} {_score(info.after):>6}  {info.description}"
         )
     return {"models": [as_row(info) for info in models], "default": default}

@@ -28,6 +28,17 @@ class Step:
 
 
 @dataclass(frozen=True)
+class HeldOut:
+    """Mean Dice so far on the frames left out of round `fold`, after `step` of `total` steps."""
+
+    kind: ClassVar[str] = "heldout"
+    step: int
+    total: int
+    dice: float
+    fold: int
+
+
+@dataclass(frozen=True)
 class Scored:
     """Mean Dice on corrected frames that were held out, with the model as it was and as it became.
 
@@ -56,9 +67,9 @@ class Finished:
     seconds: float
 
 
-FinetuneEvent = Preparing | Step | Scored | Finished
+FinetuneEvent = Preparing | Step | HeldOut | Scored | Finished
 
-_KINDS: dict[str, type] = {cls.kind: cls for cls in (Preparing, Step, Scored, Finished)}
+_KINDS: dict[str, type] = {cls.kind: cls for cls in (Preparing, Step, HeldOut, Scored, Finished)}
 
 
 def to_line(event: FinetuneEvent) -> str:

@@ -6,13 +6,15 @@ corrected frames (never by its own mask), and once more without guidance.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from vivim.finetune.cache import FeatureCache, digest_of_weights, key_of
 from vivim.guide import MaskGuide
 from vivim.inference import ResizedFrames, guide_of, trust_in, window_inputs
 from vivim.network import Vivim
@@ -46,6 +48,10 @@ class Sample:
     """``(1, C, H, W)`` float16: `boundary_weight` of the target."""
     in_use: bool
     """Whether this is how the frame is met in use (guided where the model can be, not mirrored)."""
+    deep: Tensor
+    """``(n, d, h, w)`` float16: what the last stage is given of the whole window, kept for training that stage."""
+    position: int
+    """Place of the frame in its window of `n`."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,88 @@ def corrected_frames(sessions: Sequence[Session]) -> list[tuple[int, int]]:
     ]
 
 
+@dataclass(frozen=True)
+class Variant:
+    """One way to meet a corrected frame; what it looks like is worked out only where nothing is kept of it."""
+
+    session: int
+    frame: int
+    guided: bool
+    mirrored: bool
+    in_use: bool
+
+
+def variants(sessions: Sequence[Session], guided: Sequence[bool]) -> Iterator[Variant]:
+    """All variants worth learning from: guided and not, and mirrored where there are few frames."""
+    keys = corrected_frames(sessions)
+    for number, t in keys:
+        for with_guide in (True, False) if guided[number] else (False,):
+            in_use = with_guide == guided[number]
+            yield Variant(number, t, with_guide, False, in_use)
+            if len(keys) <= FEW_FRAMES:
+                yield Variant(number, t, with_guide, True, False)
+
+
+class Source:
+    """Corrected frames of some sessions as network input.
+
+    Parameters
+    ----------
+    sessions : sequence of Session
+        Where the frames are.
+    model : Vivim
+        Says which size, how many classes, and whether guidance is possible.
+    device : torch.device
+        Where windows are wanted.
+    """
+
+    def __init__(self, sessions: Sequence[Session], model: Vivim, device: torch.device) -> None:
+        self.sessions, self.device = sessions, device
+        self.size, self.classes = model.config.input_size, model.config.num_classes
+        self._readers: dict[int, ResizedFrames] = {}
+        self._guide: tuple[tuple[int, int], MaskGuide] | None = None
+        self._known: dict[int, list[list[object]]] = {}
+
+    def window(self, variant: Variant) -> Window:
+        """The frame of a variant with its neighbours, guided by the other corrected frames where it says so."""
+        session, t = self.sessions[variant.session], variant.frame
+        reader = self._readers.setdefault(variant.session, ResizedFrames(session.video, self.size))
+        guide = self._guide_without(variant.session, t, reader) if variant.guided else None
+        block = list(range(max(0, t - CONTEXT), min(len(session), t + CONTEXT + 1)))
+        window = window_around(block, guide)
+        x, planes = window_inputs(reader, window, guide, self.device)
+        target = target_planes(np.asarray(session.masks[t]), self.size, self.classes)
+        whole = Window(variant.session, t, x, planes, window.index(t), target, variant.in_use)
+        return mirror(whole) if variant.mirrored else whole
+
+    def depends_on(self, variant: Variant) -> list[object]:
+        """What the features of a variant depend on, beside the encoder: plain JSON values."""
+        session = self.sessions[variant.session]
+        known = self._masks_of(variant.session) if variant.guided else []
+        others = [pair for pair in known if pair[0] != variant.frame]
+        return [session.identity, variant.frame, CONTEXT, list(self.size), variant.mirrored, others]
+
+    def target(self, variant: Variant) -> Tensor:
+        """`target_planes` of a variant, mirrored as it is."""
+        mask = np.asarray(self.sessions[variant.session].masks[variant.frame])
+        planes = target_planes(mask, self.size, self.classes)
+        return planes.flip(-1) if variant.mirrored else planes
+
+    def _guide_without(self, number: int, t: int, reader: ResizedFrames) -> MaskGuide:
+        if self._guide is None or self._guide[0] != (number, t):
+            self._guide = (number, t), guide_of(self.sessions[number], reader, self.size, leave_out=t)
+        return self._guide[1]
+
+    def _masks_of(self, number: int) -> list[list[object]]:
+        if number not in self._known:
+            session = self.sessions[number]
+            self._known[number] = [
+                [t, hashlib.sha256(np.ascontiguousarray(session.masks[t])).hexdigest()[:16]]
+                for t in session.frames_with("corrected", "accepted")
+            ]
+        return self._known[number]
+
+
 def windows(
     sessions: Sequence[Session], guided: Sequence[bool], model: Vivim, device: torch.device
 ) -> Iterator[Window]:
@@ -85,22 +173,9 @@ def windows(
 
     `guided` says of each session whether its corrected frames guide one another; see `is_guided`.
     """
-    size, mirrored = model.config.input_size, len(corrected_frames(sessions)) <= FEW_FRAMES
-    for number, session in enumerate(sessions):
-        reader = ResizedFrames(session.video, size)
-        for t in session.frames_with("corrected", "accepted"):
-            target = target_planes(np.asarray(session.masks[t]), size, model.config.num_classes)
-            block = list(range(max(0, t - CONTEXT), min(len(session), t + CONTEXT + 1)))
-            guides: list[MaskGuide | None] = [None]
-            if guided[number]:
-                guides = [guide_of(session, reader, size, leave_out=t), None]
-            for i, guide in enumerate(guides):
-                window = window_around(block, guide)
-                x, planes = window_inputs(reader, window, guide, device)
-                whole = Window(number, t, x, planes, window.index(t), target, in_use=i == 0)
-                yield whole
-                if mirrored:
-                    yield mirror(whole)
+    source = Source(sessions, model, device)
+    for variant in variants(sessions, guided):
+        yield source.window(variant)
 
 
 def is_guided(session: Session, model: Vivim, device: torch.device) -> bool:
@@ -128,5 +203,52 @@ def encode(model: Vivim, window: Window) -> Sample:
     guess = torch.zeros(1, 1, *window.target.shape[-2:])
     if window.guide is not None:
         guess = window.guide[0, at, :1].cpu()
-    weight = boundary_weight(window.target.float()).half()
-    return Sample(window.session, window.frame, kept, window.target, guess.half(), weight, window.in_use)
+    return Sample(
+        window.session,
+        window.frame,
+        kept,
+        window.target,
+        guess.half(),
+        boundary_weight(window.target.float()).half(),
+        window.in_use,
+        features[-2].to("cpu", torch.float16).clone(),
+        window.position,
+    )
+
+
+def encoded(
+    model: Vivim, source: Source, chosen: Iterable[Variant], cache: FeatureCache | None = None
+) -> Iterator[Sample]:
+    """Each variant encoded, or as the cache has it from an earlier fine-tune."""
+    encoder = digest_of_weights(model.encoder, model.guide_embed) if cache is not None else ""
+    for variant in chosen:
+        key = key_of(encoder, source.depends_on(variant)) if cache is not None else ""
+        found = cache.get(key) if cache is not None else None
+        if found is not None:
+            yield _from_cache(found, variant, source.target(variant))
+            continue
+        sample = encode(model, source.window(variant))
+        if cache is not None:
+            cache.put(key, _for_cache(sample))
+        yield sample
+
+
+def _for_cache(sample: Sample) -> dict[str, Tensor]:
+    levels = {f"feature{i}": feature for i, feature in enumerate(sample.features)}
+    return {**levels, "guess": sample.guess, "deep": sample.deep, "position": torch.tensor(sample.position)}
+
+
+def _from_cache(found: dict[str, Tensor], variant: Variant, target: Tensor) -> Sample:
+    # laid out in memory as the encoder leaves them, so that the same sums are rounded alike
+    levels = [found[f"feature{i}"].contiguous(memory_format=torch.channels_last) for i in range(4)]
+    return Sample(
+        variant.session,
+        variant.frame,
+        levels,
+        target,
+        found["guess"],
+        boundary_weight(target.float()).half(),
+        variant.in_use,
+        found["deep"].contiguous(memory_format=torch.channels_last),
+        int(found["position"]),
+    )

@@ -1,23 +1,23 @@
-"""Train a decoder on encoded frames, gently: few steps, frozen normalisation, kept near its parent.
+"""How fine-tuning trains, whatever it trains: few gentle steps, frozen normalisation, kept near the parent.
 
 Held-out scores come from training again and again with one block of time left out each round.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vivim.finetune.events import Step
-from vivim.finetune.features import Sample
+from vivim.errors import FinetuneError
+from vivim.finetune.events import HeldOut, Step
+from vivim.finetune.features import Sample, Window
 from vivim.metrics import dice
-from vivim.network.decoder import Decoder
-from vivim.training.losses import structure_loss
-from vivim.trust import TRUSTS
+from vivim.trust import TRUSTS, best_trust
 
 Scores = dict[float, dict[tuple[int, int], float]]
 """Dice by trust, then by (session, frame)."""
@@ -25,12 +25,30 @@ Scores = dict[float, dict[tuple[int, int], float]]
 STEP_CHOICES = (10, 20, 40)
 """Lengths of training that are tried; held-out frames choose among them."""
 
-BATCH = 4
-LEARNING_RATE = 4e-4
+WARM_UP = 5
+"""Steps until the full learning rate."""
+
 PULL = 0.05
 """Weight of the squared distance to the parent's weights."""
 
 MAX_FOLDS = 4
+
+
+class Pupil(Protocol):
+    """Some part of a network in training, with the frames it learns from; see `vivim.finetune.pupils`."""
+
+    @property
+    def keys(self) -> set[tuple[int, int]]:
+        """All corrected frames, as (session, frame)."""
+
+    def copy(self) -> Pupil:
+        """The same, untouched by what the other learns."""
+
+    def fit(self, keys: set[tuple[int, int]], steps: int, seed: int, fold: int) -> Iterator[Step]:
+        """Learn from some of the frames, in place; yields after each step."""
+
+    def score(self, keys: set[tuple[int, int]]) -> Scores:
+        """Dice of some of the frames as they are met in use."""
 
 
 def trainable(module: nn.Module) -> list[nn.Parameter]:
@@ -52,51 +70,46 @@ def pull_to(parameters: Sequence[Tensor], parents: Sequence[Tensor]) -> Tensor:
     return torch.stack([(a - b).square().sum() for a, b in zip(parameters, parents, strict=True)]).sum()
 
 
-def decode(decoder: Decoder, samples: Sequence[Sample], device: torch.device) -> Tensor:
-    """Logits ``(n, C, H, W)`` of encoded frames at their targets' size."""
-    features = [
-        torch.cat(level).to(device).float() for level in zip(*(s.features for s in samples), strict=True)
-    ]
-    size = tuple(samples[0].target.shape[-2:])
-    return nn.functional.interpolate(decoder(features), size=size, mode="bilinear", align_corners=False)
-
-
-def fit_decoder(
-    decoder: Decoder, samples: Sequence[Sample], steps: int, device: torch.device, seed: int, fold: int = 0
+def train(
+    parameters: Sequence[Mapping[str, Any]],
+    losses: Callable[[], Tensor],
+    steps: int,
+    fold: int,
+    max_gradient: float | None = None,
 ) -> Iterator[Step]:
-    """Train `decoder` in place for `steps` steps; yields after each."""
-    rng = np.random.default_rng(seed)
-    torch.manual_seed(seed)
-    freeze_normalisation(decoder)
-    parameters = trainable(decoder)
-    parents = [p.detach().clone() for p in parameters]
-    optimiser = torch.optim.Adam(parameters, lr=LEARNING_RATE)
+    """Take `steps` gentle steps on what `losses` gives; yields after each.
+
+    `parameters` are groups as an optimiser takes them, each with its own ``lr``, warmed up over `WARM_UP` steps.
+    Gradients are clipped to the norm `max_gradient`, if one is given.
+
+    Raises
+    ------
+    FinetuneError
+        If the loss is no longer a number.
+    """
+    moved = [p for group in parameters for p in group["params"]]
+    parents = [p.detach().clone() for p in moved]
+    optimiser = torch.optim.Adam([dict(group) for group in parameters])
     for step in range(1, steps + 1):
-        chosen = [samples[i] for i in rng.choice(len(samples), min(BATCH, len(samples)), replace=False)]
-        targets = torch.cat([s.target for s in chosen]).to(device).float()
-        weights = torch.cat([s.weight for s in chosen]).to(device).float()
-        loss = structure_loss(decode(decoder, chosen, device), targets, weights).mean()
+        loss = losses()
+        if not math.isfinite(float(loss.detach())):
+            raise FinetuneError("The loss is no longer a number. Use the scope 'decoder' instead.")
         optimiser.zero_grad(set_to_none=True)
-        (loss + PULL * pull_to(parameters, parents)).backward()
-        for group in optimiser.param_groups:
-            group["lr"] = LEARNING_RATE * min(1.0, step / 5)
+        (loss + PULL * pull_to(moved, parents)).backward()
+        if max_gradient is not None:
+            nn.utils.clip_grad_norm_(moved, max_gradient)
+        for group, given in zip(optimiser.param_groups, parameters, strict=True):
+            group["lr"] = given["lr"] * min(1.0, step / WARM_UP)
         optimiser.step()
         yield Step(step, steps, float(loss.detach()), fold)
-    decoder.eval()
 
 
-@torch.inference_mode()
-def score(decoder: Decoder, samples: Sequence[Sample], device: torch.device) -> Scores:
-    """Dice of each encoded frame against its corrected mask, for every trust in the carried masks.
-
-    Classes are averaged. See `vivim.trust`.
-    """
-    decoder.eval()
+def scores_of(judged: Iterable[tuple[Sample | Window, Tensor, Tensor]]) -> Scores:
+    """Dice for every trust in the carried masks, of (frame, its logits, the carried mask). Classes are averaged."""
     scores: Scores = {trust: {} for trust in TRUSTS}
-    for sample in samples:
-        logits = decode(decoder, [sample], device).cpu()
+    for sample, logits, guess in judged:
         for trust in TRUSTS:
-            predicted = (logits + trust * sample.guess.float() > 0).numpy()[0]
+            predicted = (logits + trust * guess > 0).numpy()[0]
             pairs = zip(predicted, sample.target.numpy()[0], strict=True)
             scores[trust][sample.session, sample.frame] = float(np.mean([dice(p, t) for p, t in pairs]))
     return scores
@@ -112,24 +125,23 @@ def folds_of(keys: Sequence[tuple[int, int]]) -> list[set[tuple[int, int]]]:
     return [{keys[i] for i in block} for block in blocks]
 
 
-def held_out_scores(
-    decoder: Decoder, samples: Sequence[Sample], device: torch.device, seed: int
-) -> Iterator[Step | dict[int, Scores]]:
+def held_out_scores(pupil: Pupil, seed: int) -> Iterator[Step | HeldOut | dict[int, Scores]]:
     """Train with each block left out in turn.
 
-    Yields the steps, and at the end one dictionary: for every number of steps in `STEP_CHOICES`, the scores of each
-    corrected frame by a decoder that never saw it.
+    Yields the steps with scores between them, and at the end one dictionary: for every number of steps in
+    `STEP_CHOICES`, the scores of each corrected frame by a copy that never learned from it.
     """
-    keys = sorted({(s.session, s.frame) for s in samples})
+    keys = set(pupil.keys)
+    total = max(STEP_CHOICES)
     result: dict[int, Scores] = {steps: {trust: {} for trust in TRUSTS} for steps in STEP_CHOICES}
-    for number, held_out in enumerate(folds_of(keys), start=1):
-        copied = copy.deepcopy(decoder)
-        seen = [s for s in samples if (s.session, s.frame) not in held_out]
-        judged = [s for s in samples if (s.session, s.frame) in held_out and s.in_use]
-        for step in fit_decoder(copied, seen, max(STEP_CHOICES), device, seed, fold=number):
+    for number, held_out in enumerate(folds_of(sorted(keys)), start=1):
+        copied = pupil.copy()
+        for step in copied.fit(keys - held_out, total, seed, number):
             yield step
             if step.step in result:
-                for trust, found in score(copied, judged, device).items():
-                    result[step.step][trust].update(found)
-                freeze_normalisation(copied)
+                found = copied.score(held_out)
+                for trust, rows in found.items():
+                    result[step.step][trust].update(rows)
+                rows = found[best_trust(found)]
+                yield HeldOut(step.step, total, float(np.mean(list(rows.values()))), number)
     yield result

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from vivim.errors import VivimError
+from vivim.finetune.cache import FeatureCache
 from vivim.finetune.events import to_line
 from vivim.finetune.run import Trained, run
 from vivim.network.checkpoints import load_checkpoint, save_checkpoint
@@ -23,7 +24,7 @@ def work(job: Path) -> None:
     sessions = [Session.open(folder, read_only=True) for folder in task["sessions"]]
     try:
         model = load_checkpoint(Path(task["model"]))
-        for event in run(sessions, model, task["scope"], task["device"], task["seed"]):
+        for event in run(sessions, model, task["scope"], task["device"], task["seed"], FeatureCache()):
             if isinstance(event, Trained):
                 save_checkpoint(event.model, job / "result.safetensors", event.model.provenance)
                 line = json.dumps({"kind": "trained", "promoted": event.promoted, "seconds": event.seconds})

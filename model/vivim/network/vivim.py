@@ -51,15 +51,19 @@ class Encoder(nn.Module):
     def forward(self, x: Tensor, frames: int, added: Tensor | None = None) -> list[Tensor]:
         """Tokens ``(B*T, H, W, 3)`` to four features ``(B*T, width, h, w)`` on grids 1/4, 1/8, 1/16, 1/32."""
         features = []
-        for embed, mit, temporal in zip(self.patch_embeddings, self.mit, self.temporal, strict=True):
-            x = embed(x, added)
-            added = None
-            for block in mit.children():
-                x = block(x)
-            for block in temporal.children():
-                x = block(x, frames)
+        for number in range(len(self.mit)):
+            x = self.stage(number, x, frames, added if number == 0 else None)
             features.append(x.permute(0, 3, 1, 2))
         return features
+
+    def stage(self, number: int, x: Tensor, frames: int, added: Tensor | None = None) -> Tensor:
+        """One stage alone: tokens of the stage before, or pictures, to tokens ``(B*T, h, w, width)``."""
+        x = self.patch_embeddings[number](x, added)
+        for block in self.mit[number].children():
+            x = block(x)
+        for block in self.temporal[number].children():
+            x = block(x, frames)
+        return x
 
 
 class Vivim(nn.Module):

@@ -14,13 +14,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from vivim import Session, Vivim, finetune, load_model
 from vivim.errors import FinetuneError
-from vivim.finetune import Finished, Preparing, Scored, Step
+from vivim.finetune import Finished, HeldOut, Preparing, Scored, Step
+from vivim.finetune.cache import FeatureCache, digest_of_weights
 from vivim.finetune.events import from_line, to_line
 from vivim.finetune.features import corrected_frames, encode, windows
 from vivim.finetune.fit import folds_of
 from vivim.finetune.run import Trained, judge, run
 from vivim.models import list_models
 from vivim.trust import TRUSTS
+
+
+@pytest.fixture
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two lengths of training, both short."""
+    for module in ("fit", "run"):
+        monkeypatch.setattr(f"vivim.finetune.{module}.STEP_CHOICES", (1, 2))
 
 
 def correct(session: Session, sample, frames: tuple[int, ...]) -> None:
@@ -51,6 +59,8 @@ def test_the_whole_of_it_in_its_own_process(session: Session, sample, tiny_model
     assert tuned.version == finished.version
     assert tuned.provenance["parent"] == "tiny"
     assert tuned.provenance["frames"] == 3
+    info = next(m for m in list_models() if m.name == "mine")
+    assert (info.parent, info.frames, info.sessions) == ("tiny", 3, 1)
     assert not torch.equal(tuned.decoder.fuse.weight, tiny_model.decoder.fuse.weight)
 
 
@@ -67,12 +77,41 @@ def test_the_loss_falls_and_the_encoder_stays(session: Session, sample, tiny_mod
     assert torch.equal(tuned.decoder.norm.running_mean, tiny_model.decoder.norm.running_mean)
 
 
-def test_scope_all_moves_the_encoder_too(session: Session, sample, tiny_model: Vivim) -> None:
+def test_scope_all_moves_the_encoder_too(session: Session, sample, tiny_model: Vivim, few_steps) -> None:
     correct(session, sample, (1, 8))
     *_, last = run([session], tiny_model, scope="all")
     assert isinstance(last, Trained)
     first = next(iter(tiny_model.encoder.parameters()))
     assert not torch.equal(next(iter(last.model.encoder.parameters())), first)
+
+
+def test_scope_last_stage_moves_that_and_the_decoder_alone(
+    session: Session, sample, tiny_model: Vivim, few_steps
+) -> None:
+    correct(session, sample, (1, 8))
+    events = list(run([session], tiny_model, scope="last-stage"))
+    tuned, encoder = events[-1].model, tiny_model.encoder
+    assert digest_of_weights(*tuned.encoder.mit[:3]) == digest_of_weights(*encoder.mit[:3])
+    assert digest_of_weights(tuned.encoder.mit[3]) != digest_of_weights(encoder.mit[3])
+    assert digest_of_weights(tuned.decoder) != digest_of_weights(tiny_model.decoder)
+    assert [e.fold for e in events if isinstance(e, HeldOut)] == [1, 1, 2, 2]
+    assert all(0 <= e.dice <= 1 for e in events if isinstance(e, HeldOut))
+
+
+def test_encoded_frames_are_used_again_and_the_result_is_the_same(
+    session: Session, sample, tiny_model: Vivim, tmp_path, few_steps
+) -> None:
+    correct(session, sample, (1, 8))
+    first, again = FeatureCache(tmp_path / "kept"), FeatureCache(tmp_path / "kept")
+    *_, fresh = run([session], tiny_model, cache=first)
+    *_, reused = run([session], tiny_model, cache=again)
+    kept = list((tmp_path / "kept").iterdir())
+    assert first.hits == 0 and again.hits == len(kept) > 0
+    assert digest_of_weights(fresh.model) == digest_of_weights(reused.model)
+    kept[0].write_bytes(b"cut short")
+    assert again.get(kept[0].stem) is None
+    FeatureCache(tmp_path / "kept", limit=0).trim()
+    assert not list((tmp_path / "kept").iterdir())
 
 
 def test_one_corrected_frame_cannot_be_judged_and_is_not_promoted(
