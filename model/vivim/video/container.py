@@ -16,6 +16,9 @@ DEMUXERS = "mov,matroska,avi,asf,mpeg,mpegts,mpegvideo,m4v,h264,hevc,flv,ogg,ivf
 OPTIONS = {"protocol_whitelist": "file", "format_whitelist": DEMUXERS}
 """For every demuxer: local files only."""
 
+PATIENCE = 2.0
+"""Seconds that opening a file, or finding its next packet, may take: gigabytes of nothing are searched no longer."""
+
 
 def opened(
     open_it: Callable[[], av.container.InputContainer], name: str

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
 from pydicom.errors import InvalidDicomError
-from pydicom.filereader import read_file_meta_info
+from pydicom.filereader import read_file_meta_info, read_partial
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from vivim.errors import VideoError
@@ -33,6 +33,8 @@ DEFERRED = "64 KB"
 
 INFLATED_BYTES = 512 * 2**20
 """The most a deflated file may unpack to; it has to be in memory whole."""
+
+PIXEL_DATA = 0x7FE00010
 
 MAX_FRAMES = 10**6
 """More frames than this, about nine hours, are a damaged header."""
@@ -67,7 +69,8 @@ def read_header(path: Path) -> Dataset:
     """
     try:
         deflated = _is_deflated(path)
-        dataset = dcmread(path, defer_size=None if deflated else DEFERRED)
+        with path.open("rb") as file:
+            dataset = read_partial(file, _is_behind_pixels, None if deflated else DEFERRED)
         count = int(dataset.get("NumberOfFrames", 1) or 1)
         rows, columns = int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)
     except VideoError:
@@ -90,23 +93,28 @@ def read_header(path: Path) -> Dataset:
     return dataset
 
 
+def _is_behind_pixels(tag: int, vr: str | None, length: int) -> bool:
+    """Whether an element comes after the pixels; a tail of zeros could be read for hours as empty elements."""
+    return tag == 0 or tag > PIXEL_DATA
+
+
 def _is_deflated(path: Path) -> bool:
-    """Whether the whole file is packed; one that would unpack to more than `INFLATED_BYTES` is refused."""
+    """Whether the whole file is packed; one that takes more than `INFLATED_BYTES`, unpacked, is refused."""
     meta = read_file_meta_info(path)
     if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
         return False
-    inflate, unpacked = zlib.decompressobj(-zlib.MAX_WBITS), 0
+    inflate, size = zlib.decompressobj(-zlib.MAX_WBITS), path.stat().st_size  # both are in memory at once
     with path.open("rb") as file:
         file.seek(144 + int(meta.FileMetaInformationGroupLength))  # preamble, mark, and the length itself
         waiting = file.read(2**16)
-        while waiting and not inflate.eof:
-            unpacked += len(inflate.decompress(waiting, 2**20))
+        while waiting and not inflate.eof and size <= INFLATED_BYTES:
+            size += len(inflate.decompress(waiting, 2**20))
             waiting = inflate.unconsumed_tail or file.read(2**16)
-            if unpacked > INFLATED_BYTES:
-                raise VideoError(
-                    f"{path.name} is deflated and unpacks to more than {INFLATED_BYTES >> 20} MB. "
-                    "Export it anew, not deflated."
-                )
+    if size > INFLATED_BYTES:
+        raise VideoError(
+            f"{path.name} is deflated and takes more than {INFLATED_BYTES >> 20} MB of memory. "
+            "Export it anew, not deflated."
+        )
     return True
 
 

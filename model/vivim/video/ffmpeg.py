@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from vivim.errors import VideoError
 from vivim.video.base import VideoBase
-from vivim.video.container import OPTIONS, Packet, opened, telling
+from vivim.video.container import OPTIONS, PATIENCE, Packet, opened, telling
 from vivim.video.keyframes import KeyFrames, KeyPlace, turned
 
 TIMELESS = ("avi", "h264", "hevc", "m4v", "mpegvideo", "dv")
@@ -73,7 +73,7 @@ class FFmpegVideo(VideoBase):
         return f"file:{self._file}"
 
     def _opened(self) -> av.container.InputContainer:
-        return av.open(self._source(), options=OPTIONS)
+        return av.open(self._source(), options=OPTIONS, timeout=(PATIENCE, PATIENCE))
 
     def _open(self) -> None:
         self._container, self._stream = opened(self._opened, self._file.name)

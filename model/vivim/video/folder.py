@@ -15,6 +15,9 @@ from vivim.video.base import VideoBase, check_picture, check_size, file_identity
 DICOM_ENDINGS = (".dcm", ".dicom", "")
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 
+FILE_BYTES = 2**28
+"""Largest file of one picture; some kinds are read whole to find out what they hold."""
+
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:
     """Sorting key under which ``frame9`` comes before ``frame10``."""
@@ -117,6 +120,10 @@ class FolderVideo(VideoBase):
 
 def _geometry(file: Path) -> tuple[tuple[int, int], str]:
     """Width and height, and the kind to read it as, from the header alone."""
+    if file.stat().st_size > FILE_BYTES:
+        raise VideoError(
+            f"{file.name} takes more than {FILE_BYTES >> 20} MB, which is no picture. Replace it or move it away."
+        )
     try:
         with Image.open(file) as picture:
             size, mode = picture.size, picture.mode

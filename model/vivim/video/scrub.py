@@ -51,7 +51,9 @@ class Scrubber:
         with self._news:
             self._before, self._wanted, self._previewed = self._wanted, i, False
             self._news.notify_all()
-            patience = PATIENCE if abs(i - self._before) <= AHEAD else 0.0  # a far one will not be there in time
+            patience = (
+                PATIENCE if abs(i - self._before) <= AHEAD else 0.0
+            )  # a far one will not be there in time
             ready = self._news.wait_for(lambda: self._video.ready(i), patience)
             self._previewed = not ready
         return (i, self._video.frame(i)) if ready else self._video.preview(i)
