@@ -155,10 +155,10 @@ class VideoController(QObject):
 
         def work() -> Iterator[Any]:
             from vivim.compiled import compile_kernels
-            from vivim.device import choose_device
+            from vivim.device import choose_device, is_remote
             from vivim.inference import propose
 
-            if choose_device(device).type == "cpu":
+            if not is_remote(device) and choose_device(device).type == "cpu":
                 compile_kernels(stop)
             yield from propose(session, self._model(model_name), start=start, device=device, stop=stop)
 

@@ -9,7 +9,17 @@ from qtpy.QtWidgets import QFormLayout, QFrame, QLabel, QVBoxLayout
 
 from napari_vivim.controller import VideoController
 from napari_vivim.curve import LossCurve
-from napari_vivim.panel import Choices, Progress, VideoPanel, choice, clock, heading, primary, quiet
+from napari_vivim.panel import (
+    Choices,
+    Progress,
+    VideoPanel,
+    choice,
+    chosen_device,
+    clock,
+    heading,
+    primary,
+    quiet,
+)
 
 SCOPES = {"Decoder (seconds)": "decoder", "Whole network (minutes)": "all"}
 
@@ -65,7 +75,7 @@ class FinetuneWidget(VideoPanel):
     def _learn(self) -> None:
         if self.controller is not None:
             self.controller.finetune(
-                self.model.currentText(), self.device.currentText(), SCOPES[self.scope.currentText()]
+                self.model.currentText(), chosen_device(self.device), SCOPES[self.scope.currentText()]
             )
 
     def _cancel(self) -> None:
@@ -100,7 +110,7 @@ class FinetuneWidget(VideoPanel):
         elif kind == "finished":
             self._show_result(event)
         elif kind == "propose":
-            text = f"Renewing proposals: {event.done} of {event.total} · {clock(event.seconds_left)}"
+            text = f"Renewing proposals: {event.done} of {event.total} · {event.note or clock(event.seconds_left)}"
             self.progress.show_step(event.done, event.total, text)
 
     def _show_step(self, event: Any) -> None:
