@@ -87,7 +87,7 @@ def content_area(video: Video) -> Box:
 def _small(frame: NDArray, size: tuple[int, int]) -> NDArray[np.float32]:
     """Brightest channel, shrunk."""
     grey = frame.max(axis=2) if frame.ndim == 3 else frame
-    return cv2.resize(grey.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(grey.astype(np.float32), size, interpolation=cv2.INTER_AREA), np.float32)
 
 
 def _parts(stack: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]] | None:

@@ -7,6 +7,7 @@ to 16 bits the chain is one table, made once for a file; larger ones are compute
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,10 +97,11 @@ def _with_rescale(dataset: Dataset) -> Dataset:
 
 def _window(dataset: Dataset) -> Callable[[NDArray], NDArray] | None:
     """The first window, as brightness from 0 to 1 (DICOM PS3.3 C.11.2.1.2); None if there is none that makes sense."""
-    centre, width = (_first(dataset.get(name)) for name in ("WindowCenter", "WindowWidth"))
+    found = _first(dataset.get("WindowCenter")), _first(dataset.get("WindowWidth"))
     function = str(dataset.get("VOILUTFunction") or "LINEAR")
-    if centre is None or width is None or width <= 0:
+    if found[0] is None or found[1] is None or found[1] <= 0:
         return None
+    centre, width = found[0], found[1]
     if function == "SIGMOID":
         return lambda values: 1 / (1 + np.exp(np.clip(-4 * (values - centre) / width, -80, 80)))
     if function == "LINEAR":
@@ -109,7 +111,7 @@ def _window(dataset: Dataset) -> Callable[[NDArray], NDArray] | None:
     return lambda values: np.clip((values - centre) / width + 0.5, 0, 1)
 
 
-def _first(value: object) -> float | None:
+def _first(value: Any) -> float | None:
     if value is None or value == "":
         return None
     values = list(value) if hasattr(value, "__iter__") and not isinstance(value, str) else [value]

@@ -75,7 +75,7 @@ class EncapsulatedVideo(FFmpegVideo):
     """Frames are RGB uint8; times are the stream's own, the rate is the header's where it states one."""
 
     def __init__(self, path: Path, dataset: Dataset) -> None:
-        self._start = dataset.get_item("PixelData").value_tell  # type: ignore[union-attr]
+        self._start = dataset.get_item("PixelData").value_tell  # type: ignore[union-attr, attr-defined]
         super().__init__(path)
         facts = facts_of(dataset, len(self), path.name)
         self.pixel_spacing_mm, self.regions = facts.spacing_mm, facts.regions

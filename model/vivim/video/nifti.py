@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -27,11 +28,11 @@ class NiftiVideo(VideoBase):
 
     def __init__(self, path: Path) -> None:
         try:
-            image = nibabel.load(path)
+            image: Any = nibabel.load(path)
             header = image.header
             times = _axes(tuple(int(n) for n in image.shape), path)
             check_size(image.shape[1], image.shape[0], path.name)
-            self._values = _unscaled(image, path).reshape((*image.shape[:2], times), order="F")
+            self._values = _unscaled(image, path).reshape((image.shape[0], image.shape[1], times), order="F")
             self._range = self._stretch(float(header["cal_min"]), float(header["cal_max"]))
             first = self._picture(0)
             spacing, fps = _geometry(header)
@@ -52,7 +53,7 @@ class NiftiVideo(VideoBase):
             frames = (self._values[..., t] for t in range(self._values.shape[2]))
             ends = [(f.min(), f.max()) for f in (np.nan_to_num(f, posinf=0, neginf=0) for f in frames)]
             low, high = float(min(e[0] for e in ends)), float(max(e[1] for e in ends))
-        return low, max(high - low, np.finfo(np.float32).tiny)
+        return low, max(high - low, float(np.finfo(np.float32).tiny))
 
     def _picture(self, t: int) -> NDArray:
         values = self._values[..., t].T
@@ -83,7 +84,7 @@ def _axes(shape: tuple[int, ...], path: Path) -> int:
     return longer[0] if longer else 1
 
 
-def _unscaled(image: nibabel.Nifti1Image, path: Path) -> NDArray:
+def _unscaled(image: Any, path: Path) -> NDArray:
     """The stored values: in the file where it is not packed, else in memory."""
     size = int(np.prod(image.shape, dtype=object)) * image.get_data_dtype().itemsize
     if path.suffix == ".gz" and size > UNPACKED_BYTES:

@@ -64,7 +64,7 @@ class TiffVideo(VideoBase):
             )
         if len(self._pages) == 1 and self._pages[0].axes == "SYX":
             # Three or four grey frames that tifffile took for the planes of one colour picture when it wrote them.
-            check_size(*self._pages[0].shape[1:], path.name)
+            check_size(self._pages[0].shape[1], self._pages[0].shape[2], path.name)
             self._block = self._pages[0].asarray()
             return len(self._block)
         page = self._pages[0].shape
