@@ -3,8 +3,8 @@
 One mixing layer of width 64 sees the tokens of T frames on a 16 x 16 grid (the third stage's, for frames of
 256 x 256), T = 5 to 256: as ST-Mamba, and as self-attention of all tokens with all others, the latter by PyTorch's
 fused kernel, which never holds the matrix of weights, and as written, which does. Time is the median of interleaved
-rounds; memory is what the layer takes at its peak above its input, measured in a process of its own. Writes a picture
-with ``--picture FILE``.
+rounds; memory is what the layer takes at its peak above its input, measured in a process of its own (on a GPU by
+PyTorch's own account). Writes a picture with ``--picture FILE``; ``--device cuda`` measures a GPU, up to 1024 frames.
 """
 
 from __future__ import annotations
@@ -49,19 +49,29 @@ class SelfAttention(nn.Module):
         return self.output(mixed.transpose(1, 2).flatten(2))
 
 
-def layers() -> dict[str, nn.Module]:
+def layers(device: str = "cpu") -> dict[str, nn.Module]:
     """The mixers, all of one width."""
     torch.manual_seed(0)
-    return {
-        "ST-Mamba": STMamba(WIDTH).eval(),
-        "attention, fused": SelfAttention(WIDTH, HEADS, fused=True).eval(),
-        "attention as written": SelfAttention(WIDTH, HEADS, fused=False).eval(),
+    made = {
+        "ST-Mamba": STMamba(WIDTH),
+        "attention, fused": SelfAttention(WIDTH, HEADS, fused=True),
+        "attention as written": SelfAttention(WIDTH, HEADS, fused=False),
     }
+    return {name: layer.eval().to(device) for name, layer in made.items()}
 
 
 def fits(name: str, frames: int) -> bool:
     """Whether a layer is worth trying at a length."""
     return name != "attention as written" or HEADS * (frames * PLACES) ** 2 <= MOST_WEIGHTS
+
+
+@torch.inference_mode()
+def peak_on_gpu_mb(layer: nn.Module, x: Tensor, frames: int) -> float:
+    """Memory of one layer above its input, in MiB."""
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    layer(x, frames)
+    return round((torch.cuda.max_memory_allocated() - before) / 2**20, 1)
 
 
 @torch.inference_mode()
@@ -109,7 +119,8 @@ def draw(rows: list[dict[str, float]], path: Path) -> None:
 @torch.inference_mode()
 def main(argv: list[str] | None = None) -> None:
     options = parser(__doc__.splitlines()[0], rounds=3)
-    options.add_argument("--frames", type=int, nargs="+", default=list(FRAMES))
+    options.add_argument("--frames", type=int, nargs="+", help="default: 5 to 256, on a GPU to 1024")
+    options.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     options.add_argument("--picture", type=Path, metavar="FILE", help="draw the curves (needs matplotlib)")
     options.add_argument("--memory-of", help=argparse.SUPPRESS)
     arguments = options.parse_args(argv)
@@ -117,17 +128,24 @@ def main(argv: list[str] | None = None) -> None:
     if arguments.memory_of:
         print(json.dumps(peak_mb(arguments.memory_of, arguments.frames[0])))
         return
-    report: dict[str, object] = {"machine": machine(), "width": WIDTH, "tokens_a_frame": PLACES}
+    device = arguments.device
+    lengths = arguments.frames or [*FRAMES, *([512, 1024] if device == "cuda" else [])]
+    report: dict[str, object] = {"machine": machine(device), "width": WIDTH, "tokens_a_frame": PLACES}
     print(report["machine"])
     print(f"{'frames':>6}" + "".join(f"{name:>26}" for name in layers()))
     rows = []
-    for frames in arguments.frames:
-        x = torch.randn(1, frames * PLACES, WIDTH)
-        runs = {name: partial(layer, x, frames) for name, layer in layers().items() if fits(name, frames)}
+    for frames in lengths:
+        x = torch.randn(1, frames * PLACES, WIDTH, device=device)
+        fitting = {name: layer for name, layer in layers(device).items() if fits(name, frames)}
+        runs = {name: partial(layer, x, frames) for name, layer in fitting.items()}
         row: dict[str, float] = {"frames": frames}
         for name, seconds in interleaved(runs, arguments.rounds).items():
             row[f"{name}_ms"] = summary(seconds)["median_ms"]
-            row[f"{name}_mb"] = memory_of(name, frames, torch.get_num_threads())
+            row[f"{name}_mb"] = (
+                peak_on_gpu_mb(fitting[name], x, frames)
+                if device == "cuda"
+                else memory_of(name, frames, torch.get_num_threads())
+            )
         rows.append(row)
         cells = (f"{row[f'{n}_ms']:13.1f} ms {row[f'{n}_mb']:5.0f} MiB" for n in runs)
         print(f"{frames:>6}" + "".join(f"{cell:>26}" for cell in cells))

@@ -2,7 +2,9 @@
 
 Sizes are those of the network's first and third stage for a clip of five 256 x 256 frames. Rounds are interleaved
 (every implementation once, then again), so that a busy machine slows all alike; the table shows medians. Each result
-is first compared with the float64 loop. mambapy is measured where it is installed (`pip install mambapy`).
+is first compared with the float64 loop. mambapy is measured where it is installed (`pip install mambapy`); with
+`--device cuda` mamba-ssm too, once through this project's adapter and once given its inputs channels first, as its
+kernels want them.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from benchmarks.report import interleaved, machine, parser, set_threads, summary
 SIZES = {"stage 1": (1, 20480, 128, 16), "stage 3": (1, 1280, 640, 16)}
 LOOP = "loop in PyTorch"
 Scan = Callable[..., torch.Tensor]
+CHANNELS_FIRST = "mamba-ssm, channels first"
 
 
 def mambapy_scan(u, delta, A, B, C, D, z, delta_bias):
@@ -37,14 +40,29 @@ def implementations(device: str) -> dict[str, Scan]:
     found: dict[str, Scan] = {LOOP: loop_scan}
     if importlib.util.find_spec("mambapy"):
         found["mambapy pscan"] = mambapy_scan
-    names = {"cpu": ("torch", "numba"), "cuda": ("torch", "triton")}[device]
+    names = {"cpu": ("torch", "numba"), "cuda": ("torch", "triton", "mamba-ssm")}[device]
     for name in names:
         if name in available_backends():
-            found[f"vivim {name}"] = lambda *inputs, backend=name: selective_scan(*inputs, backend=backend)
+            shown = name if name == "mamba-ssm" else f"vivim {name}"
+            found[shown] = lambda *inputs, backend=name: selective_scan(*inputs, backend=backend)
+    if "mamba-ssm" in found:
+        kernels = importlib.import_module("mamba_ssm.ops.selective_scan_interface")
+        found[CHANNELS_FIRST] = partial(kernels.selective_scan_fn, delta_softplus=True)
     return found
 
 
-def make_inputs(batch: int, length: int, width: int, states: int, device: str) -> list[torch.Tensor]:
+def inputs_of(name: str, inputs: list[torch.Tensor]) -> list[torch.Tensor]:
+    """Inputs as an implementation wants them: sequences channels first for mamba-ssm's own function."""
+    if name != CHANNELS_FIRST:
+        return inputs
+    first = [x.detach().transpose(1, 2).contiguous() if x.ndim == 3 else x.detach() for x in inputs]
+    return [x.requires_grad_() for x in first]
+
+
+def make_inputs(
+    batch: int, length: int, width: int, states: int, device: str, dtype: torch.dtype = torch.float32
+) -> list[torch.Tensor]:
+    """Inputs in the order of `selective_scan`'s arguments; sequences ``(batch, L, ...)`` in the dtype."""
     generator = torch.Generator().manual_seed(0)
 
     def normal(*shape: int) -> torch.Tensor:
@@ -56,7 +74,7 @@ def make_inputs(batch: int, length: int, width: int, states: int, device: str) -
         normal(batch, length, states), normal(batch, length, states),
         torch.ones(width, device=device), normal(batch, length, width), torch.zeros(width, device=device),
     ]  # fmt: skip
-    return [x.requires_grad_() for x in inputs]
+    return [(x.to(dtype) if x.ndim == 3 else x).requires_grad_() for x in inputs]
 
 
 def run_once(scan: Scan, inputs: list[torch.Tensor], backward: bool) -> None:
@@ -68,22 +86,27 @@ def run_once(scan: Scan, inputs: list[torch.Tensor], backward: bool) -> None:
             y.sum().backward()
 
 
-def largest_error(scan: Scan, inputs: list[torch.Tensor], exact: torch.Tensor) -> float:
+def largest_error(name: str, scan: Scan, inputs: list[torch.Tensor], exact: torch.Tensor) -> float:
     """Largest difference from the float64 loop, relative to its largest number; also warms the scan up."""
     with torch.no_grad():
-        return float((scan(*inputs).double() - exact).abs().max() / exact.abs().max())
+        y = scan(*inputs)
+        y = y.transpose(1, 2) if name == CHANNELS_FIRST else y
+        return float((y.double() - exact).abs().max() / exact.abs().max())
 
 
-def measure(size: tuple[int, int, int, int], device: str, rounds: int) -> list[dict[str, object]]:
+def measure(
+    size: tuple[int, int, int, int], device: str, rounds: int, dtype: torch.dtype = torch.float32
+) -> list[dict[str, object]]:
     """One row per implementation: medians and minima in milliseconds, and the error."""
-    inputs = make_inputs(*size, device)
+    inputs = make_inputs(*size, device, dtype)
     with torch.no_grad():
         exact = selective_scan(*(x.double() for x in inputs), backend="oracle")
     scans = implementations(device)
-    errors = {name: largest_error(scan, inputs, exact) for name, scan in scans.items()}
+    given = {name: inputs_of(name, inputs) for name in scans}
+    errors = {name: largest_error(name, scan, given[name], exact) for name, scan in scans.items()}
     kinds = {"forward": False, "forward_backward": True}
     runs = {
-        f"{name}, {kind}": partial(run_once, scan, inputs, backward)
+        f"{name}, {kind}": partial(run_once, scan, given[name], backward)
         for name, scan in scans.items()
         for kind, backward in kinds.items()
     }
@@ -102,19 +125,21 @@ def measure(size: tuple[int, int, int, int], device: str, rounds: int) -> list[d
 def main(argv: list[str] | None = None) -> None:
     options = parser(__doc__.splitlines()[0], rounds=9)
     options.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    options.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
     arguments = options.parse_args(argv)
     set_threads(arguments)
     sizes: dict[str, object] = {}
     report = {"machine": machine(arguments.device), "sizes": sizes}
+    report["dtype"] = arguments.dtype
     print(report["machine"])
     for stage, size in SIZES.items():
-        rows = measure(size, arguments.device, arguments.rounds)
+        rows = measure(size, arguments.device, arguments.rounds, getattr(torch, arguments.dtype))
         sizes[stage] = {"batch_L_E_N": size, "rows": rows}
         print(f"\n{stage}: batch, L, E, N = {size}")
-        print(f"{'':18} {'forward':>12} {'+ backward':>12} {'error':>9}")
+        print(f"{'':26} {'forward':>12} {'+ backward':>12} {'error':>9}")
         for row in rows:
             print(
-                f"{row['implementation']:18} {row['forward_ms']:9.1f} ms {row['forward_backward_ms']:9.1f} ms "
+                f"{row['implementation']:26} {row['forward_ms']:9.2f} ms {row['forward_backward_ms']:9.2f} ms "
                 f"{row['error']:9.0e}"
             )
     write(report, arguments.json)

@@ -1,0 +1,94 @@
+"""What an annotator waits for, without a window: ``python -m benchmarks.annotator [--device cuda] [--frames 1000]``.
+
+On a synthetic video of 256 x 256: a proposal for every frame with the starter, then 20 corrected frames, and the
+time from the click on Fine-tune to the new version's mask of the frame on screen. The same generators of events are
+used as in the window, with the model's files on disk as there.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import vivim
+from PIL import Image
+from vivim.device import choose_device
+from vivim.finetune.events import Finished
+from vivim.video.phantom import make_phantom
+
+from benchmarks.report import machine, parser, set_threads, write
+
+SIZE = (256, 256)
+PHANTOM = 120
+"""Frames made; longer videos repeat them back and forth."""
+
+
+def write_video(folder: Path, frames: int) -> np.ndarray:
+    """A folder of pictures of a phantom; returns its true masks ``(T, H, W)`` uint8."""
+    phantom = make_phantom(frames=min(frames, PHANTOM), size=SIZE, seed=3)
+    there_and_back = [*range(len(phantom.frames)), *range(len(phantom.frames) - 2, 0, -1)]
+    at = [there_and_back[t % len(there_and_back)] for t in range(frames)]
+    folder.mkdir()
+    for t, source in enumerate(at):
+        Image.fromarray(phantom.frames[source]).save(folder / f"{t:05}.png", compress_level=1)
+    return phantom.masks[at]
+
+
+def propose_all(session: vivim.Session, model: vivim.Vivim, device: str) -> dict[str, float]:
+    """Seconds to the first mask and to the last."""
+    began = time.perf_counter()
+    moments = [time.perf_counter() - began for _ in vivim.propose(session, model, device=device)]
+    return {
+        "first_mask_s": moments[0],
+        "propose_s": moments[-1],
+        "frames_a_second": len(session) / moments[-1],
+    }
+
+
+def learn(session: vivim.Session, model: vivim.Vivim, device: str) -> dict[str, object]:
+    """Seconds from the click to the new version, and to the first mask it proposes for a frame not corrected."""
+    on_screen = session.frames_with("proposed")[0]
+    began = time.perf_counter()
+    *_, last = vivim.finetune([session], model, device=device)
+    assert isinstance(last, Finished)
+    learned = time.perf_counter() - began
+    tuned = vivim.load_model(last.name)
+    next(vivim.propose(session, tuned, frames=[on_screen], start=on_screen, device=device))
+    return {
+        "finetune_s": learned,
+        "click_to_renewed_mask_s": time.perf_counter() - began,
+        "held_out_before": last.before,
+        "held_out_after": last.after,
+    }
+
+
+def main(argv: list[str] | None = None) -> None:
+    options = parser(__doc__.splitlines()[0], rounds=1)
+    options.add_argument("--device", default="auto")
+    options.add_argument("--frames", type=int, default=1000)
+    options.add_argument("--corrected", type=int, default=20)
+    options.add_argument("--model", default="starter")
+    arguments = options.parse_args(argv)
+    set_threads(arguments)
+    device = choose_device(arguments.device)
+    figures: dict[str, object] = {"frames": arguments.frames, "corrected": arguments.corrected}
+    with tempfile.TemporaryDirectory(prefix="vivim-annotator-") as place:
+        os.environ["VIVIM_HOME"] = str(Path(place) / "models")
+        masks = write_video(Path(place) / "frames", arguments.frames)
+        model = vivim.load_model(arguments.model)
+        with vivim.Session.open(Path(place) / "frames", folder=Path(place) / "session") as session:
+            figures |= propose_all(session, model, device.type)
+            for t in np.linspace(0, len(session) - 1, arguments.corrected).astype(int):
+                session.correct(int(t), masks[t])
+            figures |= learn(session, model, device.type)
+    report = {"machine": machine(device.type), **figures}
+    for name, value in report.items():
+        print(f"{name:26} {value:.2f}" if isinstance(value, float) else f"{name:26} {value}")
+    write(report, arguments.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+#!/usr/bin/env bash
+# Everything that needs a GPU, on a machine that may have no network: benchmarks/gpu.sh PART [OUT]
+#
+#   measure   build the peers, check the scan, watch it with compute-sanitizer, time scan, network and the annotator's loop
+#   train     the starter by the recipe of docs/training.md, then a short b3 run (data: see TRAIN_* below)
+#   dry-run   the same commands on the CPU, tiny, to see that they run
+#
+# Carried along, where there is no package index:
+#   WHEELS      a folder of wheels for what the machine lacks (default .gpu/wheels)
+#   ARCHIVES    a folder with the source archives of mamba-ssm and causal-conv1d (default .gpu/archives)
+#   TRAIN_STARTER, TRAIN_B3   the arguments of `vivim train` for each
+# Writes JSON and logs into OUT (default: $OUT, else gpu-output).
+set -uo pipefail
+cd "$(dirname "$0")/.."
+part=${1:?measure, train or dry-run}
+out=${2:-${OUT:-gpu-output}}
+wheels=${WHEELS:-.gpu/wheels} archives=${ARCHIVES:-.gpu/archives}
+python=${PYTHON:-python3}
+mkdir -p "$out"
+out=$(cd "$out" && pwd)
+site=$(mktemp -d)
+failed=()
+export PYTHONUNBUFFERED=1 PYTHONPATH="$PWD/model:$PWD:$site${PYTHONPATH:+:$PYTHONPATH}"
+
+step() {  # step NAME SECONDS COMMAND...: runs it with a limit, keeps its output, goes on after a failure
+    local name=$1 seconds=$2 began=$SECONDS
+    shift 2
+    echo "== $name"
+    timeout "$seconds" "$@" >"$out/$name.log" 2>&1 || { failed+=("$name"); echo "   failed, code $?"; }
+    tail -n "${LINES_SHOWN:-25}" "$out/$name.log"
+    echo "   $((SECONDS - began)) s"
+}
+
+install_wheels() {  # what cannot be imported yet, from the carried wheels
+    local needed
+    needed=$("$python" - <<'PYTHON'
+import importlib.util
+packages = {"zarr": "zarr", "numcodecs": "numcodecs", "filelock": "filelock", "platformdirs": "platformdirs", "psutil": "psutil",
+            "pydicom": "pydicom", "nibabel": "nibabel", "tifffile": "tifffile", "av": "av", "einops": "einops",
+            "google_crc32c": "google-crc32c", "donfig": "donfig", "cv2": "opencv-python-headless",
+            "skimage": "scikit-image", "scipy": "scipy", "lightning_fabric": "lightning-fabric"}
+print(*(name for module, name in packages.items() if importlib.util.find_spec(module) is None))
+PYTHON
+)
+    echo "installing: ${needed:-nothing}"
+    for package in $needed; do
+        "$python" -m pip install --quiet --no-index --no-deps --find-links "$wheels" --target "$site" "$package" ||
+            echo "   $package is neither installed nor among the wheels"
+    done
+}
+
+measure() {
+    nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
+    if ls "$archives"/*.tar.gz >/dev/null 2>&1; then
+        nice "$python" -m benchmarks.gpu_peer "$site" "$archives"/*.tar.gz >"$out/peer.log" 2>&1 &
+        peer=$!
+    fi
+    step scan_check 180 "$python" -m benchmarks.gpu_scan_check --json "$out/scan_check.json"
+    if command -v compute-sanitizer >/dev/null; then
+        step memcheck 90 compute-sanitizer --tool memcheck --error-exitcode 9 "$python" -m benchmarks.gpu_memcheck
+        step racecheck 90 compute-sanitizer --tool racecheck --error-exitcode 9 "$python" -m benchmarks.gpu_memcheck
+    fi
+    if [[ -n ${peer:-} ]]; then
+        wait "$peer" || failed+=(peer)
+        tail -n 2 "$out/peer.log"
+    fi
+    for dtype in float32 bfloat16; do
+        step "scan_$dtype" 120 "$python" -m benchmarks.scan --device cuda --dtype "$dtype" --rounds 30 --json "$out/scan_$dtype.json"
+    done
+    step network 150 "$python" -m benchmarks.gpu_network --json "$out/network.json"
+    step attention 60 "$python" -m benchmarks.attention --device cuda --json "$out/attention.json"
+    step annotator 120 "$python" -m benchmarks.annotator --device cuda --json "$out/annotator.json"
+}
+
+train() {
+    if [[ -n ${TRAIN_STARTER:-} ]]; then
+        # shellcheck disable=SC2086
+        step starter 590 "$python" -m vivim train $TRAIN_STARTER --device cuda
+    fi
+    if [[ -n ${TRAIN_B3:-} ]]; then
+        # shellcheck disable=SC2086
+        step b3 200 "$python" -m vivim train $TRAIN_B3 --device cuda
+    fi
+}
+
+dry_run() {
+    TRITON_INTERPRET=1 step scan_check 120 "$python" -m benchmarks.gpu_scan_check --device cpu --json "$out/scan_check.json"
+    step scan_float32 200 "$python" -m benchmarks.scan --rounds 1 --json "$out/scan_float32.json"
+    step network 120 "$python" -m benchmarks.gpu_network --device cpu --size b0 --batches 1 --rounds 1 --lengths 5 --json "$out/network.json"
+    step attention 120 "$python" -m benchmarks.attention --frames 5 8 --rounds 1 --json "$out/attention.json"
+    step annotator 200 "$python" -m benchmarks.annotator --device cpu --frames 16 --corrected 2 --json "$out/annotator.json"
+}
+
+case $part in
+    measure) install_wheels; measure ;;
+    train) install_wheels; train ;;
+    dry-run) dry_run ;;
+    *) echo "measure, train or dry-run, not $part"; exit 2 ;;
+esac
+[[ ${#failed[@]} -eq 0 ]] || { echo "failed: ${failed[*]}"; exit 1; }
