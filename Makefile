@@ -31,7 +31,7 @@ demo: $(VENV)/installed
 	@scripts/with_display.sh --demo $(BIN)/vivim demo
 
 test: $(VENV)/installed
-	@scripts/with_display.sh $(BIN)/python -m pytest
+	@scripts/with_display.sh $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check

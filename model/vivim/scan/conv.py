@@ -13,6 +13,9 @@ from torch import Tensor
 from vivim.scan.backends import causal_conv1d_works, compiled_for_cpu
 from vivim.scan.orders import check_order, inverse_order
 
+_LONGEST_FOR_CUDA = 65_535 * 64
+"""Tokens a sequence may have in causal-conv1d: CUDA's largest grid, of blocks of 64 tokens."""
+
 
 def causal_conv(u: Tensor, weight: Tensor, bias: Tensor, order: Tensor | None = None) -> Tensor:
     """Convolve every channel along a sequence, looking only back, then SiLU; differentiable.
@@ -51,7 +54,7 @@ def causal_conv(u: Tensor, weight: Tensor, bias: Tensor, order: Tensor | None = 
 
 def _convolved(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """The same on channels first, ``(batch, E, L)``."""
-    if x.is_cuda and causal_conv1d_works():
+    if x.is_cuda and x.shape[2] <= _LONGEST_FOR_CUDA and causal_conv1d_works():
         from causal_conv1d import causal_conv1d_fn
 
         return causal_conv1d_fn(x, weight.to(x.dtype), bias.to(x.dtype), activation="silu")

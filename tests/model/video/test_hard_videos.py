@@ -161,7 +161,7 @@ def test_a_damaged_middle_costs_its_frames_and_no_others(source: Path, tmp_path:
 def test_a_codec_nobody_knows_is_told_in_words(source: Path, tmp_path: Path) -> None:
     ffmpeg("-i", source, "-c", "copy", tmp_path / "a.mkv")
     data = (tmp_path / "a.mkv").read_bytes()
-    (tmp_path / "a.mkv").write_bytes(data.replace(b"V_MPEG4/ISO/AVC", b"V_MPEG4/ISO/XXX"))
+    (tmp_path / "a.mkv").write_bytes(data.replace(b"V_MPEG4/ISO/AVC", b"V_MPEG4/ISO/ZZZ"))
     with pytest.raises(VideoError, match=r"a\.mkv"):
         open_video(tmp_path / "a.mkv")
 
