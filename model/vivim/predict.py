@@ -23,6 +23,7 @@ from vivim.memory import trim
 from vivim.network.decoder import Decoder
 from vivim.network.mit import MiTBlock
 from vivim.network.temporal_mamba import STMamba
+from vivim.recorded import Recorded
 from vivim.windows import Window
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def precision_context(precision: str, device: torch.device) -> contextlib.Abstra
     )
     if not wanted:
         return contextlib.nullcontext()
-    return torch.autocast(device.type, dtype=torch.bfloat16)
+    return torch.autocast(device.type, dtype=torch.bfloat16, cache_enabled=device.type != "cuda")
 
 
 @dataclass
@@ -134,6 +135,7 @@ class Runner:
         self.stop = stop
         self.batch_size = batch_size or 1
         self._to_be_measured = batch_size is None and device.type == "cuda"
+        self._recorded = Recorded(self._forward) if device.type == "cuda" else None
 
     def __call__(self, x: Tensor, planes: Tensor | None) -> Tensor:
         """Logits ``(B, T, C, H, W)`` float32 of clips ``(B, T, 3, H, W)``, both on the device.
@@ -143,12 +145,16 @@ class Runner:
         Stopped
             If `stop` was set meanwhile.
         """
+        check(self.stop)
         with (
             torch.inference_mode(),
             stoppable(self.model, self.stop),
             precision_context(self.precision, self.device),
         ):
-            return self.model(x, planes).float()
+            return self._forward(x, planes) if self._recorded is None else self._recorded(x, planes)
+
+    def _forward(self, x: Tensor, planes: Tensor | None) -> Tensor:
+        return self.model(x, planes).float()
 
     def run(
         self, windows: Sequence[Window], prepare: Prepare
@@ -229,6 +235,8 @@ class Runner:
         return logits
 
     def _give_back_memory(self) -> None:
+        if self._recorded is not None:
+            self._recorded.forget()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         elif self.device.type == "mps":
