@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -164,8 +165,8 @@ class VideoController(QObject):
 
         self._run("propose", work, stop)
 
-    def finetune(self, model_name: str, device: str, scope: str) -> None:
-        """Learn from the corrected frames; a version that does better renews the proposals."""
+    def finetune(self, model_name: str, device: str, scope: str, others: Sequence[Path] = ()) -> None:
+        """Learn from the corrected frames, and those of `others`; a version that does better renews the proposals."""
         if self.session is None or self.busy:
             return
         session, start, stop = self.session, self.current_frame, threading.Event()
@@ -175,9 +176,12 @@ class VideoController(QObject):
             from vivim.inference import propose
 
             finished: Finished | None = None
-            for event in finetune([session], self._model(model_name), device=device, scope=scope):
-                finished = event if isinstance(event, Finished) else None
-                yield event
+            with ExitStack() as stack:
+                more = [stack.enter_context(Session.open(path, read_only=True)) for path in others]
+                model = self._model(model_name)
+                for event in finetune([session, *more], model, device=device, scope=scope, stop=stop):
+                    finished = event if isinstance(event, Finished) else None
+                    yield event
             if finished is not None and finished.promoted:
                 yield from propose(session, self._model(finished.name), start=start, device=device, stop=stop)
 

@@ -1,37 +1,51 @@
-"""A small live plot of the loss while a model learns."""
+"""A small live plot while a model learns: the loss, and the Dice on frames that are held out."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from qtpy.QtCore import QPointF, QRectF, Qt
 from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPen, QPolygonF
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
-LINE = "#26c878"
+LOSS, DICE = "#26c878", "#4aa8ff"
+SMOOTHING = 0.7
+MARGIN = 6.0
 
 
 class LossCurve(QWidget):
-    """Paints a list of losses from left to right; smoothed a little, with the last value written beside it."""
+    """Paints losses as a line from left to right, and held-out Dice, from 0 to 1, as points joined by a line."""
 
     def __init__(self) -> None:
         super().__init__()
         self.losses: list[float] = []
+        self.dice: list[tuple[int, float]] = []
         self.caption = ""
+        self.total = 1
         self.setFixedHeight(96)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setToolTip(
+            "Green: loss, smoothed. Blue: mean Dice on the held-out frames, from 0 (below) to 1 (top)"
+        )
 
-    def clear(self, caption: str) -> None:
-        """Start a new curve."""
-        self.losses, self.caption = [], caption
+    def clear(self, caption: str, total: int = 1) -> None:
+        """Start a new curve of `total` steps."""
+        self.losses, self.dice, self.caption, self.total = [], [], caption, total
         self.update()
 
     def add(self, loss: float) -> None:
         """Append one value."""
         previous = self.losses[-1] if self.losses else loss
-        self.losses.append(0.7 * previous + 0.3 * loss)
+        self.losses.append(SMOOTHING * previous + (1 - SMOOTHING) * loss)
+        self.update()
+
+    def add_dice(self, step: int, dice: float) -> None:
+        """Append the held-out Dice after a step."""
+        self.dice.append((step, dice))
         self.update()
 
     def paintEvent(self, event: QPaintEvent) -> None:  # type: ignore[override]
-        """Draw frame, curve and caption."""
+        """Draw frame, curves, caption and last values."""
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         ink = self.palette().windowText().color()
@@ -40,20 +54,36 @@ class LossCurve(QWidget):
         area = QRectF(self.rect()).adjusted(1, 18, -1, -1)
         painter.setPen(QPen(faint, 1))
         painter.drawRoundedRect(area, 3, 3)
-        painter.setPen(ink)
-        last = f"loss {self.losses[-1]:.3f}" if self.losses else "loss"
-        painter.drawText(QRectF(0, 0, self.width(), 16), Qt.AlignmentFlag.AlignLeft, self.caption)
-        painter.drawText(QRectF(0, 0, self.width(), 16), Qt.AlignmentFlag.AlignRight, last)
+        self._write(painter, ink)
+        inner = area.adjusted(MARGIN, MARGIN, -MARGIN, -MARGIN)
         if len(self.losses) > 1:
             low, high = min(self.losses), max(self.losses)
-            across, up = area.width() - 12, area.height() - 12
-            points = [
-                QPointF(
-                    area.left() + 6 + across * i / (len(self.losses) - 1),
-                    area.bottom() - 6 - up * (value - low) / max(high - low, 1e-9),
-                )
-                for i, value in enumerate(self.losses)
-            ]
-            painter.setPen(QPen(QColor(LINE), 2))
+            values = [(i + 1, (value - low) / max(high - low, 1e-9)) for i, value in enumerate(self.losses)]
+            painter.setPen(QPen(QColor(LOSS), 2))
+            painter.drawPolyline(QPolygonF(self._points(inner, values)))
+        if self.dice:
+            points = self._points(inner, self.dice)
+            painter.setPen(QPen(QColor(DICE), 2))
             painter.drawPolyline(QPolygonF(points))
+            painter.setBrush(QColor(DICE))
+            for point in points:
+                painter.drawEllipse(point, 3.0, 3.0)
         painter.end()
+
+    def _write(self, painter: QPainter, ink: QColor) -> None:
+        line = QRectF(0, 0, self.width(), 16)
+        painter.setPen(ink)
+        painter.drawText(line, Qt.AlignmentFlag.AlignLeft, self.caption)
+        texts = [(f"Dice {self.dice[-1][1]:.3f}", DICE)] if self.dice else []
+        texts += [(f"loss {self.losses[-1]:.3f}", LOSS)] if self.losses else []
+        for text, color in texts:
+            painter.setPen(QColor(color))
+            painter.drawText(line, Qt.AlignmentFlag.AlignRight, text)
+            line.setWidth(line.width() - painter.fontMetrics().horizontalAdvance(text) - 10)
+
+    def _points(self, area: QRectF, values: Sequence[tuple[int, float]]) -> list[QPointF]:
+        last = max(self.total - 1, 1)
+        return [
+            QPointF(area.left() + area.width() * (step - 1) / last, area.bottom() - area.height() * value)
+            for step, value in values
+        ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import napari
-from qtpy.QtWidgets import QFormLayout, QFrame, QLabel, QVBoxLayout
+from qtpy.QtWidgets import QFormLayout
 
 from napari_vivim.controller import VideoController
 from napari_vivim.curve import LossCurve
@@ -20,22 +20,32 @@ from napari_vivim.panel import (
     primary,
     quiet,
 )
+from napari_vivim.replay import Replay
+from napari_vivim.result_card import ResultCard
 
-SCOPES = {"Decoder (seconds)": "decoder", "Whole network (minutes)": "all"}
+SCOPES = {
+    "Decoder (seconds)": "decoder",
+    "Decoder and last stage": "last-stage",
+    "Whole network (many minutes)": "all",
+}
 
 
 class FinetuneWidget(VideoPanel):
     """Corrected frames in, a new model version out, with its score on frames that were held out."""
 
     own_jobs = ("finetune",)
+    _scored: Any = None
+    _parent = ""
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__(napari_viewer)
         self.model, self.device, self.scope = choice(), choice(), choice()
         self.model.setToolTip("The model to start from; it is never changed")
         self.scope.addItems(list(SCOPES))
+        self.device.setToolTip("Where it runs; auto takes the fastest there is")
         self.scope.setToolTip(
-            "What may change. The decoder is quick and safe; the whole network for unusual videos"
+            "What may change. The decoder is quick and safe; the last stage too where that is not enough;\n"
+            "the whole network for videos unlike any seen before"
         )
         form = QFormLayout()
         form.setContentsMargins(0, 0, 0, 0)
@@ -51,6 +61,8 @@ class FinetuneWidget(VideoPanel):
         self.curve.hide()
         self.body.addWidget(heading("Learn from your corrections"))
         self.body.addLayout(form)
+        self.replay = Replay()
+        self.body.addWidget(self.replay)
         self.body.addWidget(self.material)
         self.body.addWidget(self.learn)
         self.body.addWidget(self.progress)
@@ -60,23 +72,23 @@ class FinetuneWidget(VideoPanel):
         self.start()
 
     def _add_card(self) -> None:
-        self.card = QFrame()
-        self.card.setFrameShape(QFrame.Shape.StyledPanel)
-        layout = QVBoxLayout(self.card)
-        self.verdict, self.scores, self.explanation = QLabel(), QLabel(), quiet()
-        self.verdict.setWordWrap(True)
-        self.verdict.setStyleSheet("font-weight: 600;")
-        self.scores.setStyleSheet("font-size: 20px;")
-        for label in (self.verdict, self.scores, self.explanation):
-            layout.addWidget(label)
-        self.card.hide()
+        self.card = ResultCard()
+        self.card.go_to.connect(lambda frame: self.controller.go_to(frame) if self.controller else None)
+        self.card.use.connect(self._use)
         self.body.addWidget(self.card)
 
+    def _use(self, name: str) -> None:
+        """Another model than the score suggests, or the one before."""
+        if self.controller is not None and not self.controller.busy:
+            self.controller.model_made.emit(name)
+            self.controller.propose(name, chosen_device(self.device))
+            self.card.taken(name)
+
     def _learn(self) -> None:
-        if self.controller is not None:
-            self.controller.finetune(
-                self.model.currentText(), chosen_device(self.device), SCOPES[self.scope.currentText()]
-            )
+        if self.controller is not None and self.controller.session is not None:
+            others = self.replay.folders(without=self.controller.session.folder)
+            scope = SCOPES[self.scope.currentText()]
+            self.controller.finetune(self.model.currentText(), chosen_device(self.device), scope, others)
 
     def _cancel(self) -> None:
         if self.controller is not None:
@@ -93,6 +105,7 @@ class FinetuneWidget(VideoPanel):
 
     def on_job_started(self) -> None:
         """A new run."""
+        self._scored, self._parent = None, self.model.currentText()
         self.card.hide()
         self.curve.clear("Starting ...")
         self.curve.show()
@@ -107,6 +120,10 @@ class FinetuneWidget(VideoPanel):
             )
         elif kind == "step":
             self._show_step(event)
+        elif kind == "heldout":
+            self.curve.add_dice(event.step, event.dice)
+        elif kind == "scored":
+            self._scored = event
         elif kind == "finished":
             self._show_result(event)
         elif kind == "propose":
@@ -115,29 +132,14 @@ class FinetuneWidget(VideoPanel):
 
     def _show_step(self, event: Any) -> None:
         if event.step == 1:
-            round_ = f"Round {event.fold}: some frames held out" if event.fold else "Last round: all frames"
-            self.curve.clear(round_)
+            round_ = f"Round {event.fold}: some held out" if event.fold else "Last round: all frames"
+            self.curve.clear(round_, event.total)
         self.curve.add(event.loss)
         self.progress.show_step(event.step, event.total, f"Step {event.step} of {event.total}")
 
     def _show_result(self, event: Any) -> None:
-        if event.before is None:
-            self.verdict.setText("Not judged: one corrected frame cannot be held out")
-            self.scores.setText("")
-            self.explanation.setText(
-                f"The new version “{event.name}” is in the list, but the old model stays in use. Correct one more "
-                "frame and fine-tune again to see whether it helps."
-            )
-        else:
-            self.verdict.setText(
-                "Better: now in use" if event.promoted else "No better: the old model stays in use"
-            )
-            self.scores.setText(f"{event.before:.3f} → {event.after:.3f}")
-            self.explanation.setText(
-                f"Mean Dice on corrected frames while they were held out, before and after. Version “{event.name}”, "
-                f"made in {event.seconds:.0f} s. With few frames this number is rough."
-            )
-        self.card.show()
+        session = self.controller.session if self.controller is not None else None
+        self.card.show_result(event, self._scored, self._parent, session)
 
     def on_job_ended(self, finished: bool) -> None:
         """Back to rest."""

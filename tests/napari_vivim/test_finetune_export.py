@@ -7,7 +7,8 @@ import pytest
 from napari.utils.notifications import notification_manager
 from PIL import Image
 from vivim.errors import FinetuneError
-from vivim.finetune import Finished, Preparing, Scored, Step
+from vivim.finetune import Finished, HeldOut, Preparing, Scored, Step
+from vivim.session import Session
 
 
 def panel(segment, name: str):
@@ -21,11 +22,12 @@ def correct(segment, *frames: int) -> None:
 
 
 def fake_finetune(promoted: bool):
-    def run(sessions, model, *, device, scope):
+    def run(sessions, model, *, device, scope, stop):
         yield Preparing(1, 1)
         for step in range(1, 6):
             yield Step(step, 5, 1 / step, 0)
-        yield Scored(0.5, 0.7, 2, ((0, 1, 0.5, 0.7),))
+        yield HeldOut(5, 5, 0.7, 1)
+        yield Scored(0.5, 0.7, 2, ((0, 2, 0.5, 0.7),))
         yield Finished("tuned", "v1", "nowhere", promoted, 0.5, 0.7, 1.0)
 
     return run
@@ -43,11 +45,42 @@ def test_one_click_learns_shows_the_score_and_renews_proposals(
     assert "2 frames" in widget.learn.text()
     widget.learn.click()
     qtbot.waitUntil(lambda: not segment.controller.busy, timeout=10000)
-    assert "0.500" in widget.scores.text() and "0.700" in widget.scores.text()
-    assert ("Better" in widget.verdict.text()) == promoted or "No better" in widget.verdict.text()
+    assert "0.500" in widget.card.scores.text() and "0.700" in widget.card.scores.text()
+    assert ("Better" in widget.card.verdict.text()) == promoted or "No better" in widget.card.verdict.text()
     proposed = segment.controller.session.frames_with("proposed")
     assert len(proposed) == (10 if promoted else 0)
     assert segment.controller.session.frames_with("corrected") == [2, 8]
+    assert widget.curve.dice == [(5, 0.7)]
+    qtbot.waitUntil(lambda: widget.card._row.count() == 1, timeout=10000)
+    widget.card._row.itemAt(0).widget().click()
+    assert segment.controller.current_frame == 2
+    assert widget.card.choose.text() == ("Go back to “starter”" if promoted else "Use it anyway")
+    widget.card.choose.click()
+    qtbot.waitUntil(lambda: not segment.controller.busy, timeout=10000)
+    assert len(segment.controller.session.frames_with("proposed")) == 10
+
+
+def test_sessions_of_other_videos_are_learned_from_too(
+    segment, qtbot, fake_model, monkeypatch: pytest.MonkeyPatch, phantom_file: Path, tmp_path: Path
+) -> None:
+    learned = []
+
+    def record(sessions, model, **options):
+        learned.extend(session.folder.name for session in sessions)
+        yield Finished("tuned", "v1", "nowhere", False, None, None, 1.0)
+
+    monkeypatch.setattr("vivim.finetune.finetune", record)
+    with Session.open(phantom_file, folder=tmp_path / "earlier.vivim") as earlier:
+        earlier.correct(3, np.ones(earlier.shape[1:], np.uint8))
+    widget = panel(segment, "Vivim Fine-tune")
+    correct(segment, 2)
+    widget.replay.add_folder(tmp_path / "earlier.vivim")
+    widget.replay.add_folder(segment.controller.session.folder)
+    qtbot.waitUntil(lambda: widget.learn.isEnabled())
+    widget.learn.click()
+    qtbot.waitUntil(lambda: not segment.controller.busy, timeout=10000)
+    assert learned == [segment.controller.session.folder.name, "earlier.vivim"]
+    assert widget.card.choose.text() == "Use it anyway"
 
 
 def test_a_failed_finetune_is_said(segment, qtbot, fake_model, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -160,7 +160,7 @@ class Source:
         if number not in self._known:
             session = self.sessions[number]
             self._known[number] = [
-                [t, hashlib.sha256(np.ascontiguousarray(session.masks[t])).hexdigest()[:16]]
+                [t, hashlib.sha256(np.asarray(session.masks[t]).tobytes()).hexdigest()[:16]]
                 for t in session.frames_with("corrected", "accepted")
             ]
         return self._known[number]

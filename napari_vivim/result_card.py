@@ -1,0 +1,153 @@
+"""What came of a fine-tune: the score before and after, every held-out frame, the worst as pictures, what to do now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from qtpy.QtCore import QSize, Qt, Signal
+from qtpy.QtGui import QIcon, QImage, QPixmap
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QToolButton, QVBoxLayout, QWidget
+from vivim.session import Session
+
+from napari_vivim.panel import quiet, show_problem
+from napari_vivim.worker import Job, Worker
+
+WORST = 3
+"""Held-out frames shown as pictures."""
+
+SIDE = 60
+OUTLINE = (38, 200, 120)
+
+
+class ResultCard(QFrame):
+    """Shows a `Finished` and the `Scored` before it."""
+
+    go_to = Signal(int)
+    """A frame of this video was clicked."""
+    use = Signal(str)
+    """The person wants this model to be used from now on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFrameShape(QFrame.Shape.StyledPanel)
+        self.verdict, self.scores, self.explanation, self.frames = QLabel(), QLabel(), quiet(), quiet()
+        self.verdict.setWordWrap(True)
+        self.verdict.setStyleSheet("font-weight: 600;")
+        self.scores.setStyleSheet("font-size: 20px;")
+        self.frames.setToolTip("Frames of this video, Dice while held out: before → after. Worst first")
+        self.pictures = QWidget()
+        self._row = QHBoxLayout(self.pictures)
+        self._row.setContentsMargins(0, 0, 0, 0)
+        self._row.setSpacing(2)
+        self._row.setAlignment(Qt.AlignmentFlag.AlignLeft)
+        self.choose = QPushButton()
+        self.choose.clicked.connect(lambda: self.use.emit(self._offered))
+        layout = QVBoxLayout(self)
+        for part in (self.verdict, self.scores, self.explanation, self.pictures, self.frames, self.choose):
+            layout.addWidget(part)
+        self._offered = ""
+        self._worker = Worker("vivim-pictures")
+        self._job: Job | None = None
+        self.hide()
+
+    def show_result(self, finished: Any, scored: Any, parent: str, session: Session | None) -> None:
+        """Fill the card; pictures follow when they are read."""
+        rows = sorted((r for r in (scored.per_frame if scored else ()) if r[0] == 0), key=lambda r: r[3])
+        self._say(finished, parent)
+        self.frames.setText(
+            " · ".join(f"{t}:\u00a0{before:.2f}\u00a0→\u00a0{after:.2f}" for _, t, before, after in rows[:12])
+        )
+        self.frames.setVisible(bool(rows))
+        self._clear_pictures()
+        self.pictures.setVisible(bool(rows))
+        if rows and session is not None:
+            self._job = Job(lambda: pictures_of(session, rows[:WORST]))
+            self._job.event.connect(self._add_picture)
+            self._job.failed.connect(show_problem)
+            self._worker.submit(self._job)
+        self.show()
+
+    def _say(self, event: Any, parent: str) -> None:
+        self._offered = parent if event.promoted else event.name
+        self.choose.setText(f"Go back to “{parent}”" if event.promoted else "Use it anyway")
+        self.choose.setToolTip(f"Take “{self._offered}” from now on and propose anew; corrected frames stay")
+        self.choose.setEnabled(True)
+        if event.before is None:
+            self.verdict.setText("Not judged: one corrected frame cannot be held out")
+            self.scores.setText("")
+            self.explanation.setText(
+                f"The new version “{event.name}” is in the list, but the old model stays in use. Correct one more "
+                "frame and fine-tune again to see whether it helps."
+            )
+            return
+        self.verdict.setText(
+            "Better: now in use" if event.promoted else "No better: the old model stays in use"
+        )
+        self.scores.setText(f"{event.before:.3f} → {event.after:.3f}")
+        self.explanation.setText(
+            f"Mean Dice on corrected frames while they were held out, before and after. Version “{event.name}”, "
+            f"made in {event.seconds:.0f} s. With few frames this number is rough."
+        )
+
+    def taken(self, name: str) -> None:
+        """The offer was accepted."""
+        self.verdict.setText(f"“{name}” is in use")
+        self.choose.setEnabled(False)
+
+    def _clear_pictures(self) -> None:
+        if self._job is not None:
+            self._job.cancel()
+            self._job.event.disconnect(self._add_picture)
+            self._job = None
+        while (item := self._row.takeAt(0)) is not None:
+            if (button := item.widget()) is not None:
+                button.deleteLater()
+
+    def _add_picture(self, found: tuple[int, float, float, np.ndarray]) -> None:
+        frame, before, after, picture = found
+        height, width = picture.shape[:2]
+        image = QImage(picture.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
+        button = QToolButton()
+        button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextUnderIcon)
+        button.setIcon(QIcon(QPixmap.fromImage(image)))
+        button.setIconSize(QSize(SIDE, SIDE))
+        button.setText(f"{frame}: {after:.2f}")
+        button.setToolTip(f"Frame {frame}: Dice {before:.3f} before, {after:.3f} after. Click to go there")
+        button.clicked.connect(lambda: self.go_to.emit(frame))
+        self._row.addWidget(button)
+
+
+def pictures_of(
+    session: Session, rows: list[tuple[int, int, float, float]]
+) -> Iterator[tuple[int, float, float, np.ndarray]]:
+    """Frame, its scores, and a small picture ``(h, w, 3)`` uint8 with the outline of the corrected mask."""
+    from vivim.video import open_video
+
+    video = open_video(session.video_path)  # its own: the session's is busy renewing proposals
+    try:
+        for _, t, before, after in rows:
+            yield t, before, after, picture_of(video.frame(t), np.asarray(session.masks[t]))
+    finally:
+        video.close()
+
+
+def picture_of(frame: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """A frame ``(H, W)`` or ``(H, W, 3)`` made small, with the outline of its mask ``(H, W)``; ``(h, w, 3)`` uint8."""
+    import cv2
+
+    scale = 2 * SIDE / max(mask.shape)
+    size = (max(1, round(mask.shape[1] * scale)), max(1, round(mask.shape[0] * scale)))
+    small = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+    if small.dtype != np.uint8:
+        low, high = float(small.min()), float(small.max())
+        small = ((small - low) * (255 / max(high - low, 1e-9))).astype(np.uint8)
+    picture = np.ascontiguousarray(small if small.ndim == 3 else np.repeat(small[..., None], 3, -1))
+    outlines, _ = cv2.findContours(
+        cv2.resize((mask > 0).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST),
+        cv2.RETR_EXTERNAL,
+        cv2.CHAIN_APPROX_NONE,
+    )
+    cv2.drawContours(picture, outlines, -1, OUTLINE, 2)
+    return picture
