@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import napari
+import numpy as np
 from napari.layers import Image, Labels
 from napari.utils import DirectLabelColormap
+from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal
 from vivim.session import STATUS_NAMES, MaskEditor, Session
 
@@ -222,6 +224,21 @@ class VideoController(QObject):
         """The person vouches for the mask on screen."""
         if self.session is not None:
             self.session.accept(self.current_frame)
+
+    def mask(self, frame: int) -> NDArray[np.uint8]:
+        """The mask of a frame ``(H, W)`` uint8, as the layer shows it; there must be a session."""
+        assert self._editor is not None
+        return self._editor[frame]
+
+    def replace_mask(self, mask: NDArray[np.uint8]) -> None:
+        """A person's new mask for the frame on screen: one step for undo, like a stroke."""
+        if self.masks is None:
+            return
+        frame = self.current_frame
+        rows, columns = np.nonzero(mask != self.mask(frame))
+        if len(rows):
+            at = np.full(len(rows), frame), rows, columns
+            self.masks.data_setitem(at, mask[rows, columns].tolist())
 
     def undo(self) -> bool:
         """Take back the last stroke; once there is none left, what was done before to the frame on screen."""

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QFileDialog, QFormLayout, QLabel, QPushButton
 from vivim.errors import VideoChangedError, VivimError
 
 from napari_vivim.controller import VideoController
+from napari_vivim.corrections import CorrectionBar, bind
 from napari_vivim.panel import (
     Choices,
     Progress,
@@ -51,6 +52,7 @@ class SegmentWidget(VideoPanel):
         self._add_review()
         self.choices = Choices(self.model, self.device)
         napari_viewer.dims.events.current_step.connect(self._on_step)
+        bind(napari_viewer, lambda: self.controller)
         self.start()
 
     def _add_propose(self) -> None:
@@ -80,10 +82,10 @@ class SegmentWidget(VideoPanel):
         self.legend.setStyleSheet("font-size: 11px;")
         self.legend.setWordWrap(True)
         self.accept = QPushButton("Accept frame")
-        self.accept.setToolTip("This mask is right as it is: no model will change it")
+        self.accept.setToolTip("This mask is right as it is: no model will change it  (Q)")
         self.accept.clicked.connect(self._accept)
         self.next = QPushButton("Next to correct")
-        self.next.setToolTip("Go to the frame whose correction would help the others most")
+        self.next.setToolTip("Go to the frame whose correction would help the others most  (N)")
         self.next.clicked.connect(self._next)
         self.hint = quiet(
             "Paint, erase or fill on the masks layer: a frame you touch counts as corrected, and no model changes it. "
@@ -93,6 +95,8 @@ class SegmentWidget(VideoPanel):
         self.body.addWidget(self.strip)
         self.body.addWidget(self.legend)
         self.body.addLayout(row(self.accept, self.next))
+        self.corrections = CorrectionBar(lambda: self.controller)
+        self.body.addWidget(self.corrections)
         self.body.addWidget(self.hint)
 
     # -- what the person does -------------------------------------------------------------------------------------
@@ -200,5 +204,5 @@ class SegmentWidget(VideoPanel):
         self.reopen.setVisible(not ready and not busy)
         self.propose.setEnabled(ready and not busy)
         self.propose.setText("Propose masks" if not busy or not ready else "Working ...")
-        for widget in (self.accept, self.next, self.strip):
+        for widget in (self.accept, self.next, self.strip, self.corrections):
             widget.setEnabled(ready)

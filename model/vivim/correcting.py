@@ -1,0 +1,85 @@
+"""What a person may do to a whole mask at once: smooth it, fill its holes, grow it, mix its neighbours.
+
+Masks are uint8 ``(H, W)``, 0 for background, other numbers for classes; every function returns a new one of the same
+kind and keeps classes apart: where two would claim a pixel, the one that had it keeps it, else the higher number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.measure import label
+from skimage.morphology import disk
+
+from vivim.distance import signed_distance
+
+Mask = NDArray[np.uint8]
+_SMOOTHING = 2.0  # pixels; detail smaller than that goes
+
+
+def smooth(mask: Mask) -> Mask:
+    """Outlines without their small dents and bumps: where a Gaussian of 2 pixels leaves more than half."""
+    return _each(mask, lambda inside: ndimage.gaussian_filter(inside.astype(np.float32), _SMOOTHING) > 0.5)
+
+
+def fill_holes(mask: Mask) -> Mask:
+    """Background enclosed by one class becomes that class."""
+    return _each(mask, ndimage.binary_fill_holes)
+
+
+def keep_largest(mask: Mask) -> Mask:
+    """Of each class only the largest connected piece, pixels touching at corners counted as connected."""
+    return _each(mask, _largest)
+
+
+def grow(mask: Mask) -> Mask:
+    """One pixel more all around, over background only."""
+    return _each(mask, lambda inside: ndimage.binary_dilation(inside, disk(1)))
+
+
+def shrink(mask: Mask) -> Mask:
+    """One pixel less all around; the picture's edge counts as inside."""
+    return _each(mask, lambda inside: ndimage.binary_erosion(inside, disk(1), border_value=1))
+
+
+def between(before: Mask, after: Mask, share: float) -> Mask:
+    """The mask between two others: their signed distances, mixed linearly.
+
+    Parameters
+    ----------
+    before, after : ndarray
+        Masks of one size.
+    share : float
+        How far from `before`, 0, to `after`, 1.
+    """
+    out = np.zeros_like(before)
+    reach = float(max(before.shape))
+    for number in np.union1d(before, after):
+        if number:
+            mixed = (1 - share) * signed_distance(before == number, reach)
+            out[mixed + share * signed_distance(after == number, reach) > 0] = number
+    return out
+
+
+def _largest(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    pieces = label(inside, connectivity=2)
+    sizes = np.bincount(pieces.ravel())
+    sizes[0] = 0
+    return pieces == sizes.argmax()
+
+
+def _each(mask: Mask, change: Callable[[NDArray[np.bool_]], NDArray[np.bool_]]) -> Mask:
+    """Apply a change to every class by itself, within the part of the picture it can reach."""
+    out = np.zeros_like(mask)
+    for number, box in enumerate(ndimage.find_objects(mask), start=1):
+        if box is None:
+            continue
+        margin = int(4 * _SMOOTHING)
+        part = tuple(slice(max(0, side.start - margin), side.stop + margin) for side in box)
+        inside = mask[part] == number
+        wanted = change(inside) & (inside | (mask[part] == 0))
+        out[part][wanted] = number
+    return out
