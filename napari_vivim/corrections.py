@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import napari
 from napari.utils.notifications import show_info
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QDialog, QGridLayout, QLabel, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QDialog, QGridLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 from vivim import correcting
 from vivim.errors import VivimError
 
@@ -123,7 +123,7 @@ class CorrectionBar(QWidget):
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setSpacing(4)
-        self.buttons: dict[str, QToolButton] = {}
+        self.buttons: dict[str, QPushButton] = {}
         for shortcut in (s for s in SHORTCUTS if s.button):
             button = self._button(shortcut.title, f"{shortcut.tip}  ({shortcut.key})")
             button.clicked.connect(lambda _, shortcut=shortcut: run(shortcut, controller()))
@@ -149,9 +149,9 @@ class CorrectionBar(QWidget):
         QVBoxLayout(dialog).addWidget(text)
         dialog.show()
 
-    def _button(self, title: str, tip: str) -> QToolButton:
-        button = QToolButton()
-        button.setText(title)
+    def _button(self, title: str, tip: str) -> QPushButton:
+        button = QPushButton(title)
         button.setToolTip(tip)
+        button.setStyleSheet("font-size: 11px; padding: 3px 2px;")
         button.setSizePolicy(self.sizePolicy().Policy.Expanding, self.sizePolicy().Policy.Fixed)
         return button

@@ -132,7 +132,7 @@ class FinetuneWidget(VideoPanel):
 
     def _show_step(self, event: Any) -> None:
         if event.step == 1:
-            round_ = f"Round {event.fold}: some held out" if event.fold else "Last round: all frames"
+            round_ = f"Held-out round {event.fold}" if event.fold else "Last: all frames"
             self.curve.clear(round_, event.total)
         self.curve.add(event.loss)
         self.progress.show_step(event.step, event.total, f"Step {event.step} of {event.total}")

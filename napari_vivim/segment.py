@@ -188,7 +188,7 @@ class SegmentWidget(VideoPanel):
     def _show_statuses(self) -> None:
         if self.controller is None or self.controller.session is None:
             return
-        self.strip.set_statuses(self.controller.session.statuses)
+        self.strip.set_frames(self.controller.session.statuses, self.controller.session.uncertainty)
         self.legend.setText(
             " &nbsp; ".join(
                 f"<span style='color:{STATUS_COLORS[name]}'>■</span>&nbsp;{count}&nbsp;{name}"
