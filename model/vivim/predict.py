@@ -177,8 +177,9 @@ class Runner:
                 ahead = thread.submit(self._prepare, windows, done, prepare)
                 try:
                     yield from self._run(batch)
-                finally:
+                except BaseException:  # closed, stopped or failed: nobody will ask for the next batch
                     ahead.cancel()
+                    raise
                 if self.device.type == "cpu" and done - trimmed >= _WINDOWS_BETWEEN_TRIMS:
                     trim()
                     trimmed = done

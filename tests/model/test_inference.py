@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -128,6 +129,27 @@ def test_windows_may_overlap_or_keep_only_their_centres(session: Session, sample
         np.testing.assert_array_equal(
             session.masks[:], segment_frames(model, sample.frames, clip_length=4, windows=mode)
         )
+
+
+def test_the_next_batch_may_begin_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Late(ThreadPoolExecutor):
+        """One that begins nothing by itself until the result is asked for."""
+
+        def submit(self, *call):
+            future = Future()
+            ask = future.result
+
+            def result():
+                if future.set_running_or_notify_cancel():
+                    future.set_result(call[0](*call[1:]))
+                return ask()
+
+            future.result = result
+            return future
+
+    monkeypatch.setattr("vivim.predict.ThreadPoolExecutor", Late)
+    model = Vivim(VivimConfig(size="b0", input_size=(32, 32))).eval()
+    assert segment_frames(model, np.zeros((9, 32, 32), np.uint8), clip_length=4).shape == (9, 32, 32)
 
 
 def test_overlapping_windows_are_averaged() -> None:
