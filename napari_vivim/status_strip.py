@@ -72,7 +72,9 @@ class StatusStrip(QWidget):
             known = np.flatnonzero(np.isfinite(unsure))
             most = max(LEAST_SCALE, float(unsure[known].max(initial=0.0)))
             heights = MARKER + CURVE - 2 - unsure[known] / most * (CURVE - 4)
-            painter.drawPolyline(QPolygonF([QPointF(*point) for point in zip(known, heights, strict=True)]))
+            painter.drawPolyline(
+                QPolygonF([QPointF(float(x), float(y)) for x, y in zip(known, heights, strict=True)])
+            )
             x = (self._current + 0.5) / len(self._codes) * width
             ink = self.palette().windowText().color()
             painter.setRenderHint(QPainter.RenderHint.Antialiasing)
