@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Everything that needs a GPU, on a machine that may have no network: benchmarks/gpu.sh PART [OUT]
+# Everything that needs a GPU, on a machine that may have no network: benchmarks/gpu.sh PART [OUT]. Parts:
 #
-#   measure   build the peers, check the scan, watch it with compute-sanitizer, time scan, network and the annotator's loop
+#   kernels   build the peers, check the scan, watch it with compute-sanitizer, time it        (about 6 minutes)
+#   network   build the peers, time the network, attention and the annotator's loop            (about 6 minutes)
 #   train     the starter by the recipe of docs/training.md, then a short b3 run (data: see TRAIN_* below)
 #   dry-run   the same commands on the CPU, tiny, to see that they run
 #
@@ -12,7 +13,7 @@
 # Writes JSON and logs into OUT (default: $OUT, else gpu-output).
 set -uo pipefail
 cd "$(dirname "$0")/.."
-part=${1:?measure, train or dry-run}
+part=${1:?kernels, network, train or dry-run}
 out=${2:-${OUT:-gpu-output}}
 wheels=${WHEELS:-.gpu/wheels} archives=${ARCHIVES:-.gpu/archives}
 python=${PYTHON:-python3}
@@ -37,7 +38,7 @@ install_wheels() {  # what cannot be imported yet, from the carried wheels
 import importlib.util
 packages = {"zarr": "zarr", "numcodecs": "numcodecs", "filelock": "filelock", "platformdirs": "platformdirs", "psutil": "psutil",
             "pydicom": "pydicom", "nibabel": "nibabel", "tifffile": "tifffile", "av": "av", "einops": "einops",
-            "google_crc32c": "google-crc32c", "donfig": "donfig", "cv2": "opencv-python-headless",
+            "google_crc32c": "google-crc32c", "donfig": "donfig", "msgspec": "msgspec", "cv2": "opencv-python-headless",
             "skimage": "scikit-image", "scipy": "scipy", "lightning_fabric": "lightning-fabric"}
 print(*(name for module, name in packages.items() if importlib.util.find_spec(module) is None))
 PYTHON
@@ -49,24 +50,37 @@ PYTHON
     done
 }
 
-measure() {
+build_peers() {  # in the background, with the GPU free for checks; wait_for_peers ends it
     nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
     if ls "$archives"/*.tar.gz >/dev/null 2>&1; then
         nice "$python" -m benchmarks.gpu_peer "$site" "$archives"/*.tar.gz >"$out/peer.log" 2>&1 &
         peer=$!
     fi
+}
+
+wait_for_peers() {
+    if [[ -n ${peer:-} ]]; then
+        wait "$peer" || failed+=(peer)
+        tail -n 2 "$out/peer.log"
+    fi
+}
+
+kernels() {
+    build_peers
     step scan_check 180 "$python" -m benchmarks.gpu_scan_check --json "$out/scan_check.json"
     if command -v compute-sanitizer >/dev/null; then
         step memcheck 90 compute-sanitizer --tool memcheck --error-exitcode 9 "$python" -m benchmarks.gpu_memcheck
         step racecheck 90 compute-sanitizer --tool racecheck --error-exitcode 9 "$python" -m benchmarks.gpu_memcheck
     fi
-    if [[ -n ${peer:-} ]]; then
-        wait "$peer" || failed+=(peer)
-        tail -n 2 "$out/peer.log"
-    fi
+    wait_for_peers
     for dtype in float32 bfloat16; do
         step "scan_$dtype" 120 "$python" -m benchmarks.scan --device cuda --dtype "$dtype" --rounds 30 --json "$out/scan_$dtype.json"
     done
+}
+
+network() {
+    build_peers
+    wait_for_peers
     step network 150 "$python" -m benchmarks.gpu_network --json "$out/network.json"
     step attention 60 "$python" -m benchmarks.attention --device cuda --json "$out/attention.json"
     step annotator 120 "$python" -m benchmarks.annotator --device cuda --json "$out/annotator.json"
@@ -92,9 +106,10 @@ dry_run() {
 }
 
 case $part in
-    measure) install_wheels; measure ;;
+    kernels) install_wheels; kernels ;;
+    network) install_wheels; network ;;
     train) install_wheels; train ;;
     dry-run) dry_run ;;
-    *) echo "measure, train or dry-run, not $part"; exit 2 ;;
+    *) echo "kernels, network, train or dry-run, not $part"; exit 2 ;;
 esac
 [[ ${#failed[@]} -eq 0 ]] || { echo "failed: ${failed[*]}"; exit 1; }
