@@ -34,7 +34,7 @@ def pydicom_cine() -> list[LayerData]:
 
 
 def _folder() -> Path:
-    from vivim.models import vivim_home
+    from vivim.settings import vivim_home
 
     folder = vivim_home() / "samples"
     folder.mkdir(parents=True, exist_ok=True)

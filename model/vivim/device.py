@@ -33,6 +33,24 @@ def is_remote(name: str) -> bool:
     return name.startswith(REMOTE)
 
 
+def preferred_device(remote: bool = True) -> str:
+    """The device in the settings, as `vivim` names it; ``"auto"`` where that is a server, but none is set up or wanted.
+
+    Raises
+    ------
+    RemoteError
+        If the server's address in the settings cannot be used.
+    """
+    from vivim.settings import settings
+
+    name = settings().device
+    if name != "remote":
+        return name
+    from vivim.remote.settings import remote_device
+
+    return (remote_device() if remote else None) or "auto"
+
+
 def choose_device(name: str = "auto") -> torch.device:
     """Turn ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"`` into a device that works here.
 

@@ -43,6 +43,10 @@ class CheckpointError(VivimError):
     """A model file is missing, damaged, or is not a Vivim model."""
 
 
+class SettingsError(VivimError):
+    """A setting cannot have this value, or the settings cannot be written."""
+
+
 class DeviceError(VivimError):
     """The device asked for is not available on this machine."""
 

@@ -24,6 +24,7 @@ from vivim.device import choose_device, is_remote
 from vivim.guide import MaskGuide
 from vivim.predict import Inputs, Prepare, Runner, Stopped, check
 from vivim.preprocess import masks_from_logits, normalise, resize_frame, resize_mask, stack_frames
+from vivim.settings import Settings
 from vivim.trust import UNGUIDED, calibrate, mixed, stored_trust
 from vivim.windows import Window, plan, window_around
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from vivim.session import Session
     from vivim.video import Video
 
-CLIP_LENGTH = 8
+CLIP_LENGTH = Settings().clip_length
 """Frames predicted together in one window, corrected frames that guide it not counted."""
 
 BAND = 5

@@ -6,20 +6,20 @@ overwritten: a name that is taken gets a number.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vivim.errors import CheckpointError
-from vivim.leavings import sweep
+from vivim.leavings import part_of, sweep
+from vivim.settings import change_settings, settings, vivim_home
+from vivim.versions import ModelInfo, describe
 
 if TYPE_CHECKING:
     from vivim.network import Vivim
@@ -30,32 +30,10 @@ LOCK_SECONDS = 60.0
 """How long to wait for another process that is writing a model."""
 
 
-@dataclass(frozen=True)
-class ModelInfo:
-    """What a list of models shows of one version; scores are held-out Dice, None where there are none."""
-
-    name: str
-    version: str
-    parent: str | None
-    created: str | None
-    frames: int | None
-    before: float | None
-    after: float | None
-    path: Path
-    description: str
-    sessions: int | None = None
-
-
-def vivim_home() -> Path:
-    """Folder for models and caches: ``$VIVIM_HOME``, or the system's place for application data."""
-    from platformdirs import user_data_dir
-
-    return Path(os.environ.get("VIVIM_HOME") or user_data_dir("vivim", appauthor=False))
-
-
 def models_folder() -> Path:
-    """Folder of the person's own model versions."""
-    return vivim_home() / "models"
+    """Folder of the person's own model versions: the one in the settings, or one in `vivim_home`."""
+    chosen = settings().models_folder
+    return Path(chosen).expanduser() if chosen else vivim_home() / "models"
 
 
 def starter_path() -> Path:
@@ -112,29 +90,7 @@ def list_models() -> list[ModelInfo]:
 
 def model_info(path: Path) -> ModelInfo:
     """Describe one model file from its header."""
-    from vivim.network.checkpoints import read_header
-
-    name = STARTER if path == starter_path() else path.stem
-    try:
-        header = read_header(path)
-    except CheckpointError as error:
-        return ModelInfo(name, "", None, None, None, None, None, path, f"cannot be used: {error}")
-    provenance: dict[str, Any] = header["provenance"]
-    config = header["config"]
-    description = f"Vivim {config.size}, {config.input_size[0]}x{config.input_size[1]}"
-    description += ", guided by corrections" if config.guided else ""
-    return ModelInfo(
-        name,
-        provenance.get("version", ""),
-        provenance.get("parent"),
-        provenance.get("created"),
-        provenance.get("frames"),
-        provenance.get("before"),
-        provenance.get("after"),
-        path,
-        description,
-        provenance.get("sessions"),
-    )
+    return describe(path, STARTER if path == starter_path() else path.stem)
 
 
 def save_version(model: Vivim, name: str, provenance: dict[str, Any]) -> ModelInfo:
@@ -216,10 +172,17 @@ def _own_path(name: str) -> Path:
 
 
 def import_model(source: str | Path, name: str | None = None) -> ModelInfo:
-    """Check a model file of ours or of the reference and add it to the registry."""
-    from vivim.network.checkpoints import load_checkpoint
+    """Check a model file of ours or of the reference and add it to the registry.
+
+    Raises
+    ------
+    CheckpointError
+        If it cannot be used, or the registry cannot be written.
+    """
+    from vivim.network.checkpoints import check_usable, load_checkpoint
 
     model = load_checkpoint(source)
+    check_usable(model, source)
     wanted = name or re.sub(r"[^A-Za-z0-9._ -]", "-", Path(source).stem).lstrip("._ -") or "imported"
     return save_version(model, "imported" if wanted == STARTER else wanted, model.provenance)
 
@@ -235,7 +198,7 @@ def export_model(name: str, target: str | Path) -> Path:
     target = Path(target)
     if target.exists():
         raise CheckpointError(f"{target} exists already. Choose another name.")
-    part = target.with_name(f".{target.name}.part")
+    part = part_of(target)
     try:
         shutil.copyfile(model_path(name), part)
         os.replace(part, target)
@@ -263,24 +226,21 @@ def remove_model(name: str) -> None:
     _own_path(name).unlink()
 
 
-def _settings_path() -> Path:
-    return vivim_home() / "settings.json"
-
-
 def default_model_name() -> str:
     """The model offered first: the one set by `set_default_model` if it still exists, else the starter."""
-    try:
-        name = json.loads(_settings_path().read_text()).get("default_model", STARTER)
-    except (OSError, ValueError, AttributeError):
-        return STARTER  # no settings yet, or not readable: the starter always works
-    return name if isinstance(name, str) and (models_folder() / f"{name}{SUFFIX}").is_file() else STARTER
+    name = settings().default_model
+    return name if (models_folder() / f"{name}{SUFFIX}").is_file() else STARTER
 
 
 def set_default_model(name: str) -> None:
-    """Offer `name` first from now on."""
+    """Offer `name` first from now on.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no such model.
+    SettingsError
+        If the settings cannot be written.
+    """
     model_path(name)
-    path = _settings_path()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(".settings.json.part")
-    part.write_text(json.dumps({"default_model": name}))
-    os.replace(part, path)
+    change_settings(default_model=name)

@@ -24,6 +24,7 @@ from vivim.network.decoder import Decoder
 from vivim.network.mit import MiTBlock
 from vivim.network.temporal_mamba import STMamba
 from vivim.recorded import Recorded
+from vivim.settings import settings
 from vivim.windows import Window
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class Runner:
         Where it runs.
     batch_size : int, optional
         Windows at once; by default one on a CPU, where more gains nothing and delays the first mask, and on a GPU as
-        many as fit. Halved, for good, when memory runs out.
+        many as fit, but no more than the settings allow. Halved, for good, when memory runs out.
     precision : str
         One of `PRECISIONS`.
     stop : threading.Event, optional
@@ -134,6 +135,7 @@ class Runner:
         self.precision = precision
         self.stop = stop
         self.batch_size = batch_size or 1
+        self._most = settings().batch_limit or LARGEST_BATCH
         self._to_be_measured = batch_size is None and device.type == "cuda"
         self._recorded = Recorded(self._forward) if device.type == "cuda" else None
 
@@ -231,7 +233,7 @@ class Runner:
         logits = self(batch.x, batch.planes)
         taken = max(1, torch.cuda.max_memory_allocated(self.device) - before) / len(batch.windows)
         free, _ = torch.cuda.mem_get_info(self.device)
-        self.batch_size = max(1, min(LARGEST_BATCH, int(_SHARE_OF_FREE_MEMORY * free / taken)))
+        self.batch_size = max(1, min(self._most, int(_SHARE_OF_FREE_MEMORY * free / taken)))
         self._to_be_measured = False
         return logits
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from vivim.device import DEVICES, is_remote
+from vivim.device import DEVICES, is_remote, preferred_device
 
 FORMATS = (
     "png", "palette", "youtube-vos", "tiff", "ome-tiff", "coco", "nifti", "dicom-seg", "mp4", "csv", "dataset",
@@ -44,15 +44,19 @@ def add_device(parser: argparse.ArgumentParser, remote: bool = False) -> None:
     """Declare ``--device``; with `remote`, that of a server may be given too."""
     if not remote:
         parser.add_argument(
-            "--device", choices=DEVICES, default="auto", help="where to compute (default: auto)"
+            "--device",
+            choices=DEVICES,
+            default=preferred_device(remote=False),
+            help="where to compute (default: the one in the settings, at first auto)",
         )
         return
     parser.add_argument(
         "--device",
         type=device_or_server,
-        default="auto",
+        default=preferred_device(),
         metavar="DEVICE",
-        help=f"where to compute: {', '.join(DEVICES)}, or a server's: remote:https://host:port (default: auto)",
+        help=f"where to compute: {', '.join(DEVICES)}, or a server's: remote:https://host:port (default: the one in "
+        "the settings, at first auto)",
     )
 
 

@@ -42,7 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     add_device(parser, remote=True)
     parser.add_argument(
-        "--clip-length", type=positive, metavar="N", help="frames that go through the network together"
+        "--clip-length",
+        type=positive,
+        metavar="N",
+        help="frames that go through the network together (default: as in the settings, at first 8)",
     )
     parser.add_argument(
         "--windows",
@@ -87,13 +90,13 @@ def run(args: argparse.Namespace) -> dict:
 def _options(args: argparse.Namespace, version: str) -> Segmenting:
     from vivim.batch.jobs import Segmenting
     from vivim.batch.ranges import SPLIT
-    from vivim.inference import CLIP_LENGTH
+    from vivim.settings import settings
 
     return Segmenting(
         model=_for_any_machine(args.model or _default_model()),
         version=version,
         device=args.device,
-        clip_length=args.clip_length or CLIP_LENGTH,
+        clip_length=args.clip_length or settings().clip_length,
         windows=args.windows,
         batch_size=args.batch_size,
         precision=args.precision,

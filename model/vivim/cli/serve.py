@@ -60,8 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict:
     """Serve until told to stop by Ctrl-C or a signal."""
-    from vivim.models import vivim_home
     from vivim.remote.settings import server_token
+    from vivim.settings import vivim_home
 
     path = args.token_file or vivim_home() / TOKEN_FILE
     token = server_token(path)

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vivim.leavings import part_of, sweep
-from vivim.models import vivim_home
+from vivim.settings import vivim_home
 
 LIMIT_BYTES = 1_000_000_000
 SUFFIX = ".features"

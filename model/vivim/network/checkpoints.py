@@ -20,7 +20,7 @@ from torch import Tensor
 
 from vivim.errors import CheckpointError
 from vivim.leavings import part_of
-from vivim.network.config import VivimConfig
+from vivim.network.config import MOST_CLASSES, VivimConfig, class_names
 from vivim.network.reference import LoadReport, is_reference, load_reference_state_dict, reference_config
 from vivim.network.vivim import Vivim
 
@@ -28,6 +28,9 @@ FORMAT = "vivim-1"
 """Written into every header; a file with another one is refused."""
 
 PICKLED = {".ckpt", ".pth", ".pt", ".bin"}
+
+LARGEST_SIDE = 4096
+"""A file that claims a larger input than this many pixels a side is damaged or means harm."""
 
 
 def save_checkpoint(
@@ -93,12 +96,18 @@ def read_header(path: Path) -> dict[str, Any]:
             f"{path} is not a Vivim model of this program (format {header.get('format')!r})."
         )
     try:
+        config = VivimConfig.from_dict(json.loads(header["config"]))
+        if config.num_classes > MOST_CLASSES or max(config.input_size) > LARGEST_SIDE:
+            raise ValueError("it has too many classes, or too large an input")
+        provenance = json.loads(header["provenance"])
+        if not isinstance(provenance, dict):
+            raise TypeError("its provenance is no object")
         return {
-            "config": VivimConfig.from_dict(json.loads(header["config"])),
-            "classes": tuple(json.loads(header["classes"])),
-            "provenance": json.loads(header["provenance"]),
+            "config": config,
+            "classes": class_names(config.num_classes, json.loads(header["classes"])),
+            "provenance": provenance,
         }
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(f"The header of {path} does not describe a Vivim model: {error}") from error
 
 
@@ -185,6 +194,22 @@ def _refuse_packed(path: Path) -> None:
                 raise ValueError("its members are packed")
             if sum(member.file_size for member in archive.infolist()) > path.stat().st_size:
                 raise ValueError("its members claim to be larger than the file")
+
+
+def check_usable(model: Vivim, source: str | Path) -> None:
+    """Make sure that a model that comes from elsewhere can predict at all.
+
+    Raises
+    ------
+    CheckpointError
+        If a weight is no finite number.
+    """
+    wrong = [name for name, value in model.state_dict().items() if not bool(torch.isfinite(value).all())]
+    if wrong:
+        raise CheckpointError(
+            f"{source} cannot be used: {wrong[0]} holds values that are no finite numbers. The training that made it "
+            "went wrong; take an earlier checkpoint of it."
+        )
 
 
 def content_version(model: Vivim) -> str:

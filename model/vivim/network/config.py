@@ -20,6 +20,9 @@ SCANS = ("onward", "backward", "temporal")
 
 STAGES = 4
 
+MOST_CLASSES = 255
+"""Masks are uint8, and 0 is background."""
+
 
 @dataclass(frozen=True)
 class SizePreset:
@@ -102,3 +105,12 @@ class VivimConfig:
     def from_dict(cls, values: dict[str, Any]) -> VivimConfig:
         """Rebuild from `to_dict`; unknown keys are refused with a `TypeError`."""
         return cls(**values)
+
+
+def class_names(count: int, given: object = ()) -> tuple[str, ...]:
+    """Names of `count` classes: those `given`, if they are that many different texts, else plain ones."""
+    if isinstance(given, list | tuple) and len(given) == count == len({str(name) for name in given}):
+        names = tuple(name.strip() for name in given if isinstance(name, str) and name.strip())
+        if len(names) == count:
+            return names
+    return ("lesion",) if count == 1 else tuple(f"class {number}" for number in range(1, count + 1))

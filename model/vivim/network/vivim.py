@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vivim.network.config import HEADS, KEY_REDUCTION, VivimConfig
+from vivim.network.config import HEADS, KEY_REDUCTION, VivimConfig, class_names
 from vivim.network.decoder import Decoder
 from vivim.network.layers import conv2d_on_tokens, drop_path_rates, init_weights
 from vivim.network.mit import MiTBlock, PatchEmbedding
@@ -88,7 +88,7 @@ class Vivim(nn.Module):
         self.name = "untitled"
         self.version = ""
         self.provenance: dict[str, Any] = {}
-        self.classes: tuple[str, ...] = ("lesion",)
+        self.classes: tuple[str, ...] = class_names(self.config.num_classes)
         self._initialise()
 
     def _initialise(self) -> None:

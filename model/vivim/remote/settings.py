@@ -1,12 +1,11 @@
 """Where the server is and what opens it: an address, a token, the authority that signed its certificate.
 
-The address comes from ``VIVIM_REMOTE`` or ``remote.json`` in `vivim_home`; the token from ``VIVIM_REMOTE_TOKEN`` or
-a file that only its owner can read. Neither is ever part of an address or a log.
+The address comes from ``VIVIM_REMOTE`` or the settings (`vivim.settings`); the token from ``VIVIM_REMOTE_TOKEN`` or a
+file that only its owner can read. Neither is ever part of an address or a log.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import stat
@@ -14,33 +13,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from vivim.device import REMOTE
-from vivim.models import vivim_home
 from vivim.remote.addresses import is_loopback
 from vivim.remote.protocol import RemoteError
+from vivim.settings import settings, vivim_home
 
 ADDRESS = "VIVIM_REMOTE"
 TOKEN = "VIVIM_REMOTE_TOKEN"
 TOKEN_FILE = "VIVIM_REMOTE_TOKEN_FILE"
 AUTHORITY = "VIVIM_REMOTE_CA"
-SETTINGS = "remote.json"
-KEYS = {"address", "token_file", "ca"}
-
-
-def _settings() -> dict[str, str]:
-    path = vivim_home() / SETTINGS
-    if not path.is_file():
-        return {}
-    try:
-        values = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise RemoteError(f"{path} cannot be read: {error}. Correct it, or remove it.") from error
-    if (
-        not isinstance(values, dict)
-        or not set(values) <= KEYS
-        or not all(isinstance(value, str) for value in values.values())
-    ):
-        raise RemoteError(f"{path} may hold {', '.join(sorted(KEYS))}, each a text, and nothing else.")
-    return values
 
 
 def remote_device() -> str | None:
@@ -51,7 +31,7 @@ def remote_device() -> str | None:
     RemoteError
         If what is set up cannot be used.
     """
-    address = os.environ.get(ADDRESS) or _settings().get("address")
+    address = os.environ.get(ADDRESS) or settings().remote_address
     if not address:
         return None
     split_address(REMOTE + address)
@@ -96,7 +76,7 @@ def client_token() -> str:
     """
     if token := os.environ.get(TOKEN):
         return token
-    named = os.environ.get(TOKEN_FILE) or _settings().get("token_file")
+    named = os.environ.get(TOKEN_FILE) or settings().remote_token_file
     path = Path(named) if named else vivim_home() / "remote-token"
     if not path.is_file():
         raise RemoteError(
@@ -141,4 +121,4 @@ def server_token(path: Path) -> str:
 
 def authority() -> str | None:
     """File of the authority that signed the server's certificate, where it is not one the system knows."""
-    return os.environ.get(AUTHORITY) or _settings().get("ca")
+    return os.environ.get(AUTHORITY) or settings().remote_ca or None

@@ -12,6 +12,7 @@ from vivim.errors import SessionError, VideoChangedError, VideoError
 from vivim.session.description import FILE, Description, Earlier, recorded_path, shape_of, size_of
 from vivim.session.folder import SUFFIX
 from vivim.session.ledger import now
+from vivim.settings import settings
 
 if TYPE_CHECKING:
     from vivim.video import Video
@@ -90,7 +91,11 @@ def find_video(description: Description, folder: Path) -> Path:
 
 
 def home_of(video: Video) -> Path:
-    """The folder of a video's session: beside it and named after it, or after what it was called before."""
+    """The folder of a video's session: beside it and named after it, or after what it was called before.
+
+    Where the settings name a folder for sessions, new ones are made there, under the video's name and the beginning of
+    its content's digest: videos of many folders may be called alike.
+    """
     path = Path(video.path)
     home = path.with_name(path.name + SUFFIX)
     if home.exists():
@@ -105,7 +110,8 @@ def home_of(video: Video) -> Path:
             continue  # damaged: not the one looked for, as far as can be known
         if description.identity == identity and not recorded_video(description, folder).exists():
             return folder
-    return home
+    common = settings().sessions_folder
+    return Path(common).expanduser() / f"{path.name}-{identity[:8]}{SUFFIX}" if common else home
 
 
 def _is_it(path: Path, description: Description) -> bool:

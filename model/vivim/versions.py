@@ -1,0 +1,97 @@
+"""What is known of one model version, from the header of its file, and which version it was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vivim.errors import CheckpointError
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a list of models shows of one version; scores are held-out Dice, None where there are none."""
+
+    name: str
+    version: str
+    parent: str | None
+    created: str | None
+    frames: int | None
+    before: float | None
+    after: float | None
+    path: Path
+    description: str
+    sessions: int | None = None
+    classes: tuple[str, ...] = ()
+    """Names of the classes 1 and up."""
+    parent_version: str | None = None
+    learned_from: tuple[str, ...] = ()
+    """The videos it learned from, as `vivim.trust.session_key` names them: by their content, not by a name."""
+    licence: str | None = None
+
+
+def describe(path: Path, name: str) -> ModelInfo:
+    """Describe one model file from its header; a damaged file has that as its description."""
+    from vivim.network.checkpoints import read_header
+
+    try:
+        header = read_header(path)
+    except CheckpointError as error:
+        return ModelInfo(name, "", None, None, None, None, None, path, f"cannot be used: {error}")
+    known = _Known(header["provenance"])
+    config, classes = header["config"], header["classes"]
+    description = f"Vivim {config.size}, {config.input_size[0]}x{config.input_size[1]}"
+    description += ", guided by corrections" if config.guided else ""
+    description += f", {len(classes)} classes" if len(classes) > 1 else ""
+    return ModelInfo(
+        name,
+        known.text("version") or "",
+        known.text("parent"),
+        known.text("created"),
+        known.count("frames"),
+        known.score("before"),
+        known.score("after"),
+        path,
+        description,
+        known.count("sessions"),
+        classes,
+        known.text("parent_version"),
+        known.texts("learned_from"),
+        known.text("licence"),
+    )
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What a file says of itself; a value of another kind than it should be counts as not said."""
+
+    values: dict[str, Any]
+
+    def text(self, key: str) -> str | None:
+        value = self.values.get(key)
+        return value if isinstance(value, str) else None
+
+    def count(self, key: str) -> int | None:
+        value = self.values.get(key)
+        return value if isinstance(value, int) else None
+
+    def score(self, key: str) -> float | None:
+        value = self.values.get(key)
+        return float(value) if isinstance(value, int | float) else None
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        value = self.values.get(key)
+        return tuple(text for text in value if isinstance(text, str)) if isinstance(value, list) else ()
+
+
+def parent_of(info: ModelInfo, among: Sequence[ModelInfo]) -> ModelInfo | None:
+    """The version that `info` was made from, whatever it is called now; None if it has been removed.
+
+    Older files say only their parent's name.
+    """
+    if info.parent_version:
+        same = [other for other in among if other.version == info.parent_version]
+        return next((other for other in same if other.name == info.parent), same[0] if same else None)
+    return next((other for other in among if other.name == info.parent and other.name != info.name), None)
