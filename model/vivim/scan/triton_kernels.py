@@ -2,9 +2,12 @@
 
 A program's states are a tile (BLOCK_N, BLOCK_E). With one warp and BLOCK_E = 32 a thread owns one channel and
 all its states, so that sums over states need no exchange between threads. Pointers are to contiguous tensors:
-u, delta, z, y (batch, L, E); B and C (batch, L, N); `rates` (N, E), A transposed times log2(e); states of chunks
-(batch, chunks, N, E). Numbers are float32 in registers. Steps past the end of a sequence have step size 0, which
-leaves a state unchanged.
+u, delta, z, y (batch, L, E); B and C (batch, L, N); A (E, N), D and bias (E,), in any float dtype; states of chunks
+(batch, chunks, N, E) float32. Numbers are float32 in registers. Steps past the end of a sequence have step size 0,
+which leaves a state unchanged.
+
+Steps are taken four at a time, the loads of all four first: a load waits for the stores before it, and the GPU can
+only hide waiting behind loads it has already begun.
 """
 
 from __future__ import annotations
@@ -58,6 +61,12 @@ def _load_vector(pointer, e, mask, PRESENT: tl.constexpr):
 
 
 @triton.jit
+def _load_rates(A, e, n, N, mask):
+    """Decay rates (BLOCK_N, BLOCK_E) for powers of two: A transposed, times log2(e)."""
+    return tl.load(A + e[None, :] * N + n[:, None], mask=mask, other=0.0).to(tl.float32) * _LOG2E
+
+
+@triton.jit
 def _load_row(pointer, index, offsets, width, mask, inside):
     """Row `index` of a (rows, width) tensor as float32; zeros where masked or outside of the sequence."""
     return tl.load(pointer + index * width + offsets, mask=mask & inside, other=0.0).to(tl.float32)
@@ -79,13 +88,28 @@ def _read_drive(u, delta, bias, B, index, inside, E, N, e, n, e_mask, n_mask):
 
 
 @triton.jit
-def _read_demand(grad, z, C, index, inside, E, N, e, n, e_mask, n_mask, HAS_Z: tl.constexpr):
-    """What the backward needs of one step besides: the output's gradient, the gate, and C."""
-    incoming = _load_row(grad, index, e, E, e_mask, inside)
+def _read_outlet(z, C, index, inside, E, N, e, n, e_mask, n_mask, HAS_Z: tl.constexpr):
+    """What stands between the state and the output at one step: the gate and C."""
     gate = tl.zeros(e.shape, tl.float32)
     if HAS_Z:
         gate = _load_row(z, index, e, E, e_mask, inside)
-    return incoming, gate, _load_row(C, index, n, N, n_mask, inside)
+    return gate, _load_row(C, index, n, N, n_mask, inside)
+
+
+@triton.jit
+def _read_demand(grad, z, C, index, inside, E, N, e, n, e_mask, n_mask, HAS_Z: tl.constexpr):
+    """What the backward needs of one step besides: the output's gradient, the gate, and C."""
+    gate, read = _read_outlet(z, C, index, inside, E, N, e, n, e_mask, n_mask, HAS_Z)
+    return _load_row(grad, index, e, E, e_mask, inside), gate, read
+
+
+@triton.jit
+def _output(state, x, read, gate, skip, HAS_Z: tl.constexpr):
+    """One step's output, skip and gate included."""
+    result = tl.sum(state * read[:, None], axis=0) + skip * x
+    if HAS_Z:
+        result *= gate * _sigmoid(gate)
+    return result
 
 
 @triton.jit
@@ -96,7 +120,7 @@ def _advance(state, x, step, weights, rates):
 
 @triton.jit
 def chunk_states(
-    u, delta, bias, B, rates, last, total,
+    u, delta, bias, A, B, last, total,
     L, E, N, chunks, blocks,
     HAS_BIAS: tl.constexpr, CHUNK: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_E: tl.constexpr,
 ):  # fmt: skip
@@ -108,47 +132,68 @@ def chunk_states(
     n_mask = n < N
     tile = n[:, None] * E + e[None, :]
     tile_mask = n_mask[:, None] & e_mask[None, :]
-    decay_rates = tl.load(rates + tile, mask=tile_mask, other=0.0)
+    decay_rates = _load_rates(A, e, n, N, tile_mask)
     offset = _load_vector(bias, e, e_mask, HAS_BIAS)
     state = tl.zeros((BLOCK_N, BLOCK_E), tl.float32)
     summed = tl.zeros((BLOCK_E,), tl.float32)
-    for i in range(CHUNK):
-        t = chunk * CHUNK + i
-        x, _, step, weights = _read_drive(
-            u, delta, offset, B, batch * L + t, t < L, E, N, e, n, e_mask, n_mask
-        )  # fmt: skip
-        state = _advance(state, x, step, weights, decay_rates)
-        summed += step
+    for group in range(CHUNK // 4):
+        t = chunk * CHUNK + group * 4
+        at = batch * L + t
+        x0, _, step0, b0 = _read_drive(u, delta, offset, B, at, t < L, E, N, e, n, e_mask, n_mask)
+        x1, _, step1, b1 = _read_drive(u, delta, offset, B, at + 1, t + 1 < L, E, N, e, n, e_mask, n_mask)
+        x2, _, step2, b2 = _read_drive(u, delta, offset, B, at + 2, t + 2 < L, E, N, e, n, e_mask, n_mask)
+        x3, _, step3, b3 = _read_drive(u, delta, offset, B, at + 3, t + 3 < L, E, N, e, n, e_mask, n_mask)
+        state = _advance(state, x0, step0, b0, decay_rates)
+        state = _advance(state, x1, step1, b1, decay_rates)
+        state = _advance(state, x2, step2, b2, decay_rates)
+        state = _advance(state, x3, step3, b3, decay_rates)
+        summed += step0 + step1 + step2 + step3
     tl.store(last + row * N * E + tile, state, mask=tile_mask)
     tl.store(total + row * E + e, summed, mask=e_mask)
 
 
 @triton.jit
+def _follow(decay, state, later_decay, later_state):
+    """Two stretches of steps, one after the other, as one: what is left of the state before, and what is added."""
+    return decay * later_decay, state * later_decay + later_state
+
+
+@triton.jit
 def carry(
-    states, total, rates, E, N, chunks, blocks,
-    REVERSE: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_E: tl.constexpr,
+    own, total, A, starts, E, N, chunks, blocks,
+    REVERSE: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """Pass 2: replace each chunk's own last state by the state it starts from (in reverse: its adjoint likewise)."""
+    """Pass 2: from each chunk's own last state the state each starts from (in reverse: the adjoint each ends with).
+
+    A program takes COLUMNS of the N x E states through all chunks, ROWS chunks at a time by a parallel scan.
+    """
     program = tl.program_id(0)
     batch = (program // blocks).to(tl.int64)
-    e = (program % blocks) * BLOCK_E + tl.arange(0, BLOCK_E)
-    n = tl.arange(0, BLOCK_N)
-    tile = n[:, None] * E + e[None, :]
-    tile_mask = (n < N)[:, None] & (e < E)[None, :]
-    decay_rates = tl.load(rates + tile, mask=tile_mask, other=0.0)
-    state = tl.zeros((BLOCK_N, BLOCK_E), tl.float32)
-    for i in range(chunks):
-        chunk = chunks - 1 - i if REVERSE else i
+    column = (program % blocks) * COLUMNS + tl.arange(0, COLUMNS)
+    inside = column < N * E
+    e = column % E
+    rates = tl.load(A + e * N + column // E, mask=inside, other=0.0).to(tl.float32) * _LOG2E
+    i = tl.arange(0, ROWS)
+    state = tl.zeros((COLUMNS,), tl.float32)
+    for first in range(0, chunks, ROWS):
+        number = first + i
+        chunk = chunks - 1 - number if REVERSE else number
+        earlier = chunk + 1 if REVERSE else chunk - 1
+        mask = (number < chunks)[:, None] & inside[None, :]
+        has_earlier = mask & (number > 0)[:, None]
+        before = batch * chunks + earlier
+        steps = tl.load(total + before[:, None] * E + e[None, :], mask=has_earlier, other=0.0)
+        added = tl.load(own + before[:, None] * N * E + column[None, :], mask=has_earlier, other=0.0)
+        left, added = tl.associative_scan((tl.exp2(steps * rates[None, :]), added), 0, _follow)
+        here = left * state[None, :] + added
         row = batch * chunks + chunk
-        own = tl.load(states + row * N * E + tile, mask=tile_mask, other=0.0)
-        steps = tl.load(total + row * E + e, mask=e < E, other=0.0)
-        tl.store(states + row * N * E + tile, state, mask=tile_mask)
-        state = tl.exp2(steps[None, :] * decay_rates) * state + own
+        tl.store(starts + row[:, None] * N * E + column[None, :], here, mask=mask)
+        state = tl.sum(tl.where((i == ROWS - 1)[:, None], here, 0.0), axis=0)
 
 
 @triton.jit
 def chunk_outputs(
-    u, delta, bias, B, C, D, z, rates, starts, y,
+    u, delta, bias, A, B, C, D, z, starts, y,
     L, E, N, chunks, blocks,
     HAS_BIAS: tl.constexpr, HAS_D: tl.constexpr, HAS_Z: tl.constexpr,
     CHUNK: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_E: tl.constexpr,
@@ -161,27 +206,43 @@ def chunk_outputs(
     n_mask = n < N
     tile = n[:, None] * E + e[None, :]
     tile_mask = n_mask[:, None] & e_mask[None, :]
-    decay_rates = tl.load(rates + tile, mask=tile_mask, other=0.0)
+    decay_rates = _load_rates(A, e, n, N, tile_mask)
     offset = _load_vector(bias, e, e_mask, HAS_BIAS)
     skip = _load_vector(D, e, e_mask, HAS_D)
     state = tl.load(starts + row * N * E + tile, mask=tile_mask, other=0.0)
-    for i in range(CHUNK):
-        t = chunk * CHUNK + i
-        index = batch * L + t
-        inside = t < L
-        x, _, step, weights = _read_drive(u, delta, offset, B, index, inside, E, N, e, n, e_mask, n_mask)
-        read = _load_row(C, index, n, N, n_mask, inside)
-        state = _advance(state, x, step, weights, decay_rates)
-        result = tl.sum(state * read[:, None], axis=0) + skip * x
-        if HAS_Z:
-            gate = _load_row(z, index, e, E, e_mask, inside)
-            result *= gate * _sigmoid(gate)
-        tl.store(y + index * E + e, result, mask=e_mask & inside)
+    for group in range(CHUNK // 4):
+        t = chunk * CHUNK + group * 4
+        at = batch * L + t
+        x0, _, step0, b0 = _read_drive(u, delta, offset, B, at, t < L, E, N, e, n, e_mask, n_mask)
+        x1, _, step1, b1 = _read_drive(u, delta, offset, B, at + 1, t + 1 < L, E, N, e, n, e_mask, n_mask)
+        x2, _, step2, b2 = _read_drive(u, delta, offset, B, at + 2, t + 2 < L, E, N, e, n, e_mask, n_mask)
+        x3, _, step3, b3 = _read_drive(u, delta, offset, B, at + 3, t + 3 < L, E, N, e, n, e_mask, n_mask)
+        gate0, c0 = _read_outlet(z, C, at, t < L, E, N, e, n, e_mask, n_mask, HAS_Z)
+        gate1, c1 = _read_outlet(z, C, at + 1, t + 1 < L, E, N, e, n, e_mask, n_mask, HAS_Z)
+        gate2, c2 = _read_outlet(z, C, at + 2, t + 2 < L, E, N, e, n, e_mask, n_mask, HAS_Z)
+        gate3, c3 = _read_outlet(z, C, at + 3, t + 3 < L, E, N, e, n, e_mask, n_mask, HAS_Z)
+        s0 = _advance(state, x0, step0, b0, decay_rates)
+        s1 = _advance(s0, x1, step1, b1, decay_rates)
+        s2 = _advance(s1, x2, step2, b2, decay_rates)
+        state = _advance(s2, x3, step3, b3, decay_rates)
+        out = y + at * E + e
+        tl.store(out, _output(s0, x0, c0, gate0, skip, HAS_Z), mask=e_mask & (t < L))
+        tl.store(out + E, _output(s1, x1, c1, gate1, skip, HAS_Z), mask=e_mask & (t + 1 < L))
+        tl.store(out + 2 * E, _output(s2, x2, c2, gate2, skip, HAS_Z), mask=e_mask & (t + 2 < L))
+        tl.store(out + 3 * E, _output(state, x3, c3, gate3, skip, HAS_Z), mask=e_mask & (t + 3 < L))
+
+
+@triton.jit
+def _retreat(adjoint, step, incoming, gate, read, rates, HAS_Z: tl.constexpr):
+    """Adjoint of the state before one step from that of the state after it."""
+    if HAS_Z:
+        incoming *= gate * _sigmoid(gate)
+    return tl.exp2(step[None, :] * rates) * (adjoint + incoming[None, :] * read[:, None])
 
 
 @triton.jit
 def chunk_adjoints(
-    grad, delta, bias, C, z, rates, head,
+    grad, delta, bias, A, C, z, head,
     L, E, N, chunks, blocks,
     HAS_BIAS: tl.constexpr, HAS_Z: tl.constexpr,
     CHUNK: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_E: tl.constexpr,
@@ -194,20 +255,24 @@ def chunk_adjoints(
     n_mask = n < N
     tile = n[:, None] * E + e[None, :]
     tile_mask = n_mask[:, None] & e_mask[None, :]
-    decay_rates = tl.load(rates + tile, mask=tile_mask, other=0.0)
+    decay_rates = _load_rates(A, e, n, N, tile_mask)
     offset = _load_vector(bias, e, e_mask, HAS_BIAS)
     adjoint = tl.zeros((BLOCK_N, BLOCK_E), tl.float32)
-    for i in range(CHUNK):
-        t = chunk * CHUNK + CHUNK - 1 - i
-        index = batch * L + t
-        inside = t < L
-        incoming, gate, read = _read_demand(
-            grad, z, C, index, inside, E, N, e, n, e_mask, n_mask, HAS_Z
-        )  # fmt: skip
-        if HAS_Z:
-            incoming *= gate * _sigmoid(gate)
-        _, step = _read_step(delta, offset, index, e, E, e_mask, inside)
-        adjoint = tl.exp2(step[None, :] * decay_rates) * (adjoint + incoming[None, :] * read[:, None])
+    for i in range(CHUNK // 4):
+        t = chunk * CHUNK + CHUNK - 4 * (i + 1)
+        at = batch * L + t
+        _, step0 = _read_step(delta, offset, at, e, E, e_mask, t < L)
+        _, step1 = _read_step(delta, offset, at + 1, e, E, e_mask, t + 1 < L)
+        _, step2 = _read_step(delta, offset, at + 2, e, E, e_mask, t + 2 < L)
+        _, step3 = _read_step(delta, offset, at + 3, e, E, e_mask, t + 3 < L)
+        in0, gate0, c0 = _read_demand(grad, z, C, at, t < L, E, N, e, n, e_mask, n_mask, HAS_Z)
+        in1, gate1, c1 = _read_demand(grad, z, C, at + 1, t + 1 < L, E, N, e, n, e_mask, n_mask, HAS_Z)
+        in2, gate2, c2 = _read_demand(grad, z, C, at + 2, t + 2 < L, E, N, e, n, e_mask, n_mask, HAS_Z)
+        in3, gate3, c3 = _read_demand(grad, z, C, at + 3, t + 3 < L, E, N, e, n, e_mask, n_mask, HAS_Z)
+        adjoint = _retreat(adjoint, step3, in3, gate3, c3, decay_rates, HAS_Z)
+        adjoint = _retreat(adjoint, step2, in2, gate2, c2, decay_rates, HAS_Z)
+        adjoint = _retreat(adjoint, step1, in1, gate1, c1, decay_rates, HAS_Z)
+        adjoint = _retreat(adjoint, step0, in0, gate0, c0, decay_rates, HAS_Z)
     tl.store(head + row * N * E + tile, adjoint, mask=tile_mask)
 
 
@@ -225,6 +290,7 @@ def _back_one(
         slope = opened * (1.0 + gate * (1.0 - opened))
         tl.store(d_z + index * E + e, incoming * ungated * slope, mask=e_mask & inside)
         incoming *= gate * opened
+    # the sums over channels pass through shared memory, where each thread writes the same copy of them
     tl.store(d_C + (partial + index) * N + n, tl.sum(incoming[None, :] * after, axis=1), mask=n_mask & inside)
     adjoint += incoming[None, :] * read[:, None]
     drive = step * x
@@ -242,7 +308,7 @@ def _back_one(
 
 @triton.jit
 def chunk_gradients(
-    grad, u, delta, bias, B, C, D, z, rates, starts, adjoints, scratch,
+    grad, u, delta, bias, A, B, C, D, z, starts, adjoints, scratch,
     d_u, d_delta, d_z, d_B, d_C, d_A, d_D, d_bias,
     L, E, N, batches, chunks, blocks,
     HAS_BIAS: tl.constexpr, HAS_D: tl.constexpr, HAS_Z: tl.constexpr,
@@ -261,7 +327,7 @@ def chunk_gradients(
     n_mask = n < N
     tile = n[:, None] * E + e[None, :]
     tile_mask = n_mask[:, None] & e_mask[None, :]
-    decay_rates = tl.load(rates + tile, mask=tile_mask, other=0.0)
+    decay_rates = _load_rates(A, e, n, N, tile_mask)
     offset = _load_vector(bias, e, e_mask, HAS_BIAS)
     skip = _load_vector(D, e, e_mask, HAS_D)
     first = batch * L

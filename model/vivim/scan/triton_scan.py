@@ -8,7 +8,7 @@ side by side, so that a single long sequence fills the GPU.
 from __future__ import annotations
 
 import contextlib
-import math
+import functools
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -22,9 +22,9 @@ from vivim.scan.backends import ScanBackendError
 
 _BLOCK_E = 32
 _WARPS = 1  # a warp of 32 threads owns 32 channels
-_CHUNK_SIZES = (256, 128, 64, 32)  # multiples of kernels.GROUP
-_ENOUGH_PROGRAMS = 4096  # about 32 warps for each of the 132 multiprocessors of an H100
-_LOG2E = math.log2(math.e)
+_CHUNK_SIZES = (64, 32)  # multiples of kernels.GROUP
+_ENOUGH_PROGRAMS = 1024  # about 8 warps for each of the 132 multiprocessors of an H100
+_CARRY_ROWS, _CARRY_COLUMNS = 64, 32  # chunks and states that a program takes at a time between the passes
 
 
 def triton_scan(
@@ -56,51 +56,41 @@ def triton_scan(
 class _Grid:
     """How a scan of (batch, L, E) with N states is spread over programs."""
 
-    batch: int
-    length: int
-    width: int
-    states: int
     chunk: int
+    chunks: int
+    blocks: int
+    programs: tuple[int]
+    sizes: dict[str, int]
+    """Arguments that the kernels over chunks share."""
+    carriers: tuple[int]
+    carrying: dict[str, int]
+    """Arguments of the kernel between them."""
+    states_shape: tuple[int, ...]
+    """(batch, chunks, N, E)"""
+    channels_shape: tuple[int, ...]
+    """(batch, chunks, E)"""
 
-    @classmethod
-    def of(cls, batch: int, length: int, width: int, states: int) -> _Grid:
-        """Choose the longest chunks that still give every multiprocessor enough to do."""
-        rows = batch * triton.cdiv(width, _BLOCK_E)
-        chunk = next((c for c in _CHUNK_SIZES if rows * (length // c) >= _ENOUGH_PROGRAMS), _CHUNK_SIZES[-1])
-        return cls(batch, length, width, states, chunk)
 
-    @property
-    def chunks(self) -> int:
-        return triton.cdiv(self.length, self.chunk)
-
-    @property
-    def blocks(self) -> int:
-        return triton.cdiv(self.width, _BLOCK_E)
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        """Arguments every kernel shares."""
-        return {
-            "E": self.width,
-            "N": self.states,
-            "chunks": self.chunks,
-            "blocks": self.blocks,
-            "BLOCK_N": triton.next_power_of_2(self.states),
-            "BLOCK_E": _BLOCK_E,
-            "num_warps": _WARPS,
-        }
-
-    @property
-    def programs(self) -> tuple[int]:
-        return (self.batch * self.chunks * self.blocks,)
-
-    @property
-    def carriers(self) -> tuple[int]:
-        return (self.batch * self.blocks,)
-
-    def chunk_tensor(self, like: torch.Tensor, *inner: int) -> torch.Tensor:
-        """New float32 tensor (batch, chunks, *inner) on the device of `like`."""
-        return torch.empty(self.batch, self.chunks, *inner, dtype=torch.float32, device=like.device)
+@functools.lru_cache(maxsize=256)
+def _grid_of(batch: int, length: int, width: int, states: int) -> _Grid:
+    """Choose the longest chunks that still give every multiprocessor enough to do."""
+    blocks = -(-width // _BLOCK_E)
+    rows = batch * blocks
+    chunk = next((c for c in _CHUNK_SIZES if rows * (length // c) >= _ENOUGH_PROGRAMS), _CHUNK_SIZES[-1])
+    chunks = -(-length // chunk)
+    carry_blocks = -(-states * width // _CARRY_COLUMNS)
+    shared = {"E": width, "N": states, "chunks": chunks, "num_warps": _WARPS}
+    return _Grid(
+        chunk=chunk,
+        chunks=chunks,
+        blocks=blocks,
+        programs=(rows * chunks,),
+        sizes={**shared, "blocks": blocks, "BLOCK_N": triton.next_power_of_2(states), "BLOCK_E": _BLOCK_E},
+        carriers=(batch * carry_blocks,),
+        carrying={**shared, "blocks": carry_blocks, "ROWS": _CARRY_ROWS, "COLUMNS": _CARRY_COLUMNS},
+        states_shape=(batch, chunks, states, width),
+        channels_shape=(batch, chunks, width),
+    )
 
 
 class _TritonScan(torch.autograd.Function):
@@ -116,67 +106,70 @@ class _TritonScan(torch.autograd.Function):
         z: torch.Tensor | None,
         bias: torch.Tensor | None,
     ) -> torch.Tensor:
-        u, delta, B, C = (x.contiguous() for x in (u, delta, B, C))
+        u, delta, A, B, C = (x.contiguous() for x in (u, delta, A, B, C))
         D, z, bias = (None if x is None else x.contiguous() for x in (D, z, bias))
-        rates = (A.float() * _LOG2E).t().contiguous()
         batch, length, width = u.shape
-        grid = _Grid.of(batch, length, width, A.shape[1])
+        grid = _grid_of(batch, length, width, A.shape[1])
         sizes, chunk = grid.sizes, grid.chunk
-        starts = grid.chunk_tensor(u, grid.states, grid.width)
-        total = grid.chunk_tensor(u, grid.width)
+        own, starts = (_float32(grid.states_shape, u) for _ in range(2))
+        total = _float32(grid.channels_shape, u)
         y = torch.empty_like(u)
         has_bias, has_D, has_z = bias is not None, D is not None, z is not None
         with _on_device(u):
             kernels.chunk_states[grid.programs](
-                u, delta, _or(bias, u), B, rates, starts, total,
+                u, delta, _or(bias, u), A, B, own, total,
                 L=length, HAS_BIAS=has_bias, CHUNK=chunk, **sizes,
             )  # fmt: skip
-            kernels.carry[grid.carriers](starts, total, rates, REVERSE=False, **sizes)
+            kernels.carry[grid.carriers](own, total, A, starts, REVERSE=False, **grid.carrying)
             kernels.chunk_outputs[grid.programs](
-                u, delta, _or(bias, u), B, C, _or(D, u), _or(z, u), rates, starts, y,
+                u, delta, _or(bias, u), A, B, C, _or(D, u), _or(z, u), starts, y,
                 L=length, HAS_BIAS=has_bias, HAS_D=has_D, HAS_Z=has_z, CHUNK=chunk, **sizes,
             )  # fmt: skip
-        ctx.save_for_backward(u, delta, B, C, D, z, bias, rates, starts, total)
-        ctx.grid, ctx.dtype_of_A = grid, A.dtype
+        ctx.save_for_backward(u, delta, A, B, C, D, z, bias, starts, total)
+        ctx.grid, ctx.length = grid, length
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        u, delta, B, C, D, z, bias, rates, starts, total = ctx.saved_tensors
+        u, delta, A, B, C, D, z, bias, starts, total = ctx.saved_tensors
         grid, gradient = ctx.grid, gradient.contiguous()
-        sizes, length, chunk = grid.sizes, grid.length, grid.chunk
+        sizes, length, chunk = grid.sizes, ctx.length, grid.chunk
         has_bias, has_D, has_z = bias is not None, D is not None, z is not None
-        adjoints = grid.chunk_tensor(u, grid.states, grid.width)
-        scratch = grid.chunk_tensor(u, chunk // kernels.GROUP, grid.states, grid.width)
+        own, adjoints, d_A = (_float32(grid.states_shape, u) for _ in range(3))
+        batch, chunks, *tile = grid.states_shape
+        scratch = _float32((batch, chunks, chunk // kernels.GROUP, *tile), u)
         d_u, d_delta = torch.empty_like(u), torch.empty_like(delta)
         d_z = torch.empty_like(z) if has_z else None
-        d_B = torch.empty(grid.blocks, *B.shape, dtype=torch.float32, device=u.device)
-        d_C = torch.empty_like(d_B)
-        d_A = grid.chunk_tensor(u, grid.states, grid.width)
-        d_D = grid.chunk_tensor(u, grid.width) if has_D else None
-        d_bias = grid.chunk_tensor(u, grid.width) if has_bias else None
+        d_B, d_C = (_float32((grid.blocks, *B.shape), u) for _ in range(2))
+        d_D = _float32(grid.channels_shape, u) if has_D else None
+        d_bias = _float32(grid.channels_shape, u) if has_bias else None
         with _on_device(u):
             kernels.chunk_adjoints[grid.programs](
-                gradient, delta, _or(bias, u), C, _or(z, u), rates, adjoints,
+                gradient, delta, _or(bias, u), A, C, _or(z, u), own,
                 L=length, HAS_BIAS=has_bias, HAS_Z=has_z, CHUNK=chunk, **sizes,
             )  # fmt: skip
-            kernels.carry[grid.carriers](adjoints, total, rates, REVERSE=True, **sizes)
+            kernels.carry[grid.carriers](own, total, A, adjoints, REVERSE=True, **grid.carrying)
             kernels.chunk_gradients[grid.programs](
-                gradient, u, delta, _or(bias, u), B, C, _or(D, u), _or(z, u), rates, starts, adjoints, scratch,
+                gradient, u, delta, _or(bias, u), A, B, C, _or(D, u), _or(z, u), starts, adjoints, scratch,
                 d_u, d_delta, _or(d_z, u), d_B, d_C, d_A, _or(d_D, u), _or(d_bias, u),
-                L=length, batches=grid.batch, HAS_BIAS=has_bias, HAS_D=has_D, HAS_Z=has_z, CHUNK=chunk, **sizes,
+                L=length, batches=batch, HAS_BIAS=has_bias, HAS_D=has_D, HAS_Z=has_z, CHUNK=chunk, **sizes,
             )  # fmt: skip
         return (
             d_u,
             d_delta,
-            d_A.sum((0, 1)).t().to(ctx.dtype_of_A),
+            d_A.sum((0, 1)).t().to(A.dtype),
             d_B.sum(0).to(B.dtype),
             d_C.sum(0).to(C.dtype),
             _over_chunks(d_D, D),
             d_z,
             _over_chunks(d_bias, bias),
         )
+
+
+def _float32(shape: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:
+    """New tensor on the device of `like`."""
+    return torch.empty(shape, dtype=torch.float32, device=like.device)
 
 
 def _over_chunks(parts: torch.Tensor | None, like: torch.Tensor | None) -> torch.Tensor | None:

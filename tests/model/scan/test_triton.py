@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 
 import pytest
@@ -24,6 +25,15 @@ CASES = {
 @pytest.mark.parametrize(("shape", "without"), CASES.values(), ids=CASES.keys())
 def test_agrees_with_the_oracle(shape, without, inputs, agrees):
     agrees(inputs(*shape, without=without, device=DEVICE), "triton", 1e-5)
+
+
+def test_more_chunks_than_are_carried_at_a_time(inputs, agrees, monkeypatch):
+    triton_scan = importlib.import_module("vivim.scan.triton_scan")
+    monkeypatch.setattr(triton_scan, "_CARRY_ROWS", 2)
+    monkeypatch.setattr(triton_scan, "_CHUNK_SIZES", (4,))
+    triton_scan._grid_of.cache_clear()
+    agrees(inputs(2, 21, 3, 2, device=DEVICE), "triton", 1e-5)
+    triton_scan._grid_of.cache_clear()
 
 
 def test_bfloat16_inputs(inputs, agrees):
