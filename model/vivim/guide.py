@@ -6,8 +6,10 @@ corrected frames, with bounded memory.
 
 from __future__ import annotations
 
+import functools
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -23,6 +25,49 @@ REACH = 64
 RUNS_KEPT = 6
 """Stretches (one corrected frame, one direction) kept in memory."""
 
+FLOWS_KEPT = 128
+"""Flows between neighbouring frames kept in memory: at 256 x 256, a quarter of a MiB each."""
+
+DISTANCES_KEPT = 16
+"""Distances of corrected masks kept in memory."""
+
+
+class Motion:
+    """Optical flow between neighbouring frames of one video, the latest of it kept.
+
+    Several guides of one video (each without another corrected frame, say) share one, and with it the flow.
+
+    Parameters
+    ----------
+    frame : callable
+        ``frame(t)`` gives RGB uint8 ``(H, W, 3)`` at the network's input size.
+    """
+
+    def __init__(self, frame: Callable[[int], NDArray[np.uint8]]) -> None:
+        self._frame = frame
+        self._flow = guidance.OpticalFlow()
+        self._kept: OrderedDict[tuple[int, int], NDArray[np.float16]] = OrderedDict()
+
+    def __call__(self, source: int, target: int) -> NDArray[np.float32]:
+        """Displacement ``(H, W, 2)`` in pixels (x, y): where each pixel of frame `source` lies in frame `target`."""
+        key = (source, target)
+        if key not in self._kept:
+            flow = self._flow(_grey(self._frame(source)), _grey(self._frame(target)))
+            self._kept[key] = flow.astype(np.float16)  # to a hundredth of a pixel at 16 pixels of motion
+            if len(self._kept) > FLOWS_KEPT:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(key)
+        return self._kept[key].astype(np.float32)
+
+
+@dataclass
+class _Run:
+    """A mask carried frame by frame from its anchor, as far as anybody has asked."""
+
+    maps: NDArray[np.float32]
+    """Where each pixel of the last frame lies in the anchor, ``(H, W, 2)``."""
+    carried: list[NDArray[np.float16]]
+
 
 class MaskGuide:
     """What a set of corrected frames says about any other frame of the same video.
@@ -32,20 +77,22 @@ class MaskGuide:
     frame : callable
         ``frame(t)`` gives RGB uint8 ``(H, W, 3)`` at the network's input size.
     masks : mapping of int to ndarray
-        Corrected frames: bool ``(H, W)`` at the same size.
-    length : int
-        Frames in the video.
+        Corrected frames: bool ``(H, W)`` at the same size. Read when needed.
+    motion : Motion, optional
+        Flow of the same frames, where it is shared with other guides.
     """
 
     def __init__(
-        self, frame: Callable[[int], NDArray[np.uint8]], masks: Mapping[int, NDArray[np.bool_]], length: int
+        self,
+        frame: Callable[[int], NDArray[np.uint8]],
+        masks: Mapping[int, NDArray[np.bool_]],
+        motion: Motion | None = None,
     ) -> None:
-        self._frame = frame
-        self._distances = {t: signed_distance(mask) for t, mask in masks.items()}
+        self._masks = masks
         self._anchors = np.array(sorted(masks), dtype=int)
-        self._length = length
-        self._flow = guidance.OpticalFlow()
-        self._runs: OrderedDict[tuple[int, int], list[NDArray[np.float16]]] = OrderedDict()
+        self._motion = motion or Motion(frame)
+        self._distances: OrderedDict[int, NDArray[np.float32]] = OrderedDict()
+        self._runs: OrderedDict[tuple[int, int], _Run] = OrderedDict()
 
     def neighbours(self, t: int) -> tuple[int | None, int | None]:
         """The corrected frames at or before and at or after `t`, where they are within reach."""
@@ -64,18 +111,19 @@ class MaskGuide:
 
         Zeros and infinity where no corrected frame is within reach.
         """
-        if t in self._distances:
-            return self._distances[t], 0.0
+        if t in self._masks:
+            return self._distance_of(t), 0.0
         previous, following = self.neighbours(t)
-        shape = next(iter(self._distances.values())).shape if self._distances else (1, 1)
-        nothing = np.zeros(shape, np.float32)
+        ends = [anchor for anchor in (previous, following) if anchor is not None]
+        if not ends:
+            shape = self._distance_of(int(self._anchors[0])).shape if len(self._anchors) else (1, 1)
+            return np.zeros(shape, np.float32), float("inf")
+        nothing = np.zeros_like(self._distance_of(ends[0]))
         before = self._carried(previous, t) if previous is not None else nothing
         after = self._carried(following, t) if following is not None else nothing
         gaps = [
             float(abs(t - anchor)) if anchor is not None else float("inf") for anchor in (previous, following)
         ]
-        if not np.isfinite(min(gaps)):
-            return nothing, float("inf")
         mixed = guidance.blend(
             torch.from_numpy(before), torch.from_numpy(after), torch.tensor(gaps[0]), torch.tensor(gaps[1])
         )
@@ -86,32 +134,41 @@ class MaskGuide:
         distances, away = zip(*(self.distance(t) for t in frames), strict=True)
         return guidance.planes(torch.from_numpy(np.stack(distances)), torch.tensor(away))
 
+    def _distance_of(self, anchor: int) -> NDArray[np.float32]:
+        """Signed distance of a corrected mask."""
+        if anchor not in self._distances:
+            self._distances[anchor] = signed_distance(self._masks[anchor])
+            if len(self._distances) > DISTANCES_KEPT:
+                self._distances.popitem(last=False)
+        self._distances.move_to_end(anchor)
+        return self._distances[anchor]
+
     def _carried(self, anchor: int, t: int) -> NDArray[np.float32]:
         """The mask of `anchor` carried to frame `t`, as a signed distance."""
-        key = (anchor, 1 if t > anchor else -1)
-        if key not in self._runs:
-            self._runs[key] = self._carry(*key)
+        step = 1 if t > anchor else -1
+        run = self._runs.get((anchor, step))
+        if run is None:
+            run = self._runs[anchor, step] = _Run(_identity(self._distance_of(anchor).shape), [])
             while len(self._runs) > RUNS_KEPT:
                 self._runs.popitem(last=False)
-        self._runs.move_to_end(key)
-        return self._runs[key][abs(t - anchor) - 1].astype(np.float32)
+        self._runs.move_to_end((anchor, step))
+        while len(run.carried) < abs(t - anchor):
+            self._carry_on(run, anchor, step)
+        return run.carried[abs(t - anchor) - 1].astype(np.float32)
 
-    def _carry(self, anchor: int, step: int) -> list[NDArray[np.float16]]:
-        """Carry one mask frame by frame until the next corrected frame, the reach, or the end of the video."""
-        start = self._distances[anchor]
-        height, width = start.shape
-        identity = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)
-        maps = identity
-        previous = _grey(self._frame(anchor))
-        carried = []
-        for t in range(anchor + step, anchor + step * (REACH + 1), step):
-            if not 0 <= t < self._length or t in self._distances:
-                break
-            current = _grey(self._frame(t))
-            maps = _read(maps, np.add(identity, self._flow(current, previous)))
-            carried.append(_read(start, maps).astype(np.float16))
-            previous = current
-        return carried
+    def _carry_on(self, run: _Run, anchor: int, step: int) -> None:
+        """Carry a mask by one more frame."""
+        last = anchor + step * len(run.carried)
+        flow = self._motion(last + step, last)
+        run.maps = _read(run.maps, np.add(_identity(flow.shape[:2]), flow))
+        run.carried.append(_read(self._distance_of(anchor), run.maps).astype(np.float16))
+
+
+@functools.lru_cache(maxsize=4)
+def _identity(shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Sampling positions ``(H, W, 2)`` that leave a picture as it is."""
+    height, width = shape
+    return np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)
 
 
 def _grey(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -10,7 +10,7 @@ import contextlib
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vivim.device import choose_device, is_remote
-from vivim.guide import MaskGuide
+from vivim.guide import MaskGuide, Motion
 from vivim.predict import Inputs, Prepare, Runner, Stopped, check
 from vivim.preprocess import masks_from_logits, normalise, resize_frame, resize_mask, stack_frames
 from vivim.settings import Settings
@@ -62,6 +62,7 @@ class ResizedFrames:
     ) -> None:
         self._video, self._size, self._kept, self._stop = video, size, kept, stop
         self._cache: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
+        self.motion = Motion(self)
 
     def __call__(self, t: int) -> NDArray[np.uint8]:
         """Frame `t` as RGB uint8 ``(H, W, 3)``; raises `Stopped` where the work was told to stop."""
@@ -75,12 +76,39 @@ class ResizedFrames:
 
 
 def guide_of(
-    session: Session, frames: ResizedFrames, size: tuple[int, int], leave_out: int | None = None
+    session: Session,
+    frames: ResizedFrames,
+    size: tuple[int, int],
+    leave_out: int | None = None,
+    label: int | None = None,
 ) -> MaskGuide:
-    """Guidance from all corrected and accepted frames of a session, but for frame `leave_out`."""
-    known = [t for t in session.frames_with("corrected", "accepted") if t != leave_out]
-    masks = {t: resize_mask(np.asarray(session.masks[t]), size) > 0 for t in known}
-    return MaskGuide(frames, masks, len(session))
+    """Guidance from all corrected and accepted frames of a session, but for frame `leave_out`.
+
+    The guide is one plane: where anything is, whatever its class; or where `label` is.
+    """
+    return MaskGuide(frames, _Corrected(session, size, leave_out, label), frames.motion)
+
+
+class _Corrected(Mapping[int, NDArray[np.bool_]]):
+    """Masks of a session's corrected and accepted frames at the network's size, each read when asked for."""
+
+    def __init__(
+        self, session: Session, size: tuple[int, int], leave_out: int | None, label: int | None
+    ) -> None:
+        self._masks, self._size, self._label = session.masks, size, label
+        self._frames = {t: None for t in session.frames_with("corrected", "accepted") if t != leave_out}
+
+    def __getitem__(self, t: int) -> NDArray[np.bool_]:
+        if t not in self._frames:
+            raise KeyError(t)
+        mask = resize_mask(np.asarray(self._masks[t]), self._size)
+        return mask > 0 if self._label is None else mask == self._label
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._frames)
+
+    def __len__(self) -> int:
+        return len(self._frames)
 
 
 def window_inputs(

@@ -8,7 +8,7 @@ import torch
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 from vivim import guidance
 from vivim.distance import MAX_DISTANCE, signed_distance
-from vivim.guide import MaskGuide
+from vivim.guide import MaskGuide, Motion
 from vivim.training.pool import truncated_distance
 
 
@@ -57,7 +57,7 @@ def test_distance_on_the_device_equals_the_one_for_video() -> None:
 
 def test_a_mask_follows_the_motion_and_knows_how_far_it_came() -> None:
     frames, masks = moving_disc(12, speed=3)
-    guide = MaskGuide(lambda t: frames[t], {0: masks[0]}, len(frames))
+    guide = MaskGuide(lambda t: frames[t], {0: masks[0]})
     distance, away = guide.distance(8)
     carried, still = distance > 0, masks[0]
     overlap = 2 * (carried & masks[8]).sum() / (carried.sum() + masks[8].sum())
@@ -68,7 +68,7 @@ def test_a_mask_follows_the_motion_and_knows_how_far_it_came() -> None:
 
 def test_between_two_corrected_frames_the_nearer_counts_more() -> None:
     frames = np.zeros((11, 96, 96, 3), np.uint8)  # no texture: nothing moves
-    guide = MaskGuide(lambda t: frames[t], {0: disc(48, 30), 10: disc(48, 60)}, 11)
+    guide = MaskGuide(lambda t: frames[t], {0: disc(48, 30), 10: disc(48, 60)})
     near_first, _ = guide.distance(2)
     near_last, _ = guide.distance(8)
     assert near_first[48, 30] > near_first[48, 60]
@@ -86,8 +86,26 @@ def test_planes_of_known_near_and_unknown_frames() -> None:
 
 def test_out_of_reach_means_unknown() -> None:
     frames = np.zeros((200, 32, 32, 3), np.uint8)
-    guide = MaskGuide(lambda t: frames[t], {0: disc(16, 16, 6, 32)}, 200)
+    guide = MaskGuide(lambda t: frames[t], {0: disc(16, 16, 6, 32)})
     assert guide.neighbours(150) == (None, None)
     distance, away = guide.distance(150)
     assert np.isinf(away)
     assert not distance.any()
+
+
+def test_guides_that_share_their_motion_carry_the_same(monkeypatch) -> None:
+    frames, masks = moving_disc(10, speed=2, size=96)
+    asked: list[int] = []
+
+    def frame(t: int) -> np.ndarray:
+        asked.append(t)
+        return frames[t]
+
+    motion = Motion(frame)
+    known = {0: masks[0], 6: masks[6]}
+    alone = MaskGuide(lambda t: frames[t], known).distance(3)[0]
+    np.testing.assert_array_equal(MaskGuide(frame, known, motion).distance(3)[0], alone)
+    read = len(asked)
+    assert read == 2 * 6  # two frames a step, three steps from either side: no farther than asked
+    np.testing.assert_array_equal(MaskGuide(frame, {0: masks[0]}, motion).distance(3)[1], 3.0)
+    assert len(asked) == read

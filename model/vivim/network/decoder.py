@@ -53,7 +53,7 @@ class Decoder(nn.Module):
             assert bias is not None
             return fused.mix_and_classify(features, self._folded_with_norm(), weight, bias)
         grid = features[0].shape[-2:]
-        folded = self.folded() if self.training else self._folded_with_norm()
+        folded = self.folded() if self.norm.training else self._folded_with_norm()
         mixed: Tensor | None = None
         for feature, (weight, bias) in zip(features, folded, strict=True):
             y = F.conv2d(feature, weight[:, :, None, None].to(feature.dtype), bias.to(feature.dtype))
@@ -61,4 +61,4 @@ class Decoder(nn.Module):
                 y = F.interpolate(y, size=grid, mode="bilinear", align_corners=False)
             mixed = y if mixed is None else mixed.add_(y)
         assert mixed is not None
-        return self.classify(self.dropout(F.relu(self.norm(mixed) if self.training else mixed)))
+        return self.classify(self.dropout(F.relu(self.norm(mixed) if self.norm.training else mixed)))

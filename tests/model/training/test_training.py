@@ -168,7 +168,7 @@ def test_carried_masks_are_those_of_use() -> None:
     index = torch.from_numpy(windows.starts[:, None] + windows.offsets)
     masks = torch.from_numpy(clip.masks)[index].float()
     distance, away = sampler._propagate(masks, torch.from_numpy(known), windows.starts, windows)
-    guide = MaskGuide(lambda t: clip.frames[t], {3: clip.masks[3] > 0}, len(clip.frames))
+    guide = MaskGuide(lambda t: clip.frames[t], {3: clip.masks[3] > 0})
     assert away.tolist() == [[1, 0, 1, 4, 7]]
     for slot, t in enumerate([2, 3, 4, 7, 10]):
         expected, _ = guide.distance(t)
