@@ -237,10 +237,12 @@ def propose(
     Raises
     ------
     DeviceError, VideoError, SessionError
-        If the device is absent or its memory too small, a frame cannot be decoded, or a mask cannot be written.
+        If the device is absent or its memory too small, a frame cannot be decoded, a mask cannot be written, or the
+        masks are of other classes than the model's.
     RemoteError
         If another machine's device cannot be used.
     """
+    session.take_classes(model.classes)
     if is_remote(device):
         from vivim.remote.client import propose as propose_there
 

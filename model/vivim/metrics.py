@@ -29,6 +29,16 @@ def dice(predicted: NDArray, true: NDArray) -> float:
     return _ratio(2 * tp, 2 * tp + fp + fn, 1.0)
 
 
+def label_dice(predicted: NDArray, true: NDArray) -> float:
+    """Mean Dice over the classes that are in either of two label masks, 0 being background; 1 where there are none.
+
+    A class that is in neither says nothing: counted as 1 it would make every score look better than it is.
+    """
+    present = np.union1d(np.unique(predicted), np.unique(true))
+    scores = [dice(predicted == label, true == label) for label in present if label]
+    return float(np.mean(scores)) if scores else 1.0
+
+
 def jaccard(predicted: NDArray, true: NDArray) -> float:
     """Jaccard index (IoU), ``|P and T| / |P or T|``, in [0, 1]; 1 where both are empty."""
     tp, fp, fn, _ = _counts(predicted, true)

@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from vivim.errors import CheckpointError
 from vivim.leavings import part_of, sweep
 from vivim.settings import change_settings, settings, vivim_home
-from vivim.versions import ModelInfo, describe
+from vivim.versions import ModelInfo, describe, origin
 
 if TYPE_CHECKING:
     from vivim.network import Vivim
@@ -91,6 +91,14 @@ def list_models() -> list[ModelInfo]:
 def model_info(path: Path) -> ModelInfo:
     """Describe one model file from its header."""
     return describe(path, STARTER if path == starter_path() else path.stem)
+
+
+def model_of_version(version: str | None, name: str | None) -> ModelInfo | None:
+    """The model whose weights are `version`, whatever it is called now; None if it has been removed.
+
+    Where a version is not said, neither of it nor by the file called `name` (the starter's does not), the name counts.
+    """
+    return origin(version, name, list_models())
 
 
 def save_version(model: Vivim, name: str, provenance: dict[str, Any]) -> ModelInfo:
@@ -185,6 +193,17 @@ def import_model(source: str | Path, name: str | None = None) -> ModelInfo:
     check_usable(model, source)
     wanted = name or re.sub(r"[^A-Za-z0-9._ -]", "-", Path(source).stem).lstrip("._ -") or "imported"
     return save_version(model, "imported" if wanted == STARTER else wanted, model.provenance)
+
+
+def add_classes(name: str, classes: Sequence[str], new_name: str) -> ModelInfo:
+    """A new version of a model that can learn these classes, see `vivim.network.widen.with_classes`."""
+    from vivim.network.widen import with_classes
+
+    parent = load_model(name)
+    kept = ("licence", "learned_from", "trust")
+    known = {key: parent.provenance[key] for key in kept if key in parent.provenance}
+    origin = {"parent": parent.name, "parent_version": parent.version}
+    return save_version(with_classes(parent, classes), new_name, {**known, **origin})
 
 
 def export_model(name: str, target: str | Path) -> Path:

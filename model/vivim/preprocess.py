@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vivim.metrics import dice, label_dice
+
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 """ImageNet statistics of RGB in [0, 1], as the reference normalises."""
@@ -66,3 +68,12 @@ def masks_from_logits(logits: Tensor, size: tuple[int, int]) -> NDArray[np.uint8
         logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
     best, label = logits.max(dim=1)
     return torch.where(best > 0, label + 1, 0).to(torch.uint8).cpu().numpy()
+
+
+def agreement(logits: Tensor, true: NDArray) -> float:
+    """Dice of one frame's logits ``(1, C, H, W)`` with its label mask ``(H, W)``, by the masks that would be shown.
+
+    With one class, every label of the mask counts as it; with several, see `vivim.metrics.label_dice`.
+    """
+    predicted = masks_from_logits(logits, true.shape)[0]  # type: ignore[arg-type]  # (H, W)
+    return dice(predicted, true) if logits.shape[1] == 1 else label_dice(predicted, true)

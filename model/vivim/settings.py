@@ -253,9 +253,8 @@ def _check(one: Field, value: Any) -> None:
     """Raise a `SettingsError` if a setting cannot have a value."""
     limits: About = one.metadata["about"]
     name = f"The setting '{limits.title}' ({one.name})"
-    kind: type = type(one.default)
-    if type(value) is not kind:
-        wanted = "a whole number" if kind is int else "a text"
+    if not _alike(value, one.default):
+        wanted = "a whole number" if isinstance(one.default, int) else "a text"
         raise SettingsError(f"{name} must be {wanted}, not {value!r}.")
     if limits.choices and value not in limits.choices:
         raise SettingsError(f"{name} must be one of {', '.join(limits.choices)}, not {value!r}.")
@@ -265,6 +264,10 @@ def _check(one: Field, value: Any) -> None:
         _colors_of(value)
     if one.name in _PATHS and value and not Path(value).expanduser().is_absolute():
         raise SettingsError(f"{name} must be a whole path, not {value!r}.")
+
+
+def _alike(value: object, default: object) -> bool:
+    return type(value) is type(default)
 
 
 def _colors_of(text: str) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from PIL import Image
 from vivim.distance import signed_distance
 from vivim.errors import VivimError
 from vivim.inference import ResizedFrames, guide_of, propose
-from vivim.metrics import dice
+from vivim.metrics import label_dice
 from vivim.session import Session
 from vivim.suggest import suggest_frame
 from vivim.training.data import binary_mask, find_clips, pair_files
@@ -58,43 +58,53 @@ class Result:
     """`dice` after 0, 1, 2, ... corrections."""
 
 
-def true_masks(clip: Path) -> NDArray[np.uint8]:
-    """Masks ``(T, H, W)`` uint8 of 0 and 1 of a clip folder, at their own size."""
+def true_masks(clip: Path, classes: int = 1) -> NDArray[np.uint8]:
+    """Masks ``(T, H, W)`` uint8 of a clip folder, at their own size.
+
+    With one class 0 and 1; with several the labels as they are, those beyond the classes being background.
+    """
     masks = []
     for _, path in pair_files(clip):
         with Image.open(path) as picture:
-            masks.append(binary_mask(np.asarray(picture)))
+            pixels = np.asarray(picture)
+        masks.append(binary_mask(pixels) if classes == 1 else np.where(pixels > classes, 0, pixels))
     if len({mask.shape for mask in masks}) > 1:
         raise VivimError(f"The masks of {clip} have different sizes.")
-    return np.stack(masks)
+    return np.stack(masks).astype(np.uint8)
 
 
-def interpolate(masks: dict[int, NDArray], frames: int) -> NDArray[np.bool_]:
-    """Masks ``(frames, H, W)`` between known ones: signed distances mixed linearly, the ends held.
+def of_each_class(classes: int, fields: Callable[[int], NDArray]) -> NDArray[np.uint8]:
+    """Label masks from what ``fields(label)`` gives, which is positive inside: the label that is most so."""
+    stacked = np.stack([fields(label) for label in range(1, classes + 1)])
+    return np.where(stacked.max(0) > 0, stacked.argmax(0) + 1, 0).astype(np.uint8)
+
+
+def interpolate(masks: dict[int, NDArray], frames: int) -> NDArray[np.floating]:
+    """Distances ``(frames, H, W)`` into the masks between known ones: mixed linearly, the ends held.
 
     `masks` maps a frame to its mask ``(H, W)``; there must be at least one.
     """
     known = sorted(masks)
     limit = float(max(masks[known[0]].shape))
     fields = {t: signed_distance(masks[t], limit) for t in known}
-    out = np.empty((frames, *fields[known[0]].shape), bool)
+    out = np.empty((frames, *fields[known[0]].shape), np.float32)
     for t in range(frames):
         before = max((k for k in known if k <= t), default=known[0])
         after = min((k for k in known if k >= t), default=known[-1])
         share = 0.0 if before == after else (t - before) / (after - before)
-        out[t] = (1 - share) * fields[before] + share * fields[after] > 0
+        out[t] = (1 - share) * fields[before] + share * fields[after]
     return out
 
 
-def propagate(session: Session, size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Corrected masks of a session carried along the flow to every frame ``(T, H, W)``."""
-    guide = guide_of(session, ResizedFrames(session.video, size), size)
+def propagate(session: Session, size: tuple[int, int], label: int | None = None) -> NDArray[np.floating]:
+    """Distances into the corrected masks of a session, or one label of them, carried along the flow ``(T, H, W)``."""
+    guide = guide_of(session, ResizedFrames(session.video, size), size, label=label)
     height, width = session.masks.shape[1:]
-    out = np.zeros(session.masks.shape, bool)
+    out = np.zeros(session.masks.shape, np.float32)
     for t in range(len(session)):
         distance, away = guide.distance(t)
         if np.isfinite(away):
-            out[t] = cv2.resize(distance, (width, height), interpolation=cv2.INTER_LINEAR) > 0
+            out[t] = cv2.resize(distance, (width, height), interpolation=cv2.INTER_LINEAR)
     return out
 
 
@@ -102,7 +112,7 @@ def simulate_clip(
     clip: Path, model: Vivim, corrections: Sequence[int], device: str, report: Callable[[str], None]
 ) -> Iterator[Result]:
     """Run the loop on one clip; yields at each number of corrections asked for."""
-    truth = true_masks(clip)
+    truth = true_masks(clip, model.config.num_classes)
     frames = pair_files(clip)[0][0].parent
     with (
         tempfile.TemporaryDirectory(prefix="vivim-simulate-") as folder,
@@ -154,10 +164,10 @@ def _finetune(session: Session, base: Vivim, device: str) -> tuple[Vivim, bool]:
 
 
 def _mean_dice(session: Session, truth: NDArray, masks: Any) -> float:
-    """Mean Dice of masks ``(T, H, W)`` over the frames that were not corrected; 1 if there are none."""
+    """Mean Dice of label masks ``(T, H, W)`` over the frames that were not corrected; 1 if there are none."""
     corrected = set(session.frames_with("corrected"))
     rest = [t for t in range(len(session)) if t not in corrected]
-    return float(np.mean([dice(np.asarray(masks[t]) > 0, truth[t] > 0) for t in rest])) if rest else 1.0
+    return float(np.mean([label_dice(np.asarray(masks[t]), truth[t]) for t in rest])) if rest else 1.0
 
 
 def _result(
@@ -172,8 +182,14 @@ def _result(
     corrected = session.frames_with("corrected")
     interpolated = propagated = float("nan")
     if corrected:
-        interpolated = _mean_dice(session, truth, interpolate({t: truth[t] for t in corrected}, len(truth)))
-        propagated = _mean_dice(session, truth, propagate(session, model.config.input_size))
+        classes, size = model.config.num_classes, model.config.input_size
+        between = of_each_class(
+            classes, lambda label: interpolate({t: truth[t] == label for t in corrected}, len(truth))
+        )
+        interpolated = _mean_dice(session, truth, between)
+        propagated = _mean_dice(
+            session, truth, of_each_class(classes, lambda label: propagate(session, size, label))
+        )
     return Result(
         clip=f"{clip.parent.name}/{clip.name}",
         frames=len(truth),

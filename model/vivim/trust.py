@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
-from vivim.metrics import dice
+from vivim.preprocess import agreement
 
 if TYPE_CHECKING:
     from vivim.guide import MaskGuide
@@ -34,7 +34,11 @@ MAX_JUDGES = 6
 
 
 def mixed(logits: Tensor, guide: Tensor | None, trust: float) -> Tensor:
-    """Logits ``(T, C, H, W)`` with the guide's first plane added; `guide` is ``(T, 2, H, W)`` or None."""
+    """Logits ``(T, C, H, W)`` with the guide's first plane added; `guide` is ``(T, 2, H, W)`` or None.
+
+    The carried mask is one plane whatever the number of classes: it says where something is, and the network says
+    which class. Added to all classes alike, it moves the outline against the background and never exchanges classes.
+    """
     return logits if guide is None or not trust else logits + trust * guide[:, :1]
 
 
@@ -79,7 +83,7 @@ def calibrate(
         return 0.0
     if len(known) == 1:
         logits, _, true = predict(known[0], None)
-        return UNGUIDED if dice((logits.amax(1)[0] > 0).cpu().numpy(), true) >= AGREES else 0.0
+        return UNGUIDED if agreement(logits, true) >= AGREES else 0.0
     judges = [
         known[i] for i in np.unique(np.linspace(0, len(known) - 1, min(len(known), MAX_JUDGES)).astype(int))
     ]
@@ -87,10 +91,9 @@ def calibrate(
     alone: list[float] = []
     for t in judges:
         logits, _, true = predict(t, None)
-        alone.append(dice((logits.amax(1)[0] > 0).cpu().numpy(), true))
+        alone.append(agreement(logits, true))
         logits, planes, true = predict(t, guide_without(t))
         for trust in TRUSTS:
-            predicted = mixed(logits, planes, trust).amax(1)[0] > 0
-            scores[trust][t] = dice(predicted.cpu().numpy(), true)
+            scores[trust][t] = agreement(mixed(logits, planes, trust), true)
     best = best_trust(scores)
     return UNGUIDED if np.mean(alone) > np.mean(list(scores[best].values())) else best

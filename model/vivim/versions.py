@@ -86,12 +86,9 @@ class _Known:
         return tuple(text for text in value if isinstance(text, str)) if isinstance(value, list) else ()
 
 
-def parent_of(info: ModelInfo, among: Sequence[ModelInfo]) -> ModelInfo | None:
-    """The version that `info` was made from, whatever it is called now; None if it has been removed.
-
-    Older files say only their parent's name.
-    """
-    if info.parent_version:
-        same = [other for other in among if other.version == info.parent_version]
-        return next((other for other in same if other.name == info.parent), same[0] if same else None)
-    return next((other for other in among if other.name == info.parent and other.name != info.name), None)
+def origin(version: str | None, name: str | None, among: Sequence[ModelInfo]) -> ModelInfo | None:
+    """The model of this version, if there are several the one called `name`; see `vivim.models.model_of_version`."""
+    called = [info for info in among if info.name == name]
+    same = [info for info in among if version and info.version == version]
+    unsaid = [info for info in called if not (version and info.version)]
+    return next(iter([info for info in same if info in called] + same + unsaid), None)

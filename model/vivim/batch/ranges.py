@@ -68,6 +68,7 @@ def join(session: Session, job: Job, options: Segmenting) -> Iterator[Working]:
                 raise BatchError(
                     f"Frames {first} to {stop} of {job.stem} are not whole. Run the same command again."
                 )
+            session.take_classes(part.classes)
             doubts = part.uncertainty
             for t in range(first, stop):
                 session.propose(t, part.masks[t], options.version, uncertainty=float(doubts[t]))

@@ -1,4 +1,4 @@
-"""``vivim models``: list, import, export, rename and remove models, and choose the one offered first."""
+"""``vivim models``: list, import, export, rename, widen and remove models, and choose the one offered first."""
 
 from __future__ import annotations
 
@@ -33,6 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     renaming = action("rename", "give a model another name")
     renaming.add_argument("name")
     renaming.add_argument("new_name")
+    widening = action("classes", "make a new version that can learn several classes")
+    widening.add_argument("name")
+    widening.add_argument(
+        "classes", nargs="+", metavar="CLASS", help="all of them, in the order of their labels"
+    )
+    widening.add_argument("-o", "--output", required=True, metavar="NEW", help="name of the new version")
     action("remove", "delete a model for good").add_argument("name")
     action("default", "offer a model first from now on").add_argument("name")
 
@@ -92,6 +98,14 @@ def _rename(args: argparse.Namespace) -> dict:
     return as_row(info)
 
 
+def _classes(args: argparse.Namespace) -> dict:
+    from vivim.models import add_classes
+
+    info = add_classes(args.name, args.classes, args.output)
+    print(f"Made {info.name} with the classes {', '.join(info.classes)}; fine-tune it on masks of them")
+    return as_row(info)
+
+
 def _remove(args: argparse.Namespace) -> dict:
     from vivim.models import remove_model
 
@@ -113,6 +127,7 @@ _ACTIONS = {
     "import": _import,
     "export": _export,
     "rename": _rename,
+    "classes": _classes,
     "remove": _remove,
     "default": _default,
 }

@@ -17,7 +17,7 @@ from vivim.lesions import Lesion
 
 MEASURED = ("area", "perimeter", "diameter", "normal", "centroid_row", "centroid_column")
 COLUMNS = (
-    "frame", "time_s", "status", "class", "lesion",
+    "frame", "time_s", "status", "class", "class_name", "lesion",
     *(f"{name}_px" for name in MEASURED),
     "area_mm2", *(f"{name}_mm" for name in MEASURED[1:]),
 )  # fmt: skip
@@ -69,6 +69,7 @@ def rows_of(work: Work, t: int) -> list[list[str | int]]:
         [
             *head,
             lesion.category,
+            work.category(lesion.category),
             lesion.id,
             lesion.area,
             *_texts(measure(lesion))[1:],
@@ -76,7 +77,7 @@ def rows_of(work: Work, t: int) -> list[list[str | int]]:
         ]
         for lesion in work.lesions.of(t)
     ]
-    return rows or [[*head, "", 0, 0, *none, 0 if spacing else "", *none]]
+    return rows or [[*head, "", "", 0, 0, *none, 0 if spacing else "", *none]]
 
 
 def _texts(measured: Measured) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -12,29 +12,33 @@ from numpy.typing import NDArray
 from vivim.errors import ExportError
 from vivim.export.work import Work
 from vivim.preprocess import resize_frame
+from vivim.settings import settings
 
-TINT = np.array([38, 200, 120], np.float32)
 ALPHA = 0.35
 DEFAULT_FPS = 20.0
 
 
-def tinted(frame: NDArray, mask: NDArray) -> NDArray[np.uint8]:
-    """RGB picture of a frame with the mask tinted and its outline drawn.
+def tinted(frame: NDArray, mask: NDArray, colors: Sequence[str]) -> NDArray[np.uint8]:
+    """RGB picture of a frame with the mask tinted and its outline drawn, each class in its colour.
 
     Parameters
     ----------
     frame : ndarray
         ``(H, W)`` or ``(H, W, 3)``, uint8 or uint16.
     mask : ndarray
-        ``(H, W)``; nonzero is lesion.
+        ``(H, W)`` of classes; 0 is background.
+    colors : sequence of str
+        Of the classes 1, 2, ... as ``#rrggbb``; further classes begin again with the first.
     """
     import cv2
 
     rgb = resize_frame(frame, frame.shape[:2]).copy()
-    inside = mask > 0
-    rgb[inside] = ((1 - ALPHA) * rgb[inside] + ALPHA * TINT).astype(np.uint8)
-    outlines, _ = cv2.findContours(inside.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(rgb, outlines, -1, TINT.tolist(), max(1, min(frame.shape[:2]) // 360))
+    for label in np.unique(mask[mask > 0]):
+        tint = np.array(list(bytes.fromhex(colors[(int(label) - 1) % len(colors)][1:])), np.float32)
+        inside = mask == label
+        rgb[inside] = ((1 - ALPHA) * rgb[inside] + ALPHA * tint).astype(np.uint8)
+        outlines, _ = cv2.findContours(inside.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(rgb, outlines, -1, tint.tolist(), max(1, min(frame.shape[:2]) // 360))
     return rgb
 
 
@@ -51,9 +55,10 @@ def write_overlay(work: Work, path: Path) -> Generator[int, None, None]:
         output_params=["-f", "mp4"],
     )
     writer.send(None)
+    colors = settings().colors()
     try:
         for done, t in enumerate(work.frames, start=1):
-            picture = tinted(work.source.video.frame(t), work.mask(t))
+            picture = tinted(work.source.video.frame(t), work.mask(t), colors)
             picture = np.pad(picture, ((0, even[0] - height), (0, even[1] - width), (0, 0)), mode="edge")
             writer.send(np.ascontiguousarray(picture))
             yield done

@@ -90,13 +90,16 @@ def _untouched_ancestor(model: Vivim, sessions: Sequence[Session]) -> Vivim:
     A model that has seen these corrected frames cannot be judged on them; starting from its ancestor, with all
     corrected frames there are now, keeps the held-out scores honest. A model whose ancestor is gone stands for itself.
     """
-    from vivim.models import load_model
+    from vivim.models import load_model, model_of_version
     from vivim.trust import session_key
 
     keys = {session_key(session) for session in sessions}
     while keys & set(model.provenance.get("learned_from", [])):
+        ancestor = model_of_version(model.provenance.get("parent_version"), model.provenance.get("parent"))
+        if ancestor is None:
+            break
         try:
-            model = load_model(model.provenance["parent"])
+            model = load_model(ancestor.path)
         except CheckpointError:
             break
     return model

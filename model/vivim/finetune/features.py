@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vivim.errors import FinetuneError
 from vivim.finetune.cache import FeatureCache, digest_of_weights, key_of
 from vivim.guide import MaskGuide
 from vivim.inference import ResizedFrames, guide_of, trust_in, window_inputs
@@ -73,6 +74,24 @@ def target_planes(mask: np.ndarray, size: tuple[int, int], classes: int) -> Tens
     if classes == 1:
         return (labels > 0)[None, None].to(torch.uint8)
     return torch.stack([labels == c + 1 for c in range(classes)])[None].to(torch.uint8)
+
+
+def check_labels(sessions: Sequence[Session], model: Vivim) -> None:
+    """Make sure that a model of several classes knows every label drawn; with one class every label counts as it.
+
+    Raises
+    ------
+    FinetuneError
+        If a label is beyond them: its pixels would be learned as background.
+    """
+    classes = model.config.num_classes
+    for number, t in corrected_frames(sessions) if classes > 1 else ():
+        label = int(np.asarray(sessions[number].masks[t]).max())
+        if label > classes:
+            raise FinetuneError(
+                f"Frame {t} has label {label}, but this model knows {classes} classes: {', '.join(model.classes)}. "
+                "Paint it with one of these, or start from a model with more classes."
+            )
 
 
 def corrected_frames(sessions: Sequence[Session]) -> list[tuple[int, int]]:

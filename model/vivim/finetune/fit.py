@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from vivim.errors import FinetuneError
 from vivim.finetune.events import HeldOut, Step
 from vivim.finetune.features import Sample, Window
-from vivim.metrics import dice
+from vivim.preprocess import agreement, masks_from_logits
 from vivim.trust import TRUSTS, best_trust
 
 Scores = dict[float, dict[tuple[int, int], float]]
@@ -105,13 +105,12 @@ def train(
 
 
 def scores_of(judged: Iterable[tuple[Sample | Window, Tensor, Tensor]]) -> Scores:
-    """Dice for every trust in the carried masks, of (frame, its logits, the carried mask). Classes are averaged."""
+    """Dice for every trust in the carried masks, of (frame, its logits, the carried mask); see `agreement`."""
     scores: Scores = {trust: {} for trust in TRUSTS}
     for sample, logits, guess in judged:
+        true = masks_from_logits(sample.target.float(), sample.target.shape[-2:])[0]  # type: ignore[arg-type]
         for trust in TRUSTS:
-            predicted = (logits + trust * guess > 0).numpy()[0]
-            pairs = zip(predicted, sample.target.numpy()[0], strict=True)
-            scores[trust][sample.session, sample.frame] = float(np.mean([dice(p, t) for p, t in pairs]))
+            scores[trust][sample.session, sample.frame] = agreement(logits + trust * guess, true)
     return scores
 
 

@@ -13,7 +13,15 @@ from vivim.device import choose_device
 from vivim.errors import FinetuneError
 from vivim.finetune.cache import FeatureCache
 from vivim.finetune.events import HeldOut, Preparing, Scored, Step
-from vivim.finetune.features import Sample, Source, corrected_frames, encoded, is_guided, variants
+from vivim.finetune.features import (
+    Sample,
+    Source,
+    check_labels,
+    corrected_frames,
+    encoded,
+    is_guided,
+    variants,
+)
 from vivim.finetune.fit import STEP_CHOICES, Pupil, Scores, held_out_scores
 from vivim.finetune.pupils import Encoded, Whole
 from vivim.network import Vivim
@@ -51,7 +59,7 @@ def run(
     Raises
     ------
     FinetuneError
-        If there is no corrected frame, or the scope is unknown.
+        If there is no corrected frame, the scope is unknown, or a label is beyond the model's classes.
     """
     if scope not in SCOPES:
         raise FinetuneError(f"Unknown scope {scope!r}. Choose one of {', '.join(SCOPES)}.")
@@ -60,6 +68,7 @@ def run(
     keys = corrected_frames(sessions)
     if not keys:
         raise FinetuneError("No corrected frame to learn from. Correct or accept at least one frame first.")
+    check_labels(sessions, model)
     tuned = copy.deepcopy(model).to(target).eval()
     guided = [is_guided(session, tuned, target) for session in sessions]
     source, chosen = Source(sessions, tuned, target), list(variants(sessions, guided))

@@ -109,8 +109,8 @@ class VivimConfig:
 
 def class_names(count: int, given: object = ()) -> tuple[str, ...]:
     """Names of `count` classes: those `given`, if they are that many different texts, else plain ones."""
-    if isinstance(given, list | tuple) and len(given) == count == len({str(name) for name in given}):
-        names = tuple(name.strip() for name in given if isinstance(name, str) and name.strip())
-        if len(names) == count:
+    if isinstance(given, list | tuple) and len(given) == count:
+        names = tuple(name for name in given if isinstance(name, str) and name.strip())
+        if len(set(names)) == count:
             return names
     return ("lesion",) if count == 1 else tuple(f"class {number}" for number in range(1, count + 1))

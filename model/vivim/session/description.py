@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from vivim.video import Video
 
 FILE = "session.json"
+UNNAMED = ("lesion",)
+"""Class names of a session that nobody and no model has named yet."""
 FILE_BYTES = 2**20
 """A larger ``session.json`` is none of ours."""
 MOST_FRAMES, MOST_PIXELS = 10**7, 2**28
@@ -133,7 +135,7 @@ def describe(video: Video, folder: Path) -> Description:
         shape_of(video),
         video.fps,
         video.pixel_spacing_mm,
-        ("lesion",),
+        UNNAMED,
         now(),
     )
 

@@ -7,12 +7,15 @@ each frame counts as, who wrote it, when), ``lock`` (one writer at a time). All 
 from __future__ import annotations
 
 import getpass
+from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from vivim.errors import SessionError, VideoMissingError
+from vivim.session.classes import agreed, checked
 from vivim.session.description import FILE, Description, describe
 from vivim.session.editor import MaskEditor
 from vivim.session.folder import (
@@ -208,6 +211,37 @@ class Session(Gate):
     def classes(self) -> tuple[str, ...]:
         """Names of the classes 1 and up."""
         return self._description.classes
+
+    def name_classes(self, names: Sequence[str]) -> None:
+        """Name the classes 1 and up; kept with the session.
+
+        Raises
+        ------
+        SessionError
+            If it cannot be written.
+        ValueError
+            If a name is empty, or two are alike.
+        """
+        with self._lock:
+            self._description = replace(self._description, classes=checked(names))
+            if self._made and not self.read_only:
+                try:
+                    self._description.write(self.folder / FILE)
+                except OSError as error:
+                    raise self._not_written(error) from error
+
+    def take_classes(self, names: tuple[str, ...]) -> None:
+        """Take over the class names of a model that is about to propose, see `vivim.session.classes.agreed`.
+
+        Raises
+        ------
+        SessionError
+            If a person has drawn masks whose classes have other names, or the names cannot be written.
+        """
+        drawn = bool(self.frames_with("corrected", "accepted"))
+        names = agreed(self.classes, names, drawn)
+        if names != self.classes:
+            self.name_classes(names)
 
     @property
     def identity(self) -> str:

@@ -1,0 +1,38 @@
+"""Give a network more classes, so that it can learn them: the last layer gets a plane for each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+
+from vivim.errors import CheckpointError
+from vivim.network.config import MOST_CLASSES, class_names
+from vivim.network.vivim import Vivim
+
+
+def with_classes(model: Vivim, names: Sequence[str]) -> Vivim:
+    """A copy of `model` that tells the classes `names` apart once it has learned them.
+
+    Its own classes stay the first; each new one starts as a copy of the last of these. Until it is fine-tuned, what it
+    finds is of its own classes.
+
+    Raises
+    ------
+    CheckpointError
+        If there are fewer names than classes, more than masks have labels for, or two are alike.
+    """
+    names, have = tuple(name.strip() for name in names), model.config.num_classes
+    if not have <= len(names) <= MOST_CLASSES or class_names(len(names), names) != names:
+        raise CheckpointError(
+            f"Name {have} to {MOST_CLASSES} classes, no two alike: those of the model come first, and it has {have}."
+        )
+    wider = Vivim(replace(model.config, num_classes=len(names)))
+    rows = torch.arange(len(names)).clamp(max=have - 1)
+    state = dict(model.state_dict())
+    for name in ("decoder.classify.weight", "decoder.classify.bias"):
+        state[name] = state[name][rows.to(state[name].device)].clone()
+    wider.load_state_dict(state)
+    wider.name, wider.classes, wider.provenance = model.name, names, dict(model.provenance)
+    return wider.eval()
