@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 import napari
 import numpy as np
 from napari.layers import Image, Labels
-from napari.utils import DirectLabelColormap
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal
 from vivim.session import STATUS_NAMES, MaskEditor, Session
+from vivim.settings import settings
 
+from napari_vivim.classes import appearance, class_features
 from napari_vivim.readers import PATH_KEY, SESSION_KEY
 from napari_vivim.scrubbing import Scrubbing
 from napari_vivim.worker import Job, Worker
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from vivim.network import Vivim
 
 CONTROLLER_KEY = "vivim_controller"
-CLASS_COLORS = ("#26c878", "#ff8c42", "#4aa8ff", "#e05fa8", "#d4c94a", "#8f7bff")
 REFRESH_SECONDS = 0.1
 """While proposing, the shown frame's masks are redrawn at most this often."""
 
@@ -61,6 +61,8 @@ class VideoController(QObject):
     """A job is over: its name, and whether it was finished."""
     model_made = Signal(str)
     """Fine-tuning made a version that did better; its name."""
+    classes_changed = Signal()
+    """The classes have other names or colours."""
     closed = Signal()
 
     def __init__(self, viewer: napari.Viewer, layer: Image) -> None:
@@ -75,6 +77,7 @@ class VideoController(QObject):
         self._scrubbing = Scrubbing(viewer, layer)
         self._models: dict[str, Vivim] = {}
         self._drawn = 0.0
+        self._classes: tuple[str, ...] = ()
         self.frame_changed.connect(self._redraw)
         viewer.layers.events.removed.connect(self._on_removed)
 
@@ -139,14 +142,29 @@ class VideoController(QObject):
             scale=self.layer.scale[:3],
             units=self.layer.units[:3],
             axis_labels=self.layer.axis_labels[:3],
-            opacity=0.5,
-            colormap=class_colormap(),
+            features=class_features(session.classes),
+            **appearance(),
         )
         self.masks.brush_size = max(4, round(min(session.shape[1:]) / 24))
         self.masks.bind_key("Control-Z", lambda layer: self.undo(), overwrite=True)
         self.masks.bind_key("Control-Shift-Z", lambda layer: self.redo(), overwrite=True)
         self.viewer.add_layer(self.masks)
+        self._classes = session.classes
         self.opened.emit()
+
+    def restyle(self) -> None:
+        """Show the masks in the colours that the settings say now."""
+        if self.masks is not None:
+            looks = appearance()
+            self.masks.colormap, self.masks.opacity = looks["colormap"], looks["opacity"]
+            self.classes_changed.emit()
+
+    def _name_classes(self) -> None:
+        """Show the names that a model has brought."""
+        if self.masks is not None and self.session is not None and self.session.classes != self._classes:
+            self._classes = self.session.classes
+            self.masks.features = class_features(self._classes)
+            self.classes_changed.emit()
 
     # -- work -----------------------------------------------------------------------------------------------------
 
@@ -159,11 +177,10 @@ class VideoController(QObject):
         def work() -> Iterator[Any]:
             from vivim.compiled import compile_kernels
             from vivim.device import choose_device, is_remote
-            from vivim.inference import propose
 
             if not is_remote(device) and choose_device(device).type == "cpu":
                 compile_kernels(stop)
-            yield from propose(session, self._model(model_name), start=start, device=device, stop=stop)
+            yield from self._proposals(session, model_name, start, device, stop)
 
         self._run("propose", work, stop)
 
@@ -175,7 +192,6 @@ class VideoController(QObject):
 
         def work() -> Iterator[Any]:
             from vivim.finetune import Finished, finetune
-            from vivim.inference import propose
 
             finished: Finished | None = None
             with ExitStack() as stack:
@@ -185,7 +201,7 @@ class VideoController(QObject):
                     finished = event if isinstance(event, Finished) else None
                     yield event
             if finished is not None and finished.promoted:
-                yield from propose(session, self._model(finished.name), start=start, device=device, stop=stop)
+                yield from self._proposals(session, finished.name, start, device, stop)
 
         self._run("finetune", work, stop)
 
@@ -293,6 +309,16 @@ class VideoController(QObject):
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
+    def _proposals(
+        self, session: Session, model_name: str, start: int, device: str, stop: threading.Event
+    ) -> Iterator[Any]:
+        from vivim.inference import propose
+
+        length = settings().clip_length
+        return propose(
+            session, self._model(model_name), start=start, device=device, stop=stop, clip_length=length
+        )
+
     def _model(self, name: str) -> Vivim:
         """A model by name, loaded once; called in the worker."""
         from vivim.models import load_model
@@ -314,6 +340,7 @@ class VideoController(QObject):
         if isinstance(event, Session):
             self._session_opened(event)
             return
+        self._name_classes()
         if getattr(event, "kind", "") == "finished" and event.promoted:
             self.model_made.emit(event.name)
         self.job_event.emit(event)
@@ -344,11 +371,3 @@ class VideoController(QObject):
             if masks in self.viewer.layers:
                 self.viewer.layers.remove(masks)
             self.layer.metadata.pop(CONTROLLER_KEY, None)
-
-
-def class_colormap() -> DirectLabelColormap:
-    """One clear colour a class, the same in every window."""
-    colors: dict[int | None, Any] = {None: "transparent", 0: "transparent"}
-    for label in range(1, 256):
-        colors[label] = CLASS_COLORS[(label - 1) % len(CLASS_COLORS)]
-    return DirectLabelColormap(color_dict=colors)

@@ -49,9 +49,7 @@ def fake_model(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
     fake = SimpleNamespace(pause=0.0)
 
-    def propose(
-        session: Any, model: Any, *, start: int = 0, device: str = "auto", stop: Any = None
-    ) -> Iterator[ProposeEvent]:
+    def propose(session: Any, model: Any, *, start: int = 0, **_: Any) -> Iterator[ProposeEvent]:
         mask = np.zeros(session.shape[1:], np.uint8)
         mask[10:20, 10:20] = 1
         order = sorted(range(len(session)), key=lambda t: abs(t - start))

@@ -1,0 +1,89 @@
+"""Classes in the window: their colours and names in the masks layer, and a legend that chooses the brush's class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from napari.layers import Labels
+from napari.utils import DirectLabelColormap
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QColor, QIcon, QPixmap
+from qtpy.QtWidgets import QButtonGroup, QGridLayout, QToolButton, QWidget
+from vivim.settings import Settings, settings
+
+MOST_LABELS = 255
+COLUMNS = 2
+SWATCH = 12
+"""Side of a colour's square, in pixels."""
+
+
+def class_colormap(colors: Sequence[str]) -> DirectLabelColormap:
+    """One clear colour a class, the same in every window; further classes begin again with the first."""
+    by_label: dict[int | None, Any] = {None: "transparent", 0: "transparent"}
+    for label in range(1, MOST_LABELS + 1):
+        by_label[label] = colors[(label - 1) % len(colors)]
+    return DirectLabelColormap(color_dict=by_label)
+
+
+def appearance(chosen: Settings | None = None) -> dict[str, Any]:
+    """Colours and opacity of a masks layer, as the settings want them."""
+    chosen = chosen or settings()
+    return {"colormap": class_colormap(chosen.colors()), "opacity": chosen.opacity / 100}
+
+
+def class_features(names: Sequence[str]) -> dict[str, list]:
+    """A table that lets napari's status bar name the class under the pointer."""
+    return {"index": list(range(len(names) + 1)), "class": ["background", *names]}
+
+
+class ClassLegend(QWidget):
+    """A square and a name for each class; a click takes it as the brush's. Hidden where there is only one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._grid = QGridLayout(self)
+        self._grid.setContentsMargins(0, 0, 0, 0)
+        self._grid.setSpacing(2)
+        self._group = QButtonGroup(self)
+        self._masks: Labels | None = None
+        self.hide()
+
+    def show_classes(self, masks: Labels | None, names: Sequence[str]) -> None:
+        """Show the classes of a masks layer."""
+        if self._masks is not None:
+            self._masks.events.selected_label.disconnect(self._mark)
+        self._masks = masks
+        for button in self._group.buttons():
+            self._group.removeButton(button)
+            button.deleteLater()
+        several = masks is not None and len(names) > 1
+        self.setVisible(several)
+        if masks is None or not several:
+            return
+        for label, name in enumerate(names, start=1):
+            button = self._button(label, name, masks)
+            self._group.addButton(button, label)
+            self._grid.addWidget(button, (label - 1) // COLUMNS, (label - 1) % COLUMNS)
+        masks.events.selected_label.connect(self._mark)
+        self._mark()
+
+    def _button(self, label: int, name: str, masks: Labels) -> QToolButton:
+        button = QToolButton()
+        square = QPixmap(SWATCH, SWATCH)
+        square.fill(QColor.fromRgbF(*(float(part) for part in masks.get_color(label)[:3])))
+        button.setIcon(QIcon(square))
+        button.setText(name)
+        button.setToolTip(f"Paint “{name}”: label {label} of the masks layer")
+        button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        button.setCheckable(True)
+        button.setAutoRaise(True)
+        button.setSizePolicy(button.sizePolicy().Policy.Expanding, button.sizePolicy().Policy.Fixed)
+        button.clicked.connect(lambda: setattr(masks, "selected_label", label))
+        return button
+
+    def _mark(self, event: Any = None) -> None:
+        """Show which class the brush paints."""
+        chosen = self._group.button(self._masks.selected_label) if self._masks is not None else None
+        if chosen is not None:
+            chosen.setChecked(True)
