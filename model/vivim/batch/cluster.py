@@ -71,15 +71,25 @@ def connected(text: str, device: str) -> Iterator[Client]:
         yield client
 
 
-def local_cluster(workers: int | None, device: str) -> SpecCluster:
-    """Worker processes on this machine that only this machine can reach; one that dies is started again."""
+def local_cluster(workers: int | None, device: str, threads: int | None = None) -> SpecCluster:
+    """Worker processes on this machine that only this machine can reach; one that dies is started again.
+
+    Parameters
+    ----------
+    workers : int or None
+        How many; by default one for each GPU, or for every `THREADS` cores.
+    device : str
+        As `vivim.device.choose_device` takes it.
+    threads : int, optional
+        Cores of each; by default all cores are divided among them.
+    """
     import dask
     from dask.system import CPU_COUNT
     from distributed import Nanny, Scheduler, SpecCluster
 
     gpus = _gpus() if device in ("auto", "cuda") else []
     count = workers or len(gpus) or (1 if _is_mps(device) else max(1, CPU_COUNT // THREADS))
-    threads = max(1, CPU_COUNT // count)
+    threads = threads or max(1, CPU_COUNT // count)
     settings = {
         "distributed.scheduler.allowed-failures": ATTEMPTS - 1,
         "distributed.scheduler.worker-saturation": 1.0,

@@ -20,6 +20,7 @@ from vivim.batch.one import do
 from vivim.batch.ranges import cut
 from vivim.batch.worker import heard, work
 from vivim.errors import BatchError
+from vivim.memory import keep_freed
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -35,6 +36,7 @@ Events = Generator[Event, None, None]
 
 def run_here(jobs: Iterable[Job]) -> Events:
     """Do jobs in this process, one after another."""
+    keep_freed()
     waiting = _Waiting(jobs)
     for job in waiting:
         ended = waiting.after(job, (yield from do(job)))

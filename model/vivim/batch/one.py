@@ -152,7 +152,8 @@ def _propose(session: Session, job: Job, options: Segmenting, frames: range | No
     )  # ranges are done in order: where this one is in the video
     for event in events:
         total = event.total if frames is None else len(session)
-        yield Working(job.stem, "proposing", before + event.done, total, event.seconds_left)
+        stage = f"proposing {event.note}".strip()
+        yield Working(job.stem, stage, before + event.done, total, event.seconds_left)
 
 
 def model_for(options: Segmenting) -> Vivim:

@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> dict:
     """Fine-tune; Ctrl-C stops it and leaves every model as it was."""
     from vivim.cli.progress import Progress
-    from vivim.finetune import Finished, Preparing, Scored, Step, finetune
+    from vivim.finetune import Finished, Preparing, Scored, Step, Waiting, finetune
     from vivim.models import checked_name, default_model_name, load_model
     from vivim.session import Session
 
@@ -51,6 +51,8 @@ def run(args: argparse.Namespace) -> dict:
         for event in events:
             if isinstance(event, Preparing):
                 progress(event.done, event.total)
+            elif isinstance(event, Waiting):
+                progress.waiting(event.note)
             elif isinstance(event, Step):
                 progress.phase(f"held-out round {event.fold}" if event.fold else "learning from all of them")
                 progress(event.step, event.total, note=f"loss {event.loss:.3f}")

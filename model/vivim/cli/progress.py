@@ -41,6 +41,12 @@ class Progress:
             text += f", {clock(seconds_left)} left"
         self._write(text + (f", {note}" if note else ""))
 
+    def waiting(self, note: str) -> None:
+        """Show that nothing goes on, and what is waited for."""
+        if self._live or time.monotonic() - self._shown >= SPARSE_SECONDS:
+            self._shown = time.monotonic()
+            self._write(f"{self._label}: {note}")
+
     def phase(self, label: str) -> None:
         """Go on under another label, on a line of its own."""
         if label != self._label:

@@ -40,6 +40,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="listen in the open on --host: only behind a proxy that does TLS",
     )
+    parser.add_argument(
+        "--proxy",
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help="a proxy before this server, as 127.0.0.1: clients are told apart by the last address of its header "
+        "X-Forwarded-For (may be given several times)",
+    )
     parser.add_argument("--token-file", type=Path, metavar="FILE", help="where the token is kept")
     parser.add_argument("--show-token", action="store_true", help="print the token and end")
     parser.add_argument(
@@ -80,7 +88,7 @@ def _serving(args: argparse.Namespace, token: str) -> Serving:
         If they would let the token and the pictures travel in the open, or the certificate cannot be used.
     """
     from vivim.device import choose_device
-    from vivim.remote.addresses import is_loopback
+    from vivim.remote.addresses import is_address, is_loopback
     from vivim.remote.limits import Limits
     from vivim.remote.protocol import RemoteError
     from vivim.remote.server import Serving
@@ -92,9 +100,13 @@ def _serving(args: argparse.Namespace, token: str) -> Serving:
             f"On {args.host} others could read the token and the pictures. Give --certificate and --key, or "
             "--without-tls behind a proxy that does TLS."
         )
+    for proxy in args.proxy:
+        if not is_address(proxy):
+            raise RemoteError(f"{proxy!r} is not an address. Give the proxy's, as 127.0.0.1.")
     choose_device(args.device)
     limits = Limits(clients=args.clients, queue=args.queue, frames=args.max_frames)
-    return Serving(token, args.host, args.port, _tls(args.certificate, args.key), args.device, limits)
+    tls, proxies = _tls(args.certificate, args.key), frozenset(args.proxy)
+    return Serving(token, args.host, args.port, tls, args.device, limits, proxies)
 
 
 def _tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:

@@ -12,9 +12,9 @@ from types import ModuleType
 from typing import Any
 
 from vivim.finetune.api import finetune
-from vivim.finetune.events import FinetuneEvent, Finished, HeldOut, Preparing, Scored, Step
+from vivim.finetune.events import FinetuneEvent, Finished, HeldOut, Preparing, Scored, Step, Waiting
 
-__all__ = ["Finished", "FinetuneEvent", "HeldOut", "Preparing", "Scored", "Step", "finetune"]
+__all__ = ["Finished", "FinetuneEvent", "HeldOut", "Preparing", "Scored", "Step", "Waiting", "finetune"]
 
 
 class _CallablePackage(ModuleType):

@@ -58,8 +58,8 @@ def finetune(
     Yields
     ------
     Preparing, Step, Scored, Finished
-        In this order. `Finished.promoted` says whether held-out frames got better. Closing the generator stops
-        the work and leaves every model as it was.
+        In this order; `Waiting` at any time where another machine does it. `Finished.promoted` says whether held-out
+        frames got better. Closing the generator stops the work and leaves every model as it was.
 
     Raises
     ------

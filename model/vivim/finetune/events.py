@@ -17,6 +17,14 @@ class Preparing:
 
 
 @dataclass(frozen=True)
+class Waiting:
+    """Nothing goes on for now; `note` says for people what is waited for: another machine, or a place in its line."""
+
+    kind: ClassVar[str] = "waiting"
+    note: str
+
+
+@dataclass(frozen=True)
 class Step:
     """One optimiser step; `fold` counts the held-out rounds from 1, and is 0 for the final round."""
 
@@ -67,9 +75,9 @@ class Finished:
     seconds: float
 
 
-FinetuneEvent = Preparing | Step | HeldOut | Scored | Finished
+FinetuneEvent = Waiting | Preparing | Step | HeldOut | Scored | Finished
 
-_KINDS: dict[str, type] = {cls.kind: cls for cls in (Preparing, Step, HeldOut, Scored, Finished)}
+_KINDS: dict[str, type] = {cls.kind: cls for cls in (Waiting, Preparing, Step, HeldOut, Scored, Finished)}
 
 
 def to_line(event: FinetuneEvent) -> str:

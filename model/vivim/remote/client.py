@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import secrets
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vivim.finetune.events import FinetuneEvent, Finished, from_line
+from vivim.finetune.events import FinetuneEvent, Finished, Waiting, from_line
 from vivim.inference import ProposeEvent
 from vivim.predict import Stopped
 from vivim.remote.conversation import Answers, Conversation
@@ -96,7 +97,8 @@ def finetune(
 ) -> Iterator[FinetuneEvent | tuple[Vivim, bool]]:
     """Fine-tune on a server: its events, and last the new model and whether it is promoted.
 
-    A lost connection begins the work again; it is the same work, so that events seen before are passed over.
+    The server goes on while the connection is lost, and tells what was missed when it is there again. Where it has
+    forgotten the work, it begins anew: the same work, so that events seen before are passed over.
 
     Raises
     ------
@@ -105,26 +107,29 @@ def finetune(
     """
     flags = np.concatenate([_flags(s, s.frames_with("corrected", "accepted")) for s in sessions])
     values = {
+        "job": secrets.token_hex(16),
         "digest": digest_of(model),
         "sessions": [_described(session) for session in sessions],
         "scope": scope,
         "seed": seed,
     }
+    seen, trained = 0, _Weights(model)
     talk = Conversation(
-        device, lambda: pack("finetune", squeeze(flags), **values), Answers(sessions, model, stop)
+        device,
+        lambda: pack("finetune", squeeze(flags), seen=seen, **values),
+        Answers(sessions, model, stop),
     )
-    seen, number, trained = 0, 0, _Weights(model)
     with contextlib.suppress(Stopped):
         for message in talk.messages():
-            if message.kind == "lost":
-                number, trained = 0, _Weights(model)
-            elif message.kind == "event":
-                number += 1
+            if message.kind == "event":
+                number = message.number("number", 1, 2**31 - 1)
                 if number > seen:
                     seen, talk.failures = number, 0
                     yield _event(message)
             elif message.kind in ("trained", "weights"):
                 trained.take(message)
+            else:
+                yield Waiting(_note(message))
         yield trained.model(), trained.promoted
 
 
@@ -136,9 +141,9 @@ class _Weights:
         self.promoted = False
 
     def take(self, message: Message) -> None:
-        """Add what arrived, never more than was announced."""
+        """Add what arrived, never more than was announced; an announcement begins anew."""
         if message.kind == "trained":
-            self._size = message.number("size", 1, Limits.model_bytes)
+            self._size, self._data = message.number("size", 1, Limits.model_bytes), bytearray()
             self.promoted = message.values.get("promoted") is True
         self._data += message.payload
         if len(self._data) > self._size:
@@ -171,7 +176,7 @@ def _flags(session: Session, known: Sequence[int]) -> NDArray[np.uint8]:
 
 def _note(message: Message) -> str:
     if message.kind == "lost":
-        return f"connection lost, trying again ({message.values['failures']})"
+        return f"waiting for {message.values['host']}, trying again in {message.values['seconds']} s"
     if message.kind != "waiting":
         raise RemoteError("The server sent something that was not asked for. Is it of this version?")
     ahead = message.number("ahead", 0, 10_000)
@@ -196,6 +201,6 @@ def _event(message: Message) -> FinetuneEvent:
         event = from_line(message.text("line", 2**15))
     except (ValueError, TypeError, KeyError) as error:
         raise RemoteError("The server sent an event that cannot be read. Is it of this version?") from error
-    if isinstance(event, Finished):
+    if isinstance(event, Finished | Waiting):
         raise RemoteError("The server claims what is decided here. Every model is as it was.")
     return event

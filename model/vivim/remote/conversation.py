@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import ssl
 import threading
 import time
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from vivim.network import Vivim
     from vivim.session import Session
 
-DELAYS = (0.5, 1.0, 2.0, 4.0, 8.0, 10.0)
-"""Seconds before each new attempt, once a connection that worked was lost; no more attempts than these."""
+DELAYS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 30.0, 30.0, 60.0, 60.0, 60.0)
+"""Seconds before each new attempt, once a connection that worked was lost: five minutes in all, then it is given up."""
 POLL = 0.1
 """A request to stop is heard within this many seconds."""
 
@@ -102,7 +103,7 @@ class Conversation:
         self.failures = 0
 
     def messages(self) -> Iterator[Message]:
-        """All that is not a question; ``"lost"``, with ``failures``, before each new attempt.
+        """All that is not a question; while a new attempt is waited for, ``"lost"`` with ``host`` and ``seconds`` left.
 
         Raises
         ------
@@ -122,8 +123,7 @@ class Conversation:
                 if not self._worked or self.failures == len(DELAYS):
                     raise RemoteError(self._lost(error)) from error
                 self.failures += 1
-                yield Message("lost", {"failures": self.failures})
-                self._wait(DELAYS[self.failures - 1])
+                yield from self._waiting(DELAYS[self.failures - 1])
 
     def _until_done(self, connection: ClientConnection) -> Iterator[Message]:
         while True:
@@ -190,8 +190,11 @@ class Conversation:
             "server can be reached, or choose another device."
         )
 
-    def _wait(self, seconds: float) -> None:
-        until = time.monotonic() + seconds
+    def _waiting(self, seconds: float) -> Iterator[Message]:
+        until, told = time.monotonic() + seconds, -1
         while (left := until - time.monotonic()) > 0:
             check(self._answers.stop)
+            if math.ceil(left) != told:
+                told = math.ceil(left)
+                yield Message("lost", {"host": self._host, "seconds": told})
             time.sleep(min(left, POLL))

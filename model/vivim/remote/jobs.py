@@ -13,6 +13,7 @@ import numpy as np
 from vivim.errors import CheckpointError
 from vivim.leavings import own_name
 from vivim.predict import check
+from vivim.remote.lasting import LastingLink
 from vivim.remote.limits import Limits
 from vivim.remote.link import Link
 from vivim.remote.protocol import (
@@ -24,6 +25,7 @@ from vivim.remote.protocol import (
     RemoteError,
     digest_of,
     expand,
+    pack,
     squeeze,
     what_counts,
 )
@@ -74,9 +76,10 @@ class Workshop:
             first += shape[0]
         if request.kind == "propose":
             self._propose(sessions[0], model, request, link)
+            link.end([pack("done")])
         else:
+            assert isinstance(link, LastingLink)
             self._finetune(sessions, model, request, link)
-        link.send("done")
 
     def _propose(self, session: ReceivedSession, model: Vivim, request: Message, link: Link) -> None:
         from vivim.device import PRECISIONS
@@ -103,7 +106,9 @@ class Workshop:
                 link.send("mask", squeeze(mask), frame=t, uncertainty=uncertainty)
         check(link.stop)
 
-    def _finetune(self, sessions: list[ReceivedSession], model: Vivim, request: Message, link: Link) -> None:
+    def _finetune(
+        self, sessions: list[ReceivedSession], model: Vivim, request: Message, link: LastingLink
+    ) -> None:
         from vivim.finetune.events import to_line
         from vivim.finetune.run import SCOPES, Trained, run
 
@@ -113,22 +118,15 @@ class Workshop:
         with closing(events):  # type: ignore[type-var]
             for event in events:
                 if isinstance(event, Trained):
-                    self._send_weights(event.model, event.promoted, link)
+                    link.end(_told_of(event.model, event.promoted))
                 else:
-                    link.send("event", line=to_line(event))
-
-    def _send_weights(self, model: Vivim, promoted: bool, link: Link) -> None:
-        data = weights_of(model)
-        link.send("trained", promoted=promoted, size=len(data))
-        for first in range(0, len(data), CHUNK):
-            link.send("weights", data[first : first + CHUNK])
+                    link.report("event", line=to_line(event))
 
     def _model(self, digest: str, link: Link) -> Vivim:
         """The model of this content: from memory, or from the client, which sends it once."""
         if digest not in self._models:
-            link.send("model")
-            size = link.receive("model").number("size", 1, self._limits.model_bytes)
-            model = model_from(_gathered(link, size), self._limits.input_pixels)
+            data = link.converse(lambda: _sent(link, self._limits.model_bytes))
+            model = model_from(data, self._limits.input_pixels)
             if digest_of(model) != digest:
                 raise RemoteError("The weights that arrived are not those announced.", again=True)
             self._models[digest] = model
@@ -138,7 +136,17 @@ class Workshop:
         return self._models[digest]
 
 
-def _gathered(link: Link, size: int) -> bytes:
+def _told_of(model: Vivim, promoted: bool) -> list[bytes]:
+    """The last messages of a fine-tune: its weights, in pieces."""
+    data = weights_of(model)
+    pieces = [pack("weights", data[first : first + CHUNK]) for first in range(0, len(data), CHUNK)]
+    return [pack("trained", promoted=promoted, size=len(data)), *pieces, pack("done")]
+
+
+def _sent(link: Link, most: int) -> bytes:
+    """The weights of the client's model."""
+    link.send("model")
+    size = link.receive("model").number("size", 1, most)
     data = bytearray()
     while len(data) < size:
         piece = link.receive("weights").payload

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict, deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 ADDRESSES = 4096
-"""Addresses whose attempts are remembered."""
+"""Clients whose attempts are remembered."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,9 @@ class Limits:
     queue: int = 8
     """Jobs at once: the one that runs and those that wait for it."""
     attempts: int = 60
-    """Connections in a minute from one address, wrong tokens included."""
+    """Connections in a minute from one client, wrong tokens included."""
+    wrong_tokens: int = 10
+    """Wrong tokens in a minute from one client, before none of it is looked at."""
     frames: int = 200_000
     """Frames of one video."""
     sessions: int = 256
@@ -34,23 +37,34 @@ class Limits:
     """Pixels of the network's input."""
     answer_seconds: float = 60.0
     """How long a client may take over one message while others wait."""
+    away_seconds: float = 300.0
+    """How long a fine-tune is kept, at work or done, for a client whose connection was lost."""
+    kept: int = 2
+    """Results kept for such clients, with their weights."""
 
 
 class Attempts:
-    """Counts the connections of each address in the last minute."""
+    """Counts what each client did in the last minute."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._seen: OrderedDict[str, deque[float]] = OrderedDict()
 
-    def allow(self, address: str) -> bool:
-        """Count one more, if that is within the limit."""
-        now = time.monotonic()
-        times = self._seen.setdefault(address, deque(maxlen=self._limit))
-        self._seen.move_to_end(address)
+    def full(self, client: str) -> bool:
+        """Whether a client has reached the limit."""
+        times: Sequence[float] = self._seen.get(client, ())
+        return len(times) == self._limit and time.monotonic() - times[0] < 60.0
+
+    def add(self, client: str) -> None:
+        """Count one more; forgets the clients that were not heard of for longest."""
+        self._seen.setdefault(client, deque(maxlen=self._limit)).append(time.monotonic())
+        self._seen.move_to_end(client)
         if len(self._seen) > ADDRESSES:
             self._seen.popitem(last=False)
-        if len(times) == self._limit and now - times[0] < 60.0:
+
+    def allow(self, client: str) -> bool:
+        """Count one more, if that is within the limit."""
+        if self.full(client):
             return False
-        times.append(now)
+        self.add(client)
         return True

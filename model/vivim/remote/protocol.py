@@ -20,7 +20,7 @@ from vivim.errors import VivimError
 if TYPE_CHECKING:
     from vivim.network import Vivim
 
-PATH = "/vivim/1"
+PATH = "/vivim/2"
 """Where the server listens; the number is that of this protocol."""
 HEADER = 2**16
 MESSAGE = 48 * 2**20

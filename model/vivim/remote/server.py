@@ -11,19 +11,20 @@ import logging
 import ssl
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from vivim.errors import VivimError
 from vivim.predict import Stopped
+from vivim.remote.addresses import client_of
 from vivim.remote.jobs import KINDS, Workshop
 from vivim.remote.limits import Attempts, Limits
+from vivim.remote.line import Line
 from vivim.remote.link import Link
 from vivim.remote.protocol import MESSAGE, MISSING, PATH, Message, RemoteError, pack, unpack
 
 try:
-    from websockets.asyncio.server import ServerConnection, broadcast, serve
+    from websockets.asyncio.server import ServerConnection, serve
     from websockets.exceptions import ConnectionClosed
     from websockets.http11 import Request, Response
 except ImportError as error:
@@ -44,6 +45,8 @@ class Serving:
     tls: ssl.SSLContext | None = None
     device: str = "auto"
     limits: Limits = field(default_factory=Limits)
+    proxies: frozenset[str] = frozenset()
+    """Addresses whose word for where a client is from is taken."""
 
 
 class Server:
@@ -53,8 +56,8 @@ class Server:
         self._serving, self._limits = serving, serving.limits
         self._workshop = Workshop(serving.device, serving.limits)
         self._attempts = Attempts(serving.limits.attempts)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="vivim-serve")
-        self._line: list[Link] = []
+        self._wrong_tokens = Attempts(serving.limits.wrong_tokens)
+        self._line = Line(serving.limits, self._do)
         self._clients = 0
 
     async def run(self, until: asyncio.Event, ready: Callable[[int], None]) -> None:
@@ -77,19 +80,20 @@ class Server:
                 ready(next(iter(listening.sockets)).getsockname()[1])
                 await until.wait()
         finally:
-            for link in self._line:
-                link.stop.set()
-            self._thread.shutdown()
+            self._line.close()
 
     def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
         """Refuse before anything is read: too many attempts, a wrong path or token, too many clients."""
-        if not self._attempts.allow(str(connection.remote_address[0])):
+        forwarded = request.headers.get_all("X-Forwarded-For")
+        client = client_of(str(connection.remote_address[0]), forwarded, self._serving.proxies)
+        if not self._attempts.allow(client) or self._wrong_tokens.full(client):
             return connection.respond(HTTPStatus.TOO_MANY_REQUESTS, "Too many attempts; wait a minute.\n")
         if request.path != PATH:
             return connection.respond(HTTPStatus.NOT_FOUND, "Not a path of this server.\n")
         given = request.headers.get_all("Authorization")
         expected = f"Bearer {self._serving.token}"
         if len(given) != 1 or not hmac.compare_digest(given[0].encode(), expected.encode()):
+            self._wrong_tokens.add(client)
             return connection.respond(HTTPStatus.UNAUTHORIZED, "Wrong token.\n")
         if self._clients >= self._limits.clients:
             return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "Too many clients; try again later.\n")
@@ -115,28 +119,17 @@ class Server:
         """Let a request wait in line and be done; ends early when its client goes."""
         if request.kind not in KINDS:
             raise RemoteError(f"A request is one of {', '.join(KINDS)}.")
-        if len(self._line) >= self._limits.queue:
-            raise RemoteError("The server has too much to do. Try again in some minutes.", again=True)
-        link = Link(connection, self._limits.answer_seconds)
-        self._line.append(link)
-        self._say_places()
-        work = self._thread.submit(self._do, request, link)
+        seen = request.number("seen", 0, 2**31 - 1) if "seen" in request.values else 0
+        job = self._line.join(request, connection)
         gone = asyncio.create_task(connection.wait_closed())
-        done = asyncio.wrap_future(work)
+        told = asyncio.create_task(job.told(connection, seen))
         try:
-            await asyncio.wait((done, gone), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((told, gone), return_when=asyncio.FIRST_COMPLETED)
+            await connection.close()  # answered by a client that has all of it
         finally:
-            link.stop.set()
             gone.cancel()
-            if not work.cancel():  # it has begun: it ends within a block of the network
-                await done
-            self._line.remove(link)
-            self._say_places()
-
-    def _say_places(self) -> None:
-        """Tell everybody in line how many are before; nobody is waited for."""
-        for ahead, link in enumerate(self._line):
-            broadcast([link.connection], pack("waiting", ahead=ahead))
+            told.cancel()
+            await self._line.leave(job, connection)
 
     def _do(self, request: Message, link: Link) -> None:
         """In the thread that owns the device: do a request; every end of it is told, here and there."""
@@ -157,7 +150,7 @@ class Server:
 
 def _tell(link: Link, message: str, again: bool) -> None:
     try:
-        link.send("error", message=message, again=again)
+        link.end([pack("error", message=message, again=again)])
     except (Stopped, RemoteError):
         _log.info("a client went before it could be told what was wrong")
 

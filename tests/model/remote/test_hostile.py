@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import struct
 import threading
 import zlib
 from contextlib import ExitStack
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from vivim.remote.addresses import client_of
 from vivim.remote.limits import Limits
+from vivim.remote.line import Line
 from vivim.remote.protocol import (
     MESSAGE,
     PATH,
     WANTED,
+    Message,
     RemoteError,
     digest_of,
     expand,
@@ -29,10 +34,10 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 
-def dial(port: int, token: str):
+def dial(port: int, token: str, **headers: str):
     return connect(
         f"ws://127.0.0.1:{port}{PATH}",
-        additional_headers={"Authorization": f"Bearer {token}"},
+        additional_headers={"Authorization": f"Bearer {token}", **headers},
         proxy=None,
         max_size=MESSAGE,
         close_timeout=1,
@@ -167,6 +172,64 @@ def test_a_flood_of_requests_is_held_off_and_others_are_served_after(serving, to
         assert statuses.count(503) == 17 and statuses.count(429) == 13
         held[0].send(pack("nonsense"))
         assert last_word(held[0])["kind"] == "error"
+
+
+def answer(port: int, token: str, forwarded: str = "") -> int:
+    """Status of the answer to an attempt."""
+    try:
+        with dial(port, token, **({"X-Forwarded-For": forwarded} if forwarded else {})):
+            return 101
+    except InvalidStatus as refused:
+        return refused.response.status_code
+
+
+def test_who_guesses_tokens_is_soon_not_listened_to(serving, token) -> None:
+    with serving(limits=Limits(wrong_tokens=3)) as port:
+        assert [answer(port, "wrong", f"1.1.1.{i}") for i in range(4)] == [401] * 3 + [429]
+        assert answer(port, token) == 429
+
+
+def test_behind_a_proxy_clients_are_told_apart_by_what_the_proxy_saw(serving, token) -> None:
+    with serving(limits=Limits(wrong_tokens=3), proxies=frozenset({"127.0.0.1"})) as port:
+        assert [answer(port, "wrong", f"9.9.9.{i}, 1.2.3.4") for i in range(4)] == [401] * 3 + [429]
+        assert answer(port, token, "1.2.3.4") == 429
+        assert answer(port, token, "5.6.7.8") == 101
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "client"),
+    [
+        ("10.0.0.1", ["1.2.3.4"], "10.0.0.1"),
+        ("127.0.0.1", [], "127.0.0.1"),
+        ("127.0.0.1", ["9.9.9.9", "8.8.8.8, 1.2.3.4"], "1.2.3.4"),
+        ("127.0.0.1", ["nonsense"], "unknown"),
+        ("::ffff:10.0.0.1", [], "10.0.0.1"),
+        ("2001:db8:1:2:3::4", [], "2001:db8:1:2::/64"),
+    ],
+)
+def test_what_counts_as_one_client(peer, forwarded, client) -> None:
+    assert client_of(peer, forwarded, {"127.0.0.1"}) == client
+
+
+def test_only_so_many_results_are_kept_for_clients_that_are_away(monkeypatch) -> None:
+    monkeypatch.setattr("vivim.remote.line.broadcast", lambda *_: None)
+
+    async def three_are_cut_off() -> list[bool]:
+        line = Line(Limits(kept=1), lambda request, link: link.end([pack("done")]))
+        jobs = []
+        for number in range(3):
+            request, lost = Message("finetune", {"job": f"{number}" * 32}), SimpleNamespace(close_code=1006)
+            jobs.append(line.join(request, lost))
+            await line.leave(jobs[-1], lost)
+            await asyncio.wait([jobs[-1].done])
+        await asyncio.sleep(0)
+        back = [line.join(job.request, SimpleNamespace(close_code=1000)) is job for job in jobs]
+        line.close()
+        with pytest.raises(RemoteError, match="too short"):
+            line.join(Message("finetune", {"job": "1"}), SimpleNamespace())
+        return back
+
+    assert asyncio.run(three_are_cut_off()) == [False, False, True]
 
 
 def test_a_client_that_says_nothing_is_let_go(serving, token, swift_model) -> None:

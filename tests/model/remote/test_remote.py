@@ -18,7 +18,7 @@ import vivim.finetune.fit
 import vivim.finetune.run
 from vivim import Session, finetune, load_model, propose
 from vivim.device import REMOTE
-from vivim.finetune import Finished, Scored, Step
+from vivim.finetune import Finished, Step, Waiting
 from vivim.models import list_models
 from vivim.remote.limits import Limits
 from vivim.remote.protocol import RemoteError
@@ -69,7 +69,7 @@ def test_cut_off_at_random_points_it_ends_in_the_same_masks(
     list(propose(here, swift_model, device="cpu", **options))
     with relay(port, lambda: dice.randrange(100, 2500)) as through:
         notes = [e.note for e in propose(there, swift_model, device=at(through), **options)]
-    assert sum("connection lost" in note for note in notes) >= 2
+    assert sum("waiting for" in note for note in notes) >= 2
     assert np.asarray(here.masks[:]).tobytes() == np.asarray(there.masks[:]).tobytes()
 
 
@@ -84,17 +84,32 @@ def test_a_connection_lost_for_good_is_said_and_what_arrived_is_kept(
     assert 0 < len(arrived) < 10
 
 
-def test_finetune_is_that_of_the_local_path_and_enters_the_local_registry(
-    port, relay, sessions, swift_model, few_steps
+@pytest.fixture
+def runs(monkeypatch) -> list[str]:
+    """Grows with each fine-tune that begins, here and in the server's thread."""
+    begun: list[str] = []
+    run = vivim.finetune.run.run
+
+    def counted(*given, **named):
+        begun.append("run")
+        return run(*given, **named)
+
+    monkeypatch.setattr(vivim.finetune.run, "run", counted)
+    return begun
+
+
+def test_a_finetune_cut_off_goes_on_and_is_that_of_the_local_path(
+    port, relay, sessions, swift_model, few_steps, runs
 ) -> None:
     here, there = sessions
     local = list(finetune([here], swift_model, name="here", device="cpu", in_process=True))
-    lives = iter([6000])
+    runs.clear()
+    lives = iter([400, 0, 900, 2500, 100_000])
     with relay(port, lambda: next(lives, 2**40)) as through:
         remote = list(finetune([there], swift_model, name="there", device=at(through)))
-    assert [e for e in remote if isinstance(e, Step | Scored)] == [
-        e for e in local if isinstance(e, Step | Scored)
-    ]
+    assert runs == ["run"] and next(lives, None) is None
+    assert "waiting for 127.0.0.1, trying again in 1 s" in {e.note for e in remote if isinstance(e, Waiting)}
+    assert [e for e in remote if not isinstance(e, Waiting)][:-1] == local[:-1]
     finished = remote[-1]
     assert isinstance(finished, Finished) and finished.promoted == local[-1].promoted
     assert finished.version == local[-1].version
@@ -102,6 +117,38 @@ def test_finetune_is_that_of_the_local_path_and_enters_the_local_registry(
     assert all(torch.equal(one.state_dict()[k], v) for k, v in other.state_dict().items())
     assert one.provenance["learned_from"] == other.provenance["learned_from"]
     assert not list(Path(tempfile.gettempdir()).glob(f"vivim-remote-*-{os.getpid()}-*"))
+
+
+def test_a_finetune_that_the_server_has_forgotten_begins_again(
+    serving, relay, sessions, swift_model, few_steps, runs
+) -> None:
+    lives = iter([2500])
+    with (
+        serving(limits=Limits(away_seconds=0.0)) as port,
+        relay(port, lambda: next(lives, 2**40)) as through,
+    ):
+        events = list(finetune([sessions[0]], swift_model, device=at(through)))
+    steps = [(e.fold, e.step) for e in events if isinstance(e, Step)]
+    assert len(runs) == 2 and len(steps) == len(set(steps)) and isinstance(events[-1], Finished)
+
+
+def test_who_comes_back_needs_the_token(
+    port, relay, sessions, swift_model, few_steps, runs, monkeypatch, token
+) -> None:
+    monkeypatch.setattr("secrets.token_hex", lambda size: "the same name twice, long enough, to come back")
+    lives = iter([2500])
+    with relay(port, lambda: next(lives, 2**40)) as through:
+        events = finetune([sessions[0]], swift_model, device=at(through))
+        with pytest.raises(RemoteError, match="does not accept this token"):
+            for event in events:
+                if isinstance(event, Waiting) and "trying again" in event.note:
+                    monkeypatch.setenv("VIVIM_REMOTE_TOKEN", "another-token-of-some-length")
+        assert [info.name for info in list_models()] == ["starter"]
+        monkeypatch.setenv("VIVIM_REMOTE_TOKEN", token)
+        with pytest.raises(RemoteError, match="Another request has this name"):
+            list(finetune([sessions[0]], swift_model, device=at(port), seed=1))
+        assert isinstance(list(finetune([sessions[0]], swift_model, device=at(port)))[-1], Finished)
+    assert runs == ["run"]
 
 
 def test_stopping_the_client_stops_the_servers_job(port, sessions, swift_model) -> None:
