@@ -15,7 +15,7 @@ from vivim.finetune.fit import Scores, freeze_normalisation, scores_of, train, t
 from vivim.network import Vivim
 from vivim.training.losses import structure_loss
 
-BATCH = 4
+BATCH = 2
 DECODER_LEARNING_RATE = 4e-4
 ENCODER_LEARNING_RATE = 3e-5
 MAX_GRADIENT = 1.0
