@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Everything that needs a GPU, on a machine that may have no network: benchmarks/gpu.sh PART [OUT]. Parts:
+# Everything that needs a GPU, on a machine that may have no network: benchmarks/gpu.sh PART... Parts:
 #
-#   kernels   build the peers, check the scan, watch it with compute-sanitizer, time it        (about 6 minutes)
-#   network   build the peers, time the network, attention and the annotator's loop            (about 6 minutes)
+#   kernels   build the peers, check the scan, watch it with compute-sanitizer, time it        (about 5 minutes)
+#   network   time the network, attention and the annotator's loop; builds the peers first
+#             where `kernels` has not                                                          (about 4 minutes)
 #   train     the starter by the recipe of docs/training.md, then a short b3 run (data: see TRAIN_* below)
 #   dry-run   the same commands on the CPU, tiny, to see that they run
 #
@@ -10,11 +11,11 @@
 #   WHEELS      a folder of wheels for what the machine lacks (default .gpu/wheels)
 #   ARCHIVES    a folder with the source archives of mamba-ssm and causal-conv1d (default .gpu/archives)
 #   TRAIN_STARTER, TRAIN_B3   the arguments of `vivim train` for each
-# Writes JSON and logs into OUT (default: $OUT, else gpu-output).
+# Writes JSON and logs into $OUT (default gpu-output).
 set -uo pipefail
 cd "$(dirname "$0")/.."
-part=${1:?kernels, network, train or dry-run}
-out=${2:-${OUT:-gpu-output}}
+[[ $# -gt 0 ]] || set -- help
+out=${OUT:-gpu-output}
 wheels=${WHEELS:-.gpu/wheels} archives=${ARCHIVES:-.gpu/archives}
 python=${PYTHON:-python3}
 mkdir -p "$out"
@@ -50,7 +51,8 @@ PYTHON
     done
 }
 
-build_peers() {  # in the background, with the GPU free for checks; wait_for_peers ends it
+build_peers() {  # once, in the background, with the GPU free for checks; wait_for_peers ends it
+    [[ -z ${peer:-} ]] || return 0
     nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
     if ls "$archives"/*.tar.gz >/dev/null 2>&1; then
         nice "$python" -m benchmarks.gpu_peer "$site" "$archives"/*.tar.gz >"$out/peer.log" 2>&1 &
@@ -59,9 +61,10 @@ build_peers() {  # in the background, with the GPU free for checks; wait_for_pee
 }
 
 wait_for_peers() {
-    if [[ -n ${peer:-} ]]; then
+    if [[ -n ${peer:-} && $peer != built ]]; then
         wait "$peer" || failed+=(peer)
         tail -n 2 "$out/peer.log"
+        peer=built
     fi
 }
 
@@ -83,7 +86,7 @@ network() {
     wait_for_peers
     step network 150 "$python" -m benchmarks.gpu_network --json "$out/network.json"
     step attention 60 "$python" -m benchmarks.attention --device cuda --json "$out/attention.json"
-    step annotator 120 "$python" -m benchmarks.annotator --device cuda --json "$out/annotator.json"
+    step annotator 120 "$python" -m benchmarks.annotator --device cuda --rounds 2 --json "$out/annotator.json"
 }
 
 train() {
@@ -105,11 +108,13 @@ dry_run() {
     step annotator 200 "$python" -m benchmarks.annotator --device cpu --frames 16 --corrected 2 --json "$out/annotator.json"
 }
 
-case $part in
-    kernels) install_wheels; kernels ;;
-    network) install_wheels; network ;;
-    train) install_wheels; train ;;
-    dry-run) dry_run ;;
-    *) echo "kernels, network, train or dry-run, not $part"; exit 2 ;;
-esac
+for part in "$@"; do
+    case $part in
+        kernels) install_wheels; kernels ;;
+        network) install_wheels; network ;;
+        train) install_wheels; train ;;
+        dry-run) dry_run ;;
+        *) echo "kernels, network, train or dry-run, not $part"; exit 2 ;;
+    esac
+done
 [[ ${#failed[@]} -eq 0 ]] || { echo "failed: ${failed[*]}"; exit 1; }

@@ -18,7 +18,7 @@ from vivim.network import Vivim, VivimConfig
 from vivim.scan import available_backends, selective_scan
 
 from benchmarks.plain import plain
-from benchmarks.report import interleaved, machine, parser, summary, write
+from benchmarks.report import interleaved, machine, parser, replayed, summary, write
 
 FRAMES, SIDE = 5, 256
 PRECISIONS = ("float32", "tf32", "bfloat16")
@@ -41,25 +41,6 @@ def run(model: Vivim, clips: torch.Tensor, name: str) -> torch.Tensor:
         return model(clips)
 
 
-def graphed(model: Vivim, clips: torch.Tensor, name: str) -> Callable[[], torch.Tensor]:
-    """The same, recorded once; each call replays the recording on the numbers in `clips`."""
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(3):
-            run(model, clips, name)
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.inference_mode(), precision(name, "cuda"), torch.cuda.graph(graph):
-        logits = model(clips)
-
-    def replay() -> torch.Tensor:
-        graph.replay()
-        return logits
-
-    return replay
-
-
 def measure(model: Vivim, batch: int, rounds: int, device: str) -> list[dict[str, object]]:
     """One row per arrangement for `batch` windows at once."""
     backend = "mamba-ssm" if "mamba-ssm" in available_backends() else "auto"
@@ -72,7 +53,7 @@ def measure(model: Vivim, batch: int, rounds: int, device: str) -> list[dict[str
         runs[f"reference, {name}"] = partial(run, reference, clips, name)
         runs[f"vivim, {name}"] = partial(run, model, clips, name)
         if device == "cuda" and batch == 1:
-            runs[f"vivim, {name}, graph"] = graphed(model, clips, name)
+            runs[f"vivim, {name}, graph"] = replayed(partial(run, model, clips, name))
     for name, call in runs.items():
         errors[name] = float((call() - exact).abs().max() / exact.abs().max())
     rows: list[dict[str, object]] = []

@@ -40,6 +40,28 @@ def interleaved(
     return seconds
 
 
+def replayed(call: Callable[[], torch.Tensor]) -> Callable[[], torch.Tensor]:
+    """The same on a CUDA device, recorded once; each call replays the kernels on what lies in their inputs now.
+
+    What is timed is then the GPU's work alone, without the launches from Python.
+    """
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            call()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        result = call()
+
+    def replay() -> torch.Tensor:
+        graph.replay()
+        return result
+
+    return replay
+
+
 class Peak:
     """The highest resident memory of this process while it lasts, in bytes."""
 
