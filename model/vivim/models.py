@@ -206,8 +206,8 @@ def add_classes(name: str, classes: Sequence[str], new_name: str) -> ModelInfo:
     return save_version(with_classes(parent, classes), new_name, {**known, **origin})
 
 
-def export_model(name: str, target: str | Path) -> Path:
-    """Copy a model's file to `target`, which must not exist yet.
+def export_model(name: str, target: str | Path, overwrite: bool = False) -> Path:
+    """Copy a model's file to `target`; unless `overwrite`, that must not exist yet.
 
     Raises
     ------
@@ -215,7 +215,7 @@ def export_model(name: str, target: str | Path) -> Path:
         If there is no such model, `target` exists or cannot be written.
     """
     target = Path(target)
-    if target.exists():
+    if target.exists() and not overwrite:
         raise CheckpointError(f"{target} exists already. Choose another name.")
     part = part_of(target)
     try:

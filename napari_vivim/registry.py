@@ -1,0 +1,323 @@
+"""The window of models: every version with its parent and scores; use, rename, delete, export, import, set default."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QDialog,
+    QFileDialog,
+    QHeaderView,
+    QInputDialog,
+    QLabel,
+    QMessageBox,
+    QPushButton,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+from vivim.models import STARTER, SUFFIX
+from vivim.versions import ModelInfo, origin
+
+from napari_vivim.panel import quiet, row, show_problem
+from napari_vivim.worker import Job, Worker
+
+COLUMNS = ("Name", "Made from", "Made", "Learned from", "Held-out Dice", "")
+FILES = "Models (*.safetensors *.ckpt *.pth *.pt);;All files (*)"
+EMPTY = "Fine-tuning adds a version here each time; nothing is ever overwritten."
+
+
+class ModelsWindow(QDialog):
+    """Lists the models; all reading and writing of files is done in a thread of its own.
+
+    Parameters
+    ----------
+    parent : QWidget
+        The window it belongs to.
+    in_use : callable
+        ``in_use()`` is the name of the model chosen now.
+    videos : callable
+        ``videos()`` maps the keys of videos that are open (`vivim.trust.session_key`) to what they are called here.
+    """
+
+    chosen = Signal(str)
+    """The person wants this model to be used from now on."""
+    changed = Signal()
+    """Models were added, removed or renamed, or another is the default."""
+
+    def __init__(
+        self,
+        parent: QWidget | None = None,
+        in_use: Callable[[], str] = lambda: "",
+        videos: Callable[[], dict[str, str]] = dict,
+    ) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("Models of Vivim")
+        self.resize(960, 460)
+        self._in_use, self._videos = in_use, videos
+        self._models: list[ModelInfo] = []
+        self._default = STARTER
+        self._worker = Worker("vivim-models")
+        self._job: Job | None = None
+        self.table = self._make_table()
+        self.details = quiet()
+        self.details.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.details.setMinimumHeight(84)
+        self.details.setAlignment(Qt.AlignmentFlag.AlignTop)
+        self.state = QLabel()
+        self.default = self._button("Set as default", "Offer this model first from now on", self._set_default)
+        self.rename = self._button(
+            "Rename ...", "Give it another name; versions made from it follow", self._rename
+        )
+        self.export = self._button("Export ...", "Copy it to a file, to give it to somebody", self._export)
+        self.delete = self._button(
+            "Delete ...", "Delete its file; versions made from it keep working", self._delete
+        )
+        self.take = self._button(
+            "Import ...", "Add a model file, of this program or of the reference, after a check", self._import
+        )
+        layout = QVBoxLayout(self)
+        layout.addWidget(self.table, 1)
+        layout.addWidget(self.details)
+        buttons = row(self.default, self.rename, self.export, self.delete, self.state, self.take)
+        buttons.setStretch(4, 1)
+        layout.addLayout(buttons)
+        self.finished.connect(lambda: self._worker.close(timeout=0.0))
+        self._do("Reading ...", lambda: None)
+
+    def _make_table(self) -> QTableWidget:
+        table = QTableWidget(0, len(COLUMNS))
+        table.setHorizontalHeaderLabels(list(COLUMNS))
+        table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        table.setShowGrid(False)
+        table.setStyleSheet(
+            "QTableWidget::item { padding: 0 8px; } QHeaderView::section { padding: 3px 8px; }"
+        )
+        rows, header = table.verticalHeader(), table.horizontalHeader()
+        assert rows is not None and header is not None
+        rows.hide()
+        header.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+        header.setHighlightSections(False)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        table.itemSelectionChanged.connect(self._describe)
+        table.cellDoubleClicked.connect(lambda at, _: self._use(self._models[at].name))
+        return table
+
+    def _button(self, text: str, tip: str, action: Callable[[], None]) -> QPushButton:
+        button = QPushButton(text)
+        button.setToolTip(tip)
+        button.setAutoDefault(False)
+        button.clicked.connect(action)
+        return button
+
+    # -- what the person does -------------------------------------------------------------------------------------
+
+    @property
+    def selected(self) -> ModelInfo | None:
+        """The model of the marked row."""
+        at = self.table.currentRow()
+        return self._models[at] if 0 <= at < len(self._models) else None
+
+    def select(self, name: str) -> None:
+        """Mark the row of a model."""
+        names = [info.name for info in self._models]
+        if name in names:
+            self.table.selectRow(names.index(name))
+
+    def _use(self, name: str) -> None:
+        self.chosen.emit(name)
+        self._fill()
+        self.select(name)
+
+    def _set_default(self) -> None:
+        from vivim.models import set_default_model
+
+        if (info := self.selected) is not None:
+            self._do("Setting ...", lambda: set_default_model(info.name), select=info.name)
+
+    def _rename(self) -> None:
+        from vivim.models import rename_model
+
+        info = self.selected
+        if info is None:
+            return
+        name, agreed = QInputDialog.getText(self, "Rename", f"New name of “{info.name}”:", text=info.name)
+        if agreed and name.strip() and name != info.name:
+            self._do("Renaming ...", lambda: rename_model(info.name, name.strip()).name, was=info.name)
+
+    def _export(self) -> None:
+        from vivim.models import export_model
+
+        info = self.selected
+        if info is None:
+            return
+        target = QFileDialog.getSaveFileName(self, "Export", f"{info.name}{SUFFIX}", f"Model (*{SUFFIX})")[0]
+        if target:
+            path = Path(target).with_suffix(SUFFIX)
+            self._do("Copying ...", lambda: str(export_model(info.name, path, overwrite=True)))
+
+    def _delete(self) -> None:
+        from vivim.models import remove_model
+
+        info = self.selected
+        if info is not None and self._sure(info):
+            self._do("Deleting ...", lambda: remove_model(info.name), was=info.name)
+
+    def _sure(self, info: ModelInfo) -> bool:
+        children = [other.name for other in self._models if self._parent(other) is info]
+        kept = f" Made from it, and kept: {', '.join(children)}." if children else ""
+        answer = QMessageBox.question(
+            self,
+            "Delete a model",
+            f"Delete “{info.name}” for good?{kept} Export it first if you may want it back.",
+            QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.Cancel,
+            QMessageBox.StandardButton.Cancel,
+        )
+        return answer == QMessageBox.StandardButton.Yes
+
+    def _import(self) -> None:
+        from vivim.models import import_model
+
+        source = QFileDialog.getOpenFileName(self, "Import a model", filter=FILES)[0]
+        if source:
+            self._do("Checking the file ...", lambda: import_model(source).name)
+
+    # -- inside ---------------------------------------------------------------------------------------------------
+
+    def _do(self, text: str, work: Callable[[], str | None], select: str = "", was: str = "") -> None:
+        """Do something with files in the background, then list the models anew.
+
+        `work` may say which model to mark; `was` is the model that it renames or removes: where that was in use, the
+        one it became, or the default, takes its place.
+        """
+        if self._job is not None:
+            return
+        wanted = select or (self.selected.name if self.selected else self._in_use())
+
+        def steps() -> Iterator[tuple[str, list[ModelInfo], str, str | None]]:
+            from vivim.models import default_model_name, list_models
+
+            try:
+                made = work()
+            finally:
+                models, default = list_models(), default_model_name()
+            yield (made if made in [info.name for info in models] else wanted), models, default, made
+
+        def listed(found: tuple[str, list[ModelInfo], str, str | None]) -> None:
+            mark, models, self._default, made = found
+            self._models = models[::-1]
+            if was and was == self._in_use():
+                self.chosen.emit(made or self._default)
+            self._fill()
+            self.select(mark if any(info.name == mark for info in models) else self._in_use())
+            self.changed.emit()
+
+        self._job = Job(steps)
+        self._job.event.connect(listed)
+        self._job.failed.connect(show_problem)
+        self._job.ended.connect(self._on_ended)
+        self.state.setText(text)
+        self._enable()
+        self._worker.submit(self._job)
+
+    def _on_ended(self, finished: bool) -> None:
+        self._job = None
+        self.state.clear()
+        self._enable()
+
+    def _parent(self, info: ModelInfo) -> ModelInfo | None:
+        return origin(info.parent_version, info.parent, self._models) if info.parent else None
+
+    def _fill(self) -> None:
+        self.table.setRowCount(len(self._models))
+        for at, info in enumerate(self._models):
+            for column, text in enumerate(self._texts(info)):
+                item = QTableWidgetItem(text)
+                if info.name == self._in_use():
+                    font = item.font()
+                    font.setBold(True)
+                    item.setFont(font)
+                self.table.setItem(at, column, item)
+            self.table.setCellWidget(at, len(COLUMNS) - 1, self._use_button(info))
+
+    def _use_button(self, info: ModelInfo) -> QPushButton:
+        used = info.name == self._in_use()
+        button = self._button(
+            "in use" if used else "Use",
+            "Take this model from now on; what is corrected stays",
+            lambda: self._use(info.name),
+        )
+        button.setEnabled(not used and bool(info.classes))
+        return button
+
+    def _texts(self, info: ModelInfo) -> tuple[str, ...]:
+        name = f"{info.name}  (default)" if info.name == self._default else info.name
+        parent = self._parent(info)
+        made_from = parent.name if parent else f"{info.parent} (deleted)" if info.parent else "–"
+        learned = (
+            f"{_count(info.frames, 'frame')} of {_count(info.sessions, 'video')}" if info.frames else "–"
+        )
+        return name, made_from, _when(info.created), learned, _scores(info)
+
+    def _describe(self) -> None:
+        self._enable()
+        info = self.selected
+        if info is None:
+            self.details.setText(EMPTY)
+            return
+        lines = [info.description + (f" · version {info.version}" if info.version else "")]
+        if len(info.classes) > 1:
+            lines.append(f"Classes: {', '.join(info.classes)}")
+        if info.learned_from:
+            known = self._videos()
+            videos = ", ".join(f"{known[key]} ({key})" if key in known else key for key in info.learned_from)
+            lines.append(f"Learned from the videos with the content {videos}")
+        if info.licence:
+            lines.append(f"Licence: {info.licence}")
+        lines.append(str(info.path))
+        self.details.setText("\n".join(lines))
+
+    def _enable(self) -> None:
+        info, idle = self.selected, self._job is None
+        own = idle and info is not None and info.name != STARTER
+        self.rename.setEnabled(own)
+        self.delete.setEnabled(own)
+        self.export.setEnabled(idle and info is not None)
+        self.default.setEnabled(idle and info is not None and info.name != self._default)
+        self.take.setEnabled(idle)
+
+
+def _count(number: int | None, what: str) -> str:
+    return f"{number or 1} {what}" if (number or 1) == 1 else f"{number} {what}s"
+
+
+def _when(created: str | None) -> str:
+    """A time as the file has it (UTC, ISO 8601), for people, in their own zone."""
+    if not created:
+        return "–"
+    try:
+        return f"{datetime.fromisoformat(created).astimezone():%Y-%m-%d %H:%M}"
+    except ValueError:
+        return created
+
+
+def _scores(info: ModelInfo) -> str:
+    if info.before is None or info.after is None:
+        return "–"
+    return f"{info.before:.3f} → {info.after:.3f}"
+
+
+def names_of_videos(controllers: list[Any]) -> dict[str, str]:
+    """What videos that are open are called in the window, by their key in a model's history."""
+    from vivim.trust import session_key
+
+    return {session_key(one.session): one.layer.name for one in controllers if one.session is not None}
