@@ -7,6 +7,7 @@ unsure; with nothing corrected it falls near the middle.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -69,8 +70,48 @@ def next_frame(
     return int(candidates[np.argmin(cost)])
 
 
+@dataclass(frozen=True)
+class Suggestion:
+    """A frame worth correcting, and why, for a person to read."""
+
+    frame: int
+    reason: str
+    """A few words, such as "the model is unsure here"."""
+    score: float
+    """Share of what is still needed over the whole video that correcting it would serve, in [0, 1]."""
+
+
+NOTHING_YET = "like most of the video"
+FAR = "far from any corrected frame"
+UNSURE = "the model is unsure here"
+
+
+def suggestions(session: Session, n: int = 5) -> list[Suggestion]:
+    """The frames worth correcting, the most useful first, each chosen as if those before it were corrected.
+
+    Parameters
+    ----------
+    session : Session
+        Corrected and accepted frames are never suggested.
+    n : int
+        How many at most; fewer where fewer frames are left.
+    """
+    done = session.frames_with("corrected", "accepted")
+    uncertainty = np.asarray(session.uncertainty)
+    queue: list[Suggestion] = []
+    for number in range(n):
+        frame = next_frame(done, len(session), uncertainty)
+        if frame is None:
+            break
+        doubt = np.nan_to_num(uncertainty, nan=-1.0)
+        unsure = doubt[frame] >= 0 and (doubt >= doubt[frame]).mean() <= 0.2
+        reason = UNSURE if unsure else FAR if done else NOTHING_YET
+        queue.append(Suggestion(frame, reason, 1.0 / (number + 1)))
+        done.append(frame)
+    return queue
+
+
 def suggest_frame(session: Session) -> int | None:
     """The next frame of a session worth correcting; None where a person has dealt with all of them."""
-    return next_frame(
-        session.frames_with("corrected", "accepted"), len(session), np.asarray(session.uncertainty)
-    )
+    queue = suggestions(session, 1)
+    return queue[0].frame if queue else None
