@@ -4,7 +4,9 @@
 ``python -m benchmarks.cluster wait``: jobs that only wait, as for a GPU: what handing them out costs, 1 to 4 workers.
 ``python -m benchmarks.cluster load --videos 100000 --workers 64``: jobs that do nothing, by the same way as real ones,
 and how busy the scheduler would be with real ones.
+``python -m benchmarks.cluster memory``: the most memory a worker ever held, by the length and number of videos.
 ``python -m benchmarks.cluster kill``: 20 videos, workers killed in the middle; every file against the plain loop's.
+``python -m benchmarks.cluster deadly``: one of 20 videos kills every worker that takes it up.
 """
 
 from __future__ import annotations
@@ -35,8 +37,10 @@ FIELDS = {
     "mean_area_px": 1234.5,
     "files": {"png": "p/s/masks"},
 }
-FORMATS = ("png", "tiff", "coco", "nifti", "csv", "mp4")
+FORMATS = ("png", "palette", "youtube-vos", "tiff", "ome-tiff", "coco", "nifti", "mp4", "csv")
 """Formats that are compared to the byte; DICOM objects carry new identifiers each time, as they must."""
+SIZE = (480, 640)
+"""Height and width of the videos whose memory is measured."""
 GPU_SECONDS, CPU_SECONDS = 5.0, 60.0
 """A video of 300 frames on a GPU and on a few cores: what a job takes in the calculation of the load."""
 
@@ -218,6 +222,36 @@ def _loaded(client: Any, scheduler: Any, videos: int, words: int) -> dict[str, A
     }
 
 
+# -- memory ------------------------------------------------------------------------------------------------------------
+
+
+def memory(args: argparse.Namespace) -> dict[str, object]:
+    """One worker for a short video, a long one, and several at once; the most memory it ever held after each."""
+    from vivim.batch.one import loaded
+
+    options = Segmenting("starter", loaded("starter").version, device="cpu")
+    result: dict[str, object] = {"frames": args.frames, "size": SIZE}
+    with tempfile.TemporaryDirectory(prefix="vivim-cluster") as name:
+        root = Path(name)
+        videos = {"a short video": (1, 1), "one ten times as long": (1, 10), "three at once": (3, 1)}
+        for kind, (count, times) in videos.items():
+            make_videos(root / kind, count, times * args.frames, SIZE)
+        with local_cluster(1, "cpu") as cluster, connected(cluster.scheduler_address, "cpu") as client:
+            for kind in videos:
+                began = time.perf_counter()
+                ended(jobs_of(root / kind, root / f"out of {kind}", options), cluster.scheduler_address)
+                most = max(client.run(most_memory).values())
+                result[kind] = {"peak_mib": round(most / 2**20), "s": round(time.perf_counter() - began, 1)}
+    return result
+
+
+def most_memory() -> int:
+    """The most this process ever held, in bytes; source: getrusage(2)."""
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
 # -- kill --------------------------------------------------------------------------------------------------------------
 
 
@@ -266,12 +300,43 @@ def kill(args: argparse.Namespace) -> dict[str, object]:
     }
 
 
+# -- deadly ------------------------------------------------------------------------------------------------------------
+
+
+def kills(job: Job, topic: str) -> Outcome:
+    """What a worker runs here: the first video ends it, whichever worker it is."""
+    if job.stem == "scan0":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return Outcome(job.stem, "done")
+
+
+def deadly(args: argparse.Namespace) -> dict[str, object]:
+    """A video that kills every worker that takes it up."""
+    jobs = [Job("", f"scan{i}", "out", Segmenting("starter", "")) for i in range(args.videos)]
+    with local_cluster(2, "cpu") as cluster, connected(cluster.scheduler_address, "cpu") as client:
+        began = time.perf_counter()
+        outcomes = [event for event in run_on(client, jobs, work=kills) if isinstance(event, Outcome)]
+    return {
+        "videos": args.videos,
+        "done": sum(outcome.status == "done" for outcome in outcomes),
+        "failed": {outcome.stem: outcome.reason for outcome in outcomes if outcome.status != "done"},
+        "seconds": round(time.perf_counter() - began, 1),
+    }
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    for command, videos, frames in ((speed, 8, 24), (load, 100_000, 0), (kill, 20, 24), (wait, 40, 0)):
+    for command, videos, frames in (
+        (speed, 8, 24),
+        (load, 100_000, 0),
+        (kill, 20, 24),
+        (wait, 40, 0),
+        (memory, 0, 96),
+        (deadly, 20, 0),
+    ):
         sub = commands.add_parser(command.__name__)
         sub.set_defaults(run=command)
         sub.add_argument("--videos", type=int, default=videos)

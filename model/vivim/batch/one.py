@@ -20,6 +20,7 @@ from vivim.batch.manifest import outcome_of
 from vivim.batch.ranges import forget_parts, join, part_folder, splittable
 from vivim.errors import CheckpointError, VivimError
 from vivim.leavings import flush
+from vivim.memory import trim
 from vivim.session.description import FILE
 from vivim.session.record import LEDGER
 
@@ -52,6 +53,8 @@ def do(job: Job) -> Doing:
     except Exception as error:  # a bug, or a video damaged in a way no reader foresaw: the others go on
         _log.exception("%s failed", job.stem)
         return Outcome(job.stem, FAILED, reason=f"{type(error).__name__}: {error}")
+    finally:
+        trim()  # else a short video after another adds to what the C library keeps
     if outcome.status == SKIPPED:
         return outcome
     return replace(outcome, seconds=round(time.monotonic() - began, 3))

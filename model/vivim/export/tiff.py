@@ -6,6 +6,7 @@ writes OME, which Fiji, QuPath, OMERO and others read.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,12 @@ def write_tiff(work: Work, path: Path) -> Generator[int, None, None]:
     if _is_plain(work):
         yield from _write(work, path, (), _imagej(work.source), imagej=True)
     else:
-        yield from _write(work, path, (), _ome(work.source, "TYX"), ome=True, bigtiff=True)
+        yield from _write(work, path, (), _ome(work, "TYX"), ome=True, bigtiff=True)
 
 
 def write_ome_tiff(work: Work, path: Path) -> Generator[int, None, None]:
     """Write an OME-TIFF of axes TCYX with one channel, labels as they are; yields how many are done."""
-    described = _ome(work.source, "TCYX")
+    described = _ome(work, "TCYX")
     described["metadata"] |= {"Channel": {"Name": ["labels"]}}
     yield from _write(work, path, (1,), described, ome=True, bigtiff=not _is_plain(work))
 
@@ -68,8 +69,11 @@ def _imagej(source: Source) -> dict[str, Any]:
     return {"metadata": metadata | {"unit": "mm"}, "resolution": (1.0 / column, 1.0 / row)}
 
 
-def _ome(source: Source, axes: str) -> dict[str, Any]:
-    metadata: dict[str, object] = {"axes": axes}
+def _ome(work: Work, axes: str) -> dict[str, Any]:
+    """The identifier says which frames of which video; one made up anew would tell the machine and the time."""
+    source = work.source
+    name = uuid.uuid5(uuid.NAMESPACE_OID, f"{source.identity} {work.frames}")
+    metadata: dict[str, object] = {"axes": axes, "UUID": f"urn:uuid:{name}"}
     if source.fps:
         metadata |= {"TimeIncrement": 1.0 / source.fps, "TimeIncrementUnit": "s"}
     if source.pixel_spacing_mm:

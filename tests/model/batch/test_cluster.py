@@ -13,11 +13,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from vivim.batch import Job, Outcome, Working, run
+from vivim import cli
+from vivim.batch import Exporting, Job, Outcome, Working, run
 from vivim.batch.cluster import connected, is_cluster, worker_command
 from vivim.batch.engine import PER_WORKER, run_on
+from vivim.batch.inputs import find
 from vivim.errors import BatchError
+from vivim.export.api import FORMATS
 from vivim.session import Session
+from vivim.video import make_phantom, write_video
 
 pytest.importorskip("distributed")
 
@@ -118,6 +122,76 @@ def test_a_job_that_nobody_waits_for_ends_at_its_next_frame(
 
 def nothing(job: Job, topic: str) -> Outcome:
     return Outcome(job.stem, "done")
+
+
+def test_exports_of_workers_are_those_of_one_process_to_the_byte(study, here: str, tmp_path: Path) -> None:
+    def files(out: Path) -> dict[str, bytes]:
+        found = (path for path in sorted(out.rglob("*/*")) if path.is_file())
+        return {path.relative_to(out).as_posix(): path.read_bytes() for path in found}
+
+    formats = tuple(sorted({*FORMATS} - {"dicom-seg", "dataset"}))  # of DICOM files, and of corrected frames
+    options = Exporting(formats, fill_holes=True)
+    found = find([study.plain], tmp_path, sessions=True)[:2]
+    for place, cluster in (("one", None), ("workers", here)):
+        jobs = [Job(str(one.path), one.stem, str(tmp_path / place), options) for one in found]
+        assert [one.reason for one in study.outcomes(jobs, cluster).values()] == ["", ""]
+    assert files(tmp_path / "workers") == files(tmp_path / "one")
+    assert len({name.split("/")[1] for name in files(tmp_path / "one")}) == len(formats)
+
+
+def test_the_scheduler_sees_no_pixels(study, here: str, tmp_path: Path, monkeypatch) -> None:
+    """All that workers, scheduler and client say to each other, in bytes: as much for large videos as for small."""
+    from distributed.comm.tcp import TCP
+
+    said, write = [], TCP.write
+
+    async def counted(comm, *given, **named) -> int:
+        said.append(await write(comm, *given, **named))
+        return said[-1]
+
+    small, height, width = study.jobs(tmp_path / "out")[:2], 256, 320
+    large = [replace(job, path=f"{job.stem}.mp4", out=str(tmp_path / "more")) for job in small]
+    monkeypatch.chdir(tmp_path)
+    for job, frames in zip(large, study.frames, strict=False):
+        phantom = make_phantom(frames=frames, size=(height, width))
+        write_video(Path(job.path), phantom.frames, phantom.fps)
+    monkeypatch.setattr(TCP, "write", counted)
+    total = []
+    for jobs in (small, large):
+        said.clear()
+        assert {one.status for one in study.outcomes(jobs, here).values()} == {"done"}
+        total.append(sum(said))
+    assert max(total) < 2 * min(total) and max(total) < 0.02 * sum(study.frames[:2]) * height * width
+
+
+def test_a_worker_with_several_threads_holds_one_video_at_a_time(study, tmp_path: Path, monkeypatch) -> None:
+    from distributed import LocalCluster
+
+    at_work, most = 0, 0
+
+    def watched(job: Job) -> Iterator[Working]:
+        nonlocal at_work, most
+        at_work += 1
+        most = max(most, at_work)
+        yield Working(job.stem, "proposing", 1, 1)
+        at_work -= 1
+        return Outcome(job.stem, "done")
+
+    monkeypatch.setattr("vivim.batch.worker.do", watched)
+    with (
+        LocalCluster(
+            n_workers=1, threads_per_worker=3, processes=False, protocol="tcp", dashboard_address=None
+        ) as cluster,
+        connected(cluster.scheduler_address, "cpu") as client,
+    ):
+        assert len([e for e in run_on(client, study.jobs(tmp_path)) if isinstance(e, Outcome)]) == 4
+    assert most == 1
+
+
+def test_the_command_that_starts_a_worker_is_printed(study, here: str, tmp_path: Path, capsys) -> None:
+    words = ["segment", study.videos / "scan2.mp4", "-o", tmp_path, "--model", study.options.model]
+    assert cli.main([*map(str, words), "--cluster", here]) == 0
+    assert f"on its machine: {worker_command(here)}" in capsys.readouterr().err
 
 
 def test_a_killed_workers_video_is_done_elsewhere(study, tmp_path: Path) -> None:
