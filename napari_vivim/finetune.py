@@ -114,7 +114,9 @@ class FinetuneWidget(VideoPanel):
     def on_job_event(self, event: Any) -> None:
         """Show a step, a score or the result."""
         kind = getattr(event, "kind", "propose")
-        if kind == "preparing":
+        if kind == "waiting":
+            self.progress.text.setText(event.note)
+        elif kind == "preparing":
             self.progress.show_step(
                 event.done, event.total, f"Looking at corrected frame {event.done} of {event.total}"
             )
