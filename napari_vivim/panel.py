@@ -341,34 +341,36 @@ class Choices:
         devices.addItem("auto")
         self._worker = Worker("vivim-lists")
         self._job: Job | None = None
+        self._preferred = "auto"
         self.refresh()
 
     def refresh(self, select: str | None = None) -> None:
         """Ask again; then choose the model `select`, or keep the choice there is."""
 
-        def work() -> Iterator[tuple[list[Any], list[str], str]]:
-            from vivim.device import available_devices
+        def work() -> Iterator[tuple[list[Any], list[str], str, str]]:
+            from vivim.device import available_devices, preferred_device
             from vivim.models import default_model_name, list_models
             from vivim.remote.settings import remote_device
 
             devices, chosen = available_devices(), select or default_model_name()
-            yield list_models(), devices, chosen
+            yield list_models(), devices, chosen, preferred_device(remote=False)
             if remote := remote_device():  # last: where it is set up wrongly, the rest is there
-                yield list_models(), [*devices, remote], chosen
+                yield list_models(), [*devices, remote], chosen, preferred_device()
 
         self._job = Job(work)
         self._job.event.connect(self._fill)
         self._job.failed.connect(show_problem)
         self._worker.submit(self._job)
 
-    def _fill(self, found: tuple[list[Any], list[str], str]) -> None:
-        models, devices, chosen = found
+    def _fill(self, found: tuple[list[Any], list[str], str, str]) -> None:
+        models, devices, chosen, preferred = found
         self._models.clear()
         for info in models:
             self._models.addItem(info.name)
             self._models.setItemData(self._models.count() - 1, model_tip(info), Qt.ItemDataRole.ToolTipRole)
         self._models.setCurrentText(chosen)
-        kept = self._devices.currentText()
+        kept = self._devices.currentText() if preferred == self._preferred else device_label(preferred)
+        self._preferred = preferred
         self._devices.clear()
         for name in ["auto", *devices]:
             self._devices.addItem(device_label(name), name)

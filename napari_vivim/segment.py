@@ -7,11 +7,13 @@ from typing import Any
 
 import napari
 from napari.utils.notifications import show_info
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QFileDialog, QFormLayout, QLabel, QPushButton
 from vivim.errors import VideoChangedError, VivimError
+from vivim.settings import Settings
 
-from napari_vivim.controller import VideoController
+from napari_vivim.classes import ClassLegend
+from napari_vivim.controller import VideoController, controller_of, video_layers
 from napari_vivim.corrections import CorrectionBar, bind
 from napari_vivim.panel import (
     Choices,
@@ -26,7 +28,9 @@ from napari_vivim.panel import (
     row,
     show_problem,
 )
+from napari_vivim.preferences import Preferences, open_preferences
 from napari_vivim.questions import ELSEWHERE, RELINK, what_of_another_video
+from napari_vivim.registry import ModelsWindow, names_of_videos
 from napari_vivim.status_strip import STATUS_COLORS, StatusStrip
 
 
@@ -51,6 +55,12 @@ class SegmentWidget(VideoPanel):
         self._add_propose()
         self._add_review()
         self.choices = Choices(self.model, self.device)
+        self.preferences = Preferences(self)
+        self.preferences.changed.connect(self._on_settings)
+        self.open_preferences = QPushButton("Preferences ...")
+        self.open_preferences.setToolTip("Device, window length, folders, colours, another machine's device")
+        self.open_preferences.clicked.connect(lambda: open_preferences(self.viewer))
+        self.body.addWidget(self.open_preferences)
         napari_viewer.dims.events.current_step.connect(self._on_step)
         bind(napari_viewer, lambda: self.controller)
         self.start()
@@ -61,7 +71,12 @@ class SegmentWidget(VideoPanel):
         self.device.setToolTip("Where it runs; auto takes the fastest there is")
         form = QFormLayout()
         form.setContentsMargins(0, 0, 0, 0)
-        form.addRow("Model", self.model)
+        self.models = QPushButton("Models ...")
+        self.models.setToolTip("All versions with their scores: use, rename, delete, export or import them")
+        self.models.clicked.connect(self._show_models)
+        line = row(self.model, self.models)
+        line.setStretch(0, 1)
+        form.addRow("Model", line)
         form.addRow("Device", self.device)
         self.propose = primary(
             "Propose masks",
@@ -87,6 +102,7 @@ class SegmentWidget(VideoPanel):
         self.next = QPushButton("Next to correct")
         self.next.setToolTip("Go to the frame whose correction would help the others most  (N)")
         self.next.clicked.connect(self._next)
+        self.classes = ClassLegend()
         self.hint = quiet(
             "Paint, erase or fill on the masks layer: a frame you touch counts as corrected, and no model changes it. "
             "Ctrl-Z takes it back, also after a restart."
@@ -94,6 +110,7 @@ class SegmentWidget(VideoPanel):
         self.body.addWidget(heading("Review"))
         self.body.addWidget(self.strip)
         self.body.addWidget(self.legend)
+        self.body.addWidget(self.classes)
         self.body.addLayout(row(self.accept, self.next))
         self.corrections = CorrectionBar(lambda: self.controller)
         self.body.addWidget(self.corrections)
@@ -136,12 +153,29 @@ class SegmentWidget(VideoPanel):
         if chosen and self.controller is not None:
             self.controller.open_session(Path(chosen) / f"{self.controller.video_path.name}.vivim")
 
+    def _show_models(self) -> None:
+        videos = [controller_of(self.viewer, layer) for layer in video_layers(self.viewer)]
+        window = ModelsWindow(self.window(), self.model.currentText, lambda: names_of_videos(videos))
+        window.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        window.chosen.connect(self.choices.refresh)
+        window.changed.connect(lambda: self.choices.refresh(self.model.currentText()))
+        window.show()
+
+    def _on_settings(self, found: Settings) -> None:
+        """Settings were changed, here or by another program."""
+        self.choices.refresh(self.model.currentText())
+        for layer in video_layers(self.viewer):
+            controller_of(self.viewer, layer).restyle()
+
     # -- what the controller says ---------------------------------------------------------------------------------
 
     def on_controller(self, controller: VideoController) -> None:
         """Show this video's frames; follow its models."""
         controller.model_made.connect(self.choices.refresh)
         self._connections.append((controller.model_made, self.choices.refresh))
+        controller.classes_changed.connect(self._show_classes)
+        self._connections.append((controller.classes_changed, self._show_classes))
+        self._show_classes()
         self._show_statuses()
         self._on_step()
 
@@ -184,6 +218,11 @@ class SegmentWidget(VideoPanel):
     def _on_step(self, event: Any = None) -> None:
         if self.controller is not None:
             self.strip.set_current(self.controller.current_frame)
+
+    def _show_classes(self) -> None:
+        if self.controller is not None:
+            session = self.controller.session
+            self.classes.show_classes(self.controller.masks, session.classes if session is not None else ())
 
     def _show_statuses(self) -> None:
         if self.controller is None or self.controller.session is None:

@@ -30,6 +30,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """napari's pages of preferences for plugins, kept away from the person's own; None where it has none."""
+    import napari.settings
+
+    if not hasattr(napari.settings, "get_plugin_settings"):
+        return None
+    napari.settings._PLUGIN_SETTINGS.clear()
+    return napari.settings.get_plugin_settings(path_dir=tmp_path_factory.mktemp("pages"))
+
+
+@pytest.fixture(autouse=True)
+def fresh_pages(pages: Any) -> None:
+    """Nothing on them is left from the test before."""
+    for page in (pages or {}).values():
+        page.reset()
+
+
+@pytest.fixture(scope="session")
 def phantom_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("video") / "phantom.mp4"
     return write_video(path, make_phantom(FRAMES, size=(64, 64)).frames, 20.0)
