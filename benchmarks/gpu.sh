@@ -28,7 +28,7 @@ step() {  # step NAME SECONDS COMMAND...: runs it with a limit, keeps its output
     local name=$1 seconds=$2 began=$SECONDS
     shift 2
     echo "== $name"
-    timeout "$seconds" "$@" >"$out/$name.log" 2>&1 || { failed+=("$name"); echo "   failed, code $?"; }
+    timeout "$seconds" "$@" >"$out/$name.log" 2>&1 || { echo "   failed, code $?"; failed+=("$name"); }
     tail -n "${LINES_SHOWN:-25}" "$out/$name.log"
     echo "   $((SECONDS - began)) s"
 }
@@ -70,7 +70,7 @@ wait_for_peers() {
 
 kernels() {
     build_peers
-    step scan_check 180 "$python" -m benchmarks.gpu_scan_check --json "$out/scan_check.json"
+    step scan_check 300 "$python" -m benchmarks.gpu_scan_check --json "$out/scan_check.json"
     if command -v compute-sanitizer >/dev/null; then
         step memcheck 90 compute-sanitizer --tool memcheck --error-exitcode 9 "$python" -m benchmarks.gpu_memcheck
         step racecheck 90 compute-sanitizer --tool racecheck --error-exitcode 9 "$python" -m benchmarks.gpu_memcheck

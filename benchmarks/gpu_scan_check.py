@@ -132,6 +132,14 @@ def long_sequence(length: int, device: str) -> Row:
     )
 
 
+def checked(small: bool, device: str) -> Iterator[Row]:
+    """All comparisons, one after the other."""
+    for case in cases(small):
+        yield compare(case[:4], case[4], case[5], device)
+    for length in [300] if small else [100_000, 1_000_000]:
+        yield long_sequence(length, device)
+
+
 def main(argv: list[str] | None = None) -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu: small, interpreted")
@@ -140,14 +148,15 @@ def main(argv: list[str] | None = None) -> None:
     small = arguments.device == "cpu"
     if small:
         os.environ["TRITON_INTERPRET"] = "1"  # read when the kernels are first imported
-    rows = [compare(case[:4], case[4], case[5], arguments.device) for case in cases(small)]
-    rows += [long_sequence(length, arguments.device) for length in ([300] if small else [100_000, 1_000_000])]
-    for row in rows:
+    rows = []
+    for row in checked(small, arguments.device):
+        rows.append(row)
         mark = "" if row.passed else "  TOO LARGE"
         ordered = "ordered" if row.ordered else "       "
         print(
             f"{row.batch:3} {row.length:8} {row.width:5} {row.states:3} {row.dtype:9} {ordered} "
-            f"{row.error:8.1e} ({row.worst}){mark}"
+            f"{row.error:8.1e} ({row.worst}) {row.seconds:6.1f} s{mark}",
+            flush=True,
         )
     failed = sum(not row.passed for row in rows)
     print(f"{len(rows)} comparisons, {failed} beyond the limit")

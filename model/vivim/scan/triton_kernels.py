@@ -310,7 +310,7 @@ def _back_one(
 def chunk_gradients(
     grad, u, delta, bias, A, B, C, D, z, starts, adjoints, scratch,
     d_u, d_delta, d_z, d_B, d_C, d_A, d_D, d_bias,
-    L, E, N, batches, chunks, blocks,
+    L, E, N, chunks, blocks, batches,
     HAS_BIAS: tl.constexpr, HAS_D: tl.constexpr, HAS_Z: tl.constexpr,
     CHUNK: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_E: tl.constexpr,
 ):  # fmt: skip

@@ -19,6 +19,7 @@ from torch.autograd.function import once_differentiable
 
 from vivim.scan import triton_kernels as kernels
 from vivim.scan.backends import ScanBackendError
+from vivim.scan.launch import launch
 
 _BLOCK_E = 32
 _WARPS = 1  # a warp of 32 threads owns 32 channels
@@ -49,7 +50,10 @@ def triton_scan(
             f"The scan backend 'triton' needs tensors on a CUDA device, not on {u.device}. "
             "Move them there or choose the backend 'auto'."
         )
-    return _TritonScan.apply(u, delta, A, B, C, D, z, delta_bias)
+    tensors = tuple(None if x is None else x.contiguous() for x in (u, delta, A, B, C, D, z, delta_bias))
+    if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors):
+        return _TritonScan.apply(*tensors)
+    return _forward(_Inputs(*tensors))[0]  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -57,14 +61,15 @@ class _Grid:
     """How a scan of (batch, L, E) with N states is spread over programs."""
 
     chunk: int
-    chunks: int
+    programs: int
+    numbers: tuple[int, ...]
+    """L, E, N, chunks, blocks: what the kernels over chunks share."""
+    block: tuple[int, int]
+    """BLOCK_N, BLOCK_E"""
+    carriers: int
+    carry_numbers: tuple[int, ...]
+    """E, N, chunks, blocks of the kernel between them."""
     blocks: int
-    programs: tuple[int]
-    sizes: dict[str, int]
-    """Arguments that the kernels over chunks share."""
-    carriers: tuple[int]
-    carrying: dict[str, int]
-    """Arguments of the kernel between them."""
     states_shape: tuple[int, ...]
     """(batch, chunks, N, E)"""
     channels_shape: tuple[int, ...]
@@ -79,81 +84,108 @@ def _grid_of(batch: int, length: int, width: int, states: int) -> _Grid:
     chunk = next((c for c in _CHUNK_SIZES if rows * (length // c) >= _ENOUGH_PROGRAMS), _CHUNK_SIZES[-1])
     chunks = -(-length // chunk)
     carry_blocks = -(-states * width // _CARRY_COLUMNS)
-    shared = {"E": width, "N": states, "chunks": chunks, "num_warps": _WARPS}
     return _Grid(
         chunk=chunk,
-        chunks=chunks,
+        programs=rows * chunks,
+        numbers=(length, width, states, chunks, blocks),
+        block=(triton.next_power_of_2(states), _BLOCK_E),
+        carriers=batch * carry_blocks,
+        carry_numbers=(width, states, chunks, carry_blocks),
         blocks=blocks,
-        programs=(rows * chunks,),
-        sizes={**shared, "blocks": blocks, "BLOCK_N": triton.next_power_of_2(states), "BLOCK_E": _BLOCK_E},
-        carriers=(batch * carry_blocks,),
-        carrying={**shared, "blocks": carry_blocks, "ROWS": _CARRY_ROWS, "COLUMNS": _CARRY_COLUMNS},
         states_shape=(batch, chunks, states, width),
         channels_shape=(batch, chunks, width),
     )
 
 
+@dataclass(frozen=True)
+class _Inputs:
+    """The tensors of one scan, contiguous, and what is shared between its passes."""
+
+    u: torch.Tensor
+    delta: torch.Tensor
+    A: torch.Tensor
+    B: torch.Tensor
+    C: torch.Tensor
+    D: torch.Tensor | None
+    z: torch.Tensor | None
+    bias: torch.Tensor | None
+
+    @property
+    def grid(self) -> _Grid:
+        return _grid_of(*self.u.shape, self.A.shape[1])
+
+    def given(self) -> tuple[bool, bool, bool]:
+        """Whether there is a bias, D and z."""
+        return self.bias is not None, self.D is not None, self.z is not None
+
+    def stand_ins(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Bias, D and z, or for an absent one a pointer that the kernels do not follow."""
+        return _or(self.bias, self.u), _or(self.D, self.u), _or(self.z, self.u)
+
+
+def _forward(given: _Inputs) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Output (batch, L, E), the states that chunks start from, and their summed step sizes."""
+    u, grid = given.u, given.grid
+    bias, D, z = given.stand_ins()
+    has_bias, has_D, has_z = given.given()
+    own, starts = (_float32(grid.states_shape, u) for _ in range(2))
+    total, y = _float32(grid.channels_shape, u), torch.empty_like(u)
+    sequence = (u, given.delta, bias, given.A, given.B)
+    with _on_device(u):
+        launch(
+            kernels.chunk_states, grid.programs, (*sequence, own, total), grid.numbers,
+            (has_bias, grid.chunk, *grid.block), _WARPS,
+        )  # fmt: skip
+        _carry(grid, own, total, given.A, starts, reverse=False)
+        launch(
+            kernels.chunk_outputs, grid.programs, (*sequence, given.C, D, z, starts, y), grid.numbers,
+            (has_bias, has_D, has_z, grid.chunk, *grid.block), _WARPS,
+        )  # fmt: skip
+    return y, starts, total
+
+
+def _carry(
+    grid: _Grid, own: torch.Tensor, total: torch.Tensor, A: torch.Tensor, result: torch.Tensor, reverse: bool
+) -> None:
+    tensors, constants = (own, total, A, result), (reverse, _CARRY_ROWS, _CARRY_COLUMNS)
+    launch(kernels.carry, grid.carriers, tensors, grid.carry_numbers, constants, _WARPS)
+
+
 class _TritonScan(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any,
-        u: torch.Tensor,
-        delta: torch.Tensor,
-        A: torch.Tensor,
-        B: torch.Tensor,
-        C: torch.Tensor,
-        D: torch.Tensor | None,
-        z: torch.Tensor | None,
-        bias: torch.Tensor | None,
-    ) -> torch.Tensor:
-        u, delta, A, B, C = (x.contiguous() for x in (u, delta, A, B, C))
-        D, z, bias = (None if x is None else x.contiguous() for x in (D, z, bias))
-        batch, length, width = u.shape
-        grid = _grid_of(batch, length, width, A.shape[1])
-        sizes, chunk = grid.sizes, grid.chunk
-        own, starts = (_float32(grid.states_shape, u) for _ in range(2))
-        total = _float32(grid.channels_shape, u)
-        y = torch.empty_like(u)
-        has_bias, has_D, has_z = bias is not None, D is not None, z is not None
-        with _on_device(u):
-            kernels.chunk_states[grid.programs](
-                u, delta, _or(bias, u), A, B, own, total,
-                L=length, HAS_BIAS=has_bias, CHUNK=chunk, **sizes,
-            )  # fmt: skip
-            kernels.carry[grid.carriers](own, total, A, starts, REVERSE=False, **grid.carrying)
-            kernels.chunk_outputs[grid.programs](
-                u, delta, _or(bias, u), A, B, C, _or(D, u), _or(z, u), starts, y,
-                L=length, HAS_BIAS=has_bias, HAS_D=has_D, HAS_Z=has_z, CHUNK=chunk, **sizes,
-            )  # fmt: skip
-        ctx.save_for_backward(u, delta, A, B, C, D, z, bias, starts, total)
-        ctx.grid, ctx.length = grid, length
+    def forward(ctx: Any, *tensors: torch.Tensor | None) -> torch.Tensor:
+        given = _Inputs(*tensors)  # type: ignore[arg-type]
+        y, starts, total = _forward(given)
+        ctx.save_for_backward(*tensors, starts, total)
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        u, delta, A, B, C, D, z, bias, starts, total = ctx.saved_tensors
-        grid, gradient = ctx.grid, gradient.contiguous()
-        sizes, length, chunk = grid.sizes, ctx.length, grid.chunk
-        has_bias, has_D, has_z = bias is not None, D is not None, z is not None
+        *tensors, starts, total = ctx.saved_tensors
+        given, gradient = _Inputs(*tensors), gradient.contiguous()
+        u, delta, A, B, C, grid = given.u, given.delta, given.A, given.B, given.C, given.grid
+        bias, D, z = given.stand_ins()
+        has_bias, has_D, has_z = given.given()
         own, adjoints, d_A = (_float32(grid.states_shape, u) for _ in range(3))
         batch, chunks, *tile = grid.states_shape
-        scratch = _float32((batch, chunks, chunk // kernels.GROUP, *tile), u)
+        scratch = _float32((batch, chunks, grid.chunk // kernels.GROUP, *tile), u)
         d_u, d_delta = torch.empty_like(u), torch.empty_like(delta)
         d_z = torch.empty_like(z) if has_z else None
         d_B, d_C = (_float32((grid.blocks, *B.shape), u) for _ in range(2))
         d_D = _float32(grid.channels_shape, u) if has_D else None
         d_bias = _float32(grid.channels_shape, u) if has_bias else None
         with _on_device(u):
-            kernels.chunk_adjoints[grid.programs](
-                gradient, delta, _or(bias, u), A, C, _or(z, u), own,
-                L=length, HAS_BIAS=has_bias, HAS_Z=has_z, CHUNK=chunk, **sizes,
+            launch(
+                kernels.chunk_adjoints, grid.programs, (gradient, delta, bias, A, C, z, own), grid.numbers,
+                (has_bias, has_z, grid.chunk, *grid.block), _WARPS,
             )  # fmt: skip
-            kernels.carry[grid.carriers](own, total, A, adjoints, REVERSE=True, **grid.carrying)
-            kernels.chunk_gradients[grid.programs](
-                gradient, u, delta, _or(bias, u), A, B, C, _or(D, u), _or(z, u), starts, adjoints, scratch,
-                d_u, d_delta, _or(d_z, u), d_B, d_C, d_A, _or(d_D, u), _or(d_bias, u),
-                L=length, batches=batch, HAS_BIAS=has_bias, HAS_D=has_D, HAS_Z=has_z, CHUNK=chunk, **sizes,
+            _carry(grid, own, total, A, adjoints, reverse=True)
+            outgoing = (d_u, d_delta, _or(d_z, u), d_B, d_C, d_A, _or(d_D, u), _or(d_bias, u))
+            launch(
+                kernels.chunk_gradients, grid.programs,
+                (gradient, u, delta, bias, A, B, C, D, z, starts, adjoints, scratch, *outgoing),
+                (*grid.numbers, batch), (has_bias, has_D, has_z, grid.chunk, *grid.block), _WARPS,
             )  # fmt: skip
         return (
             d_u,
@@ -161,9 +193,9 @@ class _TritonScan(torch.autograd.Function):
             d_A.sum((0, 1)).t().to(A.dtype),
             d_B.sum(0).to(B.dtype),
             d_C.sum(0).to(C.dtype),
-            _over_chunks(d_D, D),
+            _over_chunks(d_D, given.D),
             d_z,
-            _over_chunks(d_bias, bias),
+            _over_chunks(d_bias, given.bias),
         )
 
 
@@ -184,4 +216,6 @@ def _or(tensor: torch.Tensor | None, stand_in: torch.Tensor) -> torch.Tensor:
 
 def _on_device(tensor: torch.Tensor) -> contextlib.AbstractContextManager:
     """Triton launches on the current device, which need not be the tensors'."""
-    return torch.cuda.device(tensor.device) if tensor.is_cuda else contextlib.nullcontext()
+    if not tensor.is_cuda or tensor.get_device() == torch.cuda.current_device():
+        return contextlib.nullcontext()
+    return torch.cuda.device(tensor.device)
