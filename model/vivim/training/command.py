@@ -22,6 +22,8 @@ from vivim.training.log import RunLog, table_head, table_line
 from vivim.training.recipes import default_recipe, merged, read_recipe, recipe_names, to_config
 
 if TYPE_CHECKING:
+    import torch
+
     from vivim.network import Vivim
 
 WHOLE_NUMBERS = ("steps", "validate_every", "log_every", "patience", "parts", "seed")
@@ -246,4 +248,15 @@ def _train(
             log.add(event)
         say(table_line(event))
     model = output / ("best.safetensors" if aside else "model.safetensors")
-    return {"model": str(model), "log": str(output / "log.csv"), **(asdict(event) if event else {})}
+    peak = peak_memory(material["device"])
+    if peak is not None:
+        say(f"most memory on the device: {peak:.0f} MiB")
+    log_of_run = {"model": str(model), "log": str(output / "log.csv"), "peak_memory_mib": peak}
+    return {**log_of_run, **(asdict(event) if event else {})}
+
+
+def peak_memory(device: torch.device) -> float | None:
+    """The most memory that tensors took on a CUDA device so far, in MiB; None on others."""
+    import torch
+
+    return torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else None
