@@ -46,6 +46,10 @@ class ClassLegend(QWidget):
         self._grid.setContentsMargins(0, 0, 0, 0)
         self._grid.setSpacing(2)
         self._group = QButtonGroup(self)
+        self.setStyleSheet(
+            "QToolButton { border: 1px solid transparent; border-radius: 3px; padding: 1px 4px; }"
+            "QToolButton:checked { border-color: #8a94a0; font-weight: 600; }"
+        )
         self._masks: Labels | None = None
         self.hide()
 

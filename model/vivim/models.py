@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from vivim.errors import CheckpointError
 from vivim.leavings import part_of, sweep
 from vivim.settings import change_settings, settings, vivim_home
-from vivim.versions import ModelInfo, describe, origin
+from vivim.versions import NEW_CLASSES, ModelInfo, describe, origin
 
 if TYPE_CHECKING:
     from vivim.network import Vivim
@@ -202,8 +202,8 @@ def add_classes(name: str, classes: Sequence[str], new_name: str) -> ModelInfo:
     parent = load_model(name)
     kept = ("licence", "learned_from", "trust")
     known = {key: parent.provenance[key] for key in kept if key in parent.provenance}
-    origin = {"parent": parent.name, "parent_version": parent.version}
-    return save_version(with_classes(parent, classes), new_name, {**known, **origin})
+    known |= {"parent": parent.name, "parent_version": parent.version, NEW_CLASSES: True}
+    return save_version(with_classes(parent, classes), new_name, known)
 
 
 def export_model(name: str, target: str | Path, overwrite: bool = False) -> Path:

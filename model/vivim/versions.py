@@ -9,6 +9,9 @@ from typing import Any
 
 from vivim.errors import CheckpointError
 
+NEW_CLASSES = "new_classes"
+"""In the provenance of a model that was given classes it has yet to learn."""
+
 
 @dataclass(frozen=True)
 class ModelInfo:

@@ -13,13 +13,16 @@ from PIL import Image
 from vivim import Session, Vivim, VivimConfig, finetune, load_model, propose
 from vivim.errors import CheckpointError, FinetuneError, SessionError
 from vivim.export import export
-from vivim.finetune import Finished, Scored
+from vivim.finetune import Finished, Scored, Step
+from vivim.finetune.fit import NEW_CLASS_STEPS, STEP_CHOICES, step_choices
+from vivim.finetune.run import Trained, run
 from vivim.metrics import dice, label_dice
 from vivim.models import add_classes, model_info, save_version
 from vivim.network.checkpoints import load_checkpoint, save_checkpoint
 from vivim.preprocess import agreement
 from vivim.session.classes import agreed
 from vivim.simulate import simulate
+from vivim.versions import NEW_CLASSES
 
 NAMES = ("fold", "glottis", "tool")
 COLORS = np.array([[40, 40, 40], [220, 60, 60], [60, 220, 60], [60, 60, 220]], np.float32)
@@ -88,8 +91,7 @@ def test_from_corrected_frames_to_the_exports(clip: Path, tmp_path: Path) -> Non
 
 
 def test_the_simulated_annotator_draws_and_scores_every_class(clip: Path, monkeypatch) -> None:
-    for module in ("fit", "run"):
-        monkeypatch.setattr(f"vivim.finetune.{module}.STEP_CHOICES", (1,))
+    monkeypatch.setattr("vivim.finetune.fit.STEP_CHOICES", (1,))
     *_, last = simulate(clip, network(), [2], device="cpu")
     assert last.interpolation_dice > 0.8 and last.propagation_dice > 0.6
     assert 0 <= last.dice <= 1
@@ -111,6 +113,19 @@ def test_absent_classes_do_not_flatter() -> None:
     assert label_dice(one, one) == label_dice(one * 0, one * 0) == 1
     assert label_dice(one * 2, one) == 0
     assert label_dice(np.array([[1, 1, 2, 2]]), np.array([[1, 1, 0, 0]])) == 0.5
+
+
+def test_new_classes_are_learned_boldly_once(clip: Path, tmp_path: Path, monkeypatch) -> None:
+    model = network()
+    model.provenance = {NEW_CLASSES: True}
+    monkeypatch.setattr("vivim.finetune.fit.NEW_CLASS_STEPS", (3,))
+    with Session.open(clip / "frames", folder=tmp_path / "work.vivim") as session:
+        session.correct(2, labels_of(2))
+        *_, last = events = list(run([session], model, device="cpu"))
+    assert isinstance(last, Trained) and [e.total for e in events if isinstance(e, Step)] == [3, 3, 3]
+    moved = (last.model.decoder.classify.weight - model.decoder.classify.weight).abs().mean()
+    assert moved > 5 * 4e-4 / 5, "at the learning rate of new classes"
+    assert step_choices(last.model) == STEP_CHOICES
 
 
 def test_a_label_beyond_the_classes_is_said_before_it_is_learned_as_background(clip: Path, tmp_path) -> None:
@@ -147,6 +162,8 @@ def test_a_model_gets_more_classes_and_finds_what_it_found(tmp_path: Path) -> No
     save_version(one, "one", {"licence": "research only"})
     info = add_classes("one", NAMES, "three")
     assert (info.classes, info.parent, info.licence) == (NAMES, "one", "research only")
+    assert step_choices(load_model("one")) == STEP_CHOICES
+    assert step_choices(load_model("three")) == NEW_CLASS_STEPS
     x = torch.randn(1, 2, 3, SIZE, SIZE)
     with torch.inference_mode():
         before, after = load_model("one")(x), load_model("three")(x)

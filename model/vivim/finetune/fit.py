@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -18,12 +18,19 @@ from vivim.finetune.events import HeldOut, Step
 from vivim.finetune.features import Sample, Window
 from vivim.preprocess import agreement, masks_from_logits
 from vivim.trust import TRUSTS, best_trust
+from vivim.versions import NEW_CLASSES
+
+if TYPE_CHECKING:
+    from vivim.network import Vivim
 
 Scores = dict[float, dict[tuple[int, int], float]]
 """Dice by trust, then by (session, frame)."""
 
 STEP_CHOICES = (10, 20)
 """Lengths of training that are tried; held-out frames choose among them."""
+
+NEW_CLASS_STEPS = (40, 80)
+"""As `STEP_CHOICES`, for a model that has yet to learn its classes."""
 
 WARM_UP = 5
 """Steps until the full learning rate."""
@@ -32,6 +39,20 @@ PULL = 0.05
 """Weight of the squared distance to the parent's weights."""
 
 MAX_FOLDS = 4
+
+
+def knows_its_classes(model: Vivim) -> bool:
+    """Whether a model has learned its classes; it has not where it was widened for them and never tuned since.
+
+    Then there is nothing to stay near to: longer and bolder training, without a pull to the parent, is what makes it
+    tell them apart.
+    """
+    return not model.provenance.get(NEW_CLASSES, False)
+
+
+def step_choices(model: Vivim) -> tuple[int, ...]:
+    """Lengths of training that are tried with a model."""
+    return STEP_CHOICES if knows_its_classes(model) else NEW_CLASS_STEPS
 
 
 class Pupil(Protocol):
@@ -80,8 +101,9 @@ def train(
     steps: int,
     fold: int,
     max_gradient: float | None = None,
+    pull: float = PULL,
 ) -> Iterator[Step]:
-    """Take `steps` gentle steps on what `losses` gives; yields after each.
+    """Take `steps` gentle steps on what `losses` gives, pulled back to where they began; yields after each.
 
     `parameters` are groups as an optimiser takes them, each with its own ``lr``, warmed up over `WARM_UP` steps.
     Gradients are clipped to the norm `max_gradient`, if one is given.
@@ -99,7 +121,7 @@ def train(
         if not math.isfinite(float(loss.detach())):
             raise FinetuneError("The loss is no longer a number. Use the scope 'decoder' instead.")
         optimiser.zero_grad(set_to_none=True)
-        (loss + PULL * pull_to(moved, parents)).backward()
+        (loss + pull * pull_to(moved, parents)).backward()
         if max_gradient is not None:
             nn.utils.clip_grad_norm_(moved, max_gradient)
         for group, given in zip(optimiser.param_groups, parameters, strict=True):
@@ -128,15 +150,17 @@ def folds_of(keys: Sequence[tuple[int, int]]) -> list[set[tuple[int, int]]]:
     return [{keys[i] for i in block} for block in blocks]
 
 
-def held_out_scores(pupil: Pupil, seed: int) -> Iterator[Step | HeldOut | dict[int, Scores]]:
+def held_out_scores(
+    pupil: Pupil, seed: int, choices: Sequence[int]
+) -> Iterator[Step | HeldOut | dict[int, Scores]]:
     """Train with each block left out in turn.
 
     Yields the steps with scores between them, and at the end one dictionary: for every number of steps in
-    `STEP_CHOICES`, the scores of each corrected frame by a copy that never learned from it.
+    `choices`, the scores of each corrected frame by a copy that never learned from it.
     """
     keys = set(pupil.keys)
-    total = max(STEP_CHOICES)
-    result: dict[int, Scores] = {steps: {trust: {} for trust in TRUSTS} for steps in STEP_CHOICES}
+    total = max(choices)
+    result: dict[int, Scores] = {steps: {trust: {} for trust in TRUSTS} for steps in choices}
     for number, held_out in enumerate(folds_of(sorted(keys)), start=1):
         copied = pupil.copy()
         for step in copied.fit(keys - held_out, total, seed, number):

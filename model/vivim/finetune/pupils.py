@@ -11,12 +11,22 @@ from torch import Tensor, nn
 
 from vivim.finetune.events import Step
 from vivim.finetune.features import Sample, Source, Variant
-from vivim.finetune.fit import Scores, freeze_normalisation, scores_of, train, trainable
+from vivim.finetune.fit import (
+    PULL,
+    Scores,
+    freeze_normalisation,
+    knows_its_classes,
+    scores_of,
+    train,
+    trainable,
+)
 from vivim.network import Vivim
 from vivim.training.losses import structure_loss
 
 BATCH = 2
 DECODER_LEARNING_RATE = 4e-4
+NEW_CLASS_LEARNING_RATE = 2e-3
+"""Of the decoder, where the model has yet to learn its classes."""
 ENCODER_LEARNING_RATE = 3e-5
 MAX_GRADIENT = 1.0
 """Norm that gradients of the whole network are clipped to."""
@@ -61,11 +71,13 @@ class Encoded:
             weights = torch.cat([s.weight for s in chosen]).to(self.device).float()
             return structure_loss(self._decode(chosen), targets, weights).mean()
 
-        groups = [{"params": trainable(self.model.decoder), "lr": DECODER_LEARNING_RATE}]
+        known_classes = knows_its_classes(self.model)
+        rate = DECODER_LEARNING_RATE if known_classes else NEW_CLASS_LEARNING_RATE
+        groups = [{"params": trainable(self.model.decoder), "lr": rate}]
         if self.last_stage:
             stage = [p for part in self._parts()[1:] for p in trainable(part)]
             groups.append({"params": stage, "lr": ENCODER_LEARNING_RATE})
-        yield from train(groups, losses, steps, fold)
+        yield from train(groups, losses, steps, fold, pull=PULL if known_classes else 0.0)
         self.model.eval()
 
     @torch.inference_mode()
@@ -129,13 +141,14 @@ class Whole:
             logits = self.model(window.x, window.guide)[0, window.position : window.position + 1]
             return structure_loss(logits, window.target.to(self.source.device).float()).mean()
 
-        yield from train(
-            [{"params": trainable(self.model), "lr": ENCODER_LEARNING_RATE}],
-            losses,
-            steps,
-            fold,
-            MAX_GRADIENT,
-        )
+        known_classes = knows_its_classes(self.model)
+        rate = ENCODER_LEARNING_RATE if known_classes else NEW_CLASS_LEARNING_RATE
+        decoder = trainable(self.model.decoder)
+        ours = {id(p) for p in decoder}
+        rest = [p for p in trainable(self.model) if id(p) not in ours]
+        groups = [{"params": decoder, "lr": rate}, {"params": rest, "lr": ENCODER_LEARNING_RATE}]
+        pull = PULL if known_classes else 0.0
+        yield from train(groups, losses, steps, fold, MAX_GRADIENT, pull)
         self.model.eval()
 
     @torch.inference_mode()

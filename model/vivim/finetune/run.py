@@ -22,11 +22,12 @@ from vivim.finetune.features import (
     is_guided,
     variants,
 )
-from vivim.finetune.fit import STEP_CHOICES, Pupil, Scores, held_out_scores
+from vivim.finetune.fit import Pupil, Scores, held_out_scores, step_choices
 from vivim.finetune.pupils import Encoded, Whole
 from vivim.network import Vivim
 from vivim.session import Session
 from vivim.trust import UNGUIDED, best_trust, session_key
+from vivim.versions import NEW_CLASSES
 
 SCOPES = ("decoder", "last-stage", "all")
 
@@ -84,9 +85,10 @@ def run(
             cache.trim()
         pupil = Encoded(tuned, samples, target, last_stage=scope == "last-stage")
     before = pupil.score(set(keys))
-    steps, trust, scored = max(STEP_CHOICES), 0.0, Scored(None, None, len(keys), ())
+    choices = step_choices(model)
+    steps, trust, scored = max(choices), 0.0, Scored(None, None, len(keys), ())
     if len(keys) > 1:
-        for item in held_out_scores(pupil, seed):
+        for item in held_out_scores(pupil, seed, choices):
             if isinstance(item, dict):
                 steps, trust, scored = judge(before, item)
             else:
@@ -97,7 +99,7 @@ def run(
     if tuned.config.guided and len(keys) > 1 and not any(guided):
         trust = UNGUIDED
     learned_from = sorted({*model.provenance.get("learned_from", []), *map(session_key, sessions)})
-    tuned.provenance = {**tuned.provenance, "trust": trust, "learned_from": learned_from}
+    tuned.provenance = {**tuned.provenance, "trust": trust, "learned_from": learned_from, NEW_CLASSES: False}
     yield Trained(tuned.cpu().eval(), promoted, scored, time.monotonic() - began)
 
 

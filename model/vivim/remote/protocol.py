@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vivim.errors import VivimError
+from vivim.versions import NEW_CLASSES
 
 if TYPE_CHECKING:
     from vivim.network import Vivim
@@ -154,4 +155,5 @@ def what_counts(model: Vivim) -> dict[str, Any]:
     return {
         "learned_from": list(model.provenance.get("learned_from", [])),
         "trust": model.provenance.get("trust"),
+        NEW_CLASSES: bool(model.provenance.get(NEW_CLASSES)),
     }

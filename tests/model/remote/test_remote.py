@@ -44,8 +44,7 @@ def sessions(sample, tmp_path):
 @pytest.fixture
 def few_steps(monkeypatch) -> None:
     """Fine-tune in a few steps, here and in the server's thread."""
-    for module in (vivim.finetune.run, vivim.finetune.fit):
-        monkeypatch.setattr(module, "STEP_CHOICES", (2, 6))
+    monkeypatch.setattr(vivim.finetune.fit, "STEP_CHOICES", (2, 6))
 
 
 def test_masks_are_those_of_the_local_path(port, sessions, tiny_model) -> None:
@@ -109,12 +108,13 @@ def test_a_finetune_cut_off_goes_on_and_is_that_of_the_local_path(
         remote = list(finetune([there], swift_model, name="there", device=at(through)))
     assert runs == ["run"] and next(lives, None) is None
     assert "waiting for 127.0.0.1, trying again in 1 s" in {e.note for e in remote if isinstance(e, Waiting)}
-    assert [e for e in remote if not isinstance(e, Waiting)][:-1] == local[:-1]
-    finished = remote[-1]
-    assert isinstance(finished, Finished) and finished.promoted == local[-1].promoted
-    assert finished.version == local[-1].version
+    steps = [[(e.fold, e.step, e.total) for e in events if isinstance(e, Step)] for events in (local, remote)]
+    kinds = [[e.kind for e in events if not isinstance(e, Waiting)] for events in (local, remote)]
+    assert steps[0] == steps[1] and kinds[0] == kinds[1]
+    assert isinstance(remote[-1], Finished) and remote[-1].promoted == local[-1].promoted
     one, other = load_model("here"), load_model("there")
-    assert all(torch.equal(one.state_dict()[k], v) for k, v in other.state_dict().items())
+    for name, values in other.state_dict().items():  # sums are rounded by where in memory numbers lie
+        torch.testing.assert_close(values, one.state_dict()[name], rtol=1e-3, atol=1e-4)
     assert one.provenance["learned_from"] == other.provenance["learned_from"]
     assert not list(Path(tempfile.gettempdir()).glob(f"vivim-remote-*-{os.getpid()}-*"))
 
