@@ -1,4 +1,4 @@
-"""The window of models: every version with its parent and scores; use, rename, delete, export, import, set default."""
+"""The window of models: every version with its parent and scores, and all that can be done with one."""
 
 from __future__ import annotations
 
@@ -76,6 +76,11 @@ class ModelsWindow(QDialog):
             "Rename ...", "Give it another name; versions made from it follow", self._rename
         )
         self.export = self._button("Export ...", "Copy it to a file, to give it to somebody", self._export)
+        self.classes = self._button(
+            "Classes ...",
+            "Make a version that can learn several classes, such as tissue and tool",
+            self._widen,
+        )
         self.delete = self._button(
             "Delete ...", "Delete its file; versions made from it keep working", self._delete
         )
@@ -85,8 +90,9 @@ class ModelsWindow(QDialog):
         layout = QVBoxLayout(self)
         layout.addWidget(self.table, 1)
         layout.addWidget(self.details)
-        buttons = row(self.default, self.rename, self.export, self.delete, self.state, self.take)
-        buttons.setStretch(4, 1)
+        own = (self.default, self.rename, self.classes, self.export, self.delete)
+        buttons = row(*own, self.state, self.take)
+        buttons.setStretch(len(own), 1)
         layout.addLayout(buttons)
         self.finished.connect(lambda: self._worker.close(timeout=0.0))
         self._do("Reading ...", lambda: None)
@@ -153,6 +159,19 @@ class ModelsWindow(QDialog):
         name, agreed = QInputDialog.getText(self, "Rename", f"New name of “{info.name}”:", text=info.name)
         if agreed and name.strip() and name != info.name:
             self._do("Renaming ...", lambda: rename_model(info.name, name.strip()).name, was=info.name)
+
+    def _widen(self) -> None:
+        from vivim.models import add_classes
+
+        info = self.selected
+        if info is None:
+            return
+        question = "All classes, with commas between, in the order of their labels 1, 2, ...:"
+        text, agreed = QInputDialog.getText(self, "Classes", question, text=", ".join(info.classes))
+        names = [name.strip() for name in text.split(",")]
+        if agreed and tuple(names) != info.classes:
+            new_name = f"{info.name}-classes"
+            self._do("Making it ...", lambda: add_classes(info.name, names, new_name).name)
 
     def _export(self) -> None:
         from vivim.models import export_model
@@ -291,7 +310,8 @@ class ModelsWindow(QDialog):
         own = idle and info is not None and info.name != STARTER
         self.rename.setEnabled(own)
         self.delete.setEnabled(own)
-        self.export.setEnabled(idle and info is not None)
+        for button in (self.export, self.classes):
+            button.setEnabled(idle and info is not None and bool(info.classes))
         self.default.setEnabled(idle and info is not None and info.name != self._default)
         self.take.setEnabled(idle)
 

@@ -164,7 +164,9 @@ def read_settings() -> tuple[Settings, tuple[str, ...]]:
                 _check(one, values[one.name])
                 kept[one.name] = values[one.name]
             except SettingsError as error:
-                problems.append(f"{error} The default {one.default!r} is used until {_path()} is corrected.")
+                problems.append(
+                    f"{error} The default {one.default!r} is used until {settings_path()} is corrected."
+                )
     return Settings(**kept), tuple(problems)
 
 
@@ -181,9 +183,9 @@ def change_settings(**changes: Any) -> Settings:
     """
     Settings(**changes)
     with _one_at_a_time():
-        content, problem = _content(_path())
+        content, problem = _content(settings_path())
         if problem:
-            os.replace(_path(), _free(_path().with_name(BROKEN)))
+            os.replace(settings_path(), _free(settings_path().with_name(BROKEN)))
         from_remote, _ = _content(vivim_home() / REMOTE_FILE)
         content = {**_taken_over(from_remote), **content, **changes}
         defaults = {one.name: one.default for one in fields(Settings)}
@@ -197,7 +199,7 @@ def change_settings(**changes: Any) -> Settings:
 
 def _values() -> tuple[dict[str, Any], list[str]]:
     """What the file says, and what was said in the old file of the remote address."""
-    content, problem = _content(_path())
+    content, problem = _content(settings_path())
     before, problem_before = _content(vivim_home() / REMOTE_FILE)
     return {**_taken_over(before), **content}, [text for text in (problem, problem_before) if text]
 
@@ -222,13 +224,13 @@ def _taken_over(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _write(content: dict[str, Any]) -> None:
-    part = part_of(_path())
+    part = part_of(settings_path())
     try:
         with part.open("w", encoding="utf-8") as file:
             json.dump(content, file, indent=2)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(part, _path())
+        os.replace(part, settings_path())
     except OSError:
         part.unlink(missing_ok=True)
         raise
@@ -246,7 +248,7 @@ def _one_at_a_time() -> Iterator[None]:
     except Timeout as error:
         raise SettingsError("Another program is writing the settings. Try again.") from error
     except OSError as error:
-        raise SettingsError(f"{_path()} cannot be written: {error.strerror or error}.") from error
+        raise SettingsError(f"{settings_path()} cannot be written: {error.strerror or error}.") from error
 
 
 def _check(one: Field, value: Any) -> None:
@@ -278,7 +280,8 @@ def _colors_of(text: str) -> tuple[str, ...]:
     return colors
 
 
-def _path() -> Path:
+def settings_path() -> Path:
+    """The file of the settings, which need not be there."""
     return vivim_home() / FILE
 
 

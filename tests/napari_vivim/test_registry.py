@@ -124,6 +124,15 @@ def test_a_file_goes_out_and_comes_in_after_a_check(
     assert len(window._models) == 4
 
 
+def test_a_version_for_several_classes(window: ModelsWindow, qtbot: Any, monkeypatch) -> None:
+    monkeypatch.setattr(QInputDialog, "getText", lambda *_, **__: ("fold, glottis", True))
+    window.select("first")
+    window.classes.click()
+    wait(qtbot, window)
+    assert window.selected is not None and window.selected.name == "first-classes"
+    assert "Classes: fold, glottis" in window.details.text()
+
+
 def test_the_window_ends_its_thread(window: ModelsWindow, qtbot: Any) -> None:
     window.reject()
     qtbot.waitUntil(lambda: not window._worker._thread.is_alive(), timeout=5000)

@@ -33,12 +33,14 @@ def run(args: argparse.Namespace) -> dict:
     from vivim.device import available_devices
     from vivim.models import default_model_name, list_models, models_folder
     from vivim.scan import available_backends
+    from vivim.settings import settings_path
 
     result: dict[str, Any] = {
         "versions": versions(),
         "platform": platform.platform(),
         "devices": available_devices(),
         "scan_backends": list(available_backends()),
+        "settings": str(settings_path()),
         "models_folder": str(models_folder()),
         "default_model": default_model_name(),
         "models": [as_row(info) for info in list_models()],
@@ -50,5 +52,6 @@ def run(args: argparse.Namespace) -> dict:
     lines["models"] = ", ".join(row["name"] for row in result["models"]) or "none"
     lines["default model"] = result["default_model"]
     lines["models folder"] = result["models_folder"]
+    lines["settings"] = result["settings"]
     print("\n".join(f"{name:14} {value}" for name, value in lines.items()))
     return result
