@@ -1,7 +1,8 @@
 """A simulated annotator: how good do masks get after 1, 3, 5 corrections, beside baselines that do not learn?
 
 It does what a person would do in the window: propose, take the frame the tool suggests, correct it (with the
-true mask), fine-tune, propose again. Scores are over the frames that were NOT corrected.
+true mask), fine-tune, propose again. Scores are over the frames that were NOT corrected. To see what the suggestions
+are worth, the same can be done with evenly spaced frames.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -24,15 +25,15 @@ from vivim.errors import VivimError
 from vivim.inference import ResizedFrames, guide_of, propose
 from vivim.metrics import label_dice
 from vivim.session import Session
-from vivim.suggest import suggest_frame
+from vivim.suggest import suggestions
 from vivim.training.data import binary_mask, find_clips, pair_files
 
 if TYPE_CHECKING:
     from vivim.network import Vivim
 
-
-GOOD = 0.90
-"""Dice that masks should reach, and keep."""
+CHOICES = ("queue", "even", "both")
+"""Who chooses the frames: the tool's queue, one after the other; or somebody who knows beforehand how many there will
+be, and spaces them evenly; or each of the two in turn, to be compared."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,9 @@ class Result:
     mean_seconds: float
     """Machine time per correction so far; that of the first proposal where nothing is corrected yet."""
     history: tuple[float, ...]
-    """`dice` after 0, 1, 2, ... corrections."""
+    """`dice` after 0, 1, 2, ... corrections; of evenly spaced frames after these corrections only."""
+    choose: str = "queue"
+    """Who chose the frames: ``"queue"`` or ``"even"``."""
 
 
 def true_masks(clip: Path, classes: int = 1) -> NDArray[np.uint8]:
@@ -108,11 +111,10 @@ def propagate(session: Session, size: tuple[int, int], label: int | None = None)
     return out
 
 
-def simulate_clip(
-    clip: Path, model: Vivim, corrections: Sequence[int], device: str, report: Callable[[str], None]
-) -> Iterator[Result]:
-    """Run the loop on one clip; yields at each number of corrections asked for."""
-    truth = true_masks(clip, model.config.num_classes)
+@contextmanager
+def new_session(clip: Path, classes: int) -> Iterator[tuple[Session, NDArray[np.uint8]]]:
+    """An empty session of a clip that leaves nothing behind, and the clip's true masks ``(T, H, W)``."""
+    truth = true_masks(clip, classes)
     frames = pair_files(clip)[0][0].parent
     with (
         tempfile.TemporaryDirectory(prefix="vivim-simulate-") as folder,
@@ -122,6 +124,14 @@ def simulate_clip(
             raise VivimError(
                 f"Frames and masks of {clip} differ in size: {session.masks.shape} and {truth.shape}."
             )
+        yield session, truth
+
+
+def simulate_clip(
+    clip: Path, model: Vivim, corrections: Sequence[int], device: str, report: Callable[[str], None]
+) -> Iterator[Result]:
+    """Run the loop on one clip, with the queue; yields at each number of corrections asked for."""
+    with new_session(clip, model.config.num_classes) as (session, truth):
         current, promoted, mark = model, False, time.monotonic()
         _propose(session, current, device)
         spent, history = [time.monotonic() - mark], [_mean_dice(session, truth, session.masks)]
@@ -129,20 +139,43 @@ def simulate_clip(
             yield _result(clip, session, truth, model, promoted, spent, history)
         for number in range(1, max(corrections, default=0) + 1):
             mark = time.monotonic()
-            suggested = suggest_frame(session)
-            if suggested is None:
+            queue = suggestions(session, 1)
+            if not queue:
                 report(f"{clip.name}: every frame is corrected after {number - 1} corrections")
                 return
-            session.correct(suggested, truth[suggested])
+            session.correct(queue[0].frame, truth[queue[0].frame])
             current, promoted = _finetune(session, model, device)
             _propose(session, current, device)
             spent.append(time.monotonic() - mark)
             history.append(_mean_dice(session, truth, session.masks))
             report(
-                f"{clip.name}: correction {number} at frame {suggested}, Dice {history[-1]:.3f}, {spent[-1]:.1f} s"
+                f"{clip.name}: correction {number} at frame {queue[0].frame} ({queue[0].reason}), "
+                f"Dice {history[-1]:.3f}, {spent[-1]:.1f} s"
             )
             if number in corrections:
                 yield _result(clip, session, truth, model, promoted, spent, history)
+
+
+def evenly(frames: int, number: int) -> list[int]:
+    """The middles of `number` stretches of equal length."""
+    return [int((place + 0.5) * frames / number) for place in range(number)]
+
+
+def simulate_even(
+    clip: Path, model: Vivim, corrections: Sequence[int], device: str, report: Callable[[str], None]
+) -> Iterator[Result]:
+    """For each number of corrections: that many evenly spaced frames at once, from the beginning."""
+    for number in corrections:
+        with new_session(clip, model.config.num_classes) as (session, truth):
+            mark = time.monotonic()
+            chosen = evenly(len(truth), min(number, len(truth)))
+            for t in chosen:
+                session.correct(t, truth[t])
+            current, promoted = _finetune(session, model, device)
+            _propose(session, current, device)
+            spent, score = time.monotonic() - mark, _mean_dice(session, truth, session.masks)
+            report(f"{clip.name}: evenly spaced frames {chosen}, Dice {score:.3f}, {spent:.1f} s")
+            yield _result(clip, session, truth, model, promoted, [spent], [score], "even")
 
 
 def _propose(session: Session, model: Vivim, device: str) -> None:
@@ -178,6 +211,7 @@ def _result(
     promoted: bool,
     spent: list[float],
     history: list[float],
+    choose: str = "queue",
 ) -> Result:
     corrected = session.frames_with("corrected")
     interpolated = propagated = float("nan")
@@ -193,7 +227,7 @@ def _result(
     return Result(
         clip=f"{clip.parent.name}/{clip.name}",
         frames=len(truth),
-        corrections=len(history) - 1,
+        corrections=len(corrected),
         corrected=tuple(corrected),
         dice=history[-1],
         interpolation_dice=interpolated,
@@ -202,15 +236,8 @@ def _result(
         seconds=spent[-1],
         mean_seconds=float(np.mean(spent[1:] or spent)),
         history=tuple(history),
+        choose=choose,
     )
-
-
-def corrections_until(history: Sequence[float], good: float = GOOD) -> int | None:
-    """After how many corrections Dice is at least `good` and stays so to the end; None if it is not at the end."""
-    below = [number for number, value in enumerate(history) if value < good]
-    if not below:
-        return 0
-    return below[-1] + 1 if below[-1] + 1 < len(history) else None
 
 
 def simulate(
@@ -220,6 +247,7 @@ def simulate(
     *,
     device: str = "auto",
     leave_out: tuple[str, ...] = (),
+    choose: str = "queue",
     report: Callable[[str], None] = lambda text: None,
 ) -> Iterator[Result]:
     """Simulate an annotator on every clip of a dataset.
@@ -232,75 +260,26 @@ def simulate(
         The model to start from; it is not changed.
     corrections : sequence of int
         Numbers of corrected frames to report at; 0 reports the masks before any correction.
+    choose : str
+        Who chooses the frames, one of `CHOICES`.
     report : callable
         Is given a line of text as the work goes on.
 
     Yields
     ------
     Result
-        One for every clip and number of corrections.
+        One for every clip, number of corrections and chooser.
 
     Raises
     ------
     VivimError
         If the dataset has no clips or frames and masks do not match.
+    ValueError
+        If `choose` is unknown.
     """
+    if choose not in CHOICES:
+        raise ValueError(f"Unknown way to choose frames {choose!r}; choose one of {', '.join(CHOICES)}.")
     for clip in find_clips(Path(dataset), leave_out):
-        yield from simulate_clip(clip, model, sorted(set(corrections)), device, report)
-
-
-def summary(results: Sequence[Result]) -> dict:
-    """Results as the object that ``vivim simulate --json`` prints; means are over clips."""
-    mean = {}
-    for number in sorted({r.corrections for r in results}):
-        rows = [r for r in results if r.corrections == number]
-        mean[str(number)] = {
-            key: _number(np.mean([getattr(r, key) for r in rows]))
-            for key in ("dice", "interpolation_dice", "propagation_dice", "mean_seconds")
-        }
-    clips = [{key: _plain(value) for key, value in asdict(r).items()} for r in results]
-    last = {r.clip: r for r in results}
-    return {
-        "clips": clips,
-        "mean": mean,
-        "corrections_until_good": {clip: corrections_until(r.history) for clip, r in last.items()},
-    }
-
-
-def _plain(value: Any) -> Any:
-    """A value of a `Result` as JSON can hold it."""
-    if isinstance(value, float):
-        return _number(value)
-    return [_plain(item) for item in value] if isinstance(value, tuple) else value
-
-
-def _number(value: float) -> float | None:
-    """A number JSON can hold: rounded, None where there is none."""
-    return round(float(value), 4) if np.isfinite(value) else None
-
-
-def table(results: Sequence[Result]) -> str:
-    """Results as a table for people: Dice of the tool and of both baselines, and machine time per correction."""
-    heads = f"{'corrections':>11} {'Dice':>6} {'interpolated':>12} {'flow (DIS)':>10} {'s/correction':>12}"
-    lines = [f"{'clip':32} {heads}"]
-    for r in results:
-        lines.append(_line(r.clip[-32:], r.corrections, r))
-    means = summary(results)
-    for number, row in means["mean"].items():
-        shown = {key: float("nan") if value is None else value for key, value in row.items()}
-        lines.append(_line("mean over clips", number, SimpleNamespace(**shown)))
-    for clip, number in means["corrections_until_good"].items():
-        reached = "not reached" if number is None else f"{number} corrections"
-        lines.append(f"{clip[-32:]:32} Dice stays over {GOOD:.2f} after: {reached}")
-    return "\n".join(lines)
-
-
-def _line(title: str, number: int | str, row: Result | SimpleNamespace) -> str:
-    cells = (
-        (row.dice, 6, 3),
-        (row.interpolation_dice, 12, 3),
-        (row.propagation_dice, 10, 3),
-        (row.mean_seconds, 12, 1),
-    )
-    shown = (f"{'-':>{w}}" if np.isnan(value) else f"{value:>{w}.{d}f}" for value, w, d in cells)
-    return f"{title:32} {number:>11} " + " ".join(shown)
+        for name, loop in (("queue", simulate_clip), ("even", simulate_even)):
+            if choose in (name, "both"):
+                yield from loop(clip, model, sorted(set(corrections)), device, report)

@@ -7,10 +7,11 @@ import math
 
 import numpy as np
 import pytest
-from vivim.simulate import Result, corrections_until, interpolate, summary, table
+from vivim.simulate import Result, evenly, interpolate
+from vivim.simulated import corrections_until, summary, table
 
 
-def result(clip: str, *history: float, **changes: float) -> Result:
+def result(clip: str, *history: float, choose: str = "queue", **changes: float) -> Result:
     values = {
         "interpolation_dice": 0.5,
         "propagation_dice": 0.6,
@@ -26,6 +27,7 @@ def result(clip: str, *history: float, **changes: float) -> Result:
         dice=history[-1],
         promoted=False,
         history=history,
+        choose=choose,
         **values,
     )
 
@@ -75,3 +77,20 @@ def test_interpolation_is_halfway_between_and_holds_the_ends() -> None:
     np.testing.assert_array_equal(made[0], small)
     np.testing.assert_array_equal(made[5], large)
     assert np.sqrt(made[2].sum() / np.pi) == pytest.approx(9, abs=0.3)
+
+
+def test_evenly_spaced_frames_stand_beside_the_queue_and_leave_its_report_as_it_was() -> None:
+    queue = [result("a/1", 0.5, 0.9), result("a/2", 0.6, 0.8)]
+    even = [result("a/1", 0.5, 0.7, choose="even"), result("a/2", 0.6, 0.6, choose="even")]
+    both = summary([*queue, *even])
+    assert {**both, "even": None} == {**summary(queue), "even": None}
+    assert both["even"]["mean"]["1"]["dice"] == pytest.approx(0.65)
+    assert summary(even)["mean"] == both["even"]["mean"]
+    text = table([*queue, *even])
+    assert "mean over clips (queue)" in text and "mean over clips (even)" in text
+
+
+def test_evenly_spaced_is_in_the_middles() -> None:
+    assert evenly(20, 1) == [10]
+    assert evenly(20, 4) == [2, 7, 12, 17]
+    assert evenly(5, 5) == [0, 1, 2, 3, 4]

@@ -18,13 +18,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="1,3,5",
         help="numbers of corrected frames to report at; 0 is before any correction",
     )
+    parser.add_argument(
+        "--choose",
+        choices=("queue", "even", "both"),
+        default="queue",
+        help="who chooses the frames: the tool's queue, one by one; evenly spaced, their number known; or compare",
+    )
     add_device(parser)
 
 
 def run(args: argparse.Namespace) -> dict:
     """Simulate on every clip, and print a table."""
     from vivim.models import default_model_name, load_model
-    from vivim.simulate import simulate, summary, table
+    from vivim.simulate import simulate
+    from vivim.simulated import summary, table
 
     model = load_model(args.model or default_model_name())
     results = list(
@@ -34,6 +41,7 @@ def run(args: argparse.Namespace) -> dict:
             args.corrections,
             device=args.device,
             leave_out=tuple(args.leave_out),
+            choose=args.choose,
             report=say,
         )
     )
