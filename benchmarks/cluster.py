@@ -204,13 +204,16 @@ def _loaded(client: Any, scheduler: Any, videos: int, words: int) -> dict[str, A
     options = Segmenting("starter", "0" * 12, split=4096)
     before = {**asdict(Outcome("p/s", "failed", "0" * 64, "0" * 32, **FIELDS)), "options": options.decisive()}
     jobs = (Job(str(words), f"patient{i}/scan", "studies/out", options, before) for i in range(videos))
-    process, grown, known, done = psutil.Process(), [], 0, 0
+    process, known, done = psutil.Process(), 0, 0
+    grown: list[int] = []
+    spent = [time.process_time()]
     wall, cpu, start = time.perf_counter(), time.process_time(), process.memory_info().rss
     for event in run_on(client, jobs, work=nothing):
         done += isinstance(event, Outcome)
         if isinstance(event, Outcome) and done % max(1, videos // 10) == 0:
             grown.append(round((process.memory_info().rss - start) / 2**20))
             known = max(known, len(scheduler.tasks))
+            spent.append(time.process_time())
             print(f"{done} jobs, {time.perf_counter() - wall:.0f} s, {grown[-1]} MiB more", file=sys.stderr)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     return {
@@ -218,6 +221,10 @@ def _loaded(client: Any, scheduler: Any, videos: int, words: int) -> dict[str, A
         "jobs_a_second": round(done / wall, 1),
         "cpu_ms_a_job": round(1e3 * cpu / done, 2),
         "most_jobs_known_to_the_scheduler": known,
+        "cpu_ms_a_job_by_tenths": [
+            round(1e3 * (after - before) / max(1, videos // 10), 2)
+            for before, after in itertools.pairwise(spent)
+        ],
         "memory_growth_mib_by_tenths": grown,
     }
 
