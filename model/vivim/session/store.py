@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import zarr
+from numcodecs import blosc
 from numpy.typing import DTypeLike, NDArray
 from zarr.codecs import BloscCodec
 
@@ -31,6 +32,8 @@ METADATA_BYTES = 2**16
 _BLOSC_HEADER = struct.Struct("<4xI4xI")
 """Of the 16 bytes a compressed chunk begins with: its size once unpacked, and its size as it is."""
 _BLOSC_HEADER_BYTES = 16
+_MOST_OVERHEAD = 4096
+"""By so many bytes a packed chunk may be larger than its frame."""
 
 
 class MaskStore:
@@ -103,8 +106,10 @@ class MaskStore:
         if self._array is None:
             return np.broadcast_to(np.uint8(0), self.shape)[key].copy()
         try:
+            if isinstance(key, (int, np.integer)) and 0 <= key < len(self):
+                return self._frame(int(key))
             for t in self._frames_of(key):
-                self._check_chunk(t)
+                self._chunk(t)
             return np.asarray(self._array[key])
         except IndexError:
             raise
@@ -132,24 +137,35 @@ class MaskStore:
             return [int(first) + len(self) if first < 0 else int(first)]
         return range(*first.indices(len(self))) if isinstance(first, slice) else range(len(self))
 
-    def _check_chunk(self, t: int) -> None:
-        """Raise a `ValueError` if what is stored of a frame would not unpack to the size of a frame."""
+    def _frame(self, t: int) -> NDArray[np.uint8]:
+        """One frame, unpacked here: a tenth of the time that going through Zarr takes."""
+        packed = self._chunk(t)
+        if packed is None:
+            return np.zeros(self.shape[1:], np.uint8)
+        pixels = np.empty(self.shape[1:], np.uint8)
+        blosc.decompress(packed, pixels)
+        return pixels
+
+    def _chunk(self, t: int) -> bytes | None:
+        """What is stored of a frame, None if it was never written; a `ValueError` if it would not unpack to a frame."""
         try:
             path = self.path / "c" / str(t) / "0" / "0"
             info = path.stat()
             if not stat.S_ISREG(info.st_mode):
                 raise ValueError("it is no file")
-            with path.open("rb") as file:
-                header = file.read(_BLOSC_HEADER_BYTES)
+            if info.st_size > self.shape[1] * self.shape[2] + _MOST_OVERHEAD:
+                raise ValueError("it is too large")
+            packed = path.read_bytes()
         except FileNotFoundError:
             if not (self.path / METADATA).is_file():
                 raise ValueError("the folder is gone") from None
-            return  # never written, or all zeros
-        if len(header) < _BLOSC_HEADER_BYTES or _BLOSC_HEADER.unpack(header) != (
+            return None  # all zeros
+        if len(packed) < _BLOSC_HEADER_BYTES or _BLOSC_HEADER.unpack(packed[:_BLOSC_HEADER_BYTES]) != (
             self.shape[1] * self.shape[2],
-            info.st_size,
+            len(packed),
         ):
             raise ValueError("it is damaged")
+        return packed
 
 
 def half_written(path: Path) -> list[Path]:
