@@ -7,8 +7,11 @@ corrected frames, with bounded memory.
 from __future__ import annotations
 
 import functools
+import os
+import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +31,12 @@ RUNS_KEPT = 6
 FLOWS_KEPT = 128
 """Flows between neighbouring frames kept in memory: at 256 x 256, a quarter of a MiB each."""
 
+MOST_THREADS = 8
+"""Threads that work out flow."""
+
+FLOWS_AT_ONCE = 16
+"""Flows worked out between two moments at which the work can be stopped."""
+
 DISTANCES_KEPT = 16
 """Distances of corrected masks kept in memory."""
 
@@ -45,19 +54,40 @@ class Motion:
 
     def __init__(self, frame: Callable[[int], NDArray[np.uint8]]) -> None:
         self._frame = frame
-        self._flow = guidance.OpticalFlow()
         self._kept: OrderedDict[tuple[int, int], NDArray[np.float16]] = OrderedDict()
 
     def __call__(self, source: int, target: int) -> NDArray[np.float32]:
         """Displacement ``(H, W, 2)`` in pixels (x, y): where each pixel of frame `source` lies in frame `target`."""
-        key = (source, target)
-        if key not in self._kept:
-            flow = self._flow(_grey(self._frame(source)), _grey(self._frame(target)))
-            self._kept[key] = flow.astype(np.float16)  # to a hundredth of a pixel at 16 pixels of motion
-            if len(self._kept) > FLOWS_KEPT:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(key)
-        return self._kept[key].astype(np.float32)
+        self.fetch([(source, target)])
+        self._kept.move_to_end((source, target))
+        return self._kept[source, target].astype(np.float32)
+
+    def fetch(self, pairs: Sequence[tuple[int, int]]) -> None:
+        """Have the flow of some (source, target) at hand, at most `FLOWS_KEPT`; side by side on several cores."""
+        missing = [pair for pair in pairs if pair not in self._kept]
+        if not missing:
+            return
+        grey = {t: _grey(self._frame(t)) for t in dict.fromkeys(t for pair in missing for t in pair)}
+        flows = _threads().map(lambda pair: _flow(grey[pair[0]], grey[pair[1]]), missing)
+        for pair, flow in zip(missing, flows, strict=True):
+            self._kept[pair] = flow.astype(np.float16)  # to a hundredth of a pixel at 16 pixels of motion
+        while len(self._kept) > FLOWS_KEPT:
+            self._kept.popitem(last=False)
+
+
+@functools.cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1), thread_name_prefix="vivim-flow")
+
+
+def _flow(source: NDArray[np.uint8], target: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Flow by the calling thread's own `OpticalFlow`, which keeps numbers from one call to the next."""
+    if not hasattr(_own, "flow"):
+        _own.flow = guidance.OpticalFlow()
+    return _own.flow(source, target)
+
+
+_own = threading.local()
 
 
 @dataclass
@@ -152,14 +182,16 @@ class MaskGuide:
             while len(self._runs) > RUNS_KEPT:
                 self._runs.popitem(last=False)
         self._runs.move_to_end((anchor, step))
-        while len(run.carried) < abs(t - anchor):
-            self._carry_on(run, anchor, step)
+        ahead = range(anchor + step * (len(run.carried) + 1), t + step, step)
+        for number, to in enumerate(ahead):
+            if number % FLOWS_AT_ONCE == 0:
+                self._motion.fetch([(t, t - step) for t in ahead[number : number + FLOWS_AT_ONCE]])
+            self._carry_on(run, anchor, to, step)
         return run.carried[abs(t - anchor) - 1].astype(np.float32)
 
-    def _carry_on(self, run: _Run, anchor: int, step: int) -> None:
-        """Carry a mask by one more frame."""
-        last = anchor + step * len(run.carried)
-        flow = self._motion(last + step, last)
+    def _carry_on(self, run: _Run, anchor: int, to: int, step: int) -> None:
+        """Carry a mask by one more frame, to frame `to`."""
+        flow = self._motion(to, to - step)
         run.maps = _read(run.maps, np.add(_identity(flow.shape[:2]), flow))
         run.carried.append(_read(self._distance_of(anchor), run.maps).astype(np.float16))
 
