@@ -60,7 +60,7 @@ class VideoController(QObject):
     job_ended = Signal(str, bool)
     """A job is over: its name, and whether it was finished."""
     model_made = Signal(str)
-    """Fine-tuning made a version that did better; its name."""
+    """This version is to be used from now on: fine-tuning made a better one, or the person chose it."""
     classes_changed = Signal()
     """The classes have other names or colours."""
     closed = Signal()
@@ -75,7 +75,7 @@ class VideoController(QObject):
         self.job_name = ""
         self._worker = Worker(f"vivim-{layer.name}")
         self._scrubbing = Scrubbing(viewer, layer)
-        self._models: dict[str, Vivim] = {}
+        self._models: dict[tuple[Path, int], Vivim] = {}
         self._drawn = 0.0
         self._classes: tuple[str, ...] = ()
         self.frame_changed.connect(self._redraw)
@@ -321,11 +321,13 @@ class VideoController(QObject):
 
     def _model(self, name: str) -> Vivim:
         """A model by name, loaded once; called in the worker."""
-        from vivim.models import load_model
+        from vivim.models import load_model, model_path
 
-        if name not in self._models:
-            self._models = {name: load_model(name)}
-        return self._models[name]
+        path = model_path(name)
+        key = (path, path.stat().st_mtime_ns)  # another file may be called so by now
+        if key not in self._models:
+            self._models = {key: load_model(name)}
+        return self._models[key]
 
     def _run(self, name: str, work: Any, stop: threading.Event | None = None) -> None:
         job = Job(work, stop)

@@ -30,6 +30,7 @@ from napari_vivim.worker import Job, Worker
 
 COLUMNS = ("Name", "Made from", "Made", "Learned from", "Held-out Dice", "")
 FILES = "Models (*.safetensors *.ckpt *.pth *.pt);;All files (*)"
+USE_WIDTH = 84
 EMPTY = "Fine-tuning adds a version here each time; nothing is ever overwritten."
 
 
@@ -40,8 +41,8 @@ class ModelsWindow(QDialog):
     ----------
     parent : QWidget
         The window it belongs to.
-    in_use : callable
-        ``in_use()`` is the name of the model chosen now.
+    in_use : str
+        Name of the model chosen now; see `set_in_use`.
     videos : callable
         ``videos()`` maps the keys of videos that are open (`vivim.trust.session_key`) to what they are called here.
     """
@@ -54,7 +55,7 @@ class ModelsWindow(QDialog):
     def __init__(
         self,
         parent: QWidget | None = None,
-        in_use: Callable[[], str] = lambda: "",
+        in_use: str = STARTER,
         videos: Callable[[], dict[str, str]] = dict,
     ) -> None:
         super().__init__(parent)
@@ -114,6 +115,8 @@ class ModelsWindow(QDialog):
         header.setHighlightSections(False)
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        header.setSectionResizeMode(len(COLUMNS) - 1, QHeaderView.ResizeMode.Fixed)
+        table.setColumnWidth(len(COLUMNS) - 1, USE_WIDTH)
         table.itemSelectionChanged.connect(self._describe)
         table.cellDoubleClicked.connect(lambda at, _: self._use(self._models[at].name))
         return table
@@ -139,10 +142,17 @@ class ModelsWindow(QDialog):
         if name in names:
             self.table.selectRow(names.index(name))
 
+    def set_in_use(self, name: str) -> None:
+        """Another model was chosen, here or elsewhere."""
+        if name in [info.name for info in self._models] and name != self._in_use:
+            self._in_use = name
+            marked = self.selected
+            self._fill()
+            self.select(marked.name if marked else name)
+
     def _use(self, name: str) -> None:
+        self.set_in_use(name)
         self.chosen.emit(name)
-        self._fill()
-        self.select(name)
 
     def _set_default(self) -> None:
         from vivim.models import set_default_model
@@ -220,7 +230,7 @@ class ModelsWindow(QDialog):
         """
         if self._job is not None:
             return
-        wanted = select or (self.selected.name if self.selected else self._in_use())
+        wanted = select or (self.selected.name if self.selected else self._in_use)
 
         def steps() -> Iterator[tuple[str, list[ModelInfo], str, str | None]]:
             from vivim.models import default_model_name, list_models
@@ -234,10 +244,11 @@ class ModelsWindow(QDialog):
         def listed(found: tuple[str, list[ModelInfo], str, str | None]) -> None:
             mark, models, self._default, made = found
             self._models = models[::-1]
-            if was and was == self._in_use():
-                self.chosen.emit(made or self._default)
+            if was and was == self._in_use:
+                self._in_use = made or self._default
+                self.chosen.emit(self._in_use)
             self._fill()
-            self.select(mark if any(info.name == mark for info in models) else self._in_use())
+            self.select(mark if any(info.name == mark for info in models) else self._in_use)
             self.changed.emit()
 
         self._job = Job(steps)
@@ -261,7 +272,7 @@ class ModelsWindow(QDialog):
         for at, info in enumerate(self._models):
             for column, text in enumerate(self._texts(info)):
                 item = QTableWidgetItem(text)
-                if info.name == self._in_use():
+                if info.name == self._in_use:
                     font = item.font()
                     font.setBold(True)
                     item.setFont(font)
@@ -269,7 +280,7 @@ class ModelsWindow(QDialog):
             self.table.setCellWidget(at, len(COLUMNS) - 1, self._use_button(info))
 
     def _use_button(self, info: ModelInfo) -> QPushButton:
-        used = info.name == self._in_use()
+        used = info.name == self._in_use
         button = self._button(
             "in use" if used else "Use",
             "Take this model from now on; what is corrected stays",

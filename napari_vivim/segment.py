@@ -155,11 +155,17 @@ class SegmentWidget(VideoPanel):
 
     def _show_models(self) -> None:
         videos = [controller_of(self.viewer, layer) for layer in video_layers(self.viewer)]
-        window = ModelsWindow(self.window(), self.model.currentText, lambda: names_of_videos(videos))
+        window = ModelsWindow(self.window(), self.model.currentText(), lambda: names_of_videos(videos))
         window.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        window.chosen.connect(self.choices.refresh)
-        window.changed.connect(lambda: self.choices.refresh(self.model.currentText()))
+        window.chosen.connect(self._choose_model)
+        self.model.currentTextChanged.connect(window.set_in_use)
+        window.changed.connect(lambda: self._choose_model(self.model.currentText()))
         window.show()
+
+    def _choose_model(self, name: str) -> None:
+        """Take a model from now on, in every panel of this video."""
+        if self.controller is not None:
+            self.controller.model_made.emit(name)
 
     def _on_settings(self, found: Settings) -> None:
         """Settings were changed, here or by another program."""

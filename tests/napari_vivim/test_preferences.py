@@ -11,6 +11,7 @@ from typing import Any
 import napari.settings
 import pytest
 import yaml
+from vivim.models import add_classes
 from vivim.settings import Settings, about, change_settings, settings, vivim_home
 
 from napari_vivim import preferences
@@ -151,4 +152,8 @@ def test_models_are_opened_from_the_panel(segment: Any, qtbot: Any) -> None:
     (window,) = [w for w in segment.window().findChildren(ModelsWindow)]
     qtbot.waitUntil(lambda: window._job is None, timeout=10000)
     assert window.selected is not None and window.selected.name == "starter"
+    window._do("", lambda: add_classes("starter", ["fold", "glottis"], "two").name)
+    qtbot.waitUntil(lambda: segment.model.findText("two") >= 0, timeout=10000)
+    window.table.cellWidget(0, 5).click()
+    qtbot.waitUntil(lambda: segment.model.currentText() == "two", timeout=10000)
     window.close()

@@ -28,9 +28,7 @@ def window(qtbot: Any, network: Vivim, vivim_home: Path) -> ModelsWindow:
     with torch.no_grad():
         network.decoder.classify.bias += 1
     models.save_version(network, "second", facts | scores)
-    used = ["second"]
-    window = ModelsWindow(None, lambda: used[0], lambda: {"0123456789ab": "scan"})
-    window.chosen.connect(lambda name: used.__setitem__(0, name))
+    window = ModelsWindow(None, "second", lambda: {"0123456789ab": "scan"})
     qtbot.addWidget(window)
     wait(qtbot, window)
     return window
@@ -63,6 +61,8 @@ def test_one_click_goes_back_to_an_earlier_version(window: ModelsWindow, qtbot: 
         window.table.cellWidget(1, 5).click()
     assert signal.args == ["first"]
     assert not window.table.cellWidget(1, 5).isEnabled() and window.table.cellWidget(0, 5).isEnabled()
+    window.set_in_use("starter")
+    assert not window.table.cellWidget(2, 5).isEnabled() and window.table.cellWidget(1, 5).isEnabled()
 
 
 def test_renaming_and_deleting_keep_the_children(window: ModelsWindow, qtbot: Any, monkeypatch) -> None:
