@@ -1,8 +1,9 @@
-"""Which frame to correct next: the one whose correction would serve most of the frames that are still unsure.
+"""Which frame to correct next: one the model is unsure of, far from what is corrected, that serves many others.
 
-A correction helps the frames around it and fades with the distance in time. Choosing the frame that lowers the sum
-of what is left (facility location, greedily) spreads corrections over the video and leans to where the model is
-unsure; with nothing corrected it falls near the middle.
+Two things are added up for each frame. What correcting it does for the frame itself: its doubt, the rank of the model's
+uncertainty among the frames left, times its need, which grows with the distance in time to the nearest corrected frame.
+And what it does for the others: by how much it lowers the summed need of all frames (facility location), half as much.
+As long as nothing is known of the model's doubt, the second alone spreads corrections over the video.
 """
 
 from __future__ import annotations
@@ -16,58 +17,21 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from vivim.session import Session
 
-MAX_CANDIDATES = 512
-"""Frames that are weighed against each other; in longer videos an even selection of them."""
+MAX_CANDIDATES = 256
+"""Frames that are weighed against each other; in longer videos half of them spread evenly, half the most doubtful."""
 
+MAX_SERVED = 1024
+"""Frames whose need is summed up; in longer videos an even selection of them."""
 
-def need(distance: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
-    """How much a frame still needs a correction, in [0, 1): 0 at a corrected frame, 1/2 at `scale` frames away."""
-    return distance / (distance + scale)
+OTHERS = 0.5
+"""What a correction does for the other frames, beside what it does for the frame itself; each at most 1."""
 
+UNSURE_FROM = 0.8
+"""Rank of uncertainty from which a frame is one "the model is unsure" of."""
 
-def next_frame(
-    corrected: list[int], frames: int, uncertainty: NDArray | None = None, scale: float | None = None
-) -> int | None:
-    """The frame whose correction lowers the summed, weighted need of all frames most.
-
-    Parameters
-    ----------
-    corrected : list of int
-        Frames a person has already dealt with.
-    frames : int
-        Frames in the video.
-    uncertainty : ndarray, optional
-        ``(frames,)`` float, larger where the model is less sure; NaN where unknown. It makes a frame count
-        up to a tenth more or less than the average.
-    scale : float, optional
-        Distance in frames over which a correction loses half its use; by default an eighth of the video.
-
-    Returns
-    -------
-    int or None
-        None where every frame is corrected.
-    """
-    taken = np.zeros(frames, bool)
-    taken[corrected] = True
-    free = np.flatnonzero(~taken)
-    if not len(free):
-        return None
-    scale = scale or max(4.0, frames / 8)
-    weight = np.ones(frames)
-    if uncertainty is not None and np.isfinite(uncertainty[free]).any():
-        known = np.isfinite(uncertainty)
-        ranks = np.argsort(np.argsort(uncertainty[known])) / max(1, int(known.sum()) - 1)
-        weight[known] = 0.9 + 0.2 * ranks
-    at = np.unique(np.linspace(0, frames - 1, min(frames, 4 * MAX_CANDIDATES)).round().astype(int))
-    nearest = np.full(len(at), float(frames))
-    for t in corrected:
-        np.minimum(nearest, np.abs(at - t), out=nearest)
-    candidates = free[
-        np.unique(np.linspace(0, len(free) - 1, min(len(free), MAX_CANDIDATES)).round().astype(int))
-    ]
-    left = np.minimum(nearest, np.abs(at - candidates[:, None]))
-    cost = need(left, scale) @ weight[at]
-    return int(candidates[np.argmin(cost)])
+UNSURE = "the model is unsure here"
+FAR = "far from any corrected frame"
+MANY = "stands for many frames around it"
 
 
 @dataclass(frozen=True)
@@ -76,14 +40,115 @@ class Suggestion:
 
     frame: int
     reason: str
-    """A few words, such as "the model is unsure here"."""
+    """A few words: `UNSURE`, `FAR` or `MANY`."""
     score: float
-    """Share of what is still needed over the whole video that correcting it would serve, in [0, 1]."""
+    """By what share correcting it would lower the need of all frames, in [0, 1]."""
 
 
-NOTHING_YET = "like most of the video"
-FAR = "far from any corrected frame"
-UNSURE = "the model is unsure here"
+def need(distance: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
+    """How much a frame still needs a correction, in [0, 1): 0 at a corrected frame, 1/2 at `scale` frames away."""
+    return distance / (distance + scale)
+
+
+def doubt(uncertainty: NDArray | None, free: NDArray[np.int64], frames: int) -> NDArray[np.float64]:
+    """Rank ``(frames,)`` in [0, 1] of each free frame's uncertainty among them; 0 where it is not known."""
+    ranks = np.zeros(frames)
+    if uncertainty is None:
+        return ranks
+    known = free[np.isfinite(uncertainty[free])]
+    _, place = np.unique(uncertainty[known], return_inverse=True)
+    ranks[known] = place / max(1, int(place.max(initial=0)))
+    return ranks
+
+
+class Queue:
+    """Chooses one frame after the other, each as if those chosen before were corrected.
+
+    Parameters
+    ----------
+    corrected : list of int
+        Frames a person has already dealt with.
+    frames : int
+        Frames in the video.
+    uncertainty : ndarray, optional
+        ``(frames,)`` float, larger where the model is less sure; NaN where unknown.
+    scale : float, optional
+        Distance in frames over which a correction loses half its use; by default an eighth of the video.
+    """
+
+    def __init__(
+        self,
+        corrected: list[int],
+        frames: int,
+        uncertainty: NDArray | None = None,
+        scale: float | None = None,
+    ) -> None:
+        self._frames = frames
+        self._scale = scale or max(4.0, frames / 8)
+        self._taken = np.zeros(frames, bool)
+        self._taken[corrected] = True
+        self._any = bool(corrected)
+        self._doubt = doubt(uncertainty, np.flatnonzero(~self._taken), frames)
+        self._nearest = _distance_to(np.flatnonzero(self._taken), frames)
+        self._served = _evenly_from(np.arange(frames), MAX_SERVED)
+
+    def next(self) -> Suggestion | None:
+        """Choose a frame and count it as corrected; None where none is left."""
+        free = np.flatnonzero(~self._taken)
+        if not len(free):
+            return None
+        needs = need(self._nearest, self._scale)
+        own = self._doubt * needs
+        candidates = free
+        if len(free) > MAX_CANDIDATES:
+            half = MAX_CANDIDATES // 2
+            doubtful = free[np.argpartition(-own[free], half)[:half]]
+            candidates = np.union1d(_evenly_from(free, half), doubtful)
+        before = self._nearest[self._served]
+        after = np.minimum(before, np.abs(self._served - candidates[:, None]))
+        total = float(need(before, self._scale).sum())
+        lowered = total - need(after, self._scale).sum(1)
+        gain = _largest_is_one(own[candidates]) + OTHERS * _largest_is_one(lowered)
+        best = int(np.argmax(gain))
+        chosen = int(candidates[best])
+        suggestion = Suggestion(chosen, self._reason(chosen), float(lowered[best] / max(total, 1e-9)))
+        self._taken[chosen] = self._any = True
+        np.minimum(self._nearest, np.abs(np.arange(self._frames) - chosen), out=self._nearest)
+        return suggestion
+
+    def _reason(self, t: int) -> str:
+        if self._doubt[t] >= UNSURE_FROM:
+            return UNSURE
+        return FAR if self._any and self._nearest[t] >= self._scale else MANY
+
+
+def _distance_to(corrected: NDArray[np.int64], frames: int) -> NDArray[np.float64]:
+    """Frames ``(frames,)`` to the nearest corrected one; the length of the video where there is none."""
+    if not len(corrected):
+        return np.full(frames, float(frames))
+    at = np.arange(frames)
+    after = np.searchsorted(corrected, at)
+    left = corrected[np.maximum(after - 1, 0)]
+    right = corrected[np.minimum(after, len(corrected) - 1)]
+    return np.minimum(np.abs(at - left), np.abs(right - at)).astype(float)
+
+
+def _evenly_from(values: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """An even selection of at most `count` values, the first and the last among them."""
+    places = np.linspace(0, len(values) - 1, min(len(values), count)).round().astype(int)
+    return values[np.unique(places)]
+
+
+def _largest_is_one(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return values / max(float(values.max(initial=0.0)), 1e-9)
+
+
+def next_frame(
+    corrected: list[int], frames: int, uncertainty: NDArray | None = None, scale: float | None = None
+) -> int | None:
+    """The frame to correct next, None where every frame is corrected; arguments as for `Queue`."""
+    suggestion = Queue(corrected, frames, uncertainty, scale).next()
+    return None if suggestion is None else suggestion.frame
 
 
 def suggestions(session: Session, n: int = 5) -> list[Suggestion]:
@@ -97,18 +162,9 @@ def suggestions(session: Session, n: int = 5) -> list[Suggestion]:
         How many at most; fewer where fewer frames are left.
     """
     done = session.frames_with("corrected", "accepted")
-    uncertainty = np.asarray(session.uncertainty)
-    queue: list[Suggestion] = []
-    for number in range(n):
-        frame = next_frame(done, len(session), uncertainty)
-        if frame is None:
-            break
-        doubt = np.nan_to_num(uncertainty, nan=-1.0)
-        unsure = doubt[frame] >= 0 and (doubt >= doubt[frame]).mean() <= 0.2
-        reason = UNSURE if unsure else FAR if done else NOTHING_YET
-        queue.append(Suggestion(frame, reason, 1.0 / (number + 1)))
-        done.append(frame)
-    return queue
+    queue = Queue(done, len(session), np.asarray(session.uncertainty))
+    chosen = (queue.next() for _ in range(n))
+    return [suggestion for suggestion in chosen if suggestion is not None]
 
 
 def suggest_frame(session: Session) -> int | None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from vivim import Session
-from vivim.suggest import next_frame, suggest_frame
+from vivim.suggest import FAR, MANY, UNSURE, Queue, Suggestion, next_frame, suggest_frame, suggestions
 
 
 def brute_force(corrected: list[int], weight: np.ndarray, scale: float) -> int:
@@ -72,14 +72,55 @@ def test_it_leans_to_where_the_model_is_unsure() -> None:
     assert next_frame([], 200, np.full(200, np.nan)) == plain
 
 
+def queue_of(corrected: list[int], frames: int, uncertainty: np.ndarray | None, n: int) -> list[Suggestion]:
+    queue = Queue(corrected, frames, uncertainty)
+    return [found for found in (queue.next() for _ in range(n)) if found is not None]
+
+
+@given(st.integers(1, 400), st.integers(0, 2**31), st.sampled_from([0.0, 0.5, 1.0]), st.integers(1, 8))
+def test_the_queue_is_what_one_after_the_other_would_be(frames: int, seed: int, known: float, n: int) -> None:
+    rng = np.random.default_rng(seed)
+    uncertainty = np.where(rng.random(frames) < known, rng.random(frames), np.nan)
+    corrected = np.flatnonzero(rng.random(frames) < 0.1).tolist()
+    found = queue_of(corrected, frames, uncertainty, n)
+    assert found == queue_of(corrected, frames, uncertainty, n)
+    assert len(found) == min(n, frames - len(corrected))
+    chosen = [suggestion.frame for suggestion in found]
+    assert len(set(chosen)) == len(chosen) and not set(chosen) & set(corrected)
+    assert all(0 <= suggestion.score <= 1 for suggestion in found)
+    assert chosen[:1] == [next_frame(corrected, frames, uncertainty)][: len(chosen)]
+
+
+@given(st.integers(40, 3000), st.integers(0, 2**31))
+def test_it_covers_the_video_whatever_the_doubt(frames: int, seed: int) -> None:
+    uncertainty = np.random.default_rng(seed).random(frames)
+    chosen = sorted(s.frame for s in queue_of([], frames, uncertainty, 12))
+    assert max(np.diff([0, *chosen, frames - 1])) <= frames / 3
+
+
+def test_doubt_beside_a_corrected_frame_counts_for_little() -> None:
+    doubt = np.zeros(100)
+    doubt[[50, 51, 90]] = 1.0, 0.9, 0.8
+    assert [s.frame for s in queue_of([], 100, doubt, 2)] == [50, 90]
+
+
+def test_the_reason_is_what_it_was_chosen_for() -> None:
+    doubt = np.linspace(0, 0.1, 200)
+    doubt[30] = 1.0
+    first = queue_of([150], 200, doubt, 1)[0]
+    assert (first.frame, first.reason) == (30, UNSURE)
+    unknown = np.full(200, np.nan)
+    assert queue_of([], 200, unknown, 1)[0].reason == MANY
+    assert queue_of([20], 200, unknown, 1)[0].reason == FAR
+
+
 def test_20_000_frames_at_once() -> None:
     corrected = list(range(0, 20_000, 400))
     uncertainty = np.random.default_rng(0).random(20_000)
-    next_frame(corrected, 20_000, uncertainty)
     times = []
     for _ in range(5):
         began = time.perf_counter()
-        next_frame(corrected, 20_000, uncertainty)
+        queue_of(corrected, 20_000, uncertainty, 3)
         times.append(time.perf_counter() - began)
     assert min(times) < 0.05
 
@@ -88,7 +129,10 @@ def test_of_a_session(session: Session, sample) -> None:
     first = suggest_frame(session)
     assert first in (5, 6)
     session.correct(first, sample.masks[first])
+    queue = suggestions(session, 3)
+    assert len({suggestion.frame for suggestion in queue} - {first}) == 3
     second = suggest_frame(session)
+    assert second == queue[0].frame
     assert abs(second - first) > 2
     for t in range(len(session)):
         session.correct(t, sample.masks[t])
