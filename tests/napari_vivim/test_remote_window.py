@@ -17,24 +17,14 @@ from qtpy.QtWidgets import QComboBox
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str]]:
     """Port and token of a server."""
     file = tmp_path_factory.mktemp("server") / "token"
-    command = [
-        sys.executable,
-        "-m",
-        "vivim",
-        "serve",
-        "--port",
-        "0",
-        "--device",
-        "cpu",
-        "--token-file",
-        str(file),
-    ]
+    words = ["serve", "--port", "0", "--device", "cpu", "--token-file", str(file)]
+    here = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
-        command,
+        [sys.executable, "-m", "vivim", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env=here,
     )
     try:
         assert process.stdout is not None

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 DELAYS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 30.0, 30.0, 60.0, 60.0, 60.0)
 """Seconds before each new attempt, once a connection that worked was lost: five minutes in all, then it is given up."""
+OPEN_SECONDS = 5.0
+"""How long one attempt may take: so long at most a request to stop is not heard."""
 POLL = 0.1
 """A request to stop is heard within this many seconds."""
 
@@ -160,6 +162,7 @@ class Conversation:
                 compression=None,
                 proxy=None,  # the token is for the server alone
                 max_size=MESSAGE,
+                open_timeout=OPEN_SECONDS,
                 close_timeout=1,
                 logger=_wire,
             )
