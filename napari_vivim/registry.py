@@ -3,34 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
-    QAbstractItemView,
     QDialog,
     QFileDialog,
-    QHeaderView,
     QInputDialog,
     QLabel,
     QMessageBox,
     QPushButton,
-    QTableWidget,
-    QTableWidgetItem,
     QVBoxLayout,
     QWidget,
 )
 from vivim.models import STARTER, SUFFIX
-from vivim.versions import ModelInfo, origin
+from vivim.versions import ModelInfo
 
+from napari_vivim.models_table import ModelsTable
 from napari_vivim.panel import quiet, row, show_problem
 from napari_vivim.worker import Job, Worker
 
-COLUMNS = ("Name", "Made from", "Made", "Learned from", "Held-out Dice", "")
 FILES = "Models (*.safetensors *.ckpt *.pth *.pt);;All files (*)"
-USE_WIDTH = 84
 EMPTY = "Fine-tuning adds a version here each time; nothing is ever overwritten."
 
 
@@ -62,11 +56,12 @@ class ModelsWindow(QDialog):
         self.setWindowTitle("Models of Vivim")
         self.resize(960, 460)
         self._in_use, self._videos = in_use, videos
-        self._models: list[ModelInfo] = []
         self._default = STARTER
         self._worker = Worker("vivim-models")
         self._job: Job | None = None
-        self.table = self._make_table()
+        self.table = ModelsTable()
+        self.table.itemSelectionChanged.connect(self._describe)
+        self.table.use.connect(self._use)
         self.details = quiet()
         self.details.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.details.setMinimumHeight(84)
@@ -98,29 +93,6 @@ class ModelsWindow(QDialog):
         self.finished.connect(lambda: self._worker.close(timeout=0.0))
         self._do("Reading ...", lambda: None)
 
-    def _make_table(self) -> QTableWidget:
-        table = QTableWidget(0, len(COLUMNS))
-        table.setHorizontalHeaderLabels(list(COLUMNS))
-        table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        table.setShowGrid(False)
-        table.setStyleSheet(
-            "QTableWidget::item { padding: 0 8px; } QHeaderView::section { padding: 3px 8px; }"
-        )
-        rows, header = table.verticalHeader(), table.horizontalHeader()
-        assert rows is not None and header is not None
-        rows.hide()
-        header.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
-        header.setHighlightSections(False)
-        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        header.setSectionResizeMode(len(COLUMNS) - 1, QHeaderView.ResizeMode.Fixed)
-        table.setColumnWidth(len(COLUMNS) - 1, USE_WIDTH)
-        table.itemSelectionChanged.connect(self._describe)
-        table.cellDoubleClicked.connect(lambda at, _: self._use(self._models[at].name))
-        return table
-
     def _button(self, text: str, tip: str, action: Callable[[], None]) -> QPushButton:
         button = QPushButton(text)
         button.setToolTip(tip)
@@ -130,25 +102,13 @@ class ModelsWindow(QDialog):
 
     # -- what the person does -------------------------------------------------------------------------------------
 
-    @property
-    def selected(self) -> ModelInfo | None:
-        """The model of the marked row."""
-        at = self.table.currentRow()
-        return self._models[at] if 0 <= at < len(self._models) else None
-
-    def select(self, name: str) -> None:
-        """Mark the row of a model."""
-        names = [info.name for info in self._models]
-        if name in names:
-            self.table.selectRow(names.index(name))
-
     def set_in_use(self, name: str) -> None:
         """Another model was chosen, here or elsewhere."""
-        if name in [info.name for info in self._models] and name != self._in_use:
+        if name in [info.name for info in self.table.models] and name != self._in_use:
             self._in_use = name
-            marked = self.selected
-            self._fill()
-            self.select(marked.name if marked else name)
+            marked = self.table.selected
+            self.table.fill(self._in_use, self._default)
+            self.table.select(marked.name if marked else name)
 
     def _use(self, name: str) -> None:
         self.set_in_use(name)
@@ -157,13 +117,13 @@ class ModelsWindow(QDialog):
     def _set_default(self) -> None:
         from vivim.models import set_default_model
 
-        if (info := self.selected) is not None:
+        if (info := self.table.selected) is not None:
             self._do("Setting ...", lambda: set_default_model(info.name), select=info.name)
 
     def _rename(self) -> None:
         from vivim.models import rename_model
 
-        info = self.selected
+        info = self.table.selected
         if info is None:
             return
         name, agreed = QInputDialog.getText(self, "Rename", f"New name of “{info.name}”:", text=info.name)
@@ -173,7 +133,7 @@ class ModelsWindow(QDialog):
     def _widen(self) -> None:
         from vivim.models import add_classes
 
-        info = self.selected
+        info = self.table.selected
         if info is None:
             return
         question = "All classes, with commas between, in the order of their labels 1, 2, ...:"
@@ -186,7 +146,7 @@ class ModelsWindow(QDialog):
     def _export(self) -> None:
         from vivim.models import export_model
 
-        info = self.selected
+        info = self.table.selected
         if info is None:
             return
         target = QFileDialog.getSaveFileName(self, "Export", f"{info.name}{SUFFIX}", f"Model (*{SUFFIX})")[0]
@@ -197,12 +157,12 @@ class ModelsWindow(QDialog):
     def _delete(self) -> None:
         from vivim.models import remove_model
 
-        info = self.selected
+        info = self.table.selected
         if info is not None and self._sure(info):
             self._do("Deleting ...", lambda: remove_model(info.name), was=info.name)
 
     def _sure(self, info: ModelInfo) -> bool:
-        children = [other.name for other in self._models if self._parent(other) is info]
+        children = [other.name for other in self.table.models if self.table.parent_of(other) is info]
         kept = f" Made from it, and kept: {', '.join(children)}." if children else ""
         answer = QMessageBox.question(
             self,
@@ -230,7 +190,7 @@ class ModelsWindow(QDialog):
         """
         if self._job is not None:
             return
-        wanted = select or (self.selected.name if self.selected else self._in_use)
+        wanted = select or (self.table.selected.name if self.table.selected else self._in_use)
 
         def steps() -> Iterator[tuple[str, list[ModelInfo], str, str | None]]:
             from vivim.models import default_model_name, list_models
@@ -243,12 +203,12 @@ class ModelsWindow(QDialog):
 
         def listed(found: tuple[str, list[ModelInfo], str, str | None]) -> None:
             mark, models, self._default, made = found
-            self._models = models[::-1]
+            self.table.models = models[::-1]
             if was and was == self._in_use:
                 self._in_use = made or self._default
                 self.chosen.emit(self._in_use)
-            self._fill()
-            self.select(mark if any(info.name == mark for info in models) else self._in_use)
+            self.table.fill(self._in_use, self._default)
+            self.table.select(mark if any(info.name == mark for info in models) else self._in_use)
             self.changed.emit()
 
         self._job = Job(steps)
@@ -264,43 +224,9 @@ class ModelsWindow(QDialog):
         self.state.clear()
         self._enable()
 
-    def _parent(self, info: ModelInfo) -> ModelInfo | None:
-        return origin(info.parent_version, info.parent, self._models) if info.parent else None
-
-    def _fill(self) -> None:
-        self.table.setRowCount(len(self._models))
-        for at, info in enumerate(self._models):
-            for column, text in enumerate(self._texts(info)):
-                item = QTableWidgetItem(text)
-                if info.name == self._in_use:
-                    font = item.font()
-                    font.setBold(True)
-                    item.setFont(font)
-                self.table.setItem(at, column, item)
-            self.table.setCellWidget(at, len(COLUMNS) - 1, self._use_button(info))
-
-    def _use_button(self, info: ModelInfo) -> QPushButton:
-        used = info.name == self._in_use
-        button = self._button(
-            "in use" if used else "Use",
-            "Take this model from now on; what is corrected stays",
-            lambda: self._use(info.name),
-        )
-        button.setEnabled(not used and bool(info.classes))
-        return button
-
-    def _texts(self, info: ModelInfo) -> tuple[str, ...]:
-        name = f"{info.name}  (default)" if info.name == self._default else info.name
-        parent = self._parent(info)
-        made_from = parent.name if parent else f"{info.parent} (deleted)" if info.parent else "–"
-        learned = (
-            f"{_count(info.frames, 'frame')} of {_count(info.sessions, 'video')}" if info.frames else "–"
-        )
-        return name, made_from, _when(info.created), learned, _scores(info)
-
     def _describe(self) -> None:
         self._enable()
-        info = self.selected
+        info = self.table.selected
         if info is None:
             self.details.setText(EMPTY)
             return
@@ -317,7 +243,7 @@ class ModelsWindow(QDialog):
         self.details.setText("\n".join(lines))
 
     def _enable(self) -> None:
-        info, idle = self.selected, self._job is None
+        info, idle = self.table.selected, self._job is None
         own = idle and info is not None and info.name != STARTER
         self.rename.setEnabled(own)
         self.delete.setEnabled(own)
@@ -325,26 +251,6 @@ class ModelsWindow(QDialog):
             button.setEnabled(idle and info is not None and bool(info.classes))
         self.default.setEnabled(idle and info is not None and info.name != self._default)
         self.take.setEnabled(idle)
-
-
-def _count(number: int | None, what: str) -> str:
-    return f"{number or 1} {what}" if (number or 1) == 1 else f"{number} {what}s"
-
-
-def _when(created: str | None) -> str:
-    """A time as the file has it (UTC, ISO 8601), for people, in their own zone."""
-    if not created:
-        return "–"
-    try:
-        return f"{datetime.fromisoformat(created).astimezone():%Y-%m-%d %H:%M}"
-    except ValueError:
-        return created
-
-
-def _scores(info: ModelInfo) -> str:
-    if info.before is None or info.after is None:
-        return "–"
-    return f"{info.before:.3f} → {info.after:.3f}"
 
 
 def names_of_videos(controllers: list[Any]) -> dict[str, str]:

@@ -151,7 +151,7 @@ def test_models_are_opened_from_the_panel(segment: Any, qtbot: Any) -> None:
     segment.models.click()
     (window,) = [w for w in segment.window().findChildren(ModelsWindow)]
     qtbot.waitUntil(lambda: window._job is None, timeout=10000)
-    assert window.selected is not None and window.selected.name == "starter"
+    assert window.table.selected is not None and window.table.selected.name == "starter"
     window._do("", lambda: add_classes("starter", ["fold", "glottis"], "two").name)
     qtbot.waitUntil(lambda: segment.model.findText("two") >= 0, timeout=10000)
     window.table.cellWidget(0, 5).click()

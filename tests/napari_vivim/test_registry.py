@@ -50,9 +50,9 @@ def test_it_lists_what_is_known(window: ModelsWindow) -> None:
     assert [row[1] for row in listed] == ["first", "starter", "–"]
     assert [row[3] for row in listed] == ["12 frames of 2 videos", "5 frames of 1 video", "–"]
     assert [row[4] for row in listed] == ["0.610 → 0.820", "–", "–"]
-    assert window.selected is not None and window.selected.name == "second"
+    assert window.table.selected is not None and window.table.selected.name == "second"
     assert "scan (0123456789ab), ba9876543210" in window.details.text()
-    window.select("starter")
+    window.table.select("starter")
     assert not window.rename.isEnabled() and not window.delete.isEnabled() and window.export.isEnabled()
 
 
@@ -75,11 +75,11 @@ def test_renaming_and_deleting_keep_the_children(window: ModelsWindow, qtbot: An
 
     monkeypatch.setattr(QInputDialog, "getText", lambda *_, **__: ("liver", True))
     monkeypatch.setattr(QMessageBox, "question", question)
-    window.select("first")
+    window.table.select("first")
     window.rename.click()
     wait(qtbot, window)
     assert [row[:2] for row in rows(window)][:2] == [["second", "liver"], ["liver", "starter"]]
-    window.select("liver")
+    window.table.select("liver")
     window.delete.click()
     assert "kept: second" in asked[0] and len(models.list_models()) == 3
     window.delete.click()
@@ -92,11 +92,11 @@ def test_deleting_what_is_in_use_falls_back_to_the_default(
     window: ModelsWindow, qtbot: Any, monkeypatch
 ) -> None:
     monkeypatch.setattr(QMessageBox, "question", lambda *_: QMessageBox.StandardButton.Yes)
-    window.select("first")
+    window.table.select("first")
     window.default.click()
     wait(qtbot, window)
     assert models.default_model_name() == "first"
-    window.select("second")
+    window.table.select("second")
     with qtbot.waitSignal(window.chosen) as signal:
         window.delete.click()
     assert signal.args == ["first"]
@@ -110,26 +110,26 @@ def test_a_file_goes_out_and_comes_in_after_a_check(
     monkeypatch.setattr("napari_vivim.panel.show_error", shown.append)
     file = tmp_path / "shared.safetensors"
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, **__: (str(file.with_suffix("")), ""))
-    window.select("second")
+    window.table.select("second")
     window.export.click()
     wait(qtbot, window)
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_, **__: (str(file), ""))
     window.take.click()
     wait(qtbot, window)
-    assert window.selected is not None and window.selected.name == "shared"
+    assert window.table.selected is not None and window.table.selected.name == "shared"
     file.write_bytes(file.read_bytes()[:1000])
     window.take.click()
     wait(qtbot, window)
     assert len(shown) == 1 and "damaged" in shown[0]
-    assert len(window._models) == 4
+    assert len(window.table.models) == 4
 
 
 def test_a_version_for_several_classes(window: ModelsWindow, qtbot: Any, monkeypatch) -> None:
     monkeypatch.setattr(QInputDialog, "getText", lambda *_, **__: ("fold, glottis", True))
-    window.select("first")
+    window.table.select("first")
     window.classes.click()
     wait(qtbot, window)
-    assert window.selected is not None and window.selected.name == "first-classes"
+    assert window.table.selected is not None and window.table.selected.name == "first-classes"
     assert "Classes: fold, glottis" in window.details.text()
 
 

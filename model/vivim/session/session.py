@@ -223,12 +223,7 @@ class Session(Gate):
             If a name is empty, or two are alike.
         """
         with self._lock:
-            self._description = replace(self._description, classes=checked(names))
-            if self._made and not self.read_only:
-                try:
-                    self._description.write(self.folder / FILE)
-                except OSError as error:
-                    raise self._not_written(error) from error
+            self._describe(replace(self._description, classes=checked(names)))
 
     def take_classes(self, names: tuple[str, ...]) -> None:
         """Take over the class names of a model that is about to propose, see `vivim.session.classes.agreed`.
@@ -288,13 +283,17 @@ class Session(Gate):
 
     def _link(self, video: Video, relink: bool) -> None:
         """Take `video` for this session's, and note where it is now."""
-        description = linked(self._description, video, self.folder, relink)
-        if description != self._description and not self.read_only:
+        self._describe(linked(self._description, video, self.folder, relink))
+        self._video = video
+
+    def _describe(self, description: Description) -> None:
+        """Say something else of the video or the classes from now on, and on disk if there is a folder to write."""
+        if description != self._description and self._made and not self.read_only:
             try:
                 description.write(self.folder / FILE)
             except OSError as error:
                 raise self._not_written(error) from error
-        self._description, self._video = description, video
+        self._description = description
 
     def editable(self) -> MaskEditor:
         """The masks as an array that a person may paint on; every write goes through `edit`."""
