@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
-from vivim.simulate import Result, evenly, interpolate
+from PIL import Image
+from vivim.simulate import Result, evenly, interpolate, simulate
 from vivim.simulated import corrections_until, summary, table
 
 
@@ -94,3 +96,28 @@ def test_evenly_spaced_is_in_the_middles() -> None:
     assert evenly(20, 1) == [10]
     assert evenly(20, 4) == [2, 7, 12, 17]
     assert evenly(5, 5) == [0, 1, 2, 3, 4]
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    ys, xs = np.mgrid[:32, :32]
+    for kind in ("frames", "masks"):
+        (tmp_path / "dot" / kind).mkdir(parents=True)
+    for t in range(9):
+        dot = (np.hypot(ys - 16, xs - 8 - 2 * t) < 6).astype(np.uint8) * 255
+        for kind in ("frames", "masks"):
+            Image.fromarray(dot).save(tmp_path / "dot" / kind / f"{t:03d}.png")
+    return tmp_path / "dot"
+
+
+def test_the_queue_and_even_spacing_in_one_run(clip: Path, swift_model, monkeypatch) -> None:
+    monkeypatch.setattr("vivim.simulate._finetune", lambda session, model, device: (model, False))
+    results = list(simulate(clip, swift_model, [0, 1, 3], device="cpu", choose="both"))
+    assert [(r.choose, r.corrections) for r in results] == [("queue", n) for n in (0, 1, 3)] + [
+        ("even", n) for n in (0, 1, 3)
+    ]
+    assert [r.corrected for r in results if r.choose == "even"] == [(), (4,), (1, 4, 7)]
+    assert len(results[2].history) == 4 and len(set(results[2].corrected)) == 3
+    assert results[0].dice == results[3].dice
+    with pytest.raises(ValueError, match="queue, even, both"):
+        list(simulate(clip, swift_model, choose="best"))
