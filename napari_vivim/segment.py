@@ -8,7 +8,7 @@ from typing import Any
 import napari
 from napari.utils.notifications import show_info
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QFileDialog, QFormLayout, QLabel, QPushButton
+from qtpy.QtWidgets import QFileDialog, QFormLayout, QPushButton
 from vivim.errors import VideoChangedError, VivimError
 from vivim.settings import Settings
 
@@ -31,7 +31,7 @@ from napari_vivim.panel import (
 from napari_vivim.preferences import Preferences, open_preferences
 from napari_vivim.questions import ELSEWHERE, RELINK, what_of_another_video
 from napari_vivim.registry import ModelsWindow, names_of_videos
-from napari_vivim.status_strip import STATUS_COLORS, StatusStrip
+from napari_vivim.timeline import show_timeline
 
 
 class SegmentWidget(VideoPanel):
@@ -61,7 +61,6 @@ class SegmentWidget(VideoPanel):
         self.open_preferences.setToolTip("Device, window length, folders, colours, another machine's device")
         self.open_preferences.clicked.connect(lambda: open_preferences(self.viewer))
         self.body.addWidget(self.open_preferences)
-        napari_viewer.dims.events.current_step.connect(self._on_step)
         bind(napari_viewer, lambda: self.controller)
         self.start()
 
@@ -91,11 +90,6 @@ class SegmentWidget(VideoPanel):
         self.body.addWidget(self.progress)
 
     def _add_review(self) -> None:
-        self.strip = StatusStrip()
-        self.strip.clicked.connect(self._go_to)
-        self.legend = QLabel()
-        self.legend.setStyleSheet("font-size: 11px;")
-        self.legend.setWordWrap(True)
         self.accept = QPushButton("Accept frame")
         self.accept.setToolTip("This mask is right as it is: no model will change it  (Q)")
         self.accept.clicked.connect(self._accept)
@@ -108,8 +102,6 @@ class SegmentWidget(VideoPanel):
             "Ctrl-Z takes it back, also after a restart."
         )
         self.body.addWidget(heading("Review"))
-        self.body.addWidget(self.strip)
-        self.body.addWidget(self.legend)
         self.body.addWidget(self.classes)
         self.body.addLayout(row(self.accept, self.next))
         self.corrections = CorrectionBar(lambda: self.controller)
@@ -127,10 +119,6 @@ class SegmentWidget(VideoPanel):
             self.progress.cancel.setEnabled(False)
             self.progress.text.setText("Stopping ...")
             self.controller.cancel()
-
-    def _go_to(self, frame: int) -> None:
-        if self.controller is not None:
-            self.controller.go_to(frame)
 
     def _accept(self) -> None:
         if self.controller is None:
@@ -182,8 +170,7 @@ class SegmentWidget(VideoPanel):
         controller.classes_changed.connect(self._show_classes)
         self._connections.append((controller.classes_changed, self._show_classes))
         self._show_classes()
-        self._show_statuses()
-        self._on_step()
+        show_timeline(self.viewer).follow(controller)
 
     def on_problem(self, error: Exception) -> None:
         """A video that is not the session's is asked about, once the job that met it is over; the rest is told."""
@@ -217,29 +204,10 @@ class SegmentWidget(VideoPanel):
         """Back to rest."""
         self.progress.hide()
 
-    def on_frame_changed(self, frame: int, status: str) -> None:
-        """Colour the strip anew."""
-        self._show_statuses()
-
-    def _on_step(self, event: Any = None) -> None:
-        if self.controller is not None:
-            self.strip.set_current(self.controller.current_frame)
-
     def _show_classes(self) -> None:
         if self.controller is not None:
             session = self.controller.session
             self.classes.show_classes(self.controller.masks, session.classes if session is not None else ())
-
-    def _show_statuses(self) -> None:
-        if self.controller is None or self.controller.session is None:
-            return
-        self.strip.set_frames(self.controller.session.statuses, self.controller.session.uncertainty)
-        self.legend.setText(
-            " &nbsp; ".join(
-                f"<span style='color:{STATUS_COLORS[name]}'>■</span>&nbsp;{count}&nbsp;{name}"
-                for name, count in self.controller.counts().items()
-            )
-        )
 
     def update_state(self) -> None:
         """Nothing can be pressed before it can work."""
@@ -249,5 +217,5 @@ class SegmentWidget(VideoPanel):
         self.reopen.setVisible(not ready and not busy)
         self.propose.setEnabled(ready and not busy)
         self.propose.setText("Propose masks" if not busy or not ready else "Working ...")
-        for widget in (self.accept, self.next, self.strip, self.corrections):
+        for widget in (self.accept, self.next, self.corrections):
             widget.setEnabled(ready)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from napari.utils.notifications import notification_manager
-from qtpy.QtCore import QPoint, Qt, QTimer
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QMessageBox
 from vivim.errors import SessionError
 from vivim.session import Session
@@ -146,12 +146,6 @@ def test_cancel_stops_soon_and_keeps_what_is_done(segment, qtbot, fake_model) ->
     segment.progress.cancel.click()
     qtbot.waitUntil(lambda: not segment.controller.busy, timeout=2000)
     assert 2 <= len(session.frames_with("proposed")) < 12
-
-
-def test_a_click_on_the_strip_goes_to_the_frame(segment, qtbot) -> None:
-    segment.strip.resize(240, 34)
-    qtbot.mouseClick(segment.strip, Qt.MouseButton.LeftButton, pos=QPoint(210, 20))
-    assert segment.controller.current_frame == 10
 
 
 def test_accepting_needs_a_mask(segment, qtbot, fake_model) -> None:

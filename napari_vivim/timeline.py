@@ -1,0 +1,263 @@
+"""Vivim Timeline: the whole video under the canvas, at a glance; hover to look, click to go, wheel to zoom."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import napari
+import numpy as np
+from napari.utils.theme import get_theme
+from qtpy.QtCore import QPoint, Qt, QTimer
+from qtpy.QtGui import QColor
+from qtpy.QtWidgets import QDockWidget, QHBoxLayout, QLabel, QMainWindow, QSizePolicy, QVBoxLayout, QWidget
+from vivim.session import STATUS_NAMES
+from vivim.suggest import Suggestion
+from vivim.video.base import VideoBase
+
+from napari_vivim.controller import VideoController, controller_of, video_layers
+from napari_vivim.frames import ShownFrames
+from napari_vivim.panel import show_problem
+from napari_vivim.shape_watch import ShapeWatch
+from napari_vivim.thumbnails import HoverCard, Thumbnails
+from napari_vivim.timeline_columns import STATUS_COLORS
+from napari_vivim.timeline_view import AREA_COLOR, JUMP_COLOR, SUGGESTED_COLOR, TimelineView
+
+PLUGIN, TITLE = "napari-vivim", "Vivim Timeline"
+REDRAW_MS = 50
+"""While masks are proposed, statuses are drawn anew at most this often."""
+HOW_TO = (
+    "Click or drag: go there · wheel: zoom · shift-wheel, or drag the numbers: pan · double click: show all"
+)
+
+
+def show_timeline(viewer: napari.Viewer) -> TimelineWidget:
+    """The timeline of a viewer, opened under the canvas if it is not there yet."""
+    dock, widget = viewer.window.add_plugin_dock_widget(PLUGIN, TITLE)
+    dock.show()
+    return widget
+
+
+class TimelineWidget(QWidget):
+    """Shows the video it is told to `follow`, by default the newest; one for each viewer."""
+
+    def __init__(self, napari_viewer: napari.Viewer) -> None:
+        super().__init__()
+        self.viewer = napari_viewer
+        self.controller: VideoController | None = None
+        self.watch: ShapeWatch | None = None
+        self.thumbnails: Thumbnails | None = None
+        self.suggestions: list[Suggestion] = []
+        self._placed = False
+        self.view = TimelineView()
+        self.legend, self.range = QLabel(), QLabel()
+        self.legend.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.legend.setToolTip(HOW_TO)
+        self.card = HoverCard(self)
+        line = QHBoxLayout()
+        line.setContentsMargins(4, 0, 4, 0)
+        line.addWidget(self.legend, 1)
+        line.addWidget(self.range)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(6, 2, 6, 2)
+        layout.setSpacing(2)
+        layout.addLayout(line)
+        layout.addWidget(self.view)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self._redraw = QTimer(self)
+        self._redraw.setSingleShot(True)
+        self._redraw.setInterval(REDRAW_MS)
+        self._redraw.timeout.connect(self._show_frames)
+        self.view.clicked.connect(self._go_to)
+        self.view.hovered.connect(self._hover)
+        self.view.range_changed.connect(self._show_range)
+        napari_viewer.dims.events.current_step.connect(self._on_step)
+        napari_viewer.events.theme.connect(self._on_theme)
+        napari_viewer.layers.events.inserted.connect(self._take_newest)
+        self.destroyed.connect(self._leave)
+        self._on_theme()
+        self._take_newest()
+
+    # -- which video ----------------------------------------------------------------------------------------------
+
+    def follow(self, controller: VideoController) -> None:
+        """Show the video of `controller`, now or as soon as its session is open."""
+        if controller is self.controller:
+            return
+        if self.controller is not None:
+            self.controller.opened.disconnect(self._on_opened)
+            self.controller.closed.disconnect(self._on_closed)
+            self.controller.frame_changed.disconnect(self._on_frame_changed)
+            self._on_closed()
+        self.controller = controller
+        controller.opened.connect(self._on_opened)
+        controller.closed.connect(self._on_closed)
+        controller.frame_changed.connect(self._on_frame_changed)
+        if controller.session is not None:
+            self._on_opened()
+        else:
+            controller.open_session()
+
+    def _take_newest(self, event: Any = None) -> None:
+        layers = video_layers(self.viewer)
+        if layers and (event is None or event.value is layers[-1]):
+            self.follow(controller_of(self.viewer, layers[-1]))
+        self._show_frames()
+
+    def _on_opened(self) -> None:
+        assert self.controller is not None and self.controller.session is not None
+        session, data = self.controller.session, self.controller.layer.data
+        self.watch = ShapeWatch(session)
+        self.watch.measured.connect(self._show_shapes)
+        self.watch.suggested.connect(self._show_suggested)
+        self.watch.failed.connect(show_problem)
+        video = data.video if isinstance(data, ShownFrames) else session.video
+        if isinstance(video, VideoBase):
+            self.thumbnails = Thumbnails(video, session)
+            self.thumbnails.ready.connect(self._show_thumbnail)
+        self._show_frames()
+        self.view.show_all()
+        self._on_step()
+
+    def _on_closed(self) -> None:
+        for helper in (self.watch, self.thumbnails):
+            if helper is not None:
+                helper.close()
+        self.watch, self.thumbnails, self.suggestions = None, None, []
+        self.card.hide()
+        self._show_frames()
+
+    def _leave(self) -> None:
+        """The dock was closed for good."""
+        self.viewer.dims.events.current_step.disconnect(self._on_step)
+        self.viewer.events.theme.disconnect(self._on_theme)
+        self.viewer.layers.events.inserted.disconnect(self._take_newest)
+        for helper in (self.watch, self.thumbnails):
+            if helper is not None:
+                helper.close()
+
+    def showEvent(self, event: Any) -> None:
+        """The first time: move under the canvas, beside the docks at the right."""
+        super().showEvent(event)
+        window, dock = self.window(), self.parentWidget()
+        while dock is not None and not isinstance(dock, QDockWidget):
+            dock = dock.parentWidget()
+        if not self._placed and dock is not None and isinstance(window, QMainWindow):
+            self._placed = True
+            window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
+            window.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, dock)
+
+    # -- what is shown --------------------------------------------------------------------------------------------
+
+    def _on_theme(self, event: Any = None) -> None:
+        theme = get_theme(self.viewer.theme).to_rgb_dict()
+        rgb = [[int(c) for c in theme[name].strip("rgb()").split(",")] for name in ("text", "background")]
+        self.view.set_colors(QColor(*rgb[0]), QColor(*rgb[1]))
+        self.setStyleSheet("QLabel { font-size: 11px; }")
+        border = get_theme(self.viewer.theme).to_rgb_dict()["secondary"]
+        self.card.setStyleSheet(f"HoverCard {{ border: 1px solid {border}; }}")
+
+    def _on_step(self, event: Any = None) -> None:
+        if self.controller is not None:
+            self.view.set_current(self.controller.current_frame)
+
+    def _on_frame_changed(self, frame: int, status: str) -> None:
+        if not self._redraw.isActive():
+            self._redraw.start()
+
+    def _show_frames(self) -> None:
+        session = self.controller.session if self.controller is not None else None
+        if session is None:
+            self.view.set_frames(np.zeros(0, np.uint8), np.zeros(0, np.float32))
+            self.legend.setText("Drag a video onto the window: all its frames appear here")
+            self.range.setText("")
+            return
+        self.view.set_frames(session.statuses, session.uncertainty)
+        self._show_legend()
+        self._show_range()
+
+    def _show_shapes(self) -> None:
+        if self.watch is not None:
+            self.view.set_shapes(self.watch.track.areas.copy(), self.watch.track.jumps())
+            self._show_legend()
+
+    def _show_suggested(self, found: list[Suggestion]) -> None:
+        self.suggestions = found
+        self.view.set_suggested([one.frame for one in found])
+        self._show_legend()
+
+    def _show_legend(self) -> None:
+        if self.controller is None:
+            return
+        parts = [
+            f"<span style='color:{STATUS_COLORS[name]}'>■</span>&nbsp;{count:,}&nbsp;{name}"
+            for name, count in self.controller.counts().items()
+        ]
+        view = self.view
+        if np.isfinite(view.unsure).any():
+            parts.append(f"<b>—</b>&nbsp;uncertainty, up&nbsp;to&nbsp;{np.nanmax(view.unsure):.2f}")
+        if np.isfinite(view.areas).any():
+            most = self._area_text(float(np.nanmax(view.areas)))
+            parts.append(f"<span style='color:{AREA_COLOR}'>■</span>&nbsp;area, up&nbsp;to&nbsp;{most}")
+        if len(view.jumps):
+            parts.append(f"<span style='color:{JUMP_COLOR}'>▲</span>&nbsp;{len(view.jumps)}&nbsp;jumps")
+        if view.suggested:
+            parts.append(f"<span style='color:{SUGGESTED_COLOR}'>◆</span>&nbsp;next&nbsp;(N)")
+        self.legend.setText(" &nbsp; ".join(parts))
+
+    def _show_range(self) -> None:
+        count, view = len(self.view.codes), self.view
+        if view.zoomed:
+            self.range.setText(f"{int(view.first):,} to {int(np.ceil(view.last)) - 1:,} of {count:,}")
+        else:
+            self.range.setText(f"{count:,} frames")
+
+    def _area_text(self, pixels: float) -> str:
+        """An area for people: in mm² where the size of a pixel is known, else as a share of the picture."""
+        assert self.controller is not None and self.controller.session is not None
+        session = self.controller.session
+        if session.pixel_spacing_mm is not None:
+            mm2 = pixels * session.pixel_spacing_mm[0] * session.pixel_spacing_mm[1]
+            return f"{mm2:.3g}&nbsp;mm²"
+        return f"{pixels / (session.shape[1] * session.shape[2]):.1%} of the picture".replace(" ", "&nbsp;")
+
+    # -- the mouse ------------------------------------------------------------------------------------------------
+
+    def _go_to(self, frame: int) -> None:
+        if self.controller is not None:
+            self.controller.go_to(frame)
+
+    def _hover(self, frame: int) -> None:
+        if frame < 0 or self.controller is None or self.controller.session is None:
+            self.card.hide()
+            if self.thumbnails is not None:
+                self.thumbnails.forget()
+            return
+        x = int(np.clip(self.view.x_of(frame), 0, self.view.width()))
+        self.card.show_text(self.describe(frame), self.view.mapToGlobal(QPoint(x, 0)))
+        if self.thumbnails is not None:
+            low, high = self.controller.layer.contrast_limits
+            self.thumbnails.ask(frame, (float(low), float(high)))
+
+    def _show_thumbnail(self, asked: int, shown: int, picture: Any) -> None:
+        if asked == self.view.under_mouse:
+            self.card.show_picture(picture, "" if asked == shown else f"frame {shown:,} for now")
+
+    def describe(self, frame: int) -> str:
+        """What is known of a frame, in lines of rich text."""
+        assert self.controller is not None and self.controller.session is not None
+        session, view = self.controller.session, self.view
+        time = f" · {frame / session.fps:.2f} s" if session.fps else ""
+        facts = [STATUS_NAMES[view.codes[frame]]]
+        if np.isfinite(view.areas[frame]):
+            facts.append(self._area_text(float(view.areas[frame])) if view.areas[frame] else "nothing found")
+        if np.isfinite(view.unsure[frame]):
+            facts.append(f"uncertainty&nbsp;{view.unsure[frame]:.2f}")
+        lines = [f"<b>Frame {frame:,}</b>{time}", " · ".join(facts)]
+        if frame in view.jumps:
+            lines.append(f"<span style='color:{JUMP_COLOR}'>the shape jumps here</span>")
+        lines += [
+            f"<span style='color:{SUGGESTED_COLOR}'>suggested: {one.reason}</span>"
+            for one in self.suggestions
+            if one.frame == frame
+        ]
+        return "<br>".join(lines)
