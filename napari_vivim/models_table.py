@@ -68,6 +68,9 @@ class ModelsTable(QTableWidget):
                 font.setBold(info.name == in_use)
                 item.setFont(font)
                 self.setItem(at, column, item)
+            former = self.cellWidget(at, len(COLUMNS) - 1)
+            if former is not None:  # it may be the one just clicked, which Qt deletes only later
+                former.hide()
             self.setCellWidget(at, len(COLUMNS) - 1, self._button(info, info.name == in_use))
 
     def _button(self, info: ModelInfo, used: bool) -> QPushButton:
