@@ -33,7 +33,8 @@ HOW_TO = (
 def show_timeline(viewer: napari.Viewer) -> TimelineWidget:
     """The timeline of a viewer, opened under the canvas if it is not there yet."""
     dock, widget = viewer.window.add_plugin_dock_widget(PLUGIN, TITLE)
-    dock.show()
+    if dock.isHidden():
+        dock.show()
     return widget
 
 
@@ -136,13 +137,17 @@ class TimelineWidget(QWidget):
                 helper.close()
 
     def showEvent(self, event: Any) -> None:
-        """The first time: move under the canvas, beside the docks at the right."""
+        """The first time: move under the canvas, once Qt has laid out the dock; moving it meanwhile crashes."""
         super().showEvent(event)
+        if not self._placed:
+            self._placed = True
+            QTimer.singleShot(0, self._place)
+
+    def _place(self) -> None:
         window, dock = self.window(), self.parentWidget()
         while dock is not None and not isinstance(dock, QDockWidget):
             dock = dock.parentWidget()
-        if not self._placed and dock is not None and isinstance(window, QMainWindow):
-            self._placed = True
+        if dock is not None and isinstance(window, QMainWindow):
             window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
             window.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, dock)
 
