@@ -6,6 +6,7 @@ long as its image layer, and closes the session when the layer goes.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -29,6 +30,7 @@ from napari_vivim.worker import Job, Worker
 if TYPE_CHECKING:
     from vivim.network import Vivim
 
+_log = logging.getLogger(__name__)
 CONTROLLER_KEY = "vivim_controller"
 REFRESH_SECONDS = 0.1
 """While proposing, the shown frame's masks are redrawn at most this often."""
@@ -73,6 +75,8 @@ class VideoController(QObject):
         self._editor: MaskEditor | None = None
         self.job: Job | None = None
         self.job_name = ""
+        self.warming: Job | None = None
+        """Getting the model ready for the first click; a job of the person's waits for it."""
         self._worker = Worker(f"vivim-{layer.name}")
         self._scrubbing = Scrubbing(viewer, layer)
         self._models: dict[tuple[Path, int], Vivim] = {}
@@ -151,6 +155,7 @@ class VideoController(QObject):
         self.viewer.add_layer(self.masks)
         self._classes = session.classes
         self.opened.emit()
+        self.warm_up()
 
     def restyle(self) -> None:
         """Show the masks in the colours that the settings say now."""
@@ -167,6 +172,26 @@ class VideoController(QObject):
             self.classes_changed.emit()
 
     # -- work -----------------------------------------------------------------------------------------------------
+
+    def warm_up(self) -> None:
+        """Load the default model and run it once, in the worker, so that the first mask comes soon after the click."""
+        stop = threading.Event()
+
+        def work() -> Iterator[Any]:
+            from vivim.compiled import warm_up
+            from vivim.device import preferred_device
+            from vivim.models import default_model_name
+
+            warm_up(self._model(default_model_name()), preferred_device(), stop)
+            yield from ()
+
+        self.warming = Job(work, stop)
+        self.warming.failed.connect(lambda error: _log.info("Not ready in advance: %s", error))
+        self.warming.ended.connect(self._on_warm)
+        self._worker.submit(self.warming)
+
+    def _on_warm(self, finished: bool) -> None:
+        self.warming = None
 
     def propose(self, model_name: str, device: str) -> None:
         """Propose masks for all frames no person has touched, outward from the one on screen."""
@@ -233,8 +258,9 @@ class VideoController(QObject):
 
     def cancel(self) -> None:
         """Stop the running job; what it has done stays."""
-        if self.job is not None:
-            self.job.cancel()
+        for job in (self.warming, self.job):
+            if job is not None:
+                job.cancel()
 
     def accept_frame(self) -> None:
         """The person vouches for the mask on screen."""

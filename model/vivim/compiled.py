@@ -11,10 +11,47 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vivim.settings import settings
+
+if TYPE_CHECKING:
+    from vivim.network import Vivim
 
 _POLL = 0.05  # seconds
 _log = logging.getLogger(__name__)
+
+
+def warm_up(model: Vivim, device: str = "auto", stop: threading.Event | None = None) -> None:
+    """Do once what the first mask would otherwise wait for: kernels, and a first pass of one window.
+
+    Parameters
+    ----------
+    model : Vivim
+        Moved to the device and put into evaluation mode.
+    device : str
+        As for `vivim.propose`; another machine's is left alone.
+    stop : threading.Event, optional
+        Set it to leave out what has not begun yet.
+
+    Raises
+    ------
+    DeviceError
+        If the device is absent or its memory too small.
+    """
+    from vivim.device import choose_device, is_remote
+
+    if is_remote(device):
+        return
+    if choose_device(device).type == "cpu":
+        compile_kernels(stop)
+    if stop is None or not stop.is_set():
+        from vivim.inference import segment_frames
+
+        height, width = model.config.input_size
+        segment_frames(model, np.zeros((settings().clip_length, height, width, 3), np.uint8), device=device)
 
 
 def compile_kernels(stop: threading.Event | None = None) -> None:

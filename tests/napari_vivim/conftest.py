@@ -47,6 +47,16 @@ def fresh_pages(pages: Any) -> None:
         page.reset()
 
 
+@pytest.fixture(autouse=True)
+def cold(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Opening a video loads no model; the names of those that would have been warmed up."""
+    warmed: list[str] = []
+    monkeypatch.setattr("vivim.compiled.warm_up", lambda model, *_: warmed.append(model.name))
+    if "fake_model" not in request.fixturenames:
+        monkeypatch.setattr("napari_vivim.controller.VideoController.warm_up", lambda controller: None)
+    return warmed
+
+
 @pytest.fixture(scope="session")
 def phantom_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("video") / "phantom.mp4"

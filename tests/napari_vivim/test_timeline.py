@@ -187,3 +187,9 @@ def test_it_follows_the_work(segment, qtbot, fake_model) -> None:
     assert "suggested" in timeline.describe(view.suggested[0])
     segment.viewer.layers.remove(segment.controller.layer)
     assert not len(view.codes) and timeline.watch is None
+
+
+def test_opening_a_video_gets_the_model_ready(segment, qtbot, fake_model, cold) -> None:
+    segment.controller.warm_up()
+    qtbot.waitUntil(lambda: segment.controller.warming is None and "starter" in cold, timeout=10000)
+    assert not segment.controller.busy and segment.propose.isEnabled()
