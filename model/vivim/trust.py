@@ -29,6 +29,16 @@ UNGUIDED = -1.0
 AGREES = 0.6
 """Dice from which the network alone counts as right about the only corrected frame."""
 
+GAIN = 0.02
+"""Held-out Dice by which adding the carried mask must do better than only showing it to the network."""
+
+MISLED = 0.03
+"""Held-out Dice by which the network must do better without any guidance for it to be left away.
+
+A corrected frame judged by the others is farther from them than most frames will be from any: held out, guidance looks
+worse than it is in use.
+"""
+
 MAX_JUDGES = 6
 """Corrected frames asked, spread evenly; more cost time and change little."""
 
@@ -43,8 +53,10 @@ def mixed(logits: Tensor, guide: Tensor | None, trust: float) -> Tensor:
 
 
 def best_trust(scores: Mapping[float, Mapping]) -> float:
-    """The weight with the best mean score; the smallest of equals."""
-    return max(TRUSTS, key=lambda trust: (round(float(np.mean(list(scores[trust].values()))), 4), -trust))
+    """The weight with the best mean score, if it gains `GAIN` over none, else 0; the smallest of equals."""
+    means = {trust: round(float(np.mean(list(scores[trust].values()))), 4) for trust in TRUSTS}
+    best = max(TRUSTS, key=lambda trust: (means[trust], -trust))
+    return best if means[best] - means[0.0] >= GAIN else 0.0
 
 
 def session_key(session: Session) -> str:
@@ -67,7 +79,7 @@ def calibrate(
 ) -> float:
     """Choose the weight for a session from its corrected frames.
 
-    `UNGUIDED` where the network does better without any guidance. With a single corrected frame nothing can be
+    `UNGUIDED` where the network does better without any guidance, by `MISLED`. With a single corrected frame nothing can be
     compared: guidance is used if the network alone had that frame wrong.
 
     Parameters
@@ -96,4 +108,5 @@ def calibrate(
         for trust in TRUSTS:
             scores[trust][t] = agreement(mixed(logits, planes, trust), true)
     best = best_trust(scores)
-    return UNGUIDED if np.mean(alone) > np.mean(list(scores[best].values())) else best
+    guided = float(np.mean(list(scores[best].values())))
+    return UNGUIDED if float(np.mean(alone)) - guided > MISLED else best

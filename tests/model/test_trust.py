@@ -56,6 +56,13 @@ def test_of_equals_the_smallest_is_chosen() -> None:
     assert best_trust({trust: {0: 0.5} for trust in TRUSTS}) == 0.0
 
 
+def test_a_small_gain_does_not_count() -> None:
+    rows = {trust: {0: 0.80 + (0.019 if trust == 4.0 else 0.0)} for trust in TRUSTS}
+    assert best_trust(rows) == 0.0
+    rows[4.0] = {0: 0.83}
+    assert best_trust(rows) == 4.0
+
+
 def test_mixing_adds_the_first_plane() -> None:
     logits, guide = torch.zeros(2, 1, 3, 3), torch.full((2, 2, 3, 3), 0.5)
     assert torch.equal(mixed(logits, guide, 4.0), torch.full((2, 1, 3, 3), 2.0))
