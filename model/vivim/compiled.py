@@ -63,6 +63,8 @@ def compile_kernels(stop: threading.Event | None = None) -> None:
 
     if not numba_works() or all(_is_on_disk(kernel) for kernel in _kernels()):
         return
+    for kernel in _kernels():
+        _forget_outdated(kernel)
     with subprocess.Popen(
         [sys.executable, "-m", "vivim.compiled"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -91,14 +93,28 @@ def _kernels() -> list[Any]:
 
 def _is_on_disk(kernel: Any) -> bool:
     """Whether numba's index of a kernel is there and younger than the sources it was made from."""
+    made = [path.stat().st_mtime for path in _indices(kernel)]
+    return bool(made) and max(made) >= _last_changed(kernel)
+
+
+def _forget_outdated(kernel: Any) -> None:
+    """Remove indices older than the sources: numba looks only at the kernel's own, not at what it inlines."""
+    for path in _indices(kernel):
+        if path.stat().st_mtime < _last_changed(kernel):
+            path.unlink(missing_ok=True)
+
+
+def _indices(kernel: Any) -> list[Path]:
+    code, folder = kernel.py_func.__code__, kernel.stats.cache_path
+    name = f"*.{kernel.py_func.__qualname__}-{code.co_firstlineno}.py*.nbi"
+    return list(Path(folder).glob(name)) if folder else []
+
+
+def _last_changed(kernel: Any) -> float:
     from vivim.scan import lanes
 
-    code = kernel.py_func.__code__
-    name = f"*.{kernel.py_func.__qualname__}-{code.co_firstlineno}.py*.nbi"
-    folder = kernel.stats.cache_path
-    made = [path.stat().st_mtime for path in Path(folder).glob(name)] if folder else []
-    sources = [Path(path).stat().st_mtime for path in (code.co_filename, str(lanes.__file__))]
-    return bool(made) and max(made) >= max(sources)
+    sources = (kernel.py_func.__code__.co_filename, str(lanes.__file__))
+    return max(Path(path).stat().st_mtime for path in sources)
 
 
 def main() -> None:

@@ -52,3 +52,20 @@ def test_it_stops_when_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 WAIT = "import time; time.sleep(60)"
 _popen = subprocess.Popen
+
+
+def test_what_was_compiled_from_older_sources_is_compiled_anew(tmp_path: Path) -> None:
+    from types import SimpleNamespace
+
+    from vivim.compiled import _forget_outdated, _is_on_disk
+
+    function = test_it_stops_when_told
+    kernel = SimpleNamespace(py_func=function, stats=SimpleNamespace(cache_path=str(tmp_path)))
+    line = function.__code__.co_firstlineno
+    old, new = (tmp_path / f"{name}.{function.__name__}-{line}.py311.nbi" for name in ("old", "new"))
+    old.touch()
+    os.utime(old, (0, 0))
+    assert not _is_on_disk(kernel)
+    new.touch()
+    _forget_outdated(kernel)
+    assert _is_on_disk(kernel) and not old.exists()
