@@ -10,10 +10,10 @@ from napari.utils.notifications import show_info
 from qtpy.QtCore import QRegularExpression, QUrl
 from qtpy.QtGui import QDesktopServices, QRegularExpressionValidator
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QLineEdit, QPushButton, QSpinBox, QVBoxLayout, QWidget
-from superqt import QCollapsible
 
 from napari_vivim.controller import VideoController
-from napari_vivim.panel import Progress, VideoPanel, choice, heading, primary, row
+from napari_vivim.looks import Folded, Progress, choice, heading, primary, row
+from napari_vivim.panel import VideoPanel
 
 FORMATS = {
     "png": "PNG masks, one a frame",
@@ -32,7 +32,6 @@ SHOWN = 4
 """So many formats are always in sight; the others under "More formats"."""
 SCOPES = {"All frames": "all", "Corrected and accepted frames": "corrected"}
 STATUSES = {"as corrected": "corrected", "as proposed": "proposed"}
-FLAT = "QPushButton, QPushButton:checked { text-align: left; border: none; background: transparent; padding: 2px; }"
 MASKS = "Masks (*.tif *.tiff *.nii *.nii.gz *.json)"
 
 
@@ -41,8 +40,8 @@ class ExportWidget(VideoPanel):
 
     own_jobs = ("export", "import")
 
-    def __init__(self, napari_viewer: napari.Viewer) -> None:
-        super().__init__(napari_viewer)
+    def __init__(self, napari_viewer: napari.Viewer, host: VideoPanel | None = None) -> None:
+        super().__init__(napari_viewer, host)
         self._job = ""
         self.formats = {name: QCheckBox(text) for name, text in FORMATS.items()}
         self.body.addWidget(heading("What"))
@@ -62,7 +61,7 @@ class ExportWidget(VideoPanel):
             box.setChecked(name == "png")
             box.toggled.connect(self.update_state)
             (self.body if i < SHOWN else inside).addWidget(box)
-        self.body.addWidget(_folded("More formats", more))
+        self.body.addWidget(Folded("More formats", more))
 
     def _add_scope(self) -> None:
         self.scope, self.range = choice(), QLineEdit()
@@ -115,7 +114,7 @@ class ExportWidget(VideoPanel):
         lines.setContentsMargins(0, 0, 0, 0)
         lines.addWidget(self.status)
         lines.addLayout(row(self.take_file, self.take_folder))
-        self.body.addWidget(_folded("Start from masks you have", inner))
+        self.body.addWidget(Folded("Start from masks you have", inner))
 
     def _browse(self) -> None:
         chosen = QFileDialog.getExistingDirectory(self, "Export into")
@@ -190,13 +189,3 @@ class ExportWidget(VideoPanel):
         self.write.setEnabled(ready and chosen and whole)
         self.take_file.setEnabled(ready)
         self.take_folder.setEnabled(ready)
-
-
-def _folded(title: str, content: QWidget) -> QCollapsible:
-    """A part of the panel that is folded away at first."""
-    part = QCollapsible(title)
-    part.setDuration(0)
-    part.toggleButton().setStyleSheet(FLAT)
-    part.addWidget(content)
-    part.collapse(animate=False)
-    return part

@@ -5,21 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import napari
-from qtpy.QtWidgets import QFormLayout
+from qtpy.QtWidgets import QComboBox, QFormLayout
 
+from napari_vivim.choices import Choices, chosen_device
 from napari_vivim.controller import VideoController
 from napari_vivim.curve import LossCurve
-from napari_vivim.panel import (
-    Choices,
-    Progress,
-    VideoPanel,
-    choice,
-    chosen_device,
-    clock,
-    heading,
-    primary,
-    quiet,
-)
+from napari_vivim.looks import Progress, choice, clock, heading, primary, quiet
+from napari_vivim.panel import VideoPanel
 from napari_vivim.replay import Replay
 from napari_vivim.result_card import ResultCard
 
@@ -31,18 +23,27 @@ SCOPES = {
 
 
 class FinetuneWidget(VideoPanel):
-    """Corrected frames in, a new model version out, with its score on frames that were held out."""
+    """Corrected frames in, a new model version out, with its score on frames that were held out.
+
+    Parameters
+    ----------
+    napari_viewer, host
+        As for `VideoPanel`.
+    device : QComboBox, optional
+        The dock's list of devices, where this is a section of one.
+    """
 
     own_jobs = ("finetune",)
     _scored: Any = None
     _parent = ""
 
-    def __init__(self, napari_viewer: napari.Viewer) -> None:
-        super().__init__(napari_viewer)
-        self.model, self.device, self.scope = choice(), choice(), choice()
+    def __init__(
+        self, napari_viewer: napari.Viewer, host: VideoPanel | None = None, device: QComboBox | None = None
+    ) -> None:
+        super().__init__(napari_viewer, host)
+        self.model, self.device, self.scope = choice(), device or choice(), choice()
         self.model.setToolTip("The model to start from; it is never changed")
         self.scope.addItems(list(SCOPES))
-        self.device.setToolTip("Where it runs; auto takes the fastest there is")
         self.scope.setToolTip(
             "What may change. The decoder is quick and safe; the last stage too where that is not enough;\n"
             "the whole network for videos unlike any seen before"
@@ -51,7 +52,9 @@ class FinetuneWidget(VideoPanel):
         form.setContentsMargins(0, 0, 0, 0)
         form.addRow("Start from", self.model)
         form.addRow("Learn", self.scope)
-        form.addRow("Device", self.device)
+        if device is None:
+            self.device.setToolTip("Where it runs; auto takes the fastest there is")
+            form.addRow("Device", self.device)
         self.material = quiet()
         self.learn = primary("Fine-tune", "Learn from every corrected and accepted frame, then propose anew")
         self.learn.clicked.connect(self._learn)
@@ -59,7 +62,8 @@ class FinetuneWidget(VideoPanel):
         self.progress.cancel.clicked.connect(self._cancel)
         self.curve = LossCurve()
         self.curve.hide()
-        self.body.addWidget(heading("Learn from your corrections"))
+        if host is None:
+            self.body.addWidget(heading("Learn from your corrections"))
         self.body.addLayout(form)
         self.replay = Replay()
         self.body.addWidget(self.replay)
@@ -68,7 +72,7 @@ class FinetuneWidget(VideoPanel):
         self.body.addWidget(self.progress)
         self.body.addWidget(self.curve)
         self._add_card()
-        self.choices = Choices(self.model, self.device)
+        self.choices = Choices(self.model, self.device if device is None else None)
         self.start()
 
     def _add_card(self) -> None:

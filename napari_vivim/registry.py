@@ -20,8 +20,9 @@ from qtpy.QtWidgets import (
 from vivim.models import STARTER, SUFFIX
 from vivim.versions import ModelInfo
 
+from napari_vivim.looks import quiet, row
 from napari_vivim.models_table import ModelsTable
-from napari_vivim.panel import quiet, row, show_problem
+from napari_vivim.panel import show_problem
 from napari_vivim.worker import Job, Worker
 
 FILES = "Models (*.safetensors *.ckpt *.pth *.pt);;All files (*)"

@@ -11,7 +11,8 @@ from qtpy.QtGui import QIcon, QImage, QPixmap
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QToolButton, QVBoxLayout, QWidget
 from vivim.session import Session
 
-from napari_vivim.panel import quiet, show_problem
+from napari_vivim.looks import quiet
+from napari_vivim.panel import show_problem
 from napari_vivim.worker import Job, Worker
 
 WORST = 3

@@ -1,4 +1,4 @@
-"""Vivim Segment: propose masks, see at a glance what is done, go to what is worth correcting."""
+"""Vivim Segment: the whole work on a video in one dock, in its order: propose, review, learn, export."""
 
 from __future__ import annotations
 
@@ -8,26 +8,18 @@ from typing import Any
 import napari
 from napari.utils.notifications import show_info
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QFileDialog, QFormLayout, QPushButton
+from qtpy.QtWidgets import QFileDialog, QFormLayout, QPushButton, QVBoxLayout, QWidget
 from vivim.errors import VideoChangedError, VivimError
 from vivim.settings import Settings
 
+from napari_vivim.choices import Choices, chosen_device
 from napari_vivim.classes import ClassLegend
 from napari_vivim.controller import VideoController, controller_of, video_layers
 from napari_vivim.corrections import CorrectionBar, bind
-from napari_vivim.panel import (
-    Choices,
-    Progress,
-    VideoPanel,
-    choice,
-    chosen_device,
-    clock,
-    heading,
-    primary,
-    quiet,
-    row,
-    show_problem,
-)
+from napari_vivim.export import ExportWidget
+from napari_vivim.finetune import FinetuneWidget
+from napari_vivim.looks import Folded, Progress, choice, clock, heading, primary, quiet, row
+from napari_vivim.panel import VideoPanel, show_problem
 from napari_vivim.preferences import Preferences, open_preferences
 from napari_vivim.questions import ELSEWHERE, RELINK, what_of_another_video
 from napari_vivim.registry import ModelsWindow, names_of_videos
@@ -35,7 +27,7 @@ from napari_vivim.timeline import show_timeline
 
 
 class SegmentWidget(VideoPanel):
-    """The dock in the order of work: video, propose, review."""
+    """The dock in the order of work: video, propose, review, learn, export; a part shows when it can be used."""
 
     own_jobs = ("propose",)
     reports_opening = True
@@ -60,8 +52,8 @@ class SegmentWidget(VideoPanel):
         self.open_preferences = QPushButton("Preferences ...")
         self.open_preferences.setToolTip("Device, window length, folders, colours, another machine's device")
         self.open_preferences.clicked.connect(lambda: open_preferences(self.viewer))
-        self.body.addWidget(self.open_preferences)
         bind(napari_viewer, lambda: self.controller)
+        self._add_later_steps()
         self.start()
 
     def _add_propose(self) -> None:
@@ -101,12 +93,25 @@ class SegmentWidget(VideoPanel):
             "Paint, erase or fill on the masks layer: a frame you touch counts as corrected, and no model changes it. "
             "Ctrl-Z takes it back, also after a restart."
         )
-        self.body.addWidget(heading("Review"))
-        self.body.addWidget(self.classes)
-        self.body.addLayout(row(self.accept, self.next))
         self.corrections = CorrectionBar(lambda: self.controller)
-        self.body.addWidget(self.corrections)
-        self.body.addWidget(self.hint)
+        self.review = QWidget()
+        lines = QVBoxLayout(self.review)
+        lines.setContentsMargins(0, 0, 0, 0)
+        lines.addWidget(heading("Review"))
+        lines.addWidget(self.classes)
+        lines.addLayout(row(self.accept, self.next))
+        lines.addWidget(self.corrections)
+        lines.addWidget(self.hint)
+        self.body.addWidget(self.review)
+
+    def _add_later_steps(self) -> None:
+        """What comes after reviewing, folded away until it is wanted."""
+        self.learning = FinetuneWidget(self.viewer, host=self, device=self.device)
+        self.exporting = ExportWidget(self.viewer, host=self)
+        self.learn = Folded("Learn", self.learning, heading=True)
+        self.export = Folded("Export", self.exporting, heading=True)
+        for part in (self.learn, self.export, self.open_preferences):
+            self.body.addWidget(part)
 
     # -- what the person does -------------------------------------------------------------------------------------
 
@@ -217,5 +222,16 @@ class SegmentWidget(VideoPanel):
         self.reopen.setVisible(not ready and not busy)
         self.propose.setEnabled(ready and not busy)
         self.propose.setText("Propose masks" if not busy or not ready else "Working ...")
-        for widget in (self.accept, self.next, self.corrections):
-            widget.setEnabled(ready)
+        self.review.setVisible(ready)
+        self.export.setVisible(ready)
+        self._offer_learning()
+
+    def on_frame_changed(self, frame: int, status: str) -> None:
+        """The first corrected frame is something to learn from."""
+        if status in ("corrected", "accepted") or self.learn.isVisible():
+            self._offer_learning()
+
+    def _offer_learning(self) -> None:
+        """Show the part that learns once a frame is corrected or accepted."""
+        session = self.controller.session if self.controller is not None else None
+        self.learn.setVisible(session is not None and bool(session.frames_with("corrected", "accepted")))

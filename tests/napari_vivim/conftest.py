@@ -87,6 +87,7 @@ def fake_model(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
     monkeypatch.setattr("vivim.inference.propose", propose)
     monkeypatch.setattr("vivim.models.load_model", lambda name: SimpleNamespace(name=name))
+    monkeypatch.setattr("vivim.models.model_path", lambda name: Path(__file__))
     return fake
 
 

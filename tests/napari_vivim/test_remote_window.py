@@ -68,7 +68,7 @@ def correct(controller, *frames: int) -> None:
 
 
 def test_the_server_is_one_of_the_devices(server, controller, qtbot, monkeypatch) -> None:
-    from napari_vivim.panel import Choices, chosen_device
+    from napari_vivim.choices import Choices, chosen_device
 
     monkeypatch.setenv("VIVIM_REMOTE", f"http://127.0.0.1:{server[0]}")
     models, devices = QComboBox(), QComboBox()

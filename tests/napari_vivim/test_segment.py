@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QApplication, QMessageBox
+from qtpy.QtWidgets import QApplication, QMessageBox, QScrollArea
 from vivim.errors import SessionError
 from vivim.session import Session
 from vivim.video import make_phantom, write_video
@@ -245,3 +245,25 @@ def test_a_renamed_video_goes_on_with_its_masks(make_napari_viewer, qtbot, video
     qtbot.waitUntil(lambda: widget.controller and widget.controller.session is not None, timeout=10000)
     assert widget.controller.session.status(2) == "corrected"
     assert viewer.layers[0].name == "renamed"
+
+
+def test_a_step_shows_when_it_can_be_used(segment, qtbot, fake_model) -> None:
+    assert not segment.review.isHidden() and not segment.export.isHidden()
+    assert segment.learn.isHidden()  # nothing to learn from yet
+    segment.controller.session.correct(3, np.ones(segment.controller.session.shape[1:], np.uint8))
+    qtbot.waitUntil(lambda: not segment.learn.isHidden())
+    assert segment.learning.isHidden()
+    segment.learn.button.click()
+    assert not segment.learning.isHidden() and segment.learning.learn.isEnabled()
+    assert segment.learning.controller is segment.exporting.controller is segment.controller
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_nothing_is_cut_off(segment, qtbot, theme: str) -> None:
+    segment.viewer.theme = theme
+    for part in (segment.learn, segment.export):
+        part.show()
+        part.expand()
+    area = segment.findChild(QScrollArea)
+    bar = area.verticalScrollBar().sizeHint().width()
+    assert area.widget().minimumSizeHint().width() + bar <= segment.minimumWidth()

@@ -1,0 +1,86 @@
+"""The lists of models and devices in the docks, filled in the background."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QComboBox
+
+from napari_vivim.panel import show_problem
+from napari_vivim.worker import Job, Worker
+
+
+def device_label(name: str) -> str:
+    """What the list of devices shows; for another machine's its host."""
+    from vivim.device import is_remote
+
+    if not is_remote(name):
+        return name
+    from vivim.remote.settings import label_of
+
+    return label_of(name)
+
+
+def chosen_device(devices: QComboBox) -> str:
+    """The device chosen in a list, as `vivim` names it."""
+    return devices.currentData() or devices.currentText()
+
+
+class Choices:
+    """Fills a list of models, and one of devices, in the background: asking for them loads PyTorch."""
+
+    def __init__(self, models: QComboBox, devices: QComboBox | None = None) -> None:
+        self._models, self._devices = models, devices
+        models.addItem("starter")
+        if devices is not None:
+            devices.addItem("auto")
+        self._worker = Worker("vivim-lists")
+        self._job: Job | None = None
+        self._preferred = "auto"
+        self.refresh()
+
+    def refresh(self, select: str | None = None) -> None:
+        """Ask again; then choose the model `select`, or keep the choice there is."""
+
+        def work() -> Iterator[tuple[list[Any], list[str], str, str]]:
+            from vivim.device import available_devices, preferred_device
+            from vivim.models import default_model_name, list_models
+            from vivim.remote.settings import remote_device
+
+            devices, chosen = available_devices(), select or default_model_name()
+            yield list_models(), devices, chosen, preferred_device(remote=False)
+            if remote := remote_device():  # last: where it is set up wrongly, the rest is there
+                yield list_models(), [*devices, remote], chosen, preferred_device()
+
+        self._job = Job(work)
+        self._job.event.connect(self._fill)
+        self._job.failed.connect(show_problem)
+        self._worker.submit(self._job)
+
+    def _fill(self, found: tuple[list[Any], list[str], str, str]) -> None:
+        models, devices, chosen, preferred = found
+        self._models.clear()
+        for info in models:
+            self._models.addItem(info.name)
+            self._models.setItemData(self._models.count() - 1, model_tip(info), Qt.ItemDataRole.ToolTipRole)
+        self._models.setCurrentText(chosen)
+        if self._devices is None:
+            return
+        kept = self._devices.currentText() if preferred == self._preferred else device_label(preferred)
+        self._preferred = preferred
+        self._devices.clear()
+        for name in ["auto", *devices]:
+            self._devices.addItem(device_label(name), name)
+        self._devices.setCurrentText(kept)
+
+
+def model_tip(info: Any) -> str:
+    """What a list of models says of one of them."""
+    lines = [info.description]
+    if info.parent:
+        lines.append(f"made from {info.parent} with {info.frames} corrected frames")
+    if info.before is not None and info.after is not None:
+        lines.append(f"Dice on held-out frames {info.before:.3f} → {info.after:.3f}")
+    return "\n".join(lines)

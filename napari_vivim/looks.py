@@ -1,0 +1,140 @@
+"""Small styled parts that the docks share: headings, buttons, lists, progress, parts that fold away."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QComboBox,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+FLAT = "QPushButton { text-align: left; border: none; background: transparent; padding: 2px 0; }"
+TITLE = FLAT.replace("padding: 2px 0;", "padding: 6px 0 2px 0; font-weight: 600; font-size: 13px;")
+CLOSED, OPEN = "\u25b8", "\u25be"
+"""Arrows before a title that folds, drawn as text: in the colour of the text, whatever the theme."""
+
+
+def heading(text: str) -> QLabel:
+    """Title of a section."""
+    label = QLabel(text)
+    label.setStyleSheet("font-weight: 600; font-size: 13px; margin-top: 6px;")
+    return label
+
+
+def quiet(text: str = "") -> QLabel:
+    """Explaining text, less prominent."""
+    label = QLabel(text)
+    label.setWordWrap(True)
+    label.setStyleSheet("font-size: 11px; opacity: 0.8;")
+    return label
+
+
+def primary(text: str, tip: str) -> QPushButton:
+    """The one button of a section that does the work."""
+    button = QPushButton(text)
+    button.setToolTip(tip)
+    button.setMinimumHeight(34)
+    button.setStyleSheet(
+        "QPushButton { background-color: #1f9d61; color: white; font-weight: 600; border-radius: 4px; }"
+        "QPushButton:hover { background-color: #26b873; }"
+        "QPushButton:disabled { background-color: #5b6470; color: #aeb6bf; }"
+    )
+    return button
+
+
+def row(*widgets: QWidget) -> QHBoxLayout:
+    """Widgets side by side."""
+    layout = QHBoxLayout()
+    layout.setContentsMargins(0, 0, 0, 0)
+    for widget in widgets:
+        layout.addWidget(widget)
+    return layout
+
+
+def choice() -> QComboBox:
+    """A drop-down list that gives way in a narrow panel instead of pushing the rest out of sight."""
+    box = QComboBox()
+    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    box.setMinimumContentsLength(8)
+    return box
+
+
+def clock(seconds: float | None) -> str:
+    """Time left, for people."""
+    if seconds is None:
+        return ""
+    if seconds < 60:
+        return f"about {max(1, round(seconds))} s left"
+    return f"about {round(seconds / 60)} min left"
+
+
+class Progress(QWidget):
+    """A bar, a line of text and a Cancel button; hidden while nothing runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bar = QProgressBar()
+        self.bar.setTextVisible(False)
+        self.bar.setMaximumHeight(8)
+        self.text = quiet()
+        self.cancel = QPushButton("Cancel")
+        self.cancel.setToolTip("Stop; what is done so far stays")
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 2, 0, 2)
+        layout.setSpacing(4)
+        layout.addWidget(self.bar)
+        line = row(self.text, self.cancel)
+        line.setStretch(0, 1)
+        layout.addLayout(line)
+        self.hide()
+
+    def busy(self, text: str) -> None:
+        """Show that something is under way whose length is not known."""
+        self.bar.setRange(0, 0)
+        self.text.setText(text)
+        self.cancel.setEnabled(True)
+        self.show()
+
+    def show_step(self, done: int, total: int, text: str) -> None:
+        """Show how far it is."""
+        self.bar.setRange(0, total)
+        self.bar.setValue(done)
+        self.text.setText(text)
+
+
+class Folded(QWidget):
+    """A part that is folded away at first, under a title that opens it.
+
+    Parameters
+    ----------
+    title : str
+        What stands beside the arrow.
+    content : QWidget
+        What is folded away.
+    heading : bool
+        Whether the title looks like those of the sections.
+    """
+
+    def __init__(self, title: str, content: QWidget, heading: bool = False) -> None:
+        super().__init__()
+        self._title, self._content = title, content
+        self.button = QPushButton()
+        self.button.setStyleSheet(TITLE if heading else FLAT)
+        self.button.setCursor(Qt.CursorShape.PointingHandCursor)
+        self.button.clicked.connect(lambda: self.expand(self._content.isHidden()))
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(6)
+        layout.addWidget(self.button)
+        layout.addWidget(content)
+        self.expand(False)
+
+    def expand(self, opened: bool = True) -> None:
+        """Open it, or fold it away."""
+        self._content.setVisible(opened)
+        self.button.setText(f"{OPEN if opened else CLOSED}  {self._title}")
