@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+os.environ["VIVIM_HOME"] = tempfile.mkdtemp()  # sessions without anybody's corrections
 if "--cold" in sys.argv:
     os.environ["NUMBA_CACHE_DIR"] = tempfile.mkdtemp()
 
@@ -91,8 +92,7 @@ def say(report: dict[str, Any], name: str, value: Any) -> None:
 def work_on_phantom(viewer: napari.Viewer, panel: Any, report: dict[str, Any]) -> None:
     """Propose, cancel, correct, fine-tune; the window must not wait for any of it."""
     viewer.open_sample("napari-vivim", "ultrasound_phantom")
-    opened = stalls_until(lambda: panel.controller is not None and panel.controller.session is not None)
-    say(report, "opening a video", opened)
+    turn_until(lambda: panel.controller is not None and panel.controller.session is not None)
     say(report, "getting the model ready", stalls_until(lambda: panel.controller.warming is None))
     controller = panel.controller
     turn_until(lambda: panel.device.count() > 1)
@@ -115,6 +115,13 @@ def work_on_phantom(viewer: napari.Viewer, panel: Any, report: dict[str, Any]) -
     say(report, "from Cancel to stopped, ms", waits)
     for t in np.linspace(0, len(controller.session) - 1, 5).astype(int).tolist():
         controller.session.correct(t, np.asarray(controller.session.masks[t]))
+    began, first = time.perf_counter(), []
+    controller.frame_changed.connect(lambda *_: first.append(time.perf_counter()))
+    panel.propose.click()
+    turn_until(lambda: bool(first))
+    say(report, "from click to first mask, five frames corrected", f"{first[0] - began:.2f} s")
+    controller.cancel()
+    turn_until(lambda: not controller.busy)
     controller.finetune("starter", "cpu", "decoder")
     say(report, "fine-tuning", stalls_until(lambda: not controller.busy))
 
