@@ -10,7 +10,6 @@ from napari.utils.theme import get_theme
 from qtpy.QtCore import QPoint, Qt, QTimer
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QDockWidget, QHBoxLayout, QLabel, QMainWindow, QSizePolicy, QVBoxLayout, QWidget
-from vivim.session import STATUS_NAMES
 from vivim.suggest import Suggestion
 from vivim.video.base import VideoBase
 
@@ -252,7 +251,7 @@ class TimelineWidget(QWidget):
         assert self.controller is not None and self.controller.session is not None
         session, view = self.controller.session, self.view
         time = f" · {frame / session.fps:.2f} s" if session.fps else ""
-        facts = [STATUS_NAMES[view.codes[frame]]]
+        facts = [session.status(frame)]
         if np.isfinite(view.areas[frame]):
             facts.append(self._area_text(float(view.areas[frame])) if view.areas[frame] else "nothing found")
         if np.isfinite(view.unsure[frame]):
