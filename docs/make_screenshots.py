@@ -37,10 +37,12 @@ def main() -> None:
     IMAGES.mkdir(exist_ok=True)
     viewer = napari.Viewer()
     viewer.window._qt_window.resize(1280, 800)
-    dock, segment = viewer.window.add_plugin_dock_widget("napari-vivim", "Vivim Segment")
-    truth = next(x for x in viewer.open_sample("napari-vivim", "ultrasound_phantom") if "truth" in x.name).data
+    _, segment = viewer.window.add_plugin_dock_widget("napari-vivim", "Vivim Segment")
+    truth = next(
+        x for x in viewer.open_sample("napari-vivim", "ultrasound_phantom") if "truth" in x.name
+    ).data
     wait(lambda: segment.controller is not None and segment.controller.session is not None)
-    wait(lambda: segment.device.count() > 1)
+    wait(lambda: segment.device.count() > 1 and segment.learning.model.count() > 0)
     segment.controller.go_to(30)
     segment.propose.click()
     wait(lambda: not segment.controller.busy)
@@ -49,11 +51,9 @@ def main() -> None:
     segment.controller.session.accept(36)
     segment.controller.go_to(26)
     picture(viewer, "window.png")
-    viewer.window.remove_dock_widget(dock)
-    _, panel = viewer.window.add_plugin_dock_widget("napari-vivim", "Vivim Fine-tune")
-    wait(panel.learn.isEnabled)
-    panel.learn.click()
-    wait(lambda: not panel.controller.busy)
+    segment.learn.expand()
+    segment.learning.learn.click()
+    wait(lambda: not segment.controller.busy)
     picture(viewer, "finetune.png")
     viewer.close()
 

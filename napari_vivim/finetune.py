@@ -11,7 +11,7 @@ from napari_vivim.choices import Choices, chosen_device
 from napari_vivim.controller import VideoController
 from napari_vivim.curve import LossCurve
 from napari_vivim.looks import Progress, choice, clock, heading, primary, quiet
-from napari_vivim.panel import VideoPanel
+from napari_vivim.panel import VideoPanel, reveal
 from napari_vivim.replay import Replay
 from napari_vivim.result_card import ResultCard
 
@@ -146,6 +146,7 @@ class FinetuneWidget(VideoPanel):
     def _show_result(self, event: Any) -> None:
         session = self.controller.session if self.controller is not None else None
         self.card.show_result(event, self._scored, self._parent, session)
+        reveal(self.card)
 
     def on_job_ended(self, finished: bool) -> None:
         """Back to rest."""

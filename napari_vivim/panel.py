@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import napari
@@ -18,6 +19,9 @@ from napari_vivim.looks import choice, heading
 EMPTY_HINT = (
     "<b>No video yet.</b><br>Drag a video onto the window,<br>or try <i>File › Open Sample › Vivim</i>."
 )
+
+LAID_OUT_MS = 50
+"""Milliseconds after which a widget that was just shown has its place."""
 
 MINIMUM_WIDTH = 315
 """Pixels: the widest row of a section, the margins and a scroll bar."""
@@ -232,6 +236,19 @@ def _dock_of(widget: QWidget) -> QDockWidget | None:
     while parent is not None and not isinstance(parent, QDockWidget):
         parent = parent.parentWidget()
     return parent
+
+
+def reveal(widget: QWidget) -> None:
+    """Scroll a panel until a widget is in sight, once it is laid out."""
+    parent = widget.parentWidget()
+    while parent is not None and not isinstance(parent, QScrollArea):
+        parent = parent.parentWidget()
+    if isinstance(parent, QScrollArea):
+        timer = QTimer(widget)  # gone with the widget
+        timer.setSingleShot(True)
+        timer.timeout.connect(partial(parent.ensureWidgetVisible, widget))
+        timer.timeout.connect(timer.deleteLater)
+        timer.start(LAID_OUT_MS)
 
 
 def show_problem(error: Exception) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from napari.utils.notifications import notification_manager
 from PIL import Image
+from qtpy.QtWidgets import QScrollArea
 from vivim.errors import FinetuneError
 from vivim.finetune import Finished, HeldOut, Preparing, Scored, Step
 from vivim.session import Session
@@ -169,3 +170,20 @@ def test_masks_from_elsewhere_come_in(segment, qtbot, tmp_path: Path) -> None:
     assert len(session.frames_with("proposed")) == len(session) - 1
     assert np.array_equal(session.masks[4], drawn)
     assert int(np.asarray(segment.controller.masks.data[7]).sum()) == 18 * 25
+
+
+def test_the_result_is_scrolled_into_sight(
+    segment, qtbot, fake_model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vivim.finetune.finetune", fake_finetune(True))
+    segment.viewer.window._qt_window.resize(1000, 500)
+    segment.viewer.window._qt_window.show()
+    correct(segment, 2, 8)
+    qtbot.waitUntil(lambda: not segment.learn.isHidden())
+    segment.learn.expand()
+    segment.learning.learn.click()
+    qtbot.waitUntil(lambda: not segment.controller.busy, timeout=10000)
+    area, card = segment.findChild(QScrollArea), segment.learning.card
+    qtbot.waitUntil(lambda: card.isVisible() and area.verticalScrollBar().value() > 0)
+    top = card.mapTo(area.viewport(), card.rect().topLeft()).y()
+    assert top < area.viewport().height()
