@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -54,7 +54,8 @@ def write_video(
         raise ValueError("There are no frames to write.")
     part = part_of(path)
     try:
-        _encode(part, itertools.chain((first,), pictures), fps, crf, gop)
+        for _ in encoded(part, itertools.chain((first,), pictures), fps, crf, gop):
+            pass
         os.replace(part, path)
     except BaseException:
         part.unlink(missing_ok=True)
@@ -62,43 +63,79 @@ def write_video(
     return path
 
 
-def _encode(part: Path, pictures: Iterator[NDArray[np.uint8]], fps: float, crf: int, gop: int) -> None:
-    """Write RGB pictures of one even size with x264: PyAV's if it has one, else imageio-ffmpeg's."""
+def encoded(
+    path: Path, pictures: Iterator[NDArray[np.uint8]], fps: float, crf: int, gop: int = 48
+) -> Generator[int, None, None]:
+    """Encode straight into `path` with x264, PyAV's if it has one, else that of the ffmpeg program.
+
+    PyAV's belongs to this process: when that is killed, nothing goes on writing.
+
+    Parameters
+    ----------
+    path : Path
+        Whole when the generator has ended by itself.
+    pictures : iterator of ndarray
+        At least one; RGB uint8 ``(H, W, 3)`` of one size, both sides even, see `even`.
+    fps : float
+        Frames per second.
+    crf, gop : int
+        As for `write_video`.
+
+    Yields
+    ------
+    int
+        How many frames the encoder has taken.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
     import av
 
-    if "libx264" not in av.codecs_available:
-        return _encode_apart(part, pictures, fps, crf, gop)
-    with av.open(str(part), "w") as container:
-        stream = None
-        for rgb in pictures:
-            if stream is None:
-                rate = Fraction(fps).limit_denominator(1001)
-                stream = container.add_stream("libx264", rate=rate, options={"crf": str(crf), "g": str(gop)})
-                stream.width, stream.height, stream.pix_fmt = rgb.shape[1], rgb.shape[0], "yuv420p"
+    if "libx264" in av.codecs_available:
+        yield from _encoded_here(path, pictures, fps, crf, gop)
+    else:
+        yield from _encoded_apart(path, pictures, fps, crf, gop)
+
+
+def _encoded_here(
+    path: Path, pictures: Iterator[NDArray[np.uint8]], fps: float, crf: int, gop: int
+) -> Generator[int, None, None]:
+    import av
+
+    first = next(pictures)
+    with av.open(str(path), "w", format="mp4") as container:
+        rate = Fraction(fps).limit_denominator(1001)
+        stream = container.add_stream("libx264", rate=rate, options={"crf": str(crf), "g": str(gop)})
+        stream.width, stream.height, stream.pix_fmt = first.shape[1], first.shape[0], "yuv420p"
+        for done, rgb in enumerate(itertools.chain((first,), pictures), start=1):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
-        if stream is not None:
-            container.mux(stream.encode())
-    return None
+            yield done
+        container.mux(stream.encode())
 
 
-def _encode_apart(part: Path, pictures: Iterator[NDArray[np.uint8]], fps: float, crf: int, gop: int) -> None:
+def _encoded_apart(
+    path: Path, pictures: Iterator[NDArray[np.uint8]], fps: float, crf: int, gop: int
+) -> Generator[int, None, None]:
     """The same through the ffmpeg program that imageio-ffmpeg brings along."""
     import imageio_ffmpeg
 
     first = next(pictures)
     writer = imageio_ffmpeg.write_frames(
-        str(part),
+        str(path),
         (first.shape[1], first.shape[0]),
         fps=fps,
         codec="libx264",
         quality=None,
         macro_block_size=2,
-        output_params=["-crf", str(crf), "-g", str(gop)],
+        output_params=["-crf", str(crf), "-g", str(gop), "-f", "mp4"],
     )
     writer.send(None)
     try:
-        for rgb in itertools.chain((first,), pictures):
+        for done, rgb in enumerate(itertools.chain((first,), pictures), start=1):
             writer.send(rgb)
+            yield done
     finally:
         writer.close()
 
@@ -113,10 +150,10 @@ def _checked(frames: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]
         size = size or picture.shape[:2]
         if picture.shape[:2] != size:
             raise ValueError(f"Frame {t} is {picture.shape[:2]}, frame 0 {size}. All need one size.")
-        yield _even(np.repeat(picture[..., None], 3, 2) if picture.ndim == 2 else picture)
+        yield even(np.repeat(picture[..., None], 3, 2) if picture.ndim == 2 else picture)
 
 
-def _even(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def even(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Height and width made even by repeating the last row or column, as the encoder needs."""
     pad = ((0, rgb.shape[0] % 2), (0, rgb.shape[1] % 2), (0, 0))
     return np.pad(rgb, pad, mode="edge") if pad[0][1] or pad[1][1] else np.ascontiguousarray(rgb)

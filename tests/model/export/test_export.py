@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 import imageio_ffmpeg
 import numpy as np
+import psutil
 import pytest
 import tifffile
 from PIL import Image
@@ -105,6 +106,7 @@ def test_an_encoder_that_ran_out_of_disk_is_not_taken_for_done(
 
         return frames()
 
+    monkeypatch.setattr(av, "codecs_available", set())
     monkeypatch.setattr(imageio_ffmpeg, "write_frames", cut_short)
     with pytest.raises(ExportError, match="could not be finished"):
         list(export(worked, tmp_path / "out", ["mp4"]))
@@ -207,4 +209,51 @@ def test_a_full_disk_leaves_nothing_half_written(worked: Session, tmp_path: Path
     monkeypatch.setitem(export_api._WRITERS, "png", ("masks", full))
     with pytest.raises(ExportError, match="No space left"):
         list(export(worked, tmp_path / "out", ["png"]))
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", WITHOUT_DICOM)
+def test_a_disk_that_takes_no_more_leaves_nothing_in_any_format(
+    worked: Session, tmp_path: Path, name: str
+) -> None:
+    resource = pytest.importorskip("resource", reason="this system sets no limit to the size of files")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20, limits[1]))
+    try:
+        with pytest.raises(ExportError):
+            list(export(worked, tmp_path / "out", [name]))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_read_only_folder_is_one_clear_sentence(worked: Session, tmp_path: Path, monkeypatch) -> None:
+    def refused(*args, **options):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "mkdir", refused)
+    with pytest.raises(ExportError, match="Choose another folder"):
+        list(export(worked, tmp_path / "out", ["png"]))
+    assert worked.frames_with("corrected")
+
+
+@pytest.mark.parametrize("name", ["png", "tiff", "mp4", "csv"])
+def test_a_folder_taken_away_while_exporting_is_one_clear_sentence(
+    worked: Session, tmp_path: Path, name: str
+) -> None:
+    exporting = export(worked, tmp_path / "out", [name])
+    next(exporting)
+    (tmp_path / "out").rename(tmp_path / "elsewhere")
+    with pytest.raises(ExportError, match="Choose another folder"):
+        list(exporting)
+
+
+def test_a_killed_overlay_has_no_process_of_its_own_that_goes_on_writing(
+    worked: Session, tmp_path: Path
+) -> None:
+    before = set(psutil.Process().children(recursive=True))
+    exporting = export(worked, tmp_path / "out", ["mp4"])
+    next(exporting)
+    assert set(psutil.Process().children(recursive=True)) <= before
+    exporting.close()
     assert list((tmp_path / "out").iterdir()) == []
