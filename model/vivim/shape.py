@@ -1,7 +1,7 @@
 """How large the lesion is in every frame, and where its shape jumps from one frame to the next.
 
 A lesion that doubles, moves aside or disappears within one frame is more often a mistake of the model than of the
-patient. Measured from the masks on disk, each read once: some 10,000 frames a second at 256 x 256. Any thread.
+patient. Measured from the masks on disk, each read once. Any thread.
 """
 
 from __future__ import annotations

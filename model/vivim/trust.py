@@ -79,8 +79,8 @@ def calibrate(
 ) -> float:
     """Choose the weight for a session from its corrected frames.
 
-    `UNGUIDED` where the network does better without any guidance, by `MISLED`. With a single corrected frame nothing can be
-    compared: guidance is used if the network alone had that frame wrong.
+    `UNGUIDED` where the network does better without any guidance, by `MISLED`. With a single corrected frame
+    nothing can be compared: guidance is used if the network alone had that frame wrong.
 
     Parameters
     ----------
