@@ -7,7 +7,6 @@ times are vague change nothing. A jump seeks to the key frame before, checks tha
 
 from __future__ import annotations
 
-import bisect
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,10 +19,8 @@ from numpy.typing import NDArray
 from vivim.errors import VideoError
 from vivim.video.base import VideoBase
 from vivim.video.container import OPTIONS, PATIENCE, Packet, opened, telling
-from vivim.video.keyframes import KeyFrames, KeyPlace, turned
-
-TIMELESS = ("avi", "h264", "hevc", "m4v", "mpegvideo", "dv")
-"""Containers without presentation times of their own; those FFmpeg makes up are wrong where frames are reordered."""
+from vivim.video.frame_index import FrameIndex, is_vague, shown_order
+from vivim.video.keyframes import KeyFrames, turned
 
 KEPT = 24
 """Frames before the one wanted that are kept when they are passed: whoever jumps there steps back next."""
@@ -53,7 +50,7 @@ class FFmpegVideo(VideoBase):
         self._file = path
         self._stop: Callable[[], bool] = _never
         self._kept, self._thinned = 0, -1
-        self._index_of: dict[int, int] = {}
+        self._index = FrameIndex([], {}, [], [], [])
         self._open()
         try:
             self._packets = self._read_packets()
@@ -61,9 +58,12 @@ class FFmpegVideo(VideoBase):
             self._next = 0
             first = self._first_picture()
             rate = self._stream.average_rate or self._stream.guessed_rate
-            super().__init__(path, (len(self._times), *first.shape), np.uint8, float(rate) if rate else None)
+            super().__init__(
+                path, (len(self._index.times), *first.shape), np.uint8, float(rate) if rate else None
+            )
             self._cache.put(0, first)
-            self._previews = KeyFrames(self._opened, self._key_places(), self._telling, self.shape[1:3])
+            places = self._index.key_places(self._packets, self._telling)
+            self._previews = KeyFrames(self._opened, places, self._telling, self.shape[1:3])
         except BaseException:
             self._container.close()
             raise
@@ -95,12 +95,8 @@ class FFmpegVideo(VideoBase):
         self._telling = telling(packets)
         if self._telling:
             self._rank_at = {getattr(p, self._telling): rank for rank, p in enumerate(packets) if p.key}
-        decoding = [p.dts for p in packets if p.dts is not None]
-        self._vague = (
-            (self._container.format.name in TIMELESS and bool(self._stream.codec_context.has_b_frames))
-            or any(p.pts is None and not p.discard for p in packets)
-            or any(later < earlier for earlier, later in itertools.pairwise(decoding))
-        )
+        reorders = bool(self._stream.codec_context.has_b_frames)
+        self._vague = is_vague(packets, self._container.format.name, reorders)
         return packets
 
     def _display_order(self) -> list[int]:
@@ -112,53 +108,19 @@ class FFmpegVideo(VideoBase):
         if self._vague:
             self._restart()
             return list(dict.fromkeys(rank for rank, _ in self._decode_from(self._demux(), 0)))
-        return [
-            rank
-            for _, rank in sorted((p.shown_at, rank) for rank, p in enumerate(self._packets) if not p.discard)
-        ]
-
-    def _set_order(self, order: list[int]) -> None:
-        """Number the frames: frame i is made of packet ``order[i]``."""
-        self._index_of = {rank: i for i, rank in enumerate(order)}
-        if self._vague:  # the decoding times, in order: evenly spaced, as such containers are
-            self._times = sorted(self._packets[rank].seek_to for rank in order)
-        else:
-            self._times = [self._packets[rank].shown_at for rank in order]
-        self._keys, self._key_ranks = self._entries()
-        self._order = order
-
-    def _entries(self) -> tuple[list[int], list[int]]:
-        """Frames from which decoding can start, ascending, and the key packets to start at.
-
-        A key packet that an edit list hides still serves the first frame shown after it.
-        """
-        entries = []
-        for rank, packet in enumerate(self._packets):
-            if packet.key and rank in self._index_of:
-                entries.append((self._index_of[rank], rank))
-            elif packet.key and not self._vague:
-                entries.append((bisect.bisect_left(self._times, packet.shown_at), rank))
-        entries = sorted(entries)
-        return [i for i, _ in entries], [rank for _, rank in entries]
-
-    def _key_places(self) -> dict[int, KeyPlace]:
-        """By the number of the frame: where its key packet is found."""
-        if self._telling is None:
-            return {}
-        packets = (
-            (self._index_of[rank], self._packets[rank]) for rank in self._key_ranks if rank in self._index_of
-        )
-        return {i: KeyPlace(p.seek_to, getattr(p, self._telling)) for i, p in packets}
+        return shown_order(self._packets)
 
     def _first_picture(self) -> NDArray[np.uint8]:
         """Decode the first frame; frames before it that cannot be shown are dropped from the count."""
         try:
-            self._set_order(self._display_order())
+            order = self._display_order()
+            self._index = FrameIndex.of(self._packets, order, self._vague)
             self._restart()
             self._decoder = self._decode_from(self._demux(), 0)
             for rank, frame in self._decoder:
-                if rank in self._index_of:
-                    self._set_order(self._order[self._index_of[rank] :])
+                if rank in self._index.index_of:
+                    order = order[self._index.index_of[rank] :]
+                    self._index = FrameIndex.of(self._packets, order, self._vague)
                     self._next = 1
                     return self._picture(frame)
         except (av.FFmpegError, OSError) as error:
@@ -175,10 +137,10 @@ class FFmpegVideo(VideoBase):
 
     def _start_before(self, i: int) -> None:
         """Start decoding at the last key frame at or before frame `i`; where it cannot be found, at earlier ones."""
-        last = bisect.bisect_right(self._keys, i) - 1
+        last = self._index.entry(i)
         for k in (last, last - 1, last - 4):
-            if k >= 0 and self._start_at(self._key_ranks[k]):
-                self._next = self._keys[k]
+            if k >= 0 and self._start_at(self._index.key_ranks[k]):
+                self._next = self._index.keys[k]
                 return
         self._restart()
         self._decoder, self._next = self._decode_from(self._demux(), 0), 0
@@ -210,10 +172,10 @@ class FFmpegVideo(VideoBase):
         """
         context = self._stream.codec_context
         for number, packet in enumerate(packets, rank):
-            thin = self._skips and self._index_of.get(number, self._kept) < self._kept
+            thin = self._skips and self._index.index_of.get(number, self._kept) < self._kept
             context.skip_frame = "NONREF" if thin else "DEFAULT"
             if thin:
-                self._thinned = max(self._thinned, self._index_of[number])
+                self._thinned = max(self._thinned, self._index.index_of[number])
             packet.pts = packet.dts = number
             try:
                 decoded = context.decode(packet)
@@ -270,15 +232,15 @@ class FFmpegVideo(VideoBase):
         """Whether decoding on from where the decoder stands is the shortest way."""
         if self._decoder is None or not max(self._next, self._thinned + 1) <= i:
             return False
-        last = bisect.bisect_right(self._keys, i) - 1
-        return last < 0 or self._keys[last] <= self._next or i - self._next < DECODE_ON
+        last = self._index.entry(i)
+        return last < 0 or self._index.keys[last] <= self._next or i - self._next < DECODE_ON
 
     def _decode_on_to(self, i: int) -> NDArray[np.uint8] | None:
         """Decode until frame `i`, keeping the last of those passed; None if it never comes."""
         assert self._decoder is not None
         self._kept = i - min(KEPT, self._cache.limit // (2 * int(np.prod(self.shape[1:]))))
         for rank, frame in self._decoder:
-            at = self._index_of.get(rank)
+            at = self._index.index_of.get(rank)
             if at is None:
                 continue
             self._next = max(self._next, at + 1)
@@ -308,7 +270,7 @@ class FFmpegVideo(VideoBase):
 
     def frame_time(self, i: int) -> float:
         """When frame `i` is shown, in seconds from the first."""
-        return float((self._times[i] - self._times[0]) * (self._stream.time_base or 1))
+        return float((self._index.times[i] - self._index.times[0]) * (self._stream.time_base or 1))
 
     def _release(self) -> None:
         self._decoder = None
