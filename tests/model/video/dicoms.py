@@ -23,7 +23,8 @@ def dicom(
     meta = FileMetaDataset()
     meta.TransferSyntaxUID, meta.MediaStorageSOPInstanceUID = UID(syntax), generate_uid()
     meta.MediaStorageSOPClassUID = UltrasoundMultiFrameImageStorage
-    data = FileDataset(path, {}, file_meta=meta, preamble=b"\0" * 128)
+    little = meta.TransferSyntaxUID.is_little_endian
+    data = FileDataset(path, {}, file_meta=meta, preamble=b"\0" * 128, is_little_endian=little)
     data.SOPClassUID, data.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
     data.NumberOfFrames, data.Rows, data.Columns = pixels.shape[:3]
     data.SamplesPerPixel = 3 if pixels.ndim == 4 else 1

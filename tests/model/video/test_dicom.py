@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import av
 import imagecodecs
 import numpy as np
 import pydicom
 import pytest
 from dicoms import dicom
-from numbered import COUNT, encode, number_of
+from numbered import COUNT, encode, number_of, numbered
 from pydicom import Dataset, uid
 from pydicom.pixels import apply_rescale, apply_windowing
 from vivim import open_video
@@ -139,6 +140,22 @@ def test_streams_inside_dicom_are_exact_to_the_frame(
     assert len(video) == COUNT and video.pixel_spacing_mm == (0.5, 0.4)
     for i in (50, 3, 69, 0, 31):
         assert number_of(video.frame(i)) == i
+    video.close()
+
+
+def test_mpeg_2_inside_dicom_is_exact_to_the_frame(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "a.mpg"), "w") as container:
+        stream = container.add_stream("mpeg2video", rate=25, options={"g": "15", "bf": "2"})
+        stream.width, stream.height, stream.pix_fmt, stream.bit_rate = 64, 48, "yuv420p", 2_000_000
+        for i in range(COUNT):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(numbered(i), format="rgb24")))
+        container.mux(stream.encode())
+    coded = [(tmp_path / "a.mpg").read_bytes()]
+    pixels = np.zeros((COUNT, 48, 64, 3), np.uint8)
+    path = dicom(tmp_path / "a.dcm", pixels, "YBR_PARTIAL_420", compressed=coded, syntax=uid.MPEG2MPML)
+    video = open_video(path)
+    assert [number_of(video.frame(i)) for i in (50, 3, 69, 0, 31)] == [50, 3, 69, 0, 31]
+    assert len(video) == COUNT
     video.close()
 
 

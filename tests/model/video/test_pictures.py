@@ -14,7 +14,7 @@ from dicoms import dicom
 from numbered import COUNT, encode, numbered
 from PIL import Image
 from pydicom.dataset import Dataset
-from pydicom.uid import JPEG2000Lossless
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, JPEG2000Lossless
 from vivim import open_video
 from vivim.errors import VideoError
 from vivim.video import LazyFrames, write, write_video
@@ -37,16 +37,17 @@ def test_signed_dicom_has_one_zero_for_all_frames(tmp_path: Path) -> None:
     assert [int(f[0, 0]) for f in inverted.frames(0, 4)] == [2052, 2042, 4095, 0]
 
 
+@pytest.mark.parametrize(("syntax", "order"), [(ExplicitVRLittleEndian, "<"), (ExplicitVRBigEndian, ">")])
 @pytest.mark.parametrize("bits", [8, 16])
-def test_dicom_palettes_give_their_colours(tmp_path: Path, bits: int) -> None:
+def test_dicom_palettes_give_their_colours(tmp_path: Path, bits: int, syntax: str, order: str) -> None:
     table = np.arange(256) if bits == 8 else np.arange(256) * 257
-    content = table.astype(np.uint8 if bits == 8 else np.uint16).tobytes()
+    content = table.astype(f"{order}u{bits // 8}").tobytes()
     palette = {}
     for colour in ("Red", "Green", "Blue"):
         palette[f"{colour}PaletteColorLookupTableDescriptor"] = [256, 0, bits]
         palette[f"{colour}PaletteColorLookupTableData"] = content
-    pixels = np.arange(32, dtype=np.uint8).reshape(2, 4, 4)
-    video = open_video(dicom(tmp_path / "a.dcm", pixels, "PALETTE COLOR", **palette))
+    pixels = np.arange(32).reshape(2, 4, 4).astype(f"{order}u{bits // 8}")
+    video = open_video(dicom(tmp_path / "a.dcm", pixels, "PALETTE COLOR", syntax=syntax, **palette))
     np.testing.assert_array_equal(video.frame(1), np.repeat(pixels[1][..., None], 3, -1))
 
 
