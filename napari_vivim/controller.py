@@ -266,6 +266,8 @@ class VideoController(QObject):
         """The person vouches for the mask on screen."""
         if self.session is not None:
             self.session.accept(self.current_frame)
+            if self.masks is not None:
+                self.masks._reset_history()  # from here on the session takes back, the accepting first
 
     def mask(self, frame: int) -> NDArray[np.uint8]:
         """The mask of a frame ``(H, W)`` uint8, as the layer shows it; there must be a session."""

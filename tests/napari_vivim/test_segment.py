@@ -247,6 +247,16 @@ def test_a_renamed_video_goes_on_with_its_masks(make_napari_viewer, qtbot, video
     assert viewer.layers[0].name == "renamed"
 
 
+def test_undo_takes_the_accepting_back_before_the_stroke(segment) -> None:
+    session, controller = segment.controller.session, segment.controller
+    session.propose(4, np.ones(session.shape[1:], np.uint8), "model")
+    controller.go_to(4)
+    controller.masks.paint((4, 30, 30), 0)
+    controller.accept_frame()
+    assert controller.undo() and session.status(4) == "corrected" and session.masks[4][30, 30] == 0
+    assert controller.undo() and session.status(4) == "proposed" and session.masks[4].all()
+
+
 def test_a_step_shows_when_it_can_be_used(segment, qtbot, fake_model) -> None:
     assert not segment.review.isHidden() and not segment.export.isHidden()
     assert segment.learn.isHidden()  # nothing to learn from yet
