@@ -21,7 +21,7 @@ def test_the_manifest_names_things_that_exist() -> None:
     manifest = PluginManifest.from_file(MANIFEST)
     manifest.validate_imports()
     shown = [widget.display_name for widget in manifest.contributions.widgets]
-    assert shown == ["Vivim Segment", "Vivim Fine-tune", "Vivim Export"]
+    assert shown == ["Vivim Segment", "Vivim Fine-tune", "Vivim Export", "Vivim Timeline"]
 
 
 def test_importing_the_plugin_loads_no_torch() -> None:

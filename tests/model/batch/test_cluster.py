@@ -129,7 +129,8 @@ def test_exports_of_workers_are_those_of_one_process_to_the_byte(study, here: st
         found = (path for path in sorted(out.rglob("*/*")) if path.is_file())
         return {path.relative_to(out).as_posix(): path.read_bytes() for path in found}
 
-    formats = tuple(sorted({*FORMATS} - {"dicom-seg", "dataset"}))  # of DICOM files, and of corrected frames
+    # of DICOM files, of corrected frames, and compressed by an encoder whose last bits vary
+    formats = tuple(sorted({*FORMATS} - {"dicom-seg", "dataset", "mp4"}))
     options = Exporting(formats, fill_holes=True)
     found = find([study.plain], tmp_path, sessions=True)[:2]
     for place, cluster in (("one", None), ("workers", here)):
