@@ -59,9 +59,20 @@ def between(before: Mask, after: Mask, share: float) -> Mask:
     reach = float(max(before.shape))
     for number in np.union1d(before, after):
         if number:
-            mixed = (1 - share) * signed_distance(before == number, reach)
-            out[mixed + share * signed_distance(after == number, reach) > 0] = number
+            first, last = before == number, after == number
+            part = _around(first | last)
+            mixed = (1 - share) * signed_distance(first[part], reach)
+            out[part][mixed + share * signed_distance(last[part], reach) > 0] = number
     return out
+
+
+def _around(inside: NDArray[np.bool_]) -> tuple[slice, ...]:
+    """The box around a mask that is not empty, with a pixel of background where there is one.
+
+    Outside of it both distances are negative, and no pixel's nearest outline lies farther away.
+    """
+    (box,) = ndimage.find_objects(inside.astype(np.uint8))
+    return tuple(slice(max(0, side.start - 1), side.stop + 1) for side in box)
 
 
 def _largest(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:

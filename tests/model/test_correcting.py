@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from vivim import correcting
+from vivim.distance import signed_distance
 
 EACH = [correcting.smooth, correcting.fill_holes, correcting.keep_largest, correcting.grow, correcting.shrink]
 
@@ -59,3 +60,16 @@ def test_any_mask_gives_one_of_its_kind(change, mask: np.ndarray) -> None:
     assert out.shape == mask.shape and out.dtype == np.uint8
     assert set(np.unique(out)) <= set(np.unique(mask)) | {0}
     assert np.array_equal(mask, before)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 1.0])
+def test_between_is_worked_out_around_the_lesion_as_in_the_whole_picture(share: float) -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        first, last = np.zeros((2, 60, 60), np.uint8)
+        for mask in (first, last):
+            (top, left), (height, width) = rng.integers(0, 40, 2), rng.integers(1, 30, 2)
+            part = mask[top : top + height, left : left + width]
+            part[:] = rng.random(part.shape) < 0.8
+        mixed = (1 - share) * signed_distance(first, 60.0) + share * signed_distance(last, 60.0)
+        np.testing.assert_array_equal(correcting.between(first, last, share), mixed > 0)
