@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from vivim.errors import SessionError
 from vivim.session.ledger import now
-from vivim.session.migrate import SCHEMA, upgraded
+from vivim.session.migrate import SCHEMA, name_of, upgraded
 
 if TYPE_CHECKING:
     from vivim.video import Video
@@ -36,7 +36,8 @@ class Earlier:
 class Description:
     """The contents of ``session.json``. No patient data: file name, size and identity by content, geometry.
 
-    `schema` is the one the file was read with; it is written with `SCHEMA`.
+    `schema` is the one the file was read with; it is written with `SCHEMA`. `video` is the name of the video's file;
+    of a session that an older version wrote it is the path from the session's folder.
     """
 
     schema: int
@@ -55,7 +56,8 @@ class Description:
         part = path.with_name(f".{path.name}.part")
         try:
             with part.open("w", encoding="utf-8") as file:
-                json.dump(asdict(replace(self, schema=SCHEMA)), file, indent=2)
+                kept = replace(self, schema=SCHEMA, video=name_of(self.video))
+                json.dump(asdict(kept), file, indent=2)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(part, path)
@@ -125,11 +127,11 @@ def _is(value: object, *kinds: type) -> bool:
     return isinstance(value, kinds) and not isinstance(value, bool)
 
 
-def describe(video: Video, folder: Path) -> Description:
-    """What a new session in `folder` says of its video."""
+def describe(video: Video) -> Description:
+    """What a new session says of its video."""
     return Description(
         SCHEMA,
-        recorded_path(Path(video.path), folder),
+        Path(video.path).name,
         size_of(Path(video.path)),
         video.identity(),
         shape_of(video),
@@ -138,14 +140,6 @@ def describe(video: Video, folder: Path) -> Description:
         UNNAMED,
         now(),
     )
-
-
-def recorded_path(video: Path, folder: Path) -> str:
-    """A video's path as a session keeps it: relative, so that both can be moved together."""
-    try:
-        return os.path.relpath(video, folder)
-    except ValueError:  # another drive
-        return str(video.absolute())
 
 
 def shape_of(video: Video) -> tuple[int, int, int]:

@@ -12,7 +12,8 @@ from filelock import FileLock, Timeout
 
 from vivim.errors import SessionError
 from vivim.session.description import FILE, Description
-from vivim.session.migrate import SCHEMA, back_up
+from vivim.session.migrate import SCHEMA, back_up, leave_folders_out
+from vivim.session.places import keep_place
 from vivim.session.record import LEDGER, MASKS
 from vivim.session.store import MaskStore, half_written
 from vivim.session.undo import UNDO
@@ -89,8 +90,11 @@ def brought_up_to_date(folder: Path) -> Description:
     """
     description = Description.read(folder / FILE)
     if description.schema != SCHEMA:
+        keep_place(description, folder)
         try:
             back_up(folder, description.schema, (FILE, LEDGER))
+            for earlier in folder.glob(f"backup-schema-*/{FILE}"):
+                leave_folders_out(earlier)
             description.write(folder / FILE)
         except OSError as error:
             raise SessionError(

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vivim.errors import SessionError, VideoChangedError, VideoError
-from vivim.session.description import FILE, Description, Earlier, recorded_path, shape_of, size_of
+from vivim.session.description import FILE, Description, Earlier, shape_of, size_of
 from vivim.session.folder import SUFFIX
 from vivim.session.ledger import now
+from vivim.session.places import places
 from vivim.settings import settings
 
 if TYPE_CHECKING:
@@ -39,8 +39,7 @@ def linked(description: Description, video: Video, folder: Path, relink: bool) -
     if not fits or (identity != description.identity and not relink):
         raise _changed(description, video, folder, fits)
     path = Path(video.path)
-    if not _same_place(path, recorded_video(description, folder)):
-        description = replace(description, video=recorded_path(path, folder))
+    description = replace(description, video=path.name)
     if identity != description.identity:
         former = Earlier(description.identity, now())
         description = replace(description, identity=identity, earlier=(*description.earlier, former))
@@ -65,29 +64,31 @@ def _changed(description: Description, video: Video, folder: Path, fits: bool) -
     return VideoChangedError(text, folder=folder, video=Path(video.path), relinkable=fits)
 
 
-def recorded_video(description: Description, folder: Path) -> Path:
-    """Where a session says its video is."""
-    recorded = Path(description.video)
-    return recorded if recorded.is_absolute() else Path(os.path.normpath(folder.absolute() / recorded))
+def find_video(description: Description, folder: Path, opened: Video | None) -> Path:
+    """Where a session's video is now: beside the session, where it was last, or near either under another name.
 
-
-def find_video(description: Description, folder: Path) -> Path:
-    """Where a session's video is now: where it was, beside the session, or near either under another name.
+    Parameters
+    ----------
+    opened : Video or None
+        The video, if it is open already.
 
     Returns
     -------
     Path
-        The path recorded, which is not there, if it is nowhere.
+        Where it was last, or would be beside the session, if it is nowhere.
     """
-    recorded = recorded_video(description, folder)
-    beside = folder.absolute().parent / recorded.name
-    for path in (recorded, beside):
-        if path.exists():
-            return path
-    for path in _entries(dict.fromkeys((recorded.parent, beside.parent))):
+    if opened is not None and Path(opened.path).exists():
+        return Path(opened.path)
+    candidates = places(description, folder)
+    there = [path for path in candidates if path.exists()]
+    if len(there) > 1:
+        return next((path for path in there if _is_it(path, description)), there[0])
+    if there:
+        return there[0]
+    for path in _entries(dict.fromkeys(path.parent for path in candidates)):
         if path.suffix != SUFFIX and _is_it(path, description):
             return path
-    return recorded
+    return candidates[-1]
 
 
 def home_of(video: Video) -> Path:
@@ -108,7 +109,7 @@ def home_of(video: Video) -> Path:
             description = Description.read(folder / FILE)
         except SessionError:
             continue  # damaged: not the one looked for, as far as can be known
-        if description.identity == identity and not recorded_video(description, folder).exists():
+        if description.identity == identity and not any(at.exists() for at in places(description, folder)):
             return folder
     common = settings().sessions_folder
     return Path(common).expanduser() / f"{path.name}-{identity[:8]}{SUFFIX}" if common else home
@@ -139,7 +140,3 @@ def _entries(folders: Iterable[Path]) -> Iterator[Path]:
         except OSError:
             continue  # gone, or not to be read: nothing to be found there
         yield from found[:MOST_ENTRIES]
-
-
-def _same_place(path: Path, other: Path) -> bool:
-    return os.path.normpath(path.absolute()) == os.path.normpath(other.absolute())

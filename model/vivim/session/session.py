@@ -29,6 +29,7 @@ from vivim.session.folder import (
 )
 from vivim.session.gate import Gate
 from vivim.session.identify import find_video, home_of, linked
+from vivim.session.places import remember_place
 
 if TYPE_CHECKING:
     from vivim.video import Video
@@ -86,6 +87,8 @@ class Session(Gate):
             )
         self._attach()
         self._made = True
+        if self._video is not None:
+            remember_place(self._description, self.folder, Path(self._video.path))
 
     # -- opening and closing --------------------------------------------------------------------------------------
 
@@ -147,9 +150,9 @@ class Session(Gate):
                 raise SessionError(f"There is no session for {path.name} yet.")
             elif lazy:
                 check_place(home)
-                return cls(home, describe(video, home), video, author, read_only)
+                return cls(home, describe(video), video, author, read_only)
             else:
-                create_folder(home, describe(video, home))
+                create_folder(home, describe(video))
             session = cls(home, Description.read(home / FILE), None, author, read_only)
             try:
                 session._link(video, relink)
@@ -245,8 +248,8 @@ class Session(Gate):
 
     @property
     def video_path(self) -> Path:
-        """Where the video is: where it was, or near there under another name; where it was, if it is gone."""
-        return find_video(self._description, self.folder)
+        """Where the video is: beside the session, where it was, or near; where it was, if it is gone."""
+        return find_video(self._description, self.folder, self._video)
 
     @property
     def video(self) -> Video:
@@ -284,6 +287,7 @@ class Session(Gate):
     def _link(self, video: Video, relink: bool) -> None:
         """Take `video` for this session's, and note where it is now."""
         self._describe(linked(self._description, video, self.folder, relink))
+        remember_place(self._description, self.folder, Path(video.path))
         self._video = video
 
     def _describe(self, description: Description) -> None:

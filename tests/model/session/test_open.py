@@ -145,7 +145,7 @@ def test_a_renamed_video_finds_its_session(session: Session, sample) -> None:
         with Session.open(path) as again:
             assert again.folder.samefile(session.folder) and again.status(3) == "corrected"
             np.testing.assert_array_equal(again.video.frame(2), sample.frames[2])
-    assert json.loads((session.folder / "session.json").read_text())["video"] == "../renamed"
+    assert json.loads((session.folder / "session.json").read_text())["video"] == "renamed"
     assert not (sample.clip / "renamed.vivim").exists()
 
 
@@ -155,7 +155,7 @@ def test_a_session_opened_by_its_folder_finds_the_renamed_video(session: Session
     with Session.open(session.folder) as again:
         assert again.video_path.name == "renamed"
         assert len(again.video) == len(again)
-    assert json.loads((session.folder / "session.json").read_text())["video"] == "../renamed"
+    assert json.loads((session.folder / "session.json").read_text())["video"] == "renamed"
 
 
 def test_a_copy_of_a_video_has_a_session_of_its_own(session: Session, sample) -> None:
