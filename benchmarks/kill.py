@@ -101,7 +101,7 @@ def check_session(before: list[tuple[str, str]], said: Lines, folder: Path) -> i
             expected[int(rest[0])], trying, done = (rest[1], rest[2]), None, done + 1
         elif word == "try":
             trying = rest
-    free = range(len(before)) if trying and trying[0] == "?" else [int(trying[0])] if trying else []
+    free = _frames(trying[0], len(before)) if trying else []
     with Session.open(folder) as session:
         found = states(session)
         last = {entry.frame: entry for entry in session.entries()}
@@ -125,6 +125,11 @@ def check_session(before: list[tuple[str, str]], said: Lines, folder: Path) -> i
             session.status(t) == (last[t].status if t in last else "empty") for t in range(len(session))
         )
     return done
+
+
+def _frames(said: str, count: int) -> list[int]:
+    """The frames that a step may change: all, or those named."""
+    return list(range(count)) if said == "?" else [int(t) for t in said.split(",")]
 
 
 def check_models(said: Lines, home: Path) -> int:

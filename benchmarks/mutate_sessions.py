@@ -120,7 +120,8 @@ def use_session(folder: Path) -> None:
                 session.correct(t, np.zeros(session.shape[1:], np.uint8))
         _ = session.statuses, session.uncertainty, list(session.entries()), session.verify()
         for t in (1, 2, 4, 6):
-            session.undo(t)
+            session.undo()
+            session.revert(t)
         session.correct(0, np.ones(session.shape[1:], np.uint8))
         assert session.video.frame(0) is not None
 

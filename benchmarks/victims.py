@@ -1,7 +1,8 @@
 """Programs that `benchmarks.kill` kills: each works for ever and says on stdout what it has been told is done.
 
-``python -m benchmarks.victims KIND SESSION OUT SEED``. A line ``try FRAME STATUS DIGEST`` goes before each step whose
-outcome is known, ``try ? ? ?`` before others; ``done FRAME STATUS DIGEST`` follows once the session has answered.
+``python -m benchmarks.victims KIND SESSION OUT SEED``. A line ``try FRAMES STATUS DIGEST`` goes before each step on
+frames that are known, ``try ? ? ?`` before others; a line ``done FRAME STATUS DIGEST`` for each of them follows once
+the session has answered.
 """
 
 from __future__ import annotations
@@ -24,18 +25,22 @@ def say(*words: object) -> None:
 
 
 def correct(folder: Path, out: Path, rng: np.random.Generator) -> None:
-    """Strokes, whole masks, accepting, clearing, undoing and redoing, and a model in between."""
+    """Strokes, whole masks, accepting one and many, clearing, reverting, undoing, redoing; a model in between."""
     with Session.open(folder) as session:
         editor = session.editable()
         height, width = session.shape[1:]
 
-        def step(t: int, status: str, pixels: np.ndarray | None, do: Callable[[], object]) -> None:
-            say("try", t, status, "?" if pixels is None else digest(pixels))
+        def step(
+            frames: int | list[int], status: str, pixels: np.ndarray | None, do: Callable[[], object]
+        ) -> None:
+            frames = [frames] if isinstance(frames, int) else frames
+            say("try", ",".join(map(str, frames)), status, "?" if pixels is None else digest(pixels))
             do()
-            say("done", t, session.status(t), digest(editor[t]))
+            done = [f"done {t} {session.status(t)} {digest(editor[t])}" for t in frames]
+            say("\n".join(done))
 
         while True:
-            t, what = int(rng.integers(len(session))), rng.choice(list("ssssscaxurp"))
+            t, what = int(rng.integers(len(session))), rng.choice(list("ssssscaAxvueurp"))
             y, x, label = rng.integers(height - 9), rng.integers(width - 9), int(rng.integers(1, 9))
             drawn = editor[t]
             drawn[y : y + 9, x : x + 9] = label
@@ -49,8 +54,14 @@ def correct(folder: Path, out: Path, rng: np.random.Generator) -> None:
                 step(t, "empty", np.zeros_like(drawn), lambda t=t: session.clear(t))
             elif what == "p":
                 step(t, "?", drawn, lambda t=t, m=drawn: session.propose(t, m, "v1", 0.5))
+            elif what == "A" and t:
+                step(list(range(t)), "?", None, lambda t=t: session.accept_frames(range(t)))
+            elif what == "v":
+                step(t, "?", None, lambda t=t: session.revert(t))
+            elif what == "e":
+                session.end_step()
             elif what in "ur":
-                step(t, "?", None, lambda t=t, u=what: session.undo(t) if u == "u" else session.redo(t))
+                step(list(range(len(session))), "?", None, session.undo if what == "u" else session.redo)
 
 
 def propose(folder: Path, out: Path, rng: np.random.Generator) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox
 
-from napari_vivim.panel import show_problem
+from napari_vivim.problems import show_problem
 from napari_vivim.worker import Job, Worker
 
 

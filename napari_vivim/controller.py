@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import napari
-import numpy as np
 from napari.layers import Image, Labels
-from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal
 from vivim.session import STATUS_NAMES, MaskEditor, Session
 from vivim.settings import settings
 
 from napari_vivim.classes import appearance, class_features
+from napari_vivim.editing import Editing
+from napari_vivim.masks_layer import masks_layer
+from napari_vivim.problems import guarded
 from napari_vivim.readers import PATH_KEY, SESSION_KEY
 from napari_vivim.scrubbing import Scrubbing
 from napari_vivim.worker import Job, Worker
@@ -73,6 +74,8 @@ class VideoController(QObject):
         self.session: Session | None = None
         self.masks: Labels | None = None
         self._editor: MaskEditor | None = None
+        self.editing: Editing | None = None
+        """What a person does to the masks, while the session is open."""
         self.job: Job | None = None
         self.job_name = ""
         self.warming: Job | None = None
@@ -140,18 +143,10 @@ class VideoController(QObject):
         self.session = session
         session.on_change(self.frame_changed.emit)
         self._editor = session.editable()
-        self.masks = Labels(
-            self._editor,
-            name=f"{self.layer.name} masks",
-            scale=self.layer.scale[:3],
-            units=self.layer.units[:3],
-            axis_labels=self.layer.axis_labels[:3],
-            features=class_features(session.classes),
-            **appearance(),
-        )
-        self.masks.brush_size = max(4, round(min(session.shape[1:]) / 24))
-        self.masks.bind_key("Control-Z", lambda layer: self.undo(), overwrite=True)
-        self.masks.bind_key("Control-Shift-Z", lambda layer: self.redo(), overwrite=True)
+        self.masks = masks_layer(session, self._editor, self.layer)
+        self.editing = Editing(self, session, self._editor, self.masks)
+        for key, action in (("Control-Z", self.editing.undo), ("Control-Shift-Z", self.editing.redo)):
+            self.masks.bind_key(key, lambda layer, action=action: guarded(action), overwrite=True)
         self.viewer.add_layer(self.masks)
         self._classes = session.classes
         self.opened.emit()
@@ -262,61 +257,6 @@ class VideoController(QObject):
             if job is not None:
                 job.cancel()
 
-    def accept_frame(self) -> None:
-        """The person vouches for the mask on screen."""
-        if self.session is not None:
-            self.session.accept(self.current_frame)
-            if self.masks is not None:
-                self.masks._reset_history()  # from here on the session takes back, the accepting first
-
-    def mask(self, frame: int) -> NDArray[np.uint8]:
-        """The mask of a frame ``(H, W)`` uint8, as the layer shows it; there must be a session."""
-        assert self._editor is not None
-        return self._editor[frame]
-
-    def replace_mask(self, mask: NDArray[np.uint8]) -> None:
-        """A person's new mask for the frame on screen: one step for undo, like a stroke."""
-        if self.masks is None:
-            return
-        frame = self.current_frame
-        rows, columns = np.nonzero(mask != self.mask(frame))
-        if len(rows):
-            at = np.full(len(rows), frame), rows, columns
-            self.masks.data_setitem(at, mask[rows, columns].tolist())
-
-    def undo(self) -> bool:
-        """Take back the last stroke; once there is none left, what was done before to the frame on screen."""
-        if self.masks is None or self.session is None:
-            return False
-        if self.masks._undo_history:
-            self.masks.undo()
-            return True
-        return self._show_restored(self.session.undo(self.current_frame))
-
-    def redo(self) -> bool:
-        """Take back the last `undo`."""
-        if self.masks is None or self.session is None:
-            return False
-        if self.masks._redo_history:
-            self.masks.redo()
-            return True
-        return self._show_restored(self.session.redo(self.current_frame))
-
-    def _show_restored(self, restored: bool) -> bool:
-        if restored and self.masks is not None:
-            self.masks._reset_history()  # its strokes were painted on another mask
-            self.masks.refresh()
-        return restored
-
-    def next_frame(self) -> int | None:
-        """Go to the frame most worth correcting next; returns it, None if there is none left."""
-        from vivim.suggest import suggest_frame
-
-        frame = suggest_frame(self.session) if self.session is not None else None
-        if frame is not None:
-            self.go_to(frame)
-        return frame
-
     def close(self) -> None:
         """Stop all work and let go of the session; safe to call twice."""
         self._worker.close()
@@ -327,6 +267,9 @@ class VideoController(QObject):
         """Let go of the session; all work is on disk, and `open_session` goes on with it."""
         self.cancel()
         self.masks = None
+        if self.editing is not None:
+            self.editing.close()
+            self.editing = None
         if self._editor is not None:
             self._editor.close()
             self._editor = None
@@ -383,8 +326,6 @@ class VideoController(QObject):
 
     def _redraw(self, frame: int, status: str) -> None:
         """Show a mask that a model has just written under the person's eyes; strokes are on screen already."""
-        if self.masks is not None and self.session is not None and self.session.strokes_are_stale():
-            self.masks._reset_history()  # undoing would mix pixels of the mask before into the new one
         if self.masks is None or frame != self.current_frame or status != "proposed":
             return
         if time.monotonic() - self._drawn > REFRESH_SECONDS:

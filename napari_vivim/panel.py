@@ -7,14 +7,13 @@ from typing import Any
 
 import napari
 from napari.layers import Image
-from napari.utils.notifications import show_error
 from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import QDockWidget, QLabel, QMainWindow, QScrollArea, QVBoxLayout, QWidget
 from superqt import QElidingLabel
-from vivim.errors import VivimError
 
 from napari_vivim.controller import VideoController, controller_of, video_layers
 from napari_vivim.looks import choice, heading
+from napari_vivim.problems import show_problem
 
 EMPTY_HINT = (
     "<b>No video yet.</b><br>Drag a video onto the window,<br>or try <i>File › Open Sample › Vivim</i>."
@@ -249,8 +248,3 @@ def reveal(widget: QWidget) -> None:
         timer.timeout.connect(partial(parent.ensureWidgetVisible, widget))
         timer.timeout.connect(timer.deleteLater)
         timer.start(LAID_OUT_MS)
-
-
-def show_problem(error: Exception) -> None:
-    """Tell the person: our own errors are written for them, others come with their kind."""
-    show_error(str(error) if isinstance(error, VivimError) else f"{type(error).__name__}: {error}")

@@ -31,7 +31,7 @@ from vivim.errors import SettingsError
 from vivim.leavings import part_of
 from vivim.settings import About, Settings, about, change_settings, read_settings, vivim_home
 
-from napari_vivim.panel import show_problem
+from napari_vivim.problems import show_problem
 from napari_vivim.worker import Job, Worker
 
 PLUGIN, DISPLAY_NAME = "napari-vivim", "Vivim"

@@ -22,7 +22,7 @@ from vivim.versions import ModelInfo
 
 from napari_vivim.looks import quiet, row
 from napari_vivim.models_table import ModelsTable
-from napari_vivim.panel import show_problem
+from napari_vivim.problems import show_problem
 from napari_vivim.worker import Job, Worker
 
 FILES = "Models (*.safetensors *.ckpt *.pth *.pt);;All files (*)"

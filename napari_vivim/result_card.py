@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QToolButton
 from vivim.session import Session
 
 from napari_vivim.looks import quiet
-from napari_vivim.panel import show_problem
+from napari_vivim.problems import show_problem
 from napari_vivim.worker import Job, Worker
 
 WORST = 3

@@ -6,21 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import napari
-from napari.utils.notifications import show_info
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QFileDialog, QFormLayout, QPushButton, QVBoxLayout, QWidget
-from vivim.errors import VideoChangedError, VivimError
+from vivim.errors import VideoChangedError
 from vivim.settings import Settings
 
 from napari_vivim.choices import Choices, chosen_device
 from napari_vivim.classes import ClassLegend
 from napari_vivim.controller import VideoController, controller_of, video_layers
-from napari_vivim.corrections import CorrectionBar, bind
+from napari_vivim.corrections import BY_TITLE, bind, run
 from napari_vivim.export import ExportWidget
 from napari_vivim.finetune import FinetuneWidget
 from napari_vivim.looks import Folded, Progress, choice, clock, heading, primary, quiet, row
-from napari_vivim.panel import VideoPanel, show_problem
+from napari_vivim.palette import Palette
+from napari_vivim.panel import VideoPanel
 from napari_vivim.preferences import Preferences, open_preferences
+from napari_vivim.problems import show_problem
 from napari_vivim.questions import ELSEWHERE, RELINK, what_of_another_video
 from napari_vivim.registry import ModelsWindow, names_of_videos
 from napari_vivim.timeline import show_timeline
@@ -82,27 +83,32 @@ class SegmentWidget(VideoPanel):
         self.body.addWidget(self.progress)
 
     def _add_review(self) -> None:
-        self.accept = QPushButton("Accept frame")
-        self.accept.setToolTip("This mask is right as it is: no model will change it  (Q)")
-        self.accept.clicked.connect(self._accept)
-        self.next = QPushButton("Next to correct")
-        self.next.setToolTip("Go to the frame whose correction would help the others most  (N)")
-        self.next.clicked.connect(self._next)
+        self.accept, self.accept_range = self._does("Accept frame"), self._does("Accept up to here")
+        self.back, self.next = self._does("Back"), self._does("Next to correct")
         self.classes = ClassLegend()
         self.hint = quiet(
             "Paint, erase or fill on the masks layer: a frame you touch counts as corrected, and no model changes it. "
             "Ctrl-Z takes it back, also after a restart."
         )
-        self.corrections = CorrectionBar(lambda: self.controller)
+        self.corrections = Palette(lambda: self.controller)
         self.review = QWidget()
         lines = QVBoxLayout(self.review)
         lines.setContentsMargins(0, 0, 0, 0)
         lines.addWidget(heading("Review"))
         lines.addWidget(self.classes)
-        lines.addLayout(row(self.accept, self.next))
+        lines.addLayout(row(self.accept, self.accept_range))
+        lines.addLayout(row(self.back, self.next))
         lines.addWidget(self.corrections)
         lines.addWidget(self.hint)
         self.body.addWidget(self.review)
+
+    def _does(self, title: str) -> QPushButton:
+        """A button for something that has a key."""
+        shortcut = BY_TITLE[title]
+        button = QPushButton(title)
+        button.setToolTip(f"{shortcut.tip}  ({shortcut.key})")
+        button.clicked.connect(lambda: run(shortcut, self.controller))
+        return button
 
     def _add_later_steps(self) -> None:
         """What comes after reviewing, folded away until it is wanted."""
@@ -124,18 +130,6 @@ class SegmentWidget(VideoPanel):
             self.progress.cancel.setEnabled(False)
             self.progress.text.setText("Stopping ...")
             self.controller.cancel()
-
-    def _accept(self) -> None:
-        if self.controller is None:
-            return
-        try:
-            self.controller.accept_frame()
-        except VivimError as error:
-            show_problem(error)
-
-    def _next(self) -> None:
-        if self.controller is not None and self.controller.next_frame() is None:
-            show_info("Every frame is corrected or accepted: you are done.")
 
     def _reopen(self) -> None:
         if self.controller is not None:

@@ -15,7 +15,7 @@ from vivim.video.base import VideoBase
 
 from napari_vivim.controller import VideoController, controller_of, video_layers
 from napari_vivim.frames import ShownFrames
-from napari_vivim.panel import show_problem
+from napari_vivim.problems import show_problem
 from napari_vivim.shape_watch import ShapeWatch
 from napari_vivim.thumbnails import HoverCard, Thumbnails
 from napari_vivim.timeline_columns import STATUS_COLORS

@@ -45,6 +45,15 @@ def shrink(mask: Mask) -> Mask:
     return _each(mask, lambda inside: ndimage.binary_erosion(inside, disk(1), border_value=1))
 
 
+def relabel(mask: Mask, row: int, column: int, number: int) -> Mask:
+    """The connected piece at a pixel becomes class `number`; nothing changes where there is background."""
+    out = mask.copy()
+    if mask[row, column]:
+        pieces = label(mask == mask[row, column], connectivity=2)
+        out[pieces == pieces[row, column]] = number
+    return out
+
+
 def between(before: Mask, after: Mask, share: float) -> Mask:
     """The mask between two others: their signed distances, mixed linearly.
 

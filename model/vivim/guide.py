@@ -75,6 +75,35 @@ class Motion:
             self._kept.popitem(last=False)
 
 
+def maps_between(
+    motion: Motion, t: int, anchor: int, shape: tuple[int, int], stop: threading.Event | None = None
+) -> NDArray[np.float32] | None:
+    """Where each pixel of frame `t` lies in frame `anchor`, following the motion between them.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Height and width of the frames that `motion` sees.
+    stop : threading.Event, optional
+        Set to give up.
+
+    Returns
+    -------
+    ndarray or None
+        ``(H, W, 2)`` float32 sampling positions in pixels, x first; None if stopped.
+    """
+    maps = _identity(shape)
+    step = 1 if t > anchor else -1
+    ahead = range(anchor + step, t + step, step)
+    for number, to in enumerate(ahead):
+        if stop is not None and stop.is_set():
+            return None
+        if number % FLOWS_AT_ONCE == 0:
+            motion.fetch([(to, to - step) for to in ahead[number : number + FLOWS_AT_ONCE]])
+        maps = _read(maps, np.add(_identity(shape), motion(to, to - step)))
+    return maps
+
+
 @functools.cache
 def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1), thread_name_prefix="vivim-flow")

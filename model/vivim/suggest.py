@@ -8,6 +8,7 @@ As long as nothing is known of the model's doubt, the second alone spreads corre
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -151,7 +152,7 @@ def next_frame(
     return None if suggestion is None else suggestion.frame
 
 
-def suggestions(session: Session, n: int = 5) -> list[Suggestion]:
+def suggestions(session: Session, n: int = 5, skip: Sequence[int] = ()) -> list[Suggestion]:
     """The frames worth correcting, the most useful first, each chosen as if those before it were corrected.
 
     Parameters
@@ -160,9 +161,11 @@ def suggestions(session: Session, n: int = 5) -> list[Suggestion]:
         Corrected and accepted frames are never suggested.
     n : int
         How many at most; fewer where fewer frames are left.
+    skip : sequence of int
+        Frames not to be suggested, as if they were corrected.
     """
     done = session.frames_with("corrected", "accepted")
-    queue = Queue(done, len(session), np.asarray(session.uncertainty))
+    queue = Queue(sorted({*done, *skip}), len(session), np.asarray(session.uncertainty))
     chosen = (queue.next() for _ in range(n))
     return [suggestion for suggestion in chosen if suggestion is not None]
 

@@ -73,3 +73,12 @@ def test_between_is_worked_out_around_the_lesion_as_in_the_whole_picture(share: 
             part[:] = rng.random(part.shape) < 0.8
         mixed = (1 - share) * signed_distance(first, 60.0) + share * signed_distance(last, 60.0)
         np.testing.assert_array_equal(correcting.between(first, last, share), mixed > 0)
+
+
+def test_a_piece_takes_another_class() -> None:
+    mask = np.zeros((12, 12), np.uint8)
+    mask[1:4, 1:4] = mask[6:9, 6:9] = 1
+    mask[4, 4] = 2
+    out = correcting.relabel(mask, 7, 7, 3)
+    assert (out[6:9, 6:9] == 3).all() and np.array_equal(out[:5], mask[:5])
+    assert np.array_equal(correcting.relabel(mask, 0, 0, 3), mask)

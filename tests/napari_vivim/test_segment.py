@@ -22,21 +22,23 @@ def test_painting_marks_the_frame_and_undoing_it_all_gives_it_back(segment) -> N
     segment.controller.go_to(3)
     masks.paint((3, 30, 30), 1)
     assert session.status(3) == "corrected" and session.masks[3][30, 30] == 1
-    masks.undo()
+    segment.controller.editing.undo()
     assert not session.masks[3].any() and session.status(3) == "empty"
-    masks.redo()
+    segment.controller.editing.redo()
     assert session.masks[3][30, 30] == 1 and session.status(3) == "corrected"
 
 
-def test_strokes_from_before_a_proposal_cannot_come_back_into_it(segment, qtbot, fake_model) -> None:
-    session, masks = segment.controller.session, segment.controller.masks
+def test_what_was_taken_back_stays_so_when_a_model_writes_there(segment, qtbot, fake_model) -> None:
+    session, editing = segment.controller.session, segment.controller.editing
     segment.controller.go_to(3)
-    masks.paint((3, 60, 60), 1)
-    masks.undo()
+    segment.controller.masks.paint((3, 60, 60), 1)
+    stroke = np.asarray(session.masks[3]).copy()
+    editing.undo()
     propose(segment, qtbot)
     proposed = np.asarray(session.masks[3]).copy()
-    masks.redo()
-    masks.undo()
+    editing.redo()
+    assert np.array_equal(session.masks[3], stroke) and session.status(3) == "corrected"
+    editing.undo()
     assert np.array_equal(session.masks[3], proposed) and session.status(3) == "proposed"
 
 
@@ -61,7 +63,8 @@ def test_a_fill_through_time_corrects_every_frame_it_touches(segment, qtbot, fak
     masks.n_edit_dimensions = 3
     masks.fill((5, 15, 15), 0)
     assert session.frames_with("corrected") == list(range(12))
-    masks.undo()
+    segment.controller.editing.undo()
+    qtbot.waitUntil(lambda: not segment.controller.editing.busy)
     assert all(session.masks[t][15, 15] == 1 for t in range(12))
 
 
@@ -75,7 +78,7 @@ def test_a_proposal_never_touches_a_persons_frame_nor_do_old_strokes_touch_a_pro
     propose(segment, qtbot)
     assert np.array_equal(session.masks[6], before) and session.status(6) == "corrected"
     others = [np.asarray(session.masks[t]).copy() for t in range(12) if t != 6]
-    masks.undo()
+    segment.controller.editing.undo()
     assert all(
         np.array_equal(a, session.masks[t]) for a, t in zip(others, [*range(6), *range(7, 12)], strict=True)
     )
@@ -252,9 +255,11 @@ def test_undo_takes_the_accepting_back_before_the_stroke(segment) -> None:
     session.propose(4, np.ones(session.shape[1:], np.uint8), "model")
     controller.go_to(4)
     controller.masks.paint((4, 30, 30), 0)
-    controller.accept_frame()
-    assert controller.undo() and session.status(4) == "corrected" and session.masks[4][30, 30] == 0
-    assert controller.undo() and session.status(4) == "proposed" and session.masks[4].all()
+    controller.editing.accept()
+    controller.editing.undo()
+    assert session.status(4) == "corrected" and session.masks[4][30, 30] == 0
+    controller.editing.undo()
+    assert session.status(4) == "proposed" and session.masks[4].all()
 
 
 def test_a_step_shows_when_it_can_be_used(segment, qtbot, fake_model) -> None:

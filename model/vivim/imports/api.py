@@ -96,6 +96,7 @@ def import_masks(
                 values.update(np.unique(_checked(found.read(i), session.shape[1:])).tolist())
                 yield ImportEvent("check", t, False, i + 1, len(found.frames))
             least = _least(found, values, one_class)
+            keep.enter_context(session.one_step())
             for i, t in enumerate(found.frames):
                 mask = _checked(found.read(i), session.shape[1:])
                 classes = (mask >= least if least else mask).astype(np.uint8)

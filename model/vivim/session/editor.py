@@ -20,8 +20,8 @@ class MaskEditor:
 
     Reading gives copies. Writing follows NumPy's rules for integers, slices, boolean masks and tuples of index
     arrays; each frame whose pixels change goes through the gate as a person's edit (`Session.edit`) and counts as
-    corrected from then on, until every stroke on it is undone. A write that changes no pixel of a frame leaves its
-    status alone.
+    corrected from then on. One write is one step for `Session.undo`, and so are several to the same frames until
+    `Session.end_step`. A write that changes no pixel of a frame leaves its status alone.
     """
 
     dtype = np.dtype(np.uint8)
@@ -119,32 +119,39 @@ class MaskEditor:
             self._write(t, frame)
         elif isinstance(first, slice):
             touched = range(*first.indices(len(self)))
-            if np.ndim(value) == 0:
-                for t in touched:
-                    frame = self._frame(t).copy()
-                    frame[rest if rest else ...] = value
-                    self._write(t, frame)
-            elif touched:
-                block = np.stack([self._frame(t) for t in touched])
-                block[(slice(None), *rest)] = value
-                for t, frame in zip(touched, block, strict=True):
-                    self._write(t, frame.copy())
+            with self._session.one_step(touched):
+                self._set_frames(touched, rest, value)
         else:
             changed = np.asarray(self).copy()
             changed[key] = value
-            for t, frame in enumerate(changed):
+            with self._session.one_step(range(len(self))):
+                for t, frame in enumerate(changed):
+                    self._write(t, frame.copy())
+
+    def _set_frames(self, touched: range, rest: tuple, value: Any) -> None:
+        """Set the same part of several frames."""
+        if np.ndim(value) == 0:
+            for t in touched:
+                frame = self._frame(t).copy()
+                frame[rest if rest else ...] = value
+                self._write(t, frame)
+        elif touched:
+            block = np.stack([self._frame(t) for t in touched])
+            block[(slice(None), *rest)] = value
+            for t, frame in zip(touched, block, strict=True):
                 self._write(t, frame.copy())
 
     def _scatter(self, times: NDArray, rows: NDArray, columns: NDArray, value: NDArray) -> None:
         """Set pixels at index arrays, frame by frame."""
         times, rows, columns = np.broadcast_arrays(times, rows, columns)
         value = np.broadcast_to(value, times.shape)
-        for t in np.unique(times):
-            here = times == t
-            at = _wrapped(int(t), len(self))
-            frame = self._frame(at).copy()
-            frame[rows[here], columns[here]] = value[here]
-            self._write(at, frame)
+        touched = {int(t): _wrapped(int(t), len(self)) for t in np.unique(times)}
+        with self._session.one_step(touched.values()):
+            for t, at in touched.items():
+                here = times == t
+                frame = self._frame(at).copy()
+                frame[rows[here], columns[here]] = value[here]
+                self._write(at, frame)
 
     def _write(self, t: int, frame: NDArray[np.uint8]) -> None:
         if not np.array_equal(frame, self._frame(t)):

@@ -12,11 +12,11 @@ from filelock import FileLock, Timeout
 
 from vivim.errors import SessionError
 from vivim.session.description import FILE, Description
+from vivim.session.kept import PROPOSALS
 from vivim.session.migrate import SCHEMA, back_up, leave_folders_out
 from vivim.session.places import keep_place
 from vivim.session.record import LEDGER, MASKS
 from vivim.session.store import MaskStore, half_written
-from vivim.session.undo import UNDO
 
 SUFFIX = ".vivim"
 LOCK, HOLDER = "lock", "lock.holder"
@@ -166,7 +166,11 @@ def sweep(folder: Path) -> int:
     int
         How many files or folders.
     """
-    left = [folder / f".{FILE}.part", *folder.glob(".backup-schema-*.part"), *(folder / UNDO).glob(".*.part")]
+    left = [
+        folder / f".{FILE}.part",
+        *folder.glob(".backup-schema-*.part"),
+        *(folder / PROPOSALS).glob(".*.part"),
+    ]
     left += half_written(folder / MASKS)
     for path in left:
         if path.is_dir():

@@ -27,6 +27,7 @@ class FrameTable:
         self.codes: NDArray[np.uint8] = np.zeros(count, np.uint8)
         self.uncertainty: NDArray[np.float32] = np.full(count, np.nan, np.float32)
         self._last: dict[int, Entry] = {}
+        self._accepted: dict[int, Entry] = {}
 
     def replay(self, entries: Iterable[Entry]) -> None:
         """Apply a whole ledger.
@@ -46,7 +47,11 @@ class FrameTable:
 
     def apply(self, entry: Entry) -> None:
         """Take a line of the ledger for true from now on."""
-        t = entry.frame
+        t, last = entry.frame, self._last.get(entry.frame)
+        if entry.status != "accepted":
+            self._accepted.pop(t, None)
+        elif last is not None and last.status == "proposed":
+            self._accepted[t] = last
         self.codes[t] = STATUS_CODES[entry.status]
         if entry.status == "empty":
             self.uncertainty[t] = np.nan
@@ -61,6 +66,10 @@ class FrameTable:
     def last(self, t: int) -> Entry | None:
         """The last line about a frame, None if there is none."""
         return self._last.get(t)
+
+    def proposal(self, t: int) -> Entry | None:
+        """The line by which a model proposed what a frame shows now, accepted or not; None if it shows none."""
+        return self._last[t] if self.status(t) == "proposed" else self._accepted.get(t)
 
     def state(self, t: int, author: str) -> Entry:
         """A line that says of a frame, now, what it counts as already; `author` speaks where nobody has."""

@@ -1,34 +1,31 @@
 """The one gate through which masks are written, by persons and by models.
 
 A model never writes over a frame a person corrected or accepted. What a person changes is kept first, so that it can
-be taken back, also after a restart.
+be taken back, also after a restart; and so is what a model had proposed there.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
+from threading import get_ident
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from vivim.errors import SessionError
+from vivim.session.kept import State
 from vivim.session.ledger import MODEL, PERSON, Entry, now
 from vivim.session.record import digest
-from vivim.session.undo import REDO, UNDO, UndoSteps
-from vivim.session.writer import PERSONS, Writer
+from vivim.session.undoable import Undoable
+from vivim.session.writer import PERSONS
+
+AT_ONCE = 500
+"""Frames accepted between two moments at which others may write."""
 
 
-class Gate(Writer):
+class Gate(Undoable):
     """What persons and models may do to a frame. Methods may be called from any thread."""
-
-    def __init__(self, folder: Path, shape: tuple[int, int, int], author: str, read_only: bool) -> None:
-        super().__init__(folder, shape, author, read_only)
-        self._untouched: dict[int, tuple[str, Entry]] = {}
-        self._steps = UndoSteps(folder / UNDO, shape[1:])
-        self._visited: int | None = None
-        self._undone: set[int] = set()
-        self._stale = False
 
     # -- what a person does ---------------------------------------------------------------------------------------
 
@@ -43,37 +40,34 @@ class Gate(Writer):
         ValueError
             If the mask has another shape, or labels that do not fit into uint8.
         """
-        t, pixels = self._checked(t), self._checked_mask(mask)
+        t, pixels, me = self._checked(t), self._checked_mask(mask), get_ident()
 
-        def work() -> bool:
-            self._keep(t, again=self._visited == t)
-            self._visited = t
+        def work() -> list[int]:
+            self._keep(t, me)
             self._put(Entry(t, "corrected", author or self.author, PERSON, now()), pixels)
-            return True
+            return [t]
 
-        self._write(t, work)
+        self._write(work)
 
     def edit(self, t: int, mask: ArrayLike) -> None:
-        """A person's stroke on this frame, or its undoing.
+        """Part of a person's stroke on this frame.
 
-        As `correct`; but a mask that is again, to the pixel, what it was before the person first touched it gives the
-        frame its earlier status back: a stroke that was undone is no correction. This is remembered until the session
-        is closed.
+        As `correct`; but a mask that is again, to the pixel, what it was before the step gives the frame its earlier
+        status back: a stroke that was broken off is no correction.
         """
         t, pixels = self._checked(t), self._checked_mask(mask)
         with self._lock:
-            untouched, before = self._untouched.get(t, ("", None))
-            if before is None or self._frames.status(t) != "corrected" or digest(pixels) != untouched:
+            opened = self._open.get(get_ident())
+            before = opened.before.get(t) if opened is not None else None
+            if before is None or self._frames.status(t) != "corrected" or digest(pixels) != before.mask:
                 self.correct(t, pixels)
                 return
-            entry = replace(before, time=now())
 
-            def work() -> bool:
-                self._put(entry, pixels)
-                self._undone.add(t)
-                return True
+            def work() -> list[int]:
+                self._put(replace(before, time=now()), pixels)
+                return [t]
 
-            self._write(t, work)
+            self._write(work)
 
     def accept(self, t: int, author: str | None = None) -> None:
         """A person vouches for this frame's mask as it is; models leave it alone from now on.
@@ -81,53 +75,84 @@ class Gate(Writer):
         Raises
         ------
         SessionError
-            If there is nothing to accept yet, or it cannot be written.
+            If there is nothing to accept yet, its mask cannot be read, or it cannot be written.
         """
         t = self._checked(t)
+        if self.status(t) == "empty":
+            raise SessionError(f"Frame {t} has no mask to accept yet. Propose or draw one first.")
+        _ = self._masks[t]
+        self.accept_frames([t], author)
 
-        def work() -> bool:
-            self._keep(t)
-            self._put(Entry(t, "accepted", author or self.author, PERSON, now()), None, sync=True)
-            return True
+    def accept_frames(self, frames: Iterable[int], author: str | None = None) -> list[int]:
+        """A person vouches for the masks of several frames as they are, in one step.
 
-        with self._lock:
-            if self._frames.status(t) == "empty":
-                raise SessionError(f"Frame {t} has no mask to accept yet. Propose or draw one first.")
-            self._write(t, work)
+        Returns
+        -------
+        list of int
+            The frames that count as accepted now and did not before; those without a mask are passed over.
+
+        Raises
+        ------
+        SessionError
+            If it cannot be written; some of the frames may be accepted then, and one `undo` takes that back.
+        """
+        left, me, accepted = [self._checked(t) for t in frames], get_ident(), []
+
+        def work(some: list[int]) -> list[int]:
+            some = [t for t in some if self._frames.status(t) in ("proposed", "corrected")]
+            for t in some:
+                self._keep_status(t, me)
+                entry = Entry(t, "accepted", author or self.author, PERSON, now(), mask=self._known(t).mask)
+                self._put_status(entry, sync=t == some[-1])
+            return some
+
+        with self.one_step():
+            for start in range(0, len(left), AT_ONCE):
+                accepted += self._write(lambda: work(left[start : start + AT_ONCE]))  # noqa: B023
+        return accepted
 
     def clear(self, t: int, author: str | None = None) -> None:
         """A person gives this frame back: its mask is emptied and models may propose again."""
-        t = self._checked(t)
+        t, me = self._checked(t), get_ident()
 
-        def work() -> bool:
-            self._keep(t)
+        def work() -> list[int]:
+            self._keep(t, me)
             nothing = np.zeros(self.shape[1:], np.uint8)
             self._put(Entry(t, "empty", author or self.author, PERSON, now()), nothing, sync=True)
-            return True
+            return [t]
 
-        self._write(t, work)
+        with self.one_step():
+            self._write(work)
 
-    def undo(self, t: int) -> bool:
-        """Give a frame the mask and status it had before a person last worked on it, in this run or an earlier.
-
-        All strokes on a frame until the next frame is touched are one step; accepting and clearing are steps of their
-        own. The latest `STEPS_KEPT` steps of all frames together are kept on disk.
+    def revert(self, t: int) -> bool:
+        """A person gives this frame the mask back that a model had proposed, and models may propose again.
 
         Returns
         -------
         bool
-            False if nothing is kept of this frame, or it is as it was.
+            False if no model had proposed anything there before the person came, or it is that already.
 
         Raises
         ------
         SessionError
             If it cannot be written.
         """
-        return self._restore(self._checked(t), UNDO, REDO)
+        t, me = self._checked(t), get_ident()
 
-    def redo(self, t: int) -> bool:
-        """Take back the last `undo` of a frame that was not worked on since; returns and raises as that does."""
-        return self._restore(self._checked(t), REDO, UNDO)
+        def work() -> list[int]:
+            entry, pixels = self._state(t)
+            proposal = self._frames.proposal(t)
+            kept: State | None = (proposal, pixels) if proposal is not None and pixels is not None else None
+            if kept is None or kept[0].mask != entry.mask:
+                kept = self._proposals.of(t)
+            if kept is None or (kept[0].status, kept[0].mask) == (entry.status, entry.mask):
+                return []
+            self._keep(t, me)
+            self._put(replace(kept[0], time=now()), kept[1])
+            return [t]
+
+        with self.one_step():
+            return bool(self._write(work))
 
     # -- what a model does ----------------------------------------------------------------------------------------
 
@@ -146,68 +171,11 @@ class Gate(Writer):
         """
         t, pixels = self._checked(t), self._checked_mask(mask)
 
-        def work() -> bool:
+        def work() -> list[int]:
             if self._frames.status(t) in PERSONS:
-                return False
-            self._stale = self._stale or t in self._undone
-            self._undone.discard(t)
-            self._visited = None if self._visited == t else self._visited
+                return []
+            self._leave_steps(t)
             self._put(Entry(t, "proposed", model_version, MODEL, now(), uncertainty), pixels)
-            return True
+            return [t]
 
-        return self._write(t, work)
-
-    def strokes_are_stale(self) -> bool:
-        """Whether a model has, since the last call, written on a frame whose strokes had all been undone.
-
-        A painter's undo history then holds pixels of the mask before; it should be forgotten.
-        """
-        stale, self._stale = self._stale, False
-        return stale
-
-    # -- inside ---------------------------------------------------------------------------------------------------
-
-    def _keep(self, t: int, again: bool = False) -> None:
-        """Keep what a frame is before a person changes it; `again` is for the next stroke on the same frame."""
-        persons = self._frames.status(t) in PERSONS
-        if again and persons:
-            return
-        self._visited = None
-        entry, before = self._present(t)
-        if not persons:
-            self._untouched.pop(t, None)
-            if before is not None and entry.mask is not None:
-                self._untouched[t] = (entry.mask, entry)
-        if before is not None and not again:
-            self._steps.keep(entry, before)
-            for step in self._steps.of(t, REDO):
-                self._steps.drop(step)
-
-    def _present(self, t: int) -> tuple[Entry, NDArray[np.uint8] | None]:
-        """What a frame counts as and its mask; None if that is damaged, which must not keep anybody from drawing."""
-        entry = self._frames.state(t, self.author)
-        try:
-            pixels = self._masks[t]
-        except SessionError:
-            return entry, None
-        return replace(entry, mask=digest(pixels)), pixels
-
-    def _restore(self, t: int, source: str, other: str) -> bool:
-        """Exchange a frame with its latest kept state that differs from what it is."""
-
-        def work() -> bool:
-            entry, present = self._present(t)
-            for step in self._steps.of(t, source):
-                kept = self._steps.read(step)
-                if kept is None or (kept[0].status, kept[0].mask) == (entry.status, entry.mask):
-                    self._steps.drop(step)
-                    continue
-                if present is not None:
-                    self._steps.keep(entry, present, other, instead_of=step)
-                self._visited = None
-                self._put(replace(kept[0], time=now()), kept[1])
-                self._steps.drop(step)
-                return True
-            return False
-
-        return bool(self._steps.of(t, source)) and self._write(t, work)
+        return bool(self._write(work))

@@ -1,43 +1,44 @@
-"""What persons overwrote in the frames they edited last, kept on disk so that it can be taken back after a restart.
+"""What persons changed last, step by step, kept on disk so that it can be taken back after a restart.
 
-A file a step: the ledger's line of what the frame was, then its pixels, packed. The oldest go when there are too many.
+A file a step: the states that the frames it changed had before. Steps are numbered in the order they were made. The
+oldest go when there are too many.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import re
-import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vivim.session.ledger import LINE_BYTES, Entry, from_line, to_line
-from vivim.session.record import digest
+from vivim.session import kept
+from vivim.session.ledger import Entry
 
-STEPS_KEPT = 20
+STEPS_KEPT = 200
 UNDO, REDO = "undo", "redo"
-_NAME = re.compile(r"(\d{1,12})-(\d{1,12})\.(undo|redo)")
+_NAME = re.compile(r"(\d{1,12})\.(undo|redo)")
 
 
 @dataclass(frozen=True)
 class Step:
-    """One kept state of a frame: what number it has, which frame's it is, and whether to undo or to redo to it."""
+    """A step to take back, or to do again: its number, and which of the two."""
 
     number: int
-    frame: int
     side: str
 
     @property
     def name(self) -> str:
         """Of its file."""
-        return f"{self.number:08d}-{self.frame}.{self.side}"
+        return f"{self.number:08d}.{self.side}"
 
 
 class UndoSteps:
-    """The kept states of a session's frames.
+    """The steps of a session, the oldest first.
 
     Parameters
     ----------
@@ -55,58 +56,68 @@ class UndoSteps:
         """Look what is there."""
         found = self._folder.iterdir() if self._folder.is_dir() else ()
         parts = [match for path in found if (match := _NAME.fullmatch(path.name))]
-        steps = [Step(int(match[1]), int(match[2]), match[3]) for match in parts]
-        self._steps = sorted(steps, key=lambda step: step.number)
+        self._steps = sorted((Step(int(match[1]), match[2]) for match in parts), key=lambda step: step.number)
 
-    def keep(
-        self, entry: Entry, pixels: NDArray[np.uint8], side: str = UNDO, instead_of: Step | None = None
-    ) -> None:
-        """Keep a frame's state; `entry` carries the digest of its pixels.
+    def __contains__(self, step: Step) -> bool:
+        return step in self._steps
+
+    def begin(self, side: str) -> Step:
+        """The next step; it is there once a state is added to it."""
+        return Step(self._steps[-1].number + 1 if self._steps else 1, side)
+
+    def add(self, step: Step, entry: Entry, pixels: NDArray[np.uint8] | None) -> None:
+        """Keep a frame's state as part of a step.
 
         Parameters
         ----------
-        instead_of : Step, optional
-            One that the caller drops next, and for which no other has to go.
+        step : Step
+            The latest one, or one that holds something already.
+        entry : Entry
+            What the frame counts as, with the digest of its pixels.
+        pixels : ndarray or None
+            Its mask ``(H, W)``; None if the step leaves that alone.
 
         Raises
         ------
         OSError
-            If it cannot be written.
+            If it cannot be written; the step is as it was then.
         """
-        number = self._steps[-1].number + 1 if self._steps else 1
-        step = Step(number, entry.frame, side)
         self._folder.mkdir(exist_ok=True)
-        part = self._folder / f".{step.name}.part"
-        try:
-            part.write_bytes(to_line(entry) + zlib.compress(np.ascontiguousarray(pixels).data, 1))
-            os.replace(part, self._folder / step.name)
-        except OSError:
-            part.unlink(missing_ok=True)
-            raise
-        self._steps.append(step)
-        for oldest in [step for step in self._steps if step != instead_of][:-STEPS_KEPT]:
-            self.drop(oldest)
+        with (self._folder / step.name).open("ab", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            data = kept.pack(entry, pixels)
+            try:
+                if file.write(data) != len(data):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError:
+                file.truncate(size)
+                raise
+        if step not in self._steps:
+            self._steps.append(step)
 
-    def of(self, t: int, side: str) -> list[Step]:
-        """Kept states of a frame, the latest first."""
-        return [step for step in reversed(self._steps) if step.frame == t and step.side == side]
+    def latest(self, side: str) -> Step | None:
+        """The step to take back next, or to do again."""
+        return next((step for step in reversed(self._steps) if step.side == side), None)
 
-    def read(self, step: Step) -> tuple[Entry, NDArray[np.uint8]] | None:
-        """A kept state, None if it is damaged."""
-        count = self._shape[0] * self._shape[1]
-        try:
-            with (self._folder / step.name).open("rb") as file:
-                entry = from_line(file.readline(LINE_BYTES))
-                unpacker = zlib.decompressobj()
-                raw = unpacker.decompress(file.read(2 * count + LINE_BYTES), count)
-        except (OSError, ValueError, TypeError, RecursionError, OverflowError, zlib.error):
-            return None
-        if len(raw) != count or entry.frame != step.frame:
-            return None
-        pixels = np.frombuffer(raw, np.uint8).reshape(self._shape)
-        return (entry, pixels) if digest(pixels) == entry.mask else None
+    def frames(self, step: Step) -> list[int]:
+        """The frames that a step changed."""
+        return list(dict.fromkeys(kept.frames(self._folder / step.name)))
+
+    def states(self, step: Step) -> Iterator[kept.State]:
+        """What the frames of a step were before it, each once."""
+        seen: set[int] = set()
+        for entry, pixels in kept.states(self._folder / step.name, self._shape):
+            if entry.frame not in seen:
+                seen.add(entry.frame)
+                yield entry, pixels
 
     def drop(self, step: Step) -> None:
-        """Forget a state."""
+        """Forget a step."""
         (self._folder / step.name).unlink(missing_ok=True)
         self._steps.remove(step)
+
+    def make_room(self) -> None:
+        """Forget what could be done again, and the oldest of more than `STEPS_KEPT` steps: a new one begins."""
+        undo = [step for step in self._steps if step.side == UNDO]
+        for step in [step for step in self._steps if step.side == REDO] + undo[: 1 - STEPS_KEPT or None]:
+            self.drop(step)

@@ -51,23 +51,22 @@ class Writer(Record):
 
         return forget
 
-    def _write(self, t: int, work: Callable[[], bool]) -> bool:
-        """Try `work`, one step on frame `t`, and tell the listeners if it says that it changed something."""
+    def _write(self, work: Callable[[], list[int]]) -> list[int]:
+        """Try `work`, one step, and tell the listeners of the frames that it says it changed; returns these."""
         with self._lock:
             if self.read_only:
                 raise SessionError("This session is closed or open for reading only. Open it again to go on.")
 
-            def step() -> bool:
+            def step() -> list[int]:
                 self._begin()
                 self._ledger.check_in_place()
                 return work()
 
             try:
-                changed = self._patience(step, lambda changed: self._tell(t) if changed else None)
+                changed = self._patience(step, self._tell)
             except OSError as error:
                 raise self._not_written(error) from error
-        if changed:
-            self._tell(t)
+        self._tell(changed)
         return changed
 
     def _begin(self) -> None:
@@ -91,6 +90,11 @@ class Writer(Record):
             if said:
                 self._append(before)
             raise
+
+    def _put_status(self, entry: Entry, sync: bool = False) -> None:
+        """Record that a frame counts as something else from now on; its mask stays."""
+        self._say_unsaid()
+        self._append(entry, sync)
 
     def _record(self, entry: Entry, pixels: NDArray[np.uint8], sync: bool) -> bool:
         """Append to the ledger, unless it would say again what was said for this frame a moment ago.
@@ -122,10 +126,11 @@ class Writer(Record):
         self._said[entry.frame] = time.monotonic()
         self._frames.apply(entry)
 
-    def _tell(self, t: int) -> None:
-        status = self._frames.status(t)
-        for listener in tuple(self._listeners):
-            listener(t, status)
+    def _tell(self, frames: list[int]) -> None:
+        for t in frames:
+            status = self._frames.status(t)
+            for listener in tuple(self._listeners):
+                listener(t, status)
 
     def _checked_mask(self, mask: ArrayLike) -> NDArray[np.uint8]:
         pixels = np.asarray(mask)

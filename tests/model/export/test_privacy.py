@@ -129,7 +129,7 @@ def test_no_export_session_or_log_says_who_the_patient_is(
     formats = [name for name in FORMATS if name != "dicom-seg"]
     list(export(worked, out, formats))
     list(export(worked, tmp_path / "part", formats, only="corrected", min_area_px=3, fill_holes=True))
-    worked.undo(3)
+    worked.undo()
     worked.close()
     written = files(out) + files(tmp_path / "part")
     kept = files(worked.folder)

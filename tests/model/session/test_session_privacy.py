@@ -63,7 +63,7 @@ def test_a_session_says_nothing_of_the_patient(cine: Path, caplog: pytest.LogCap
         session.propose(0, mask, "v1", uncertainty=0.5)
         session.correct(1, mask)
         session.accept(0)
-        session.undo(1)
+        session.undo()
         assert session.video.frame(3).any()
     cine.write_bytes(cine.read_bytes() + b"\0\0")
     with pytest.raises(VivimError) as changed:

@@ -1,0 +1,82 @@
+"""All keys over the picture, for as long as they are wanted: "?" shows and hides them."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtGui import QKeySequence
+from qtpy.QtWidgets import QFrame, QGridLayout, QLabel, QMainWindow, QShortcut, QWidget
+
+from napari_vivim.corrections import HELP_KEY, rows
+
+STYLE = (
+    "QFrame#vivimKeys { background-color: rgba(20, 24, 30, 225); border-radius: 8px; }"
+    "QFrame#vivimKeys QLabel { color: #f2f4f7; background: transparent; font-size: 12px; }"
+)
+KEY_STYLE = "font-weight: 600; border: 1px solid #7b8794; border-radius: 3px; padding: 1px 6px;"
+
+
+class KeyOverlay(QFrame):
+    """A table of the keys in the middle of a window's picture; a click hides it.
+
+    Parameters
+    ----------
+    window : QMainWindow
+        Whose central widget it covers; "?" anywhere in it shows and hides the table.
+    """
+
+    def __init__(self, window: QMainWindow) -> None:
+        self._picture = picture_of(window)
+        super().__init__(self._picture)
+        self.setObjectName("vivimKeys")
+        self.setStyleSheet(STYLE)
+        grid = QGridLayout(self)
+        grid.setContentsMargins(20, 16, 20, 16)
+        grid.setHorizontalSpacing(14)
+        for row, (key, title, tip) in enumerate(rows()):
+            cap = QLabel(key)
+            cap.setStyleSheet(KEY_STYLE)
+            cap.setAlignment(Qt.AlignmentFlag.AlignCenter)
+            name = QLabel(title)
+            name.setStyleSheet("font-weight: 600;")
+            for column, label in enumerate((cap, name, QLabel(tip))):
+                grid.addWidget(label, row, column)
+        shortcut = QShortcut(QKeySequence(HELP_KEY), window)
+        shortcut.activated.connect(self.toggle)
+        self.destroyed.connect(shortcut.deleteLater)
+        self._picture.installEventFilter(self)
+        self.hide()
+
+    def toggle(self) -> None:
+        """Show it, or hide it."""
+        self.setVisible(self.isHidden())
+        if not self.isHidden():
+            self._place()
+            self.raise_()
+
+    def mousePressEvent(self, event: object) -> None:
+        """Hide it."""
+        self.hide()
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Stay in the middle of the picture."""
+        if event is not None and event.type() == QEvent.Type.Resize and not self.isHidden():
+            self._place()
+        return False
+
+    def _place(self) -> None:
+        self.adjustSize()
+        middle = self._picture.rect().center() - self.rect().center()
+        self.move(max(0, middle.x()), max(0, middle.y()))
+
+
+def key_overlay(window: QMainWindow) -> KeyOverlay:
+    """The overlay of a window, made at the first call."""
+    found = picture_of(window).findChild(KeyOverlay)
+    return found if found is not None else KeyOverlay(window)
+
+
+def picture_of(window: QMainWindow) -> QWidget:
+    """The middle of a window, where napari has its canvas."""
+    picture = window.centralWidget()
+    assert picture is not None
+    return picture

@@ -1,0 +1,36 @@
+"""The layer that shows a session's masks and is painted on."""
+
+from __future__ import annotations
+
+from napari.layers import Image, Labels
+from vivim.session import MaskEditor, Session
+
+from napari_vivim.classes import appearance, class_features
+
+BRUSH = 24
+"""The brush is at first as wide as this part of the picture's shorter side."""
+
+
+def masks_layer(session: Session, editor: MaskEditor, video: Image) -> Labels:
+    """A layer on top of a video's; every stroke on it goes through `editor` to the session.
+
+    Taking strokes back is the session's business, which knows their place among accepting, copying and the rest: the
+    layer's own history is forgotten stroke by stroke.
+    """
+    masks = Labels(
+        editor,
+        name=f"{video.name} masks",
+        scale=video.scale[:3],
+        units=video.units[:3],
+        axis_labels=video.axis_labels[:3],
+        features=class_features(session.classes),
+        **appearance(),
+    )
+    masks.brush_size = max(4, round(min(session.shape[1:]) / BRUSH))
+
+    def end_stroke(event: object) -> None:
+        session.end_step()
+        masks._reset_history()
+
+    masks.events.paint.connect(end_stroke)
+    return masks

@@ -1,0 +1,113 @@
+"""The palette: a button for each correction of a whole mask, in the dock or floating beside the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from qtpy.QtCore import QPoint, Qt, Signal
+from qtpy.QtWidgets import QDockWidget, QGridLayout, QMainWindow, QPushButton, QVBoxLayout, QWidget
+
+from napari_vivim.controller import VideoController
+from napari_vivim.corrections import HELP_KEY, SHORTCUTS, Shortcut, run
+from napari_vivim.key_overlay import key_overlay, picture_of
+
+COLUMNS, FLOATING_COLUMNS = 3, 2
+STYLE = "font-size: 11px; padding: 3px 2px;"
+MARGIN = 12
+"""Pixels between the floating palette and the corner of the picture."""
+
+
+class Palette(QWidget):
+    """A board of buttons, which can be made to float and comes back when its window is closed.
+
+    Parameters
+    ----------
+    controller : callable
+        Gives the controller of the video to correct, or None.
+    """
+
+    def __init__(self, controller: Callable[[], VideoController | None]) -> None:
+        super().__init__()
+        self._controller = controller
+        self._window: _Float | None = None
+        self.buttons = {
+            shortcut.title: self._correction(shortcut) for shortcut in SHORTCUTS if shortcut.button
+        }
+        self.buttons["Float"] = _button("Float", "Keep this palette beside the picture")
+        self.buttons["Float"].setCheckable(True)
+        self.buttons["Float"].clicked.connect(self.set_floating)
+        self.buttons["Keys"] = _button(f"Keys {HELP_KEY}", f"Show all keys over the picture  ({HELP_KEY})")
+        self.buttons["Keys"].clicked.connect(lambda: key_overlay(_main_window(self)).toggle())
+        self._board = QWidget()
+        self._grid = QGridLayout(self._board)
+        self._grid.setContentsMargins(0, 0, 0, 0)
+        self._grid.setSpacing(4)
+        self._home = QVBoxLayout(self)
+        self._home.setContentsMargins(0, 0, 0, 0)
+        self._arrange(COLUMNS, self._home)
+
+    def set_floating(self, floating: bool) -> None:
+        """Take the board out into a small window beside the picture, or back."""
+        if not floating:
+            if self._window is not None:
+                self._window.close()
+            return
+        main = _main_window(self)
+        self._window = _Float("Corrections", main)
+        self._window.closing.connect(self._take_back)
+        inner = QWidget()
+        self._window.setWidget(inner)
+        box = QVBoxLayout(inner)
+        box.setContentsMargins(6, 4, 6, 6)
+        self._arrange(FLOATING_COLUMNS, box)
+        main.addDockWidget(Qt.DockWidgetArea.LeftDockWidgetArea, self._window)
+        self._window.setFloating(True)
+        self._window.adjustSize()
+        self._window.move(picture_of(main).mapToGlobal(QPoint(MARGIN, MARGIN)))
+
+    def _take_back(self) -> None:
+        self._arrange(COLUMNS, self._home)
+        self.buttons["Float"].setChecked(False)
+        window, self._window = self._window, None
+        if window is not None:
+            window.deleteLater()
+
+    def _arrange(self, columns: int, home: QVBoxLayout) -> None:
+        for number, button in enumerate(self.buttons.values()):
+            self._grid.addWidget(button, number // columns, number % columns)
+        home.addWidget(self._board)
+
+    def _correction(self, shortcut: Shortcut) -> QPushButton:
+        button = _button(shortcut.title, f"{shortcut.tip}  ({shortcut.key})")
+        button.clicked.connect(lambda: run(shortcut, self._controller()))
+        return button
+
+
+class _Float(QDockWidget):
+    """A small window that can be closed, or docked anywhere."""
+
+    closing = Signal()
+
+    def closeEvent(self, event: Any) -> None:
+        """Say so first."""
+        self.closing.emit()
+        super().closeEvent(event)
+
+
+def _main_window(widget: QWidget) -> QMainWindow:
+    """The window a widget sits in, also from within a dock that floats."""
+    parent: QWidget | None = widget
+    while parent is not None and not isinstance(parent, QMainWindow):
+        parent = parent.parentWidget()
+    assert parent is not None
+    return parent
+
+
+def _button(title: str, tip: str) -> QPushButton:
+    button = QPushButton(title)
+    button.setToolTip(tip)
+    button.setStyleSheet(STYLE)
+    button.setSizePolicy(button.sizePolicy().Policy.Expanding, button.sizePolicy().Policy.Fixed)
+    button.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # keys go on working on the picture
+    return button
