@@ -66,6 +66,8 @@ class VideoController(QObject):
     """This version is to be used from now on: fine-tuning made a better one, or the person chose it."""
     classes_changed = Signal()
     """The classes have other names or colours."""
+    suggested = Signal(object)
+    """The person was led to this frame: a `vivim.suggest.Suggestion`."""
     closed = Signal()
 
     def __init__(self, viewer: napari.Viewer, layer: Image) -> None:

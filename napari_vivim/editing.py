@@ -12,6 +12,7 @@ from napari.utils.notifications import show_info
 from numpy.typing import NDArray
 from vivim import correcting
 from vivim.session import MaskEditor, Session
+from vivim.suggest import Suggestion
 
 from napari_vivim.problems import show_problem
 from napari_vivim.walk import Walk
@@ -167,8 +168,7 @@ class Editing:
         if suggestion is None:
             show_info("Every frame is corrected or accepted: you are done.")
             return
-        self._controller.go_to(suggestion.frame)
-        self._controller.viewer.help = f"Frame {suggestion.frame}: {suggestion.reason}"
+        self._lead_to(suggestion)
 
     def previous(self) -> None:
         """Go back to the frame that was suggested before."""
@@ -176,8 +176,11 @@ class Editing:
         if suggestion is None:
             show_info("No frame was suggested before this one.")
             return
+        self._lead_to(suggestion)
+
+    def _lead_to(self, suggestion: Suggestion) -> None:
         self._controller.go_to(suggestion.frame)
-        self._controller.viewer.help = f"Frame {suggestion.frame}: {suggestion.reason}"
+        self._controller.suggested.emit(suggestion)
 
     # -- inside ---------------------------------------------------------------------------------------------------
 

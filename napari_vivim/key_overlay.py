@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtCore import QEvent, QObject, Qt, Signal
 from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import QFrame, QGridLayout, QLabel, QMainWindow, QShortcut, QWidget
 
@@ -12,6 +12,8 @@ STYLE = (
     "QFrame#vivimKeys { background-color: rgba(20, 24, 30, 225); border-radius: 8px; }"
     "QFrame#vivimKeys QLabel { color: #f2f4f7; background: transparent; font-size: 12px; }"
 )
+TIP_WIDTH = 300
+"""Pixels in which what a key does is wrapped."""
 KEY_STYLE = "font-weight: 600; border: 1px solid #7b8794; border-radius: 3px; padding: 1px 6px;"
 
 
@@ -24,6 +26,9 @@ class KeyOverlay(QFrame):
         Whose central widget it covers; "?" anywhere in it shows and hides the table.
     """
 
+    shown = Signal(bool)
+    """It covers the picture, or no longer does."""
+
     def __init__(self, window: QMainWindow) -> None:
         self._picture = picture_of(window)
         super().__init__(self._picture)
@@ -32,13 +37,17 @@ class KeyOverlay(QFrame):
         grid = QGridLayout(self)
         grid.setContentsMargins(20, 16, 20, 16)
         grid.setHorizontalSpacing(14)
+        grid.setVerticalSpacing(3)
         for row, (key, title, tip) in enumerate(rows()):
             cap = QLabel(key)
             cap.setStyleSheet(KEY_STYLE)
             cap.setAlignment(Qt.AlignmentFlag.AlignCenter)
             name = QLabel(title)
             name.setStyleSheet("font-weight: 600;")
-            for column, label in enumerate((cap, name, QLabel(tip))):
+            what = QLabel(tip)
+            what.setWordWrap(True)
+            what.setMinimumWidth(TIP_WIDTH)
+            for column, label in enumerate((cap, name, what)):
                 grid.addWidget(label, row, column)
         shortcut = QShortcut(QKeySequence(HELP_KEY), window)
         shortcut.activated.connect(self.toggle)
@@ -52,10 +61,11 @@ class KeyOverlay(QFrame):
         if not self.isHidden():
             self._place()
             self.raise_()
+        self.shown.emit(not self.isHidden())
 
     def mousePressEvent(self, event: object) -> None:
         """Hide it."""
-        self.hide()
+        self.toggle()
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Stay in the middle of the picture."""

@@ -56,6 +56,7 @@ class Palette(QWidget):
         main = _main_window(self)
         self._window = _Float("Corrections", main)
         self._window.closing.connect(self._take_back)
+        key_overlay(main).shown.connect(self._window.setHidden)
         inner = QWidget()
         self._window.setWidget(inner)
         box = QVBoxLayout(inner)
@@ -63,12 +64,14 @@ class Palette(QWidget):
         self._arrange(FLOATING_COLUMNS, box)
         main.addDockWidget(Qt.DockWidgetArea.LeftDockWidgetArea, self._window)
         self._window.setFloating(True)
+        self.buttons["Float"].setText("Dock")
         self._window.adjustSize()
         self._window.move(picture_of(main).mapToGlobal(QPoint(MARGIN, MARGIN)))
 
     def _take_back(self) -> None:
         self._arrange(COLUMNS, self._home)
         self.buttons["Float"].setChecked(False)
+        self.buttons["Float"].setText("Float")
         window, self._window = self._window, None
         if window is not None:
             window.deleteLater()

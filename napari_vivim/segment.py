@@ -10,6 +10,7 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QFileDialog, QFormLayout, QPushButton, QVBoxLayout, QWidget
 from vivim.errors import VideoChangedError
 from vivim.settings import Settings
+from vivim.suggest import Suggestion
 
 from napari_vivim.choices import Choices, chosen_device
 from napari_vivim.classes import ClassLegend
@@ -85,6 +86,8 @@ class SegmentWidget(VideoPanel):
     def _add_review(self) -> None:
         self.accept, self.accept_range = self._does("Accept frame"), self._does("Accept up to here")
         self.back, self.next = self._does("Back"), self._does("Next to correct")
+        self.reason = quiet()
+        self.reason.hide()
         self.classes = ClassLegend()
         self.hint = quiet(
             "Paint, erase or fill on the masks layer: a frame you touch counts as corrected, and no model changes it. "
@@ -98,6 +101,7 @@ class SegmentWidget(VideoPanel):
         lines.addWidget(self.classes)
         lines.addLayout(row(self.accept, self.accept_range))
         lines.addLayout(row(self.back, self.next))
+        lines.addWidget(self.reason)
         lines.addWidget(self.corrections)
         lines.addWidget(self.hint)
         self.body.addWidget(self.review)
@@ -168,6 +172,9 @@ class SegmentWidget(VideoPanel):
         self._connections.append((controller.model_made, self.choices.refresh))
         controller.classes_changed.connect(self._show_classes)
         self._connections.append((controller.classes_changed, self._show_classes))
+        controller.suggested.connect(self._show_reason)
+        self._connections.append((controller.suggested, self._show_reason))
+        self.reason.hide()
         self._show_classes()
         show_timeline(self.viewer).follow(controller)
 
@@ -202,6 +209,10 @@ class SegmentWidget(VideoPanel):
     def on_job_ended(self, finished: bool) -> None:
         """Back to rest."""
         self.progress.hide()
+
+    def _show_reason(self, suggestion: Suggestion) -> None:
+        self.reason.setText(f"Frame {suggestion.frame}: {suggestion.reason}.")
+        self.reason.show()
 
     def _show_classes(self) -> None:
         if self.controller is not None:

@@ -146,7 +146,7 @@ def test_next_goes_on_and_back_returns(segment) -> None:
     for _ in range(4):
         segment.next.click()
         shown.append(controller.current_frame)
-    assert len(set(shown)) == 4 and f"Frame {shown[-1]}: " in segment.viewer.help
+    assert len(set(shown)) == 4 and f"Frame {shown[-1]}: " in segment.reason.text()
     segment.back.click()
     assert controller.current_frame == shown[2]
     controller.session.correct(shown[3], square(controller.session, 5, 9))
