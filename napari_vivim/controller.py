@@ -22,6 +22,7 @@ from vivim.settings import settings
 
 from napari_vivim.classes import appearance, class_features
 from napari_vivim.editing import Editing
+from napari_vivim.lesion_layer import LesionLayer
 from napari_vivim.masks_layer import masks_layer
 from napari_vivim.problems import guarded
 from napari_vivim.readers import PATH_KEY, SESSION_KEY
@@ -68,6 +69,8 @@ class VideoController(QObject):
     """The classes have other names or colours."""
     suggested = Signal(object)
     """The person was led to this frame: a `vivim.suggest.Suggestion`."""
+    lesions_closed = Signal()
+    """Lesions are no longer told apart."""
     closed = Signal()
 
     def __init__(self, viewer: napari.Viewer, layer: Image) -> None:
@@ -78,6 +81,8 @@ class VideoController(QObject):
         self._editor: MaskEditor | None = None
         self.editing: Editing | None = None
         """What a person does to the masks, while the session is open."""
+        self.lesions: LesionLayer | None = None
+        """The layer that tells lesions apart, while it is shown."""
         self.job: Job | None = None
         self.job_name = ""
         self.warming: Job | None = None
@@ -153,6 +158,18 @@ class VideoController(QObject):
         self._classes = session.classes
         self.opened.emit()
         self.warm_up()
+
+    def tell_lesions_apart(self, wanted: bool) -> None:
+        """Show a layer that outlines each lesion in a colour of its own, the same in all frames; or take it away."""
+        if wanted and self.lesions is None and self.session is not None:
+            self.lesions = LesionLayer(self)
+            self.lesions.closed.connect(self._on_lesions_closed)
+        elif not wanted and self.lesions is not None:
+            self.lesions.close()
+
+    def _on_lesions_closed(self) -> None:
+        self.lesions = None
+        self.lesions_closed.emit()
 
     def restyle(self) -> None:
         """Show the masks in the colours that the settings say now."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import napari
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QFileDialog, QFormLayout, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QFormLayout, QPushButton, QVBoxLayout, QWidget
 from vivim.errors import VideoChangedError
 from vivim.settings import Settings
 from vivim.suggest import Suggestion
@@ -89,6 +89,12 @@ class SegmentWidget(VideoPanel):
         self.reason = quiet()
         self.reason.hide()
         self.classes = ClassLegend()
+        self.apart = QCheckBox("Tell lesions apart")
+        self.apart.setToolTip(
+            "Outline each lesion in a colour of its own, the same in all frames, in a layer on top; its number "
+            "stands in the status bar under the pointer, and in the exports"
+        )
+        self.apart.clicked.connect(self._tell_apart)
         self.hint = quiet(
             "Paint, erase or fill on the masks layer: a frame you touch counts as corrected, and no model changes it. "
             "Ctrl-Z takes it back, also after a restart."
@@ -103,6 +109,7 @@ class SegmentWidget(VideoPanel):
         lines.addLayout(row(self.back, self.next))
         lines.addWidget(self.reason)
         lines.addWidget(self.corrections)
+        lines.addWidget(self.apart)
         lines.addWidget(self.hint)
         self.body.addWidget(self.review)
 
@@ -134,6 +141,10 @@ class SegmentWidget(VideoPanel):
             self.progress.cancel.setEnabled(False)
             self.progress.text.setText("Stopping ...")
             self.controller.cancel()
+
+    def _tell_apart(self, wanted: bool) -> None:
+        if self.controller is not None:
+            self.controller.tell_lesions_apart(wanted)
 
     def _reopen(self) -> None:
         if self.controller is not None:
@@ -174,7 +185,10 @@ class SegmentWidget(VideoPanel):
         self._connections.append((controller.classes_changed, self._show_classes))
         controller.suggested.connect(self._show_reason)
         self._connections.append((controller.suggested, self._show_reason))
+        controller.lesions_closed.connect(self._show_apart)
+        self._connections.append((controller.lesions_closed, self._show_apart))
         self.reason.hide()
+        self._show_apart()
         self._show_classes()
         show_timeline(self.viewer).follow(controller)
 
@@ -213,6 +227,9 @@ class SegmentWidget(VideoPanel):
     def _show_reason(self, suggestion: Suggestion) -> None:
         self.reason.setText(f"Frame {suggestion.frame}: {suggestion.reason}.")
         self.reason.show()
+
+    def _show_apart(self) -> None:
+        self.apart.setChecked(self.controller is not None and self.controller.lesions is not None)
 
     def _show_classes(self) -> None:
         if self.controller is not None:

@@ -9,8 +9,8 @@ on a frame and those before it, so that they are the same whichever frames are e
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -109,6 +109,22 @@ class Lesion:
         return alone
 
 
+class Piece(Protocol):
+    """What can be numbered."""
+
+    @property
+    def category(self) -> int:
+        """Class, from 1."""
+
+    @property
+    def bbox(self) -> tuple[int, int, int, int]:
+        """Top, left, bottom, right; the latter two exclusive."""
+
+    @property
+    def image(self) -> NDArray[np.bool_]:
+        """Pixels ``(h, w)`` within the box."""
+
+
 @dataclass
 class _Track:
     """A lesion as it was last seen."""
@@ -116,9 +132,9 @@ class _Track:
     id: int
     category: int
     seen: int
-    part: Any
+    part: Piece
 
-    def overlap(self, part: Any) -> int:
+    def overlap(self, part: Piece) -> int:
         """Pixels shared with a part of another frame."""
         top, left, bottom, right = (
             choose(a, b) for choose, a, b in zip((max, max, min, min), self.part.bbox, part.bbox, strict=True)
@@ -133,12 +149,18 @@ class _Track:
 
 
 @dataclass(frozen=True)
-class _Part:
+class Part:
     """A connected part before it has a number: `bbox` is top, left, bottom, right, the latter two exclusive."""
 
     category: int
     bbox: tuple[int, int, int, int]
     image: NDArray[np.bool_]
+
+
+def parts_of(mask: NDArray[np.uint8]) -> list[Part]:
+    """The connected parts of a mask ``(H, W)`` of classes; pixels touching at corners are connected."""
+    regions = regionprops(label(mask, connectivity=2)) if mask.any() else []
+    return [Part(int(mask[tuple(region.coords[0])]), region.bbox, region.image) for region in regions]
 
 
 class Linker:
@@ -149,7 +171,22 @@ class Linker:
         self._newest = 0
         self._frame = -1
 
-    def ids(self, parts: Sequence[_Part]) -> list[int]:
+    def copy(self) -> Linker:
+        """Return one that goes on from here by itself."""
+        other = Linker()
+        other._tracks = [replace(track) for track in self._tracks]
+        other._newest, other._frame = self._newest, self._frame
+        return other
+
+    def same(self, other: Linker) -> bool:
+        """Whether another one will number what follows alike."""
+        mine, others = (
+            [(track.id, track.category, track.seen, id(track.part)) for track in linker._tracks]
+            for linker in (self, other)
+        )
+        return (mine, self._newest, self._frame) == (others, other._newest, other._frame)
+
+    def ids(self, parts: Sequence[Piece]) -> list[int]:
         """Numbers of the next frame's parts, in their order."""
         self._frame += 1
         self._tracks = [track for track in self._tracks if self._frame - track.seen <= OUT_OF_SIGHT + 1]
@@ -162,7 +199,7 @@ class Linker:
             chosen[i].seen, chosen[i].part = self._frame, part
         return [chosen[i].id for i in range(len(parts))]
 
-    def _matches(self, parts: Sequence[_Part]) -> dict[int, _Track]:
+    def _matches(self, parts: Sequence[Piece]) -> dict[int, _Track]:
         """The track that each part goes on with: those seen last come first, then the largest overlap."""
         pairs = [
             (-track.seen, -overlap, track.id, i, track)
@@ -194,7 +231,7 @@ class Lesions:
         self._masks, self._cleaning = masks, cleaning or Cleaning()
         self._linker = Linker()
         self._ids: list[list[int]] = []
-        self._latest: tuple[int, list[_Part]] = (-1, [])
+        self._latest: tuple[int, list[Part]] = (-1, [])
 
     def clean(self, t: int) -> NDArray[np.uint8]:
         """Mask of a frame ``(H, W)`` uint8, cleaned."""
@@ -230,9 +267,7 @@ class Lesions:
             numbers[lesion.mask(numbers.shape)] = lesion.id
         return numbers
 
-    def _parts(self, t: int) -> list[_Part]:
+    def _parts(self, t: int) -> list[Part]:
         if self._latest[0] != t:
-            mask = self.clean(t)
-            regions = regionprops(label(mask, connectivity=2)) if mask.any() else []
-            self._latest = t, [_Part(int(mask[tuple(r.coords[0])]), r.bbox, r.image) for r in regions]
+            self._latest = t, parts_of(self.clean(t))
         return self._latest[1]

@@ -1,0 +1,69 @@
+"""Follows what changes in a session, in a thread of its own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import numpy as np
+from qtpy.QtCore import QObject
+from vivim.session import Session
+
+QUIET_SECONDS = 0.5
+"""Nothing has changed for so long: time for what looks at the whole video."""
+
+
+class FrameWatch(QObject):
+    """Base of those that follow a session; at first all frames that are not empty count as changed.
+
+    Subclasses say what to do with changed frames (`look`), and once nothing has changed for a while (`settle`); both
+    run in the thread. `begin` starts it.
+    """
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.session = session
+        self.stop = threading.Event()
+        self._changed = set(np.flatnonzero(session.statuses).tolist())
+        self._news = threading.Condition()
+        self._forget: Callable[[], None] = session.on_change(self._on_change)
+        self._thread = threading.Thread(target=self._run, name=type(self).__name__, daemon=True)
+
+    def begin(self) -> None:
+        """Start to follow."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop following; safe to call twice."""
+        self._forget()
+        self.stop.set()
+        with self._news:
+            self._news.notify_all()
+        self._thread.join()
+
+    def look(self, frames: set[int]) -> None:
+        """Some frames have changed."""
+        raise NotImplementedError
+
+    def settle(self) -> None:
+        """Nothing has changed for a while."""
+
+    def _on_change(self, frame: int, status: str) -> None:
+        with self._news:
+            self._changed.add(frame)
+            self._news.notify_all()
+
+    def _run(self) -> None:
+        stale = True
+        while not self.stop.is_set():
+            with self._news:
+                self._news.wait_for(
+                    lambda: self._changed or self.stop.is_set(), QUIET_SECONDS if stale else None
+                )
+                frames, self._changed = self._changed, set()
+            if frames:
+                self.look(frames)
+                stale = True
+            elif stale and not self.stop.is_set():
+                self.settle()
+                stale = False

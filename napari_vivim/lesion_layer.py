@@ -1,0 +1,131 @@
+"""Lesions told apart: a layer that outlines each in a colour of its own, the same in every frame."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Labels
+from napari.utils.colormaps import label_colormap
+from numpy.typing import NDArray
+from qtpy.QtCore import QObject, Signal
+from vivim.lesion_track import LesionTrack
+from vivim.session import Session
+
+from napari_vivim.frame_watch import FrameWatch
+
+if TYPE_CHECKING:
+    from napari_vivim.controller import VideoController
+
+OUTLINE = 3
+"""Pixels."""
+COLORS = 24
+"""Colours before the first comes again."""
+SEED = 0.35
+"""Gives the first lesions colours that differ from one another and from those of the classes."""
+
+
+class LesionPictures:
+    """Numbers of lesions as an array ``(T, H, W)`` uint16, a frame at a time; for a Labels layer to show."""
+
+    dtype = np.dtype(np.uint16)
+    ndim = 3
+
+    def __init__(self, track: LesionTrack, shape: tuple[int, int, int]) -> None:
+        self._track, self.shape = track, shape
+
+    @property
+    def size(self) -> int:
+        """Number of pixels of all frames."""
+        return int(np.prod(self.shape))
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: Any) -> NDArray[np.uint16]:
+        first, rest = (key[0], key[1:]) if isinstance(key, tuple) else (key, ())
+        if isinstance(first, slice):
+            frames = [self._track.picture(t) for t in range(*first.indices(len(self)))]
+            block = np.stack(frames) if frames else np.empty((0, *self.shape[1:]), self.dtype)
+            return block[(slice(None), *rest)]
+        return self._track.picture(range(len(self))[int(first)])[rest]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray:
+        return np.asarray(self[:], dtype=dtype)
+
+
+class LesionWatch(FrameWatch):
+    """Keeps the numbers up to date; `renewed` arrives in the thread it was made in."""
+
+    renewed = Signal(object)
+    """Frames whose lesions or numbers are others now: a set of int."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self.track = LesionTrack(session)
+
+    def look(self, frames: set[int]) -> None:
+        """Find and number them."""
+        for _ in self.track.measure(frames, self.stop):
+            pass
+        if renewed := set(self.track.link(self.stop)):
+            self.renewed.emit(renewed)
+
+
+class LesionLayer(QObject):
+    """The layer of one video and what keeps it up to date, until `close`, or until the layer is removed.
+
+    Parameters
+    ----------
+    controller : VideoController
+        With an open session.
+    """
+
+    closed = Signal()
+
+    def __init__(self, controller: VideoController) -> None:
+        super().__init__()
+        assert controller.session is not None and controller.masks is not None
+        self._viewer, self._masks = controller.viewer, controller.masks
+        self._controller = controller
+        self._watch = LesionWatch(controller.session)
+        self.layer = _layer(self._watch, controller)
+        self._watch.renewed.connect(self._show)
+        self._viewer.add_layer(self.layer)
+        self._viewer.layers.selection.active = self._masks  # strokes go on where they went
+        self._viewer.layers.events.removed.connect(self._on_removed)
+        controller.closed.connect(self.close)
+        self._watch.begin()
+
+    def close(self) -> None:
+        """Take the layer away; safe to call twice."""
+        if self.layer in self._viewer.layers:
+            self._viewer.layers.remove(self.layer)
+
+    def _show(self, frames: set[int]) -> None:
+        if self._controller.current_frame in frames:
+            self.layer.refresh()
+
+    def _on_removed(self, event: Any) -> None:
+        if event.value is self.layer:
+            self._viewer.layers.events.removed.disconnect(self._on_removed)
+            self._controller.closed.disconnect(self.close)
+            self._watch.close()
+            self.closed.emit()
+
+
+def _layer(watch: LesionWatch, controller: VideoController) -> Labels:
+    masks = controller.masks
+    assert masks is not None and controller.session is not None
+    layer = Labels(
+        LesionPictures(watch.track, controller.session.shape),
+        name=f"{controller.layer.name} lesions",
+        scale=masks.scale,
+        units=masks.units,
+        axis_labels=masks.axis_labels,
+        colormap=label_colormap(COLORS, SEED),
+        opacity=1.0,
+    )
+    layer.contour = OUTLINE
+    layer.editable = False
+    return layer
