@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Labels
-from napari.utils.colormaps import label_colormap
+from napari.utils import CyclicLabelColormap
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal
 from vivim.lesion_track import LesionTrack
@@ -17,12 +17,12 @@ from napari_vivim.frame_watch import FrameWatch
 if TYPE_CHECKING:
     from napari_vivim.controller import VideoController
 
-OUTLINE = 3
-"""Pixels."""
-COLORS = 24
-"""Colours before the first comes again."""
-SEED = 0.35
-"""Gives the first lesions colours that differ from one another and from those of the classes."""
+OUTLINE = 1 / 200
+"""Width of an outline, as a part of the picture's shorter side."""
+COLORS = (
+    "#ffd400", "#ff4fd8", "#00c2ff", "#ff7a1a", "#b6ff3b", "#b388ff", "#ff5a5a", "#8ad1ff", "#f5f5f5", "#c98b4a",
+)  # fmt: skip
+"""Colours that differ from one another on a dark picture, and from the first classes' masks; then they come again."""
 
 
 class LesionPictures:
@@ -123,9 +123,9 @@ def _layer(watch: LesionWatch, controller: VideoController) -> Labels:
         scale=masks.scale,
         units=masks.units,
         axis_labels=masks.axis_labels,
-        colormap=label_colormap(COLORS, SEED),
+        colormap=CyclicLabelColormap(colors=["transparent", *COLORS]),
         opacity=1.0,
     )
-    layer.contour = OUTLINE
+    layer.contour = max(2, round(min(controller.session.shape[1:]) * OUTLINE))
     layer.editable = False
     return layer
