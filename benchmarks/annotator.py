@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import vivim
 from PIL import Image
+from vivim.compiled import warm_up
 from vivim.device import choose_device
 from vivim.finetune.events import Finished
 from vivim.video.phantom import make_phantom
@@ -85,6 +86,9 @@ def main(argv: list[str] | None = None) -> None:
         masks = write_video(Path(place) / "frames", arguments.frames)
         model = vivim.load_model(arguments.model)
         with vivim.Session.open(Path(place) / "frames", folder=Path(place) / "session") as session:
+            began = time.perf_counter()
+            warm_up(model, device.type)  # as the window does on opening a video
+            figures["warm_up_s"] = time.perf_counter() - began
             figures |= propose_all(session, model, device.type)
             for t in np.linspace(0, len(session) - 1, arguments.corrected).astype(int):
                 session.correct(int(t), masks[t])

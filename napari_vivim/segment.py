@@ -12,6 +12,7 @@ from vivim.errors import VideoChangedError
 from vivim.settings import Settings
 from vivim.suggest import Suggestion
 
+from napari_vivim.area import AreaBox
 from napari_vivim.choices import Choices, chosen_device
 from napari_vivim.classes import ClassLegend
 from napari_vivim.controller import VideoController, controller_of, video_layers
@@ -44,6 +45,9 @@ class SegmentWidget(VideoPanel):
         self.reopen.setToolTip("Go on with the masks of this video")
         self.reopen.clicked.connect(self._reopen)
         self.reopen.hide()
+        self.area = AreaBox()
+        self.shows.connect(self._let_area_go)
+        self.body.addWidget(self.area)
         self.body.addWidget(self.reopen)
         self.body.addWidget(self.folder)
         self._add_propose()
@@ -189,6 +193,7 @@ class SegmentWidget(VideoPanel):
         self._connections.append((controller.lesions_closed, self._show_apart))
         self.reason.hide()
         self._show_apart()
+        self.area.follow(controller)
         self._show_classes()
         show_timeline(self.viewer).follow(controller)
 
@@ -228,6 +233,10 @@ class SegmentWidget(VideoPanel):
         self.reason.setText(f"Frame {suggestion.frame}: {suggestion.reason}.")
         self.reason.show()
 
+    def _let_area_go(self, controller: VideoController | None) -> None:
+        if controller is None:
+            self.area.follow(None)
+
     def _show_apart(self) -> None:
         self.apart.setChecked(self.controller is not None and self.controller.lesions is not None)
 
@@ -240,6 +249,8 @@ class SegmentWidget(VideoPanel):
         """Nothing can be pressed before it can work."""
         ready = self.controller is not None and self.controller.session is not None
         busy = self.controller is not None and self.controller.busy
+        if not ready:
+            self.area.follow(None)
         self.folder.setVisible(not ready and not busy)
         self.reopen.setVisible(not ready and not busy)
         self.propose.setEnabled(ready and not busy)

@@ -27,6 +27,8 @@ _log = logging.getLogger(__name__)
 def warm_up(model: Vivim, device: str = "auto", stop: threading.Event | None = None) -> None:
     """Do once what the first mask would otherwise wait for: kernels, and a first pass of one window.
 
+    On CUDA also what the first fine-tune would wait for.
+
     Parameters
     ----------
     model : Vivim
@@ -45,13 +47,18 @@ def warm_up(model: Vivim, device: str = "auto", stop: threading.Event | None = N
 
     if is_remote(device):
         return
-    if choose_device(device).type == "cpu":
+    target = choose_device(device)
+    if target.type == "cpu":
         compile_kernels(stop)
     if stop is None or not stop.is_set():
         from vivim.inference import segment_frames
 
         height, width = model.config.input_size
         segment_frames(model, np.zeros((settings().clip_length, height, width, 3), np.uint8), device=device)
+    if target.type == "cuda" and not (stop is not None and stop.is_set()):
+        from vivim.finetune.rehearsal import rehearse
+
+        rehearse(model, target)
 
 
 def compile_kernels(stop: threading.Event | None = None) -> None:

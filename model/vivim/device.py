@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from vivim.errors import DeviceError
@@ -26,6 +27,16 @@ def available_devices() -> list[str]:
     if torch.backends.mps.is_available():
         names.append("mps")
     return [*names, "cpu"]
+
+
+def unprepared(device: torch.device) -> contextlib.AbstractContextManager:
+    """On CUDA, convolutions without cuDNN: it prepares for about a second whenever a new size comes.
+
+    For work on a few windows, which would never earn that back; over many, cuDNN is a fifth to a half faster.
+    """
+    import torch
+
+    return torch.backends.cudnn.flags(enabled=False) if device.type == "cuda" else contextlib.nullcontext()
 
 
 def is_remote(name: str) -> bool:

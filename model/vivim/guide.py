@@ -31,7 +31,7 @@ RUNS_KEPT = 6
 FLOWS_KEPT = 128
 """Flows between neighbouring frames kept in memory: at 256 x 256, a quarter of a MiB each."""
 
-MOST_THREADS = 8
+MOST_THREADS = 16
 """Threads that work out flow."""
 
 FLOWS_AT_ONCE = 16

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,24 +21,28 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vivim.area import inside, placed, size_of
 from vivim.device import choose_device, is_remote
 from vivim.guide import MaskGuide, Motion
 from vivim.predict import Inputs, Prepare, Runner, Stopped, check
 from vivim.preprocess import masks_from_logits, normalise, resize_frame, resize_mask, stack_frames
 from vivim.settings import Settings
-from vivim.trust import UNGUIDED, calibrate, mixed, stored_trust
+from vivim.trust import UNGUIDED, calibrate, judges, mixed, stored_trust
 from vivim.windows import Window, plan, window_around
 
 if TYPE_CHECKING:
     from vivim.network import Vivim
     from vivim.session import Session
-    from vivim.video import Video
 
 CLIP_LENGTH = Settings().clip_length
 """Frames predicted together in one window, corrected frames that guide it not counted."""
 
 BAND = 5
 """Half width in pixels of the band around the outline in which uncertainty is measured."""
+
+
+CARRIED_AT_ONCE = 8
+"""Corrected frames to which others are carried side by side, on as many cores."""
 
 
 @dataclass(frozen=True)
@@ -55,38 +60,52 @@ class ProposeEvent:
 
 
 class ResizedFrames:
-    """Frames of a video at the network's input size, the latest of them kept."""
+    """The area of a session's frames at the network's input size, the latest of them kept."""
 
     def __init__(
-        self, video: Video, size: tuple[int, int], kept: int = 96, stop: threading.Event | None = None
+        self, session: Session, size: tuple[int, int], kept: int = 96, stop: threading.Event | None = None
     ) -> None:
-        self._video, self._size, self._kept, self._stop = video, size, kept, stop
+        self._video, self._area = session.video, session.area
+        self._size, self._kept, self._stop = size, kept, stop
         self._cache: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
+        self._lock = threading.Lock()
         self.motion = Motion(self)
 
     def __call__(self, t: int) -> NDArray[np.uint8]:
-        """Frame `t` as RGB uint8 ``(H, W, 3)``; raises `Stopped` where the work was told to stop."""
+        """Frame `t` as RGB uint8 ``(H, W, 3)``, for any thread; raises `Stopped` where the work was told to stop."""
         check(self._stop)
-        if t not in self._cache:
-            self._cache[t] = resize_frame(self._video.frame(t), self._size)
+        with self._lock:
+            found = self._cache.pop(t, None)
+        if found is None:
+            found = resize_frame(inside(self._video.frame(t), self._area), self._size)
+        with self._lock:
+            self._cache[t] = found
             if len(self._cache) > self._kept:
                 self._cache.popitem(last=False)
-        self._cache.move_to_end(t)
-        return self._cache[t]
+        return found
 
 
 def guide_of(
     session: Session,
     frames: ResizedFrames,
     size: tuple[int, int],
-    leave_out: int | None = None,
     label: int | None = None,
 ) -> MaskGuide:
-    """Guidance from all corrected and accepted frames of a session, but for frame `leave_out`.
+    """Guidance from all corrected and accepted frames of a session.
 
     The guide is one plane: where anything is, whatever its class; or where `label` is.
     """
-    return MaskGuide(frames, _Corrected(session, size, leave_out, label), frames.motion)
+    return MaskGuide(frames, _Corrected(session, size, None, label), frames.motion)
+
+
+def guide_without(session: Session, frames: ResizedFrames, size: tuple[int, int], t: int) -> MaskGuide:
+    """`guide_of` all corrected frames but `t`, with a motion of its own: several can be asked side by side."""
+    return MaskGuide(frames, _Corrected(session, size, t, None))
+
+
+def resized_mask(session: Session, t: int, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """The area of a frame's label mask at the network's input size."""
+    return resize_mask(inside(np.asarray(session.masks[t]), session.area), size)
 
 
 class _Corrected(Mapping[int, NDArray[np.bool_]]):
@@ -95,13 +114,13 @@ class _Corrected(Mapping[int, NDArray[np.bool_]]):
     def __init__(
         self, session: Session, size: tuple[int, int], leave_out: int | None, label: int | None
     ) -> None:
-        self._masks, self._size, self._label = session.masks, size, label
+        self._session, self._size, self._label = session, size, label
         self._frames = {t: None for t in session.frames_with("corrected", "accepted") if t != leave_out}
 
     def __getitem__(self, t: int) -> NDArray[np.bool_]:
         if t not in self._frames:
             raise KeyError(t)
-        mask = resize_mask(np.asarray(self._masks[t]), self._size)
+        mask = resized_mask(self._session, t, self._size)
         return mask > 0 if self._label is None else mask == self._label
 
     def __iter__(self) -> Iterator[int]:
@@ -171,15 +190,27 @@ def trust_in(session: Session, runner: Runner, reader: ResizedFrames) -> float:
         return stored
     size = runner.model.config.input_size
 
+    def around(t: int) -> list[int]:
+        return list(range(max(0, t - 1), min(len(session), t + 2)))
+
+    def carried(t: int) -> MaskGuide:
+        guide = guide_without(session, reader, size, t)
+        guide.planes(
+            window_around(around(t), guide)
+        )  # worked out here, side by side; remembered by the guide
+        return guide
+
     def predict(t: int, guide: MaskGuide | None) -> tuple[Tensor, Tensor | None, NDArray]:
-        around = list(range(max(0, t - 1), min(len(session), t + 2)))
-        window = window_around(around, guide)
+        window = window_around(around(t), guide)
         x, planes = window_inputs(reader, window, guide, runner.device)
         at = slice(window.index(t), window.index(t) + 1)
-        true = resize_mask(np.asarray(session.masks[t]), size)
-        return runner(x, planes)[0][at], None if planes is None else planes[0][at], true
+        true = resized_mask(session, t, size)
+        return runner.once(x, planes)[0][at], None if planes is None else planes[0][at], true
 
-    return calibrate(session, lambda t: guide_of(session, reader, size, leave_out=t), predict)
+    asked = judges(session)
+    with ThreadPoolExecutor(min(len(asked), CARRIED_AT_ONCE) or 1, "vivim-carry") as pool:
+        guides = {t: pool.submit(carried, t) for t in asked} if len(asked) > 1 else {}
+        return calibrate(session, lambda t: guides.pop(t).result(), predict)
 
 
 def propose(
@@ -202,7 +233,8 @@ def propose(
     Parameters
     ----------
     session : Session
-        Where masks are written, through its gate: corrected and accepted frames are never overwritten.
+        Where masks are written, through its gate: corrected and accepted frames are never overwritten. Of its
+        `area` only, where it has one.
     model : Vivim
         Any Vivim; moved to the device and put into evaluation mode.
     frames : sequence of int, optional
@@ -261,7 +293,7 @@ def propose(
         return
     runner = Runner(model, choose_device(device), batch_size=batch_size, precision=precision, stop=stop)
     size = model.config.input_size
-    reader = ResizedFrames(session.video, size, stop=stop)
+    reader, area, whole = ResizedFrames(session, size, stop=stop), session.area, session.shape[1:]
     corrected = session.frames_with("corrected", "accepted")
     wanted = range(len(session)) if frames is None else frames
     todo = sorted(set(wanted) - set(corrected))
@@ -281,7 +313,7 @@ def propose(
             lambda logits, planes: mixed(logits, planes, trust),
         )
         for block, logits in results:
-            masks = masks_from_logits(logits, session.shape[1:])
+            masks = placed(masks_from_logits(logits, size_of(area, whole)), area, whole)
             doubts = boundary_uncertainty(logits)
             missing = [i for i in range(len(block)) if block[i] not in have]
             for i in sorted(missing, key=lambda i: abs(block[i] - start)):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from vivim.device import PRECISIONS, native_bfloat16
+from vivim.device import PRECISIONS, native_bfloat16, unprepared
 from vivim.errors import DeviceError
 from vivim.memory import trim
 from vivim.network.decoder import Decoder
@@ -154,6 +154,17 @@ class Runner:
             precision_context(self.precision, self.device),
         ):
             return self._forward(x, planes) if self._recorded is None else self._recorded(x, planes)
+
+    def once(self, x: Tensor, planes: Tensor | None) -> Tensor:
+        """As calling it, for sizes that come only a few times: nothing is prepared for them."""
+        check(self.stop)
+        with (
+            torch.inference_mode(),
+            stoppable(self.model, self.stop),
+            precision_context(self.precision, self.device),
+            unprepared(self.device),
+        ):
+            return self._forward(x, planes)
 
     def _forward(self, x: Tensor, planes: Tensor | None) -> Tensor:
         return self.model(x, planes).float()

@@ -101,7 +101,7 @@ def interpolate(masks: dict[int, NDArray], frames: int) -> NDArray[np.floating]:
 
 def propagate(session: Session, size: tuple[int, int], label: int | None = None) -> NDArray[np.floating]:
     """Distances into the corrected masks of a session, or one label of them, carried along the flow ``(T, H, W)``."""
-    guide = guide_of(session, ResizedFrames(session.video, size), size, label=label)
+    guide = guide_of(session, ResizedFrames(session, size), size, label=label)
     height, width = session.masks.shape[1:]
     out = np.zeros(session.masks.shape, np.float32)
     for t in range(len(session)):

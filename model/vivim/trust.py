@@ -72,6 +72,13 @@ def stored_trust(session: Session, model: Vivim) -> float | None:
     return None if trust is None else float(trust)
 
 
+def judges(session: Session) -> list[int]:
+    """The corrected frames that `calibrate` asks."""
+    known = session.frames_with("corrected", "accepted")
+    count = min(len(known), MAX_JUDGES)
+    return [known[i] for i in np.unique(np.linspace(0, len(known) - 1, count).astype(int))]
+
+
 def calibrate(
     session: Session,
     guide_without: Callable[[int], MaskGuide],
@@ -96,12 +103,9 @@ def calibrate(
     if len(known) == 1:
         logits, _, true = predict(known[0], None)
         return UNGUIDED if agreement(logits, true) >= AGREES else 0.0
-    judges = [
-        known[i] for i in np.unique(np.linspace(0, len(known) - 1, min(len(known), MAX_JUDGES)).astype(int))
-    ]
     scores: dict[float, dict[int, float]] = {trust: {} for trust in TRUSTS}
     alone: list[float] = []
-    for t in judges:
+    for t in judges(session):
         logits, _, true = predict(t, None)
         alone.append(agreement(logits, true))
         logits, planes, true = predict(t, guide_without(t))

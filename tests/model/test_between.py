@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 from vivim import correcting
-from vivim.between import along_motion
-from vivim.guide import REACH
+from vivim.between import REACH, along_motion
 
 SHAPE = (96, 128)
 

@@ -23,6 +23,9 @@ class Segmenting:
         A name that means the same on every machine, or a file that every machine can read.
     version : str
         What that model must be: a digest of its weights.
+    area : tuple of int, "auto" or None
+        The part of the picture that the model sees, ``(y0, x0, y1, x1)`` in pixels; ``"auto"`` is what
+        `vivim.video.content_area` finds in each video.
     split : int or None
         Videos of more frames may be cut into ranges of about so many.
     """
@@ -37,6 +40,7 @@ class Segmenting:
     formats: tuple[str, ...] = ("png",)
     min_area_px: int = 0
     fill_holes: bool = False
+    area: tuple[int, int, int, int] | str | None = None
     split: int | None = None
 
     task = "segment"

@@ -15,10 +15,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vivim.area import Area, checked
 from vivim.batch.jobs import DONE, FAILED, LONG, PART, SESSION, SKIPPED, Job, Outcome, Segmenting, Working
 from vivim.batch.manifest import outcome_of
 from vivim.batch.ranges import forget_parts, join, part_folder, splittable
-from vivim.errors import CheckpointError, VivimError
+from vivim.errors import CheckpointError, VideoError, VivimError
 from vivim.leavings import flush
 from vivim.memory import trim
 from vivim.session.description import FILE
@@ -140,6 +141,7 @@ def _part(job: Job, options: Segmenting) -> Doing:
 def _propose(session: Session, job: Job, options: Segmenting, frames: range | None) -> Iterator[Working]:
     from vivim.inference import propose
 
+    session.set_area(_area(session, options))
     events = propose(
         session,
         model_for(options),
@@ -157,6 +159,21 @@ def _propose(session: Session, job: Job, options: Segmenting, frames: range | No
         total = event.total if frames is None else len(session)
         stage = f"proposing {event.note}".strip()
         yield Working(job.stem, stage, before + event.done, total, event.seconds_left)
+
+
+def _area(session: Session, options: Segmenting) -> Area | None:
+    """The part of the picture that the model is to see."""
+    if options.area is None:
+        return session.area
+    if options.area == "auto":
+        from vivim.video import content_area
+
+        return checked(content_area(session.video), session.shape[1:])
+    y0, x0, y1, x1 = (int(side) for side in options.area)
+    try:
+        return checked((y0, x0, y1, x1), session.shape[1:])
+    except ValueError as error:
+        raise VideoError(str(error)) from error
 
 
 def model_for(options: Segmenting) -> Vivim:

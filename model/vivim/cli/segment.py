@@ -62,6 +62,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="auto: bfloat16 on GPUs that have it, else float32",
     )
+    parser.add_argument(
+        "--area",
+        type=area,
+        metavar="AREA",
+        help="show the model only this part of the picture: auto (without black borders, letters and scales), or "
+        "TOP,LEFT,BOTTOM,RIGHT in pixels; masks are still of the whole picture",
+    )
     add_formats(parser)
     add_cleaning(parser)
     add_cluster(parser)
@@ -71,6 +78,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="on a cluster, cut videos of more than N frames into ranges that several workers share (default: 4096)",
     )
+
+
+def area(text: str) -> tuple[int, ...] | str:
+    """``"auto"``, or four numbers."""
+    if text == "auto":
+        return text
+    sides = tuple(int(part) for part in text.split(","))
+    if len(sides) != 4:
+        raise ValueError(text)
+    return sides
 
 
 def run(args: argparse.Namespace) -> dict:
@@ -101,6 +118,7 @@ def _options(args: argparse.Namespace, version: str) -> Segmenting:
         batch_size=args.batch_size,
         precision=args.precision,
         formats=chosen_formats(args),
+        area=args.area,
         split=None if args.cluster is None else args.split or SPLIT,
         **cleaning(args),
     )

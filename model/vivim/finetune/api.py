@@ -12,7 +12,7 @@ from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vivim.device import is_remote
+from vivim.device import choose_device, is_remote
 from vivim.errors import CheckpointError, FinetuneError
 from vivim.finetune.events import FinetuneEvent, Finished, Scored, from_line
 from vivim.leavings import own_name, sweep
@@ -30,7 +30,7 @@ def finetune(
     name: str | None = None,
     device: str = "auto",
     seed: int = 0,
-    in_process: bool = False,
+    in_process: bool | None = None,
     stop: threading.Event | None = None,
 ) -> Iterator[FinetuneEvent]:
     """Fine-tune on the corrected and accepted frames of some sessions, into a new version.
@@ -50,8 +50,9 @@ def finetune(
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"``, or another machine's: ``"remote:https://host:port"``.
     seed : int
         Seeds the order of samples.
-    in_process : bool
-        Work here instead of in a process of its own (for scripts that have nothing else to do meanwhile).
+    in_process : bool, optional
+        Work here instead of in a process of its own. By default only on accelerators, where kernels and libraries are
+        loaded here already and take seconds to load again; on a CPU the work would slow a window down.
     stop : threading.Event, optional
         Set it from another thread to stop waiting for another machine at once; all else stops at the next event.
 
@@ -74,7 +75,8 @@ def finetune(
     if is_remote(device):
         events = _on_another_machine(sessions, model, scope, device, seed, stop)
     else:
-        events = (_here if in_process else _in_own_process)(sessions, model, scope, device, seed)
+        here = choose_device(device).type != "cpu" if in_process is None else in_process
+        events = (_here if here else _in_own_process)(sessions, model, scope, device, seed)
     for event in events:
         if isinstance(event, tuple):
             tuned, promoted = event
@@ -121,9 +123,10 @@ def _on_another_machine(
 def _here(
     sessions: Sequence[Session], model: Vivim, scope: str, device: str, seed: int
 ) -> Iterator[FinetuneEvent | tuple[Vivim, bool]]:
+    from vivim.finetune.cache import FeatureCache
     from vivim.finetune.run import Trained, run
 
-    for event in run(sessions, model, scope, device, seed):
+    for event in run(sessions, model, scope, device, seed, FeatureCache()):
         yield (event.model, event.promoted) if isinstance(event, Trained) else event
 
 

@@ -7,24 +7,37 @@ corrected frames (never by its own mask), and once more without guidance.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import groupby
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from vivim.device import unprepared
 from vivim.errors import FinetuneError
 from vivim.finetune.cache import FeatureCache, digest_of_weights, key_of
-from vivim.guide import MaskGuide
-from vivim.inference import ResizedFrames, guide_of, trust_in, window_inputs
+from vivim.inference import (
+    CARRIED_AT_ONCE,
+    ResizedFrames,
+    guide_without,
+    resized_mask,
+    trust_in,
+    window_inputs,
+)
 from vivim.network import Vivim
 from vivim.predict import Runner
-from vivim.preprocess import resize_mask
 from vivim.session import Session
 from vivim.training.losses import boundary_weight
 from vivim.trust import UNGUIDED
 from vivim.windows import window_around
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 CONTEXT = 1
 """Neighbours on each side that are encoded together with a corrected frame."""
@@ -68,9 +81,9 @@ class Window:
     in_use: bool
 
 
-def target_planes(mask: np.ndarray, size: tuple[int, int], classes: int) -> Tensor:
-    """Label mask ``(H, W)`` to ``(1, C, *size)`` uint8 planes; with one class every label counts as it."""
-    labels = torch.from_numpy(resize_mask(mask, size))
+def target_planes(mask: np.ndarray, classes: int) -> Tensor:
+    """Label mask ``(H, W)`` to ``(1, C, H, W)`` uint8 planes; with one class every label counts as it."""
+    labels = torch.from_numpy(mask)
     if classes == 1:
         return (labels > 0)[None, None].to(torch.uint8)
     return torch.stack([labels == c + 1 for c in range(classes)])[None].to(torch.uint8)
@@ -141,39 +154,43 @@ class Source:
     def __init__(self, sessions: Sequence[Session], model: Vivim, device: torch.device) -> None:
         self.sessions, self.device = sessions, device
         self.size, self.classes = model.config.input_size, model.config.num_classes
-        self._readers: dict[int, ResizedFrames] = {}
-        self._guide: tuple[tuple[int, int], MaskGuide] | None = None
+        self._readers = [ResizedFrames(session, self.size) for session in sessions]
         self._known: dict[int, list[list[object]]] = {}
 
-    def window(self, variant: Variant) -> Window:
-        """The frame of a variant with its neighbours, guided by the other corrected frames where it says so."""
-        session, t = self.sessions[variant.session], variant.frame
-        reader = self._readers.setdefault(variant.session, ResizedFrames(session.video, self.size))
-        guide = self._guide_without(variant.session, t, reader) if variant.guided else None
+    def windows(self, variants: Sequence[Variant]) -> list[Window]:
+        """Variants of one corrected frame with its neighbours, guided by the other corrected frames where they say so.
+
+        May be called from several threads.
+        """
+        if not variants:
+            return []
+        number, t = variants[0].session, variants[0].frame
+        session, reader = self.sessions[number], self._readers[number]
+        guide = guide_without(session, reader, self.size, t) if any(v.guided for v in variants) else None
         block = list(range(max(0, t - CONTEXT), min(len(session), t + CONTEXT + 1)))
-        window = window_around(block, guide)
-        x, planes = window_inputs(reader, window, guide, self.device)
-        target = target_planes(np.asarray(session.masks[t]), self.size, self.classes)
-        whole = Window(variant.session, t, x, planes, window.index(t), target, variant.in_use)
-        return mirror(whole) if variant.mirrored else whole
+        target = target_planes(resized_mask(session, t, self.size), self.classes)
+        found = []
+        for variant in variants:
+            guided = guide if variant.guided else None
+            window = window_around(block, guided)
+            x, planes = window_inputs(reader, window, guided, self.device)
+            whole = Window(number, t, x, planes, window.index(t), target, variant.in_use)
+            found.append(mirror(whole) if variant.mirrored else whole)
+        return found
 
     def depends_on(self, variant: Variant) -> list[object]:
         """What the features of a variant depend on, beside the encoder: plain JSON values."""
         session = self.sessions[variant.session]
         known = self._masks_of(variant.session) if variant.guided else []
         others = [pair for pair in known if pair[0] != variant.frame]
-        return [session.identity, variant.frame, CONTEXT, list(self.size), variant.mirrored, others]
+        video = [session.identity, session.area]
+        return [video, variant.frame, CONTEXT, list(self.size), variant.mirrored, others]
 
     def target(self, variant: Variant) -> Tensor:
         """`target_planes` of a variant, mirrored as it is."""
-        mask = np.asarray(self.sessions[variant.session].masks[variant.frame])
-        planes = target_planes(mask, self.size, self.classes)
+        mask = resized_mask(self.sessions[variant.session], variant.frame, self.size)
+        planes = target_planes(mask, self.classes)
         return planes.flip(-1) if variant.mirrored else planes
-
-    def _guide_without(self, number: int, t: int, reader: ResizedFrames) -> MaskGuide:
-        if self._guide is None or self._guide[0] != (number, t):
-            self._guide = (number, t), guide_of(self.sessions[number], reader, self.size, leave_out=t)
-        return self._guide[1]
 
     def _masks_of(self, number: int) -> list[list[object]]:
         if number not in self._known:
@@ -185,23 +202,11 @@ class Source:
         return self._known[number]
 
 
-def windows(
-    sessions: Sequence[Session], guided: Sequence[bool], model: Vivim, device: torch.device
-) -> Iterator[Window]:
-    """Every corrected frame as network input, in all the variants worth learning from.
-
-    `guided` says of each session whether its corrected frames guide one another; see `is_guided`.
-    """
-    source = Source(sessions, model, device)
-    for variant in variants(sessions, guided):
-        yield source.window(variant)
-
-
 def is_guided(session: Session, model: Vivim, device: torch.device) -> bool:
     """Whether corrected frames of this session guide the others, so that learning sees what use will see."""
     if not model.config.guided or len(session.frames_with("corrected", "accepted")) < 2:
         return False
-    reader = ResizedFrames(session.video, model.config.input_size)
+    reader = ResizedFrames(session, model.config.input_size)
     return trust_in(session, Runner(model, device), reader) != UNGUIDED
 
 
@@ -216,7 +221,8 @@ def mirror(window: Window) -> Window:
 @torch.inference_mode()
 def encode(model: Vivim, window: Window) -> Sample:
     """Features of the corrected frame of one window."""
-    features = model.features(window.x, window.guide)
+    with unprepared(window.x.device):
+        features = model.features(window.x, window.guide)
     at = slice(window.position, window.position + 1)
     kept = [feature[at].to("cpu", torch.float16).clone() for feature in features]
     guess = torch.zeros(1, 1, *window.target.shape[-2:])
@@ -238,18 +244,48 @@ def encode(model: Vivim, window: Window) -> Sample:
 def encoded(
     model: Vivim, source: Source, chosen: Iterable[Variant], cache: FeatureCache | None = None
 ) -> Iterator[Sample]:
-    """Each variant encoded, or as the cache has it from an earlier fine-tune."""
+    """Each variant encoded, or as the cache has it from an earlier fine-tune; in the order of `chosen`.
+
+    Frames are read and masks carried in threads, some frames ahead.
+    """
     encoder = digest_of_weights(model.encoder, model.guide_embed) if cache is not None else ""
-    for variant in chosen:
-        key = key_of(encoder, source.depends_on(variant)) if cache is not None else ""
-        found = cache.get(key) if cache is not None else None
-        if found is not None:
-            yield _from_cache(found, variant, source.target(variant))
-            continue
-        sample = encode(model, source.window(variant))
-        if cache is not None:
-            cache.put(key, _for_cache(sample))
-        yield sample
+
+    def look(variant: Variant) -> tuple[Variant, str, dict[str, Tensor] | None]:
+        if cache is None:
+            return variant, "", None
+        key = key_of(encoder, source.depends_on(variant))
+        return variant, key, cache.get(key)
+
+    def prepare(group: list[Variant]) -> tuple[list, list[Window]]:
+        looked = [look(variant) for variant in group]
+        return looked, source.windows([variant for variant, _, found in looked if found is None])
+
+    groups = (list(group) for _, group in groupby(chosen, lambda variant: (variant.session, variant.frame)))
+    for looked, windows in _ahead(prepare, groups):
+        left = iter(windows)
+        for variant, key, found in looked:
+            if found is not None:
+                yield _from_cache(found, variant, source.target(variant))
+                continue
+            sample = encode(model, next(left))
+            if cache is not None:
+                cache.put(key, _for_cache(sample))
+            yield sample
+
+
+def _ahead(work: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:
+    """What `work` gives for each item, in order, worked out in threads a few items ahead."""
+    pool = ThreadPoolExecutor(CARRIED_AT_ONCE, thread_name_prefix="vivim-windows")
+    try:
+        waiting: deque[Future[U]] = deque()
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) == CARRIED_AT_ONCE:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _for_cache(sample: Sample) -> dict[str, Tensor]:

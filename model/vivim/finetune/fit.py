@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vivim.device import unprepared
 from vivim.errors import FinetuneError
 from vivim.finetune.events import HeldOut, Step
 from vivim.finetune.features import Sample, Window
@@ -117,11 +118,12 @@ def train(
     parents = [p.detach().clone() for p in moved]
     optimiser = torch.optim.Adam([dict(group) for group in parameters])
     for step in range(1, steps + 1):
-        loss = losses()
-        if not math.isfinite(float(loss.detach())):
-            raise FinetuneError("The loss is no longer a number. Use the scope 'decoder' instead.")
-        optimiser.zero_grad(set_to_none=True)
-        (loss + pull * pull_to(moved, parents)).backward()
+        with unprepared(moved[0].device):
+            loss = losses()
+            if not math.isfinite(float(loss.detach())):
+                raise FinetuneError("The loss is no longer a number. Use the scope 'decoder' instead.")
+            optimiser.zero_grad(set_to_none=True)
+            (loss + pull * pull_to(moved, parents)).backward()
         if max_gradient is not None:
             nn.utils.clip_grad_norm_(moved, max_gradient)
         for group, given in zip(optimiser.param_groups, parameters, strict=True):

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vivim.device import unprepared
 from vivim.finetune.events import Step
 from vivim.finetune.features import Sample, Source, Variant
 from vivim.finetune.fit import (
@@ -100,7 +101,8 @@ class Encoded:
         if self.last_stage:
             levels[-1] = torch.cat([self._last(s) for s in samples])
         size = (int(samples[0].target.shape[-2]), int(samples[0].target.shape[-1]))
-        return self.model.decode(levels, size)
+        with unprepared(self.device):
+            return self.model.decode(levels, size)
 
     def _last(self, sample: Sample) -> Tensor:
         deep = sample.deep.to(self.device).float().permute(0, 2, 3, 1)
@@ -137,7 +139,7 @@ class Whole:
 
         def losses() -> Tensor:
             freeze_normalisation(self.model)
-            window = self.source.window(known[rng.integers(len(known))])
+            window = self.source.windows([known[rng.integers(len(known))]])[0]
             logits = self.model(window.x, window.guide)[0, window.position : window.position + 1]
             return structure_loss(logits, window.target.to(self.source.device).float()).mean()
 
@@ -159,7 +161,7 @@ class Whole:
         def judged() -> Iterator[tuple]:
             for variant in self.variants:
                 if variant.in_use and (variant.session, variant.frame) in keys:
-                    window = self.source.window(variant)
+                    window = self.source.windows([variant])[0]
                     at = slice(window.position, window.position + 1)
                     logits = self.model(window.x, window.guide)[0, at].cpu()
                     guess = torch.zeros(1) if window.guide is None else window.guide[0, at, :1].cpu()

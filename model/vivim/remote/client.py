@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vivim.area import placed, size_of
 from vivim.finetune.events import FinetuneEvent, Finished, Waiting, from_line
 from vivim.inference import ProposeEvent
 from vivim.predict import Stopped
@@ -164,8 +165,8 @@ class _Weights:
 
 def _described(session: Session) -> dict[str, Any]:
     """What a server is told of a session: numbers, and the beginning of a digest of the pictures."""
-    frames, height, width = session.shape
-    return {"frames": frames, "height": height, "width": width, "key": session_key(session)}
+    height, width = size_of(session.area, session.shape[1:])
+    return {"frames": len(session), "height": height, "width": width, "key": session_key(session)}
 
 
 def _flags(session: Session, known: Sequence[int]) -> NDArray[np.uint8]:
@@ -190,10 +191,10 @@ def _proposal(
     t, doubt = message.number("frame", 0, len(session) - 1), message.values.get("uncertainty")
     if t not in todo or flags[t] & HAVE:
         raise RemoteError(f"The server sent frame {t}, which was not asked for.")
-    mask = expand(message.payload, session.shape[1:])
+    mask = expand(message.payload, size_of(session.area, session.shape[1:]))
     if mask.max() > classes or not (doubt is None or (isinstance(doubt, float) and math.isfinite(doubt))):
         raise RemoteError(f"The server sent a mask of frame {t} that this model cannot make.")
-    return t, mask, doubt
+    return t, placed(mask, session.area, session.shape[1:]), doubt
 
 
 def _event(message: Message) -> FinetuneEvent:

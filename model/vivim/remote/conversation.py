@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vivim.inference import ResizedFrames
+from vivim.inference import ResizedFrames, resized_mask
 from vivim.predict import check
-from vivim.preprocess import resize_mask
 from vivim.remote.jobs import weights_of
 from vivim.remote.protocol import CHUNK, MESSAGE, MISSING, PATH, Message, RemoteError, pack, squeeze, unpack
 from vivim.remote.settings import authority, client_token, split_address
@@ -50,7 +49,7 @@ class Answers:
     def __init__(self, sessions: Sequence[Session], model: Vivim, stop: threading.Event | None) -> None:
         self.stop = stop
         self._sessions, self._model, self._size = sessions, model, model.config.input_size
-        self._readers = [ResizedFrames(session.video, self._size, stop=stop) for session in sessions]
+        self._readers = [ResizedFrames(session, self._size, stop=stop) for session in sessions]
         self._known = [set(session.frames_with("corrected", "accepted")) for session in sessions]
 
     def to(self, message: Message) -> Iterator[bytes]:
@@ -77,7 +76,7 @@ class Answers:
     def _pixels(self, session: int, what: str, t: int) -> np.ndarray:
         if what == "frames":
             return self._readers[session](t)
-        return resize_mask(np.asarray(self._sessions[session].masks[t]), self._size)
+        return resized_mask(self._sessions[session], t, self._size)
 
 
 class Conversation:

@@ -62,7 +62,7 @@ class ReceivedSession:
     number : int
         Its place among those of the request.
     shape : tuple of int
-        Frames, height and width of the masks.
+        Frames, height and width of the masks, of which the client shows only its area.
     flags : ndarray
         ``(T,)`` uint8, a sum of `WANTED`, `KNOWN` and `HAVE` for each frame.
     key : str
@@ -82,7 +82,7 @@ class ReceivedSession:
         size: tuple[int, int],
         ask: Ask,
     ) -> None:
-        self.shape, self.identity = shape, key
+        self.shape, self.identity, self.area = shape, key, None
         self._flags = flags
         self.video = Pixels(number, "frames", (*size, 3), len(flags), ask)
         self.masks = Pixels(number, "masks", size, len(flags), ask)

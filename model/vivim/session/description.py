@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vivim.area import Area, checked
 from vivim.errors import SessionError
 from vivim.session.ledger import now
 from vivim.session.migrate import SCHEMA, name_of, upgraded
@@ -50,6 +51,7 @@ class Description:
     classes: tuple[str, ...]
     created: str
     earlier: tuple[Earlier, ...] = ()
+    area: Area | None = None
 
     def write(self, path: Path) -> None:
         """Write atomically, in the present schema."""
@@ -120,7 +122,14 @@ class Description:
             tuple(values["classes"]),
             values["created"],
             tuple(Earlier(**earlier) for earlier in values["earlier"]),
+            _area(values["area"], (height, width)),
         )
+
+
+def _area(value: Any, size: tuple[int, int]) -> Area | None:
+    if value is not None and not (len(value) == 4 and all(_is(side, int) for side in value)):
+        raise ValueError("its area is none")
+    return None if value is None else checked((value[0], value[1], value[2], value[3]), size)
 
 
 def _is(value: object, *kinds: type) -> bool:

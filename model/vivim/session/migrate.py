@@ -3,7 +3,7 @@
 Schema 1: as released first. Schema 2: ``session.json`` also keeps the video's size (to find it again when it was
 renamed) and the videos a session was about before; lines of the ledger carry the digest of the mask they speak of.
 Schema 3: of the video's path only the name is kept, since folders may name a patient; see `vivim.session.places`. In
-backups, too, the folders are left out, unless the video lies beside the session.
+backups, too, the folders are left out, unless the video lies beside the session. `area` is new.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def _from_1(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _from_2(values: dict[str, Any]) -> dict[str, Any]:
-    return {**values, "schema": 3}
+    return {**values, "schema": 3, "area": None}
 
 
 _STEPS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1, 2: _from_2}

@@ -7,15 +7,13 @@ each frame counts as, who wrote it, when), ``lock`` (one writer at a time). All 
 from __future__ import annotations
 
 import getpass
-from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from vivim.errors import SessionError, VideoMissingError
-from vivim.session.classes import agreed, checked
+from vivim.session.about import About
 from vivim.session.description import FILE, Description, describe
 from vivim.session.editor import MaskEditor
 from vivim.session.folder import (
@@ -27,7 +25,6 @@ from vivim.session.folder import (
     create_folder,
     sweep,
 )
-from vivim.session.gate import Gate
 from vivim.session.identify import find_video, home_of, linked
 from vivim.session.places import remember_place
 
@@ -35,7 +32,7 @@ if TYPE_CHECKING:
     from vivim.video import Video
 
 
-class Session(Gate):
+class Session(About):
     """All work on one video. Open with `Session.open`; close it, or use it in a ``with`` block.
 
     Methods may be called from any thread.
@@ -44,12 +41,10 @@ class Session(Gate):
     def __init__(
         self, folder: Path, description: Description, video: Video | None, author: str, read_only: bool
     ) -> None:
-        super().__init__(folder, description.shape, author, read_only)
-        self._description = description
+        super().__init__(folder, description, author, read_only)
         self._video = video
         self._writer: FolderLock | None = None
         self._closed = False
-        self._made = (folder / FILE).is_file()
         if self._made:
             self._attach()
 
@@ -201,52 +196,6 @@ class Session(Gate):
     # -- what it is about -----------------------------------------------------------------------------------------
 
     @property
-    def fps(self) -> float | None:
-        """Frames per second, where the video says so."""
-        return self._description.fps
-
-    @property
-    def pixel_spacing_mm(self) -> tuple[float, float] | None:
-        """Height and width of a pixel in mm, where the video says so."""
-        return self._description.pixel_spacing_mm
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the classes 1 and up."""
-        return self._description.classes
-
-    def name_classes(self, names: Sequence[str]) -> None:
-        """Name the classes 1 and up; kept with the session.
-
-        Raises
-        ------
-        SessionError
-            If it cannot be written.
-        ValueError
-            If a name is empty, or two are alike.
-        """
-        with self._lock:
-            self._describe(replace(self._description, classes=checked(names)))
-
-    def take_classes(self, names: tuple[str, ...]) -> None:
-        """Take over the class names of a model that is about to propose, see `vivim.session.classes.agreed`.
-
-        Raises
-        ------
-        SessionError
-            If a person has drawn masks whose classes have other names, or the names cannot be written.
-        """
-        drawn = bool(self.frames_with("corrected", "accepted"))
-        names = agreed(self.classes, names, drawn)
-        if names != self.classes:
-            self.name_classes(names)
-
-    @property
-    def identity(self) -> str:
-        """What tells this video from others: a digest of its content."""
-        return self._description.identity
-
-    @property
     def video_path(self) -> Path:
         """Where the video is: beside the session, where it was, or near; where it was, if it is gone."""
         return find_video(self._description, self.folder, self._video)
@@ -289,15 +238,6 @@ class Session(Gate):
         self._describe(linked(self._description, video, self.folder, relink))
         remember_place(self._description, self.folder, Path(video.path))
         self._video = video
-
-    def _describe(self, description: Description) -> None:
-        """Say something else of the video or the classes from now on, and on disk if there is a folder to write."""
-        if description != self._description and self._made and not self.read_only:
-            try:
-                description.write(self.folder / FILE)
-            except OSError as error:
-                raise self._not_written(error) from error
-        self._description = description
 
     def editable(self) -> MaskEditor:
         """The masks as an array that a person may paint on; every write goes through `edit`."""

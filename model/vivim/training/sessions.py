@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vivim.area import inside
 from vivim.preprocess import resize_frame, resize_mask
 from vivim.session import Session
 from vivim.session.description import FILE
@@ -38,7 +39,9 @@ def load_session(folder: Path, size: tuple[int, int], label: int | None = None) 
         finished = session.frames_with("corrected", "accepted")
         if not finished:
             return None
-        frames = np.stack([resize_frame(session.video.frame(t), size) for t in finished])
-        masks = [session.masks[t] for t in finished]
+        frames = np.stack(
+            [resize_frame(inside(session.video.frame(t), session.area), size) for t in finished]
+        )
+        masks = [inside(session.masks[t], session.area) for t in finished]
     kept = [(mask > 0 if label is None else mask == label).astype(np.uint8) for mask in masks]
     return Clip(folder.name, frames, np.stack([resize_mask(mask, size) for mask in kept]))

@@ -17,7 +17,7 @@ from vivim.errors import FinetuneError
 from vivim.finetune import Finished, HeldOut, Preparing, Scored, Step
 from vivim.finetune.cache import FeatureCache, digest_of_weights
 from vivim.finetune.events import from_line, to_line
-from vivim.finetune.features import corrected_frames, encode, windows
+from vivim.finetune.features import Source, corrected_frames, encode, variants
 from vivim.finetune.fit import folds_of
 from vivim.finetune.run import Trained, judge, run
 from vivim.models import list_models
@@ -168,9 +168,13 @@ def test_a_corrected_frame_is_never_guided_by_its_own_mask(
     session: Session, sample, tiny_model: Vivim
 ) -> None:
     correct(session, sample, (2, 6))
-    for window in windows([session], [True], tiny_model, torch.device("cpu")):
-        if window.guide is not None:
-            assert not (window.guide[0, window.position, 1] == 1).any()
+    source = Source([session], tiny_model, torch.device("cpu"))
+    for _, group in itertools.groupby(variants([session], [True]), lambda variant: variant.frame):
+        found = source.windows(list(group))
+        assert {window.guide is None for window in found} == {True, False}
+        for window in found:
+            if window.guide is not None:
+                assert not (window.guide[0, window.position, 1] == 1).any()
     features = encode(tiny_model, window).features
     assert [f.shape[0] for f in features] == [1, 1, 1, 1]
 

@@ -287,5 +287,5 @@ def test_nothing_of_a_person_but_the_annotators_name_is_stored(session: Session)
     stored = json.loads((session.folder / "session.json").read_text())
     assert set(stored) == {
         "schema", "video", "size_bytes", "identity", "shape", "fps", "pixel_spacing_mm", "classes", "created",
-        "earlier",
+        "earlier", "area",
     }  # fmt: skip
