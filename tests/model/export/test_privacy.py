@@ -162,3 +162,18 @@ def test_a_segmentation_holds_the_patient_but_not_everything_else(worked: Sessio
     for secret in ("PatientAddress", "InstitutionName", "OperatorsName", "PatientComments", "ImageComments"):
         assert SECRETS[secret].encode() not in content
     assert PRIVATE.encode() not in content
+
+
+def test_a_session_away_from_its_video_does_not_name_the_folders_that_lead_there(
+    cine: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Those are named after the patient; they stand in the user's own folder only."""
+    away = tmp_path / "sessions" / "a.vivim"
+    for where in (cine, away):
+        with Session.open(where, folder=away, author="annotator") as session:
+            session.propose(0, np.ones(session.shape[1:], np.uint8), "v1", 0.1)
+            session.set_area((0, 0, 16, 16))
+            assert session.video.frame(0).any()
+    assert found_in(files(away)) == []
+    said = " ".join(r.getMessage() for r in caplog.records if r.name.startswith("vivim")).lower()
+    assert FOLDER.lower() not in said
