@@ -22,6 +22,8 @@ class Study:
     videos: Path
     options: Segmenting
     plain: Path
+    home: Path
+    """Where it is noted where the videos are."""
 
     frames = FRAMES
 
@@ -53,6 +55,8 @@ def study(tmp_path_factory: pytest.TempPathFactory, tiny_model) -> Study:
 
     version = loaded(str(root / "tiny.safetensors")).version
     options = Segmenting(str(root / "tiny.safetensors"), version, device="cpu", clip_length=4)
-    made = Study(root / "videos", options, root / "plain")
-    assert {outcome.status for outcome in made.outcomes(made.jobs(made.plain)).values()} == {"done"}
+    made = Study(root / "videos", options, root / "plain", root / "home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VIVIM_HOME", str(made.home))
+        assert {outcome.status for outcome in made.outcomes(made.jobs(made.plain)).values()} == {"done"}
     return made
