@@ -124,10 +124,7 @@ def nothing(job: Job, topic: str) -> Outcome:
     return Outcome(job.stem, "done")
 
 
-def test_exports_of_workers_are_those_of_one_process_to_the_byte(
-    study, here: str, tmp_path: Path, monkeypatch
-) -> None:
-    monkeypatch.setenv("VIVIM_HOME", str(study.home))
+def test_exports_of_workers_are_those_of_one_process_to_the_byte(study, here: str, tmp_path: Path) -> None:
 
     def files(out: Path) -> dict[str, bytes]:
         found = (path for path in sorted(out.rglob("*/*")) if path.is_file())
