@@ -9,9 +9,11 @@ from pathlib import Path
 
 from vivim.batch.cluster import address_of, connected, dashboard_of
 from vivim.batch.engine import Event, run_here, run_on
-from vivim.batch.jobs import SKIPPED, Job, Outcome
+from vivim.batch.jobs import DONE, SESSION, SKIPPED, Job, Outcome
 from vivim.batch.manifest import Manifest, nameless, record_of
 from vivim.batch.summary import write_summary
+from vivim.session.description import FILE, Description
+from vivim.session.places import remember_place
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,8 @@ def run(
                     ended[event.stem] = event
                     if event.status != SKIPPED:
                         manifest.append(record_of(by_stem[event.stem], event))
+                    if cluster is not None and event.status == DONE:
+                        _remember_video(by_stem[event.stem])
                 yield event
     finally:
         rows = [(job, ended[job.stem]) for job in jobs if job.stem in ended]
@@ -85,3 +89,10 @@ def run(
             write_summary(
                 [replace(outcome, reason=nameless(outcome.reason, job)) for job, outcome in rows], out
             )
+
+
+def _remember_video(job: Job) -> None:
+    """Note here where the video of a new session is: the worker that made it may keep its notes on another machine."""
+    home = job.folder / SESSION
+    if job.options.task == "segment" and (home / FILE).is_file():
+        remember_place(Description.read(home / FILE), home, Path(job.path))

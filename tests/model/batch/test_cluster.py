@@ -141,6 +141,17 @@ def test_exports_of_workers_are_those_of_one_process_to_the_byte(study, here: st
     assert len({name.split("/")[1] for name in files(tmp_path / "one")}) == len(formats)
 
 
+def test_videos_of_workers_with_homes_of_their_own_are_found_again(
+    study, here: str, tmp_path: Path, monkeypatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("vivim.session.session.remember_place", lambda *_: None)  # on another machine
+        outcomes = study.outcomes(study.jobs(tmp_path / "out")[:1], here)
+    assert [one.status for one in outcomes.values()] == ["done"]
+    with Session.open(tmp_path / "out" / "scan0" / "session.vivim", read_only=True) as session:
+        assert session.video.frame(0).any()
+
+
 def test_the_scheduler_sees_no_pixels(study, here: str, tmp_path: Path, monkeypatch) -> None:
     """All that workers, scheduler and client say to each other, in bytes: as much for large videos as for small."""
     from distributed.comm.tcp import TCP
