@@ -41,6 +41,7 @@ QUIET_MS = 600
 GROUPS = {
     "inference": "Proposing",
     "display": "Masks",
+    "window": "Window",
     "folders": "Folders",
     "remote": "Another machine's device",
 }

@@ -18,6 +18,7 @@ from vivim.video.folder import dicoms_in, pictures_in
 from vivim.video.open import DICOM_SUFFIXES, NIFTI_SUFFIXES, TIFF_SUFFIXES, VIDEO_SUFFIXES, suffix_of
 
 from napari_vivim.frames import ShownFrames
+from napari_vivim.opening import open_dock_soon
 
 LayerData = tuple[Any, dict[str, Any], str]
 SESSION_SUFFIX = ".vivim"
@@ -44,7 +45,7 @@ def _ours(path: Path) -> bool:
 
 
 def read(path: str | Path) -> list[LayerData]:
-    """Read a video, or the video of a session folder, as layer data.
+    """Read a video, or the video of a session folder, as layer data; the dock follows.
 
     Raises
     ------
@@ -55,7 +56,9 @@ def read(path: str | Path) -> list[LayerData]:
     metadata: dict[str, Any] = {}
     if (path / "session.json").is_file():
         path, metadata[SESSION_KEY] = _video_of(path), str(path)
-    return [image_layer(open_video(path), **metadata)]
+    layers = [image_layer(open_video(path), **metadata)]
+    open_dock_soon()
+    return layers
 
 
 def _video_of(folder: Path) -> Path:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from vivim.video import make_phantom, open_video, write_video
 
+from napari_vivim.opening import open_dock_soon
 from napari_vivim.readers import LayerData, geometry, image_layer
 
 FRAMES = 60
@@ -26,11 +27,9 @@ def pydicom_cine() -> list[LayerData]:
     """The 30-frame colour ultrasound cine that pydicom ships."""
     from pydicom.examples import get_path
 
-    return [
-        image_layer(
-            open_video(get_path("ybr_color")), vivim_session_folder=str(_folder() / "pydicom-cine.vivim")
-        )
-    ]
+    video = open_video(get_path("ybr_color"))
+    open_dock_soon()
+    return [image_layer(video, vivim_session_folder=str(_folder() / "pydicom-cine.vivim"))]
 
 
 def _folder() -> Path:
@@ -47,5 +46,6 @@ def _phantom(texture: str, name: str) -> list[LayerData]:
     if not path.exists():
         write_video(path, phantom.frames, phantom.fps)
     video = open_video(path)
+    open_dock_soon()
     truth = {"name": f"{name} (truth)", "visible": False, "opacity": 0.4, **geometry(video)}
     return [(phantom.masks, truth, "labels"), image_layer(video)]

@@ -28,6 +28,8 @@ REMOTE_FILE = "remote.json"
 """Where the remote address stood before it was a setting; still read, and taken over at the next change."""
 _FROM_REMOTE_FILE = {"address": "remote_address", "token_file": "remote_token_file", "ca": "remote_ca"}
 _PATHS = {"sessions_folder", "models_folder", "remote_token_file", "remote_ca"}
+WITH_A_VIDEO, BY_HAND = "with a video", "by hand"
+"""When the dock of the window opens."""
 LOCK_SECONDS = 10.0
 _log = logging.getLogger(__name__)
 
@@ -105,6 +107,13 @@ class Settings:
         "display",
     )
     opacity: int = _setting(50, "Opacity of masks", "In percent.", "display", minimum=5, maximum=100)
+    dock: str = _setting(
+        WITH_A_VIDEO,
+        "Open the dock",
+        "By itself when a video is opened, or by hand: Plugins, Vivim, Vivim Segment.",
+        "window",
+        choices=(WITH_A_VIDEO, BY_HAND),
+    )
     remote_address: str = _setting(
         "",
         "Server",
