@@ -1,7 +1,8 @@
 """A simulated annotator: how good do masks get after 1, 3, 5 corrections, beside baselines that do not learn?
 
 It does what a person would do in the window: propose, take the frame the tool suggests, correct it (with the
-true mask), fine-tune, propose again. Scores are over the frames that were NOT corrected. To see what the suggestions
+true mask), fine-tune, propose again. Scores are over the frames that were NOT corrected; as these are others after
+each correction, also over those that the whole run leaves alone. To see what the suggestions
 are worth, the same can be done with evenly spaced frames.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from vivim.errors import VivimError
 from vivim.inference import ResizedFrames, guide_of, propose
 from vivim.metrics import label_dice
 from vivim.session import Session
+from vivim.simulated import Result
 from vivim.suggest import suggestions
 from vivim.training.data import binary_mask, find_clips, pair_files
 
@@ -37,28 +39,15 @@ be, and spaces them evenly; or each of the two in turn, to be compared."""
 
 
 @dataclass(frozen=True)
-class Result:
-    """Mean Dice over the frames of one clip that were not corrected, after some corrections."""
+class _State:
+    """Where the loop has got to: Dice of every frame ``(T,)`` of the tool and, where asked for, of the baselines."""
 
-    clip: str
-    frames: int
-    corrections: int
     corrected: tuple[int, ...]
-    dice: float
-    interpolation_dice: float
-    """Signed distances of the same corrected masks, interpolated linearly in time."""
-    propagation_dice: float
-    """The same corrected masks carried along the optical flow."""
+    dice: NDArray[np.floating]
+    interpolation: NDArray[np.floating] | None
+    propagation: NDArray[np.floating] | None
     promoted: bool
-    """Whether the last fine-tune did better on held-out corrected frames and was kept."""
     seconds: float
-    """Machine time since the previous correction."""
-    mean_seconds: float
-    """Machine time per correction so far; that of the first proposal where nothing is corrected yet."""
-    history: tuple[float, ...]
-    """`dice` after 0, 1, 2, ... corrections; of evenly spaced frames after these corrections only."""
-    choose: str = "queue"
-    """Who chose the frames: ``"queue"`` or ``"even"``."""
 
 
 def true_masks(clip: Path, classes: int = 1) -> NDArray[np.uint8]:
@@ -130,30 +119,29 @@ def new_session(clip: Path, classes: int) -> Iterator[tuple[Session, NDArray[np.
 def simulate_clip(
     clip: Path, model: Vivim, corrections: Sequence[int], device: str, report: Callable[[str], None]
 ) -> Iterator[Result]:
-    """Run the loop on one clip, with the queue; yields at each number of corrections asked for."""
+    """Run the loop on one clip, with the queue; yields at the end, for each number of corrections asked for."""
     with new_session(clip, model.config.num_classes) as (session, truth):
-        current, promoted, mark = model, False, time.monotonic()
-        _propose(session, current, device)
-        spent, history = [time.monotonic() - mark], [_mean_dice(session, truth, session.masks)]
-        if 0 in corrections:
-            yield _result(clip, session, truth, model, promoted, spent, history)
+        mark = time.monotonic()
+        _propose(session, model, device)
+        states = [_state(session, truth, model, False, mark, 0 in corrections)]
         for number in range(1, max(corrections, default=0) + 1):
             mark = time.monotonic()
             queue = suggestions(session, 1)
             if not queue:
                 report(f"{clip.name}: every frame is corrected after {number - 1} corrections")
-                return
+                break
             session.correct(queue[0].frame, truth[queue[0].frame])
             current, promoted = _finetune(session, model, device)
             _propose(session, current, device)
-            spent.append(time.monotonic() - mark)
-            history.append(_mean_dice(session, truth, session.masks))
+            states.append(_state(session, truth, model, promoted, mark, number in corrections))
             report(
                 f"{clip.name}: correction {number} at frame {queue[0].frame} ({queue[0].reason}), "
-                f"Dice {history[-1]:.3f}, {spent[-1]:.1f} s"
+                f"Dice {_over_rest(states[-1].dice, states[-1].corrected):.3f}, {states[-1].seconds:.1f} s"
             )
-            if number in corrections:
-                yield _result(clip, session, truth, model, promoted, spent, history)
+    for number, state in enumerate(states):
+        if number in corrections:
+            spent = [s.seconds for s in states[1 : number + 1]] or [state.seconds]
+            yield _result(clip, states, number, float(np.mean(spent)), "queue")
 
 
 def evenly(frames: int, number: int) -> list[int]:
@@ -165,6 +153,7 @@ def simulate_even(
     clip: Path, model: Vivim, corrections: Sequence[int], device: str, report: Callable[[str], None]
 ) -> Iterator[Result]:
     """For each number of corrections: that many evenly spaced frames at once, from the beginning."""
+    states = []
     for number in corrections:
         with new_session(clip, model.config.num_classes) as (session, truth):
             mark = time.monotonic()
@@ -173,9 +162,13 @@ def simulate_even(
                 session.correct(t, truth[t])
             current, promoted = _finetune(session, model, device)
             _propose(session, current, device)
-            spent, score = time.monotonic() - mark, _mean_dice(session, truth, session.masks)
-            report(f"{clip.name}: evenly spaced frames {chosen}, Dice {score:.3f}, {spent:.1f} s")
-            yield _result(clip, session, truth, model, promoted, [spent], [score], "even")
+            states.append(_state(session, truth, model, promoted, mark, True))
+            score = _over_rest(states[-1].dice, states[-1].corrected)
+            report(
+                f"{clip.name}: evenly spaced frames {chosen}, Dice {score:.3f}, {states[-1].seconds:.1f} s"
+            )
+    for place, state in enumerate(states):
+        yield _result(clip, states, place, state.seconds, "even")
 
 
 def _propose(session: Session, model: Vivim, device: str) -> None:
@@ -196,46 +189,56 @@ def _finetune(session: Session, base: Vivim, device: str) -> tuple[Vivim, bool]:
     return base, False
 
 
-def _mean_dice(session: Session, truth: NDArray, masks: Any) -> float:
-    """Mean Dice of label masks ``(T, H, W)`` over the frames that were not corrected; 1 if there are none."""
-    corrected = set(session.frames_with("corrected"))
-    rest = [t for t in range(len(session)) if t not in corrected]
-    return float(np.mean([label_dice(np.asarray(masks[t]), truth[t]) for t in rest])) if rest else 1.0
-
-
-def _result(
-    clip: Path,
-    session: Session,
-    truth: NDArray,
-    model: Vivim,
-    promoted: bool,
-    spent: list[float],
-    history: list[float],
-    choose: str = "queue",
-) -> Result:
-    corrected = session.frames_with("corrected")
-    interpolated = propagated = float("nan")
-    if corrected:
+def _state(
+    session: Session, truth: NDArray, model: Vivim, promoted: bool, began: float, baselines: bool
+) -> _State:
+    """How the masks of a session score, the time taken since `began`, and how the baselines score if asked for."""
+    seconds = time.monotonic() - began
+    corrected = tuple(session.frames_with("corrected"))
+    interpolated = propagated = None
+    if corrected and baselines:
         classes, size = model.config.num_classes, model.config.input_size
         between = of_each_class(
             classes, lambda label: interpolate({t: truth[t] == label for t in corrected}, len(truth))
         )
-        interpolated = _mean_dice(session, truth, between)
-        propagated = _mean_dice(
-            session, truth, of_each_class(classes, lambda label: propagate(session, size, label))
-        )
+        carried = of_each_class(classes, lambda label: propagate(session, size, label))
+        interpolated, propagated = _dice(between, truth), _dice(carried, truth)
+    return _State(corrected, _dice(session.masks, truth), interpolated, propagated, promoted, seconds)
+
+
+def _dice(masks: Any, truth: NDArray) -> NDArray[np.floating]:
+    """Dice ``(T,)`` of label masks ``(T, H, W)``."""
+    return np.array([label_dice(np.asarray(masks[t]), truth[t]) for t in range(len(truth))])
+
+
+def _over_rest(
+    scores: NDArray[np.floating] | None, without: Collection[int], none_left: float = 1.0
+) -> float:
+    """The mean over all frames but some; NaN where there are no scores, `none_left` where no frame is left."""
+    if scores is None:
+        return float("nan")
+    rest = np.delete(scores, sorted(without))
+    return float(rest.mean()) if len(rest) else none_left
+
+
+def _result(clip: Path, states: Sequence[_State], place: int, mean_seconds: float, choose: str) -> Result:
+    """The result of one state, seen with those before it; the frames that no state of the run corrects are common."""
+    state, ever = states[place], {t for s in states for t in s.corrected}
+    so_far = states[: place + 1]
     return Result(
         clip=f"{clip.parent.name}/{clip.name}",
-        frames=len(truth),
-        corrections=len(corrected),
-        corrected=tuple(corrected),
-        dice=history[-1],
-        interpolation_dice=interpolated,
-        propagation_dice=propagated,
-        promoted=promoted,
-        seconds=spent[-1],
-        mean_seconds=float(np.mean(spent[1:] or spent)),
-        history=tuple(history),
+        frames=len(state.dice),
+        corrections=len(state.corrected),
+        corrected=state.corrected,
+        dice=_over_rest(state.dice, state.corrected),
+        interpolation_dice=_over_rest(state.interpolation, state.corrected),
+        propagation_dice=_over_rest(state.propagation, state.corrected),
+        promoted=state.promoted,
+        seconds=state.seconds,
+        mean_seconds=mean_seconds,
+        history=tuple(_over_rest(s.dice, s.corrected) for s in so_far),
+        common_frames=len(state.dice) - len(ever),
+        common_history=tuple(_over_rest(s.dice, ever, float("nan")) for s in so_far),
         choose=choose,
     )
 

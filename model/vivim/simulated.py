@@ -3,17 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from vivim.simulate import Result
-
 GOOD = 0.90
 """Dice that masks should reach, and keep."""
+
+
+SLACK = 0.001
+"""Dice by which a result must be lower than another to count as worse."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """Mean Dice over the frames of one clip that were not corrected, after some corrections."""
+
+    clip: str
+    frames: int
+    corrections: int
+    corrected: tuple[int, ...]
+    dice: float
+    interpolation_dice: float
+    """Signed distances of the same corrected masks, interpolated linearly in time; over the same frames as `dice`."""
+    propagation_dice: float
+    """The same corrected masks carried along the optical flow; over the same frames as `dice`."""
+    promoted: bool
+    """Whether the last fine-tune did better on held-out corrected frames and was kept."""
+    seconds: float
+    """Machine time since the previous correction."""
+    mean_seconds: float
+    """Machine time per correction so far; that of the first proposal where nothing is corrected yet."""
+    history: tuple[float, ...]
+    """`dice` after 0, 1, 2, ... corrections; of evenly spaced frames after the numbers reported so far."""
+    common_frames: int
+    """Frames that are corrected at no moment of the run."""
+    common_history: tuple[float, ...]
+    """As `history`, over those frames alone: what one more correction does to the same frames. NaN without any."""
+    choose: str = "queue"
+    """Who chose the frames: ``"queue"`` or ``"even"``."""
+
+    @property
+    def below_baselines(self) -> bool:
+        """Whether interpolation or flow, from the same corrected frames, does better."""
+        return bool(self.dice < max(self.interpolation_dice, self.propagation_dice) - SLACK)
+
+    @property
+    def falls(self) -> tuple[float, ...]:
+        """By how much Dice over the common frames went down, each time that it did."""
+        down = -np.diff(self.common_history)
+        return tuple(float(fall) for fall in down if fall > SLACK)
 
 
 def corrections_until(history: Sequence[float], good: float = GOOD) -> int | None:
@@ -42,9 +82,19 @@ def _of_one_chooser(results: Sequence[Result]) -> dict:
         mean[str(number)] = {
             key: _number(np.mean([getattr(r, key) for r in rows]))
             for key in ("dice", "interpolation_dice", "propagation_dice", "mean_seconds")
+        } | {
+            "common_dice": _number(np.mean([r.common_history[-1] for r in rows])),
+            "clips": len(rows),
+            "clips_below_baselines": sum(r.below_baselines for r in rows),
+            "clips_fallen": sum(bool(r.falls) for r in rows),
+            "largest_fall": _number(max((fall for r in rows for fall in r.falls), default=0.0)),
         }
     report = {
-        "clips": [{key: _plain(value) for key, value in asdict(r).items()} for r in results],
+        "clips": [
+            {key: _plain(value) for key, value in asdict(r).items()}
+            | {"below_baselines": r.below_baselines, "falls": _plain(r.falls)}
+            for r in results
+        ],
         "mean": mean,
     }
     if any(r.choose == "queue" for r in results):
@@ -66,33 +116,59 @@ def _number(value: float) -> float | None:
 
 
 def table(results: Sequence[Result]) -> str:
-    """Results as a table for people: Dice of the tool and of both baselines, and machine time per correction."""
-    heads = f"{'corrections':>11} {'Dice':>6} {'interpolated':>12} {'flow (DIS)':>10} {'s/correction':>12}"
-    lines = [f"{'clip':38} {heads}"]
+    """Results as a table for people: Dice of the tool and of both baselines, what it must never do, machine time."""
+    lines = [f"{'clip':38} {'corrections':>11} " + " ".join(f"{name:>{width}}" for name, width in _COLUMNS)]
     for r in results:
-        lines.append(_line(_title(r.clip, r.choose), r.corrections, r))
+        figures = (r.dice, r.interpolation_dice, r.propagation_dice, r.common_history[-1])
+        worse: tuple[str, ...] = ("yes" if r.below_baselines else "no", f"{len(r.falls)} times")
+        lines.append(_line(_title(r.clip, r.choose), r.corrections, figures, worse, r.mean_seconds))
     means = summary(results)
     first = results[0].choose if results else "queue"
     for choose, report in ((first, means), ("even", means.get("even", {}))):
         for number, row in report.get("mean", {}).items():
-            shown = {key: float("nan") if value is None else value for key, value in row.items()}
-            lines.append(_line(_title("mean over clips", choose), number, SimpleNamespace(**shown)))
+            names = ("dice", "interpolation_dice", "propagation_dice", "common_dice")
+            counts = ("clips_below_baselines", "clips_fallen")
+            worse = tuple(f"{row[name]} of {row['clips']}" for name in counts)
+            figures = tuple(row[name] for name in names)
+            lines.append(
+                _line(_title("mean over clips", choose), number, figures, worse, row["mean_seconds"])
+            )
     for clip, number in means.get("corrections_until_good", {}).items():
         reached = "not reached" if number is None else f"{number} corrections"
         lines.append(f"{clip[-32:]:38} Dice stays over {GOOD:.2f} after: {reached}")
+    lines.append(
+        f"common: frames corrected at no moment; below: interpolation or flow is better by over {SLACK}; "
+        "fell: corrections after which the common frames were worse, and clips where that happened"
+    )
     return "\n".join(lines)
+
+
+_COLUMNS = (
+    ("Dice", 6),
+    ("interpolated", 12),
+    ("flow (DIS)", 10),
+    ("common", 6),
+    ("below", 7),
+    ("fell", 7),
+    ("s/correction", 12),
+)
 
 
 def _title(name: str, choose: str) -> str:
     return f"{name[-32:]} ({choose})"
 
 
-def _line(title: str, number: int | str, row: Result | SimpleNamespace) -> str:
-    cells = (
-        (row.dice, 6, 3),
-        (row.interpolation_dice, 12, 3),
-        (row.propagation_dice, 10, 3),
-        (row.mean_seconds, 12, 1),
-    )
-    shown = (f"{'-':>{w}}" if np.isnan(value) else f"{value:>{w}.{d}f}" for value, w, d in cells)
-    return f"{title:38} {number:>11} " + " ".join(shown)
+def _line(
+    title: str,
+    number: int | str,
+    figures: Sequence[float | None],
+    worse: Sequence[str],
+    seconds: float | None,
+) -> str:
+    cells = [*(_shown(value, 3) for value in figures), *worse, _shown(seconds, 1)]
+    columns = zip(cells, _COLUMNS, strict=True)
+    return f"{title:38} {number:>11} " + " ".join(f"{cell:>{width}}" for cell, (_, width) in columns)
+
+
+def _shown(value: float | None, digits: int) -> str:
+    return "-" if value is None or np.isnan(value) else f"{value:.{digits}f}"

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from vivim.simulate import Result, evenly, interpolate, simulate
-from vivim.simulated import corrections_until, summary, table
+from vivim.simulate import evenly, interpolate, simulate
+from vivim.simulated import Result, corrections_until, summary, table
 
 
 def result(clip: str, *history: float, choose: str = "queue", **changes: float) -> Result:
@@ -29,6 +29,8 @@ def result(clip: str, *history: float, choose: str = "queue", **changes: float) 
         dice=history[-1],
         promoted=False,
         history=history,
+        common_frames=5,
+        common_history=history,
         choose=choose,
         **values,
     )
@@ -61,7 +63,17 @@ def test_the_summary_holds_means_and_what_was_reached() -> None:
     assert report["mean"]["0"]["dice"] == pytest.approx(0.6)
     assert report["mean"]["0"]["propagation_dice"] is None
     assert report["mean"]["1"] == pytest.approx(
-        {"dice": 0.85, "interpolation_dice": 0.5, "propagation_dice": 0.6, "mean_seconds": 4.0}
+        {
+            "dice": 0.85,
+            "interpolation_dice": 0.5,
+            "propagation_dice": 0.6,
+            "mean_seconds": 4.0,
+            "common_dice": 0.85,
+            "clips": 2,
+            "clips_below_baselines": 0,
+            "clips_fallen": 0,
+            "largest_fall": 0.0,
+        }
     )
     assert report["corrections_until_good"] == {"a/1": 1, "a/2": None}
     assert report["clips"][1]["history"] == [0.5, 0.95]
@@ -70,6 +82,17 @@ def test_the_summary_holds_means_and_what_was_reached() -> None:
     assert "flow (DIS)" in text
     assert "after: 1 corrections" in text
     assert "after: not reached" in text
+
+
+def test_what_must_never_be_is_counted() -> None:
+    fallen = result("a/1", 0.5, 0.9, 0.85, 0.8495, interpolation_dice=0.8)
+    below = result("a/2", 0.5, 0.55, 0.6, 0.7, propagation_dice=0.75)
+    assert fallen.falls == pytest.approx((0.05,)) and not fallen.below_baselines
+    assert below.falls == () and below.below_baselines
+    row = summary([fallen, below])["mean"]["3"]
+    assert (row["clips_fallen"], row["clips_below_baselines"]) == (1, 1)
+    assert row["largest_fall"] == pytest.approx(0.05)
+    assert "1 of 2" in table([fallen, below])
 
 
 def test_interpolation_is_halfway_between_and_holds_the_ends() -> None:
@@ -119,5 +142,7 @@ def test_the_queue_and_even_spacing_in_one_run(clip: Path, swift_model, monkeypa
     assert [r.corrected for r in results if r.choose == "even"] == [(), (4,), (1, 4, 7)]
     assert len(results[2].history) == 4 and len(set(results[2].corrected)) == 3
     assert results[0].dice == results[3].dice
+    assert [r.common_frames for r in results] == [6] * 3 + [6] * 3
+    assert [len(r.common_history) for r in results] == [1, 2, 4, 1, 2, 3]
     with pytest.raises(ValueError, match="queue, even, both"):
         list(simulate(clip, swift_model, choose="best"))
