@@ -80,10 +80,10 @@ def _of_one_chooser(results: Sequence[Result]) -> dict:
     for number in sorted({r.corrections for r in results}):
         rows = [r for r in results if r.corrections == number]
         mean[str(number)] = {
-            key: _number(np.mean([getattr(r, key) for r in rows]))
+            key: _number(float(np.mean([getattr(r, key) for r in rows])))
             for key in ("dice", "interpolation_dice", "propagation_dice", "mean_seconds")
         } | {
-            "common_dice": _number(np.mean([r.common_history[-1] for r in rows])),
+            "common_dice": _number(float(np.mean([r.common_history[-1] for r in rows]))),
             "clips": len(rows),
             "clips_below_baselines": sum(r.below_baselines for r in rows),
             "clips_fallen": sum(bool(r.falls) for r in rows),
