@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from napari_vivim.controller import VideoController
 
 EDGE = "#ffd400"
+WORTHWHILE = 0.9
+"""An area larger than this part of the picture is not offered: models would see little more."""
 TIP = (
     "Models see only this part of the picture, and see it larger; masks are still of the whole picture.\n"
     "Found is what lies within black borders, letters and scales; drag the yellow rectangle to change it."
@@ -26,7 +28,7 @@ TIP = (
 
 
 class AreaBox(QCheckBox):
-    """The offer to let models work on a part of the picture; hidden where the video fills it."""
+    """The offer to let models work on a part of the picture; hidden where the video nearly fills it."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -57,7 +59,9 @@ class AreaBox(QCheckBox):
         session = controller.session
 
         def work() -> Iterator[Area | None]:
-            yield area.checked(content_area(session.video), session.shape[1:])
+            found = area.checked(content_area(session.video), session.shape[1:])
+            height, width = area.size_of(found, session.shape[1:])
+            yield found if height * width < WORTHWHILE * session.shape[1] * session.shape[2] else None
 
         def show(found: Area | None) -> None:
             if self._controller is controller and self._found is None:
