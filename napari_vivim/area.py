@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Shapes
+from napari.layers.base import ActionType
 from qtpy.QtWidgets import QCheckBox, QWidget
 from vivim import area
 from vivim.area import Area
@@ -129,7 +130,7 @@ class AreaBox(QCheckBox):
         if controller is None or controller.session is None or layer is None or not len(layer.data):
             return
         session = controller.session
-        if str(getattr(event, "action", "changed")).lower().endswith("ing"):
+        if event.action == ActionType.CHANGING:
             return  # it is still being dragged
         corners = np.asarray(layer.data[0])
         low = np.clip(np.floor(corners.min(axis=0)), 0, None).astype(int)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from napari.layers import Labels
 from napari.utils import CyclicLabelColormap
-from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal
 from vivim.lesion_track import LesionTrack
 from vivim.session import Session
+from vivim.video import LazyFrames
 
 from napari_vivim.frame_watch import FrameWatch
 
@@ -23,35 +22,6 @@ COLORS = (
     "#ffd400", "#ff4fd8", "#00c2ff", "#ff7a1a", "#b6ff3b", "#b388ff", "#ff5a5a", "#8ad1ff", "#f5f5f5", "#c98b4a",
 )  # fmt: skip
 """Colours that differ from one another on a dark picture, and from the first classes' masks; then they come again."""
-
-
-class LesionPictures:
-    """Numbers of lesions as an array ``(T, H, W)`` uint16, a frame at a time; for a Labels layer to show."""
-
-    dtype = np.dtype(np.uint16)
-    ndim = 3
-
-    def __init__(self, track: LesionTrack, shape: tuple[int, int, int]) -> None:
-        self._track, self.shape = track, shape
-
-    @property
-    def size(self) -> int:
-        """Number of pixels of all frames."""
-        return int(np.prod(self.shape))
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, key: Any) -> NDArray[np.uint16]:
-        first, rest = (key[0], key[1:]) if isinstance(key, tuple) else (key, ())
-        if isinstance(first, slice):
-            frames = [self._track.picture(t) for t in range(*first.indices(len(self)))]
-            block = np.stack(frames) if frames else np.empty((0, *self.shape[1:]), self.dtype)
-            return block[(slice(None), *rest)]
-        return self._track.picture(range(len(self))[int(first)])[rest]
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray:
-        return np.asarray(self[:], dtype=dtype)
 
 
 class LesionWatch(FrameWatch):
@@ -118,7 +88,7 @@ def _layer(watch: LesionWatch, controller: VideoController) -> Labels:
     masks = controller.masks
     assert masks is not None and controller.session is not None
     layer = Labels(
-        LesionPictures(watch.track, controller.session.shape),
+        LazyFrames(watch.track),
         name=f"{controller.layer.name} lesions",
         scale=masks.scale,
         units=masks.units,

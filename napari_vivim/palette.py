@@ -29,15 +29,13 @@ class Palette(QWidget):
 
     def __init__(self, controller: Callable[[], VideoController | None]) -> None:
         super().__init__()
-        self._controller = controller
         self._window: _Float | None = None
-        self.buttons = {
-            shortcut.title: self._correction(shortcut) for shortcut in SHORTCUTS if shortcut.button
-        }
-        self.buttons["Float"] = _button("Float", "Keep this palette beside the picture")
+        self.buttons = {one.title: _small(button_for(one, controller)) for one in SHORTCUTS if one.button}
+        self.buttons["Float"] = _small(_button("Float", "Keep this palette beside the picture"))
         self.buttons["Float"].setCheckable(True)
         self.buttons["Float"].clicked.connect(self.set_floating)
-        self.buttons["Keys"] = _button(f"Keys {HELP_KEY}", f"Show all keys over the picture  ({HELP_KEY})")
+        keys = _button(f"Keys {HELP_KEY}", f"Show all keys over the picture  ({HELP_KEY})")
+        self.buttons["Keys"] = _small(keys)
         self.buttons["Keys"].clicked.connect(lambda: key_overlay(_main_window(self)).toggle())
         self._board = QWidget()
         self._grid = QGridLayout(self._board)
@@ -81,11 +79,6 @@ class Palette(QWidget):
             self._grid.addWidget(button, number // columns, number % columns)
         home.addWidget(self._board)
 
-    def _correction(self, shortcut: Shortcut) -> QPushButton:
-        button = _button(shortcut.title, f"{shortcut.tip}  ({shortcut.key})")
-        button.clicked.connect(lambda: run(shortcut, self._controller()))
-        return button
-
 
 class _Float(QDockWidget):
     """A small window that can be closed, or docked anywhere."""
@@ -107,9 +100,21 @@ def _main_window(widget: QWidget) -> QMainWindow:
     return parent
 
 
+def button_for(shortcut: Shortcut, controller: Callable[[], VideoController | None]) -> QPushButton:
+    """A button for something that has a key."""
+    button = _button(shortcut.title, f"{shortcut.tip}  ({shortcut.key})")
+    button.clicked.connect(lambda: run(shortcut, controller()))
+    return button
+
+
 def _button(title: str, tip: str) -> QPushButton:
     button = QPushButton(title)
     button.setToolTip(tip)
+    return button
+
+
+def _small(button: QPushButton) -> QPushButton:
+    """The same, as one of many."""
     button.setStyleSheet(STYLE)
     button.setSizePolicy(button.sizePolicy().Policy.Expanding, button.sizePolicy().Policy.Fixed)
     button.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # keys go on working on the picture

@@ -16,11 +16,11 @@ from napari_vivim.area import AreaBox
 from napari_vivim.choices import Choices, chosen_device
 from napari_vivim.classes import ClassLegend
 from napari_vivim.controller import VideoController, controller_of, video_layers
-from napari_vivim.corrections import BY_TITLE, bind, run
+from napari_vivim.corrections import BY_TITLE, bind
 from napari_vivim.export import ExportWidget
 from napari_vivim.finetune import FinetuneWidget
 from napari_vivim.looks import Folded, Progress, choice, clock, heading, primary, quiet, row
-from napari_vivim.palette import Palette
+from napari_vivim.palette import Palette, button_for
 from napari_vivim.panel import VideoPanel
 from napari_vivim.preferences import Preferences, open_preferences
 from napari_vivim.problems import show_problem
@@ -118,12 +118,7 @@ class SegmentWidget(VideoPanel):
         self.body.addWidget(self.review)
 
     def _does(self, title: str) -> QPushButton:
-        """A button for something that has a key."""
-        shortcut = BY_TITLE[title]
-        button = QPushButton(title)
-        button.setToolTip(f"{shortcut.tip}  ({shortcut.key})")
-        button.clicked.connect(lambda: run(shortcut, self.controller))
-        return button
+        return button_for(BY_TITLE[title], lambda: self.controller)
 
     def _add_later_steps(self) -> None:
         """What comes after reviewing, folded away until it is wanted."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from vivim.session import Session
+from vivim.session.writer import PERSONS
 from vivim.suggest import Suggestion, suggestions
-
-DONE = ("corrected", "accepted")
 
 
 class Walk:
@@ -22,7 +21,7 @@ class Walk:
         person who has seen all that is left without dealing with it begins anew.
         """
         for place in range(self._at + 1, len(self._trail)):
-            if session.status(self._trail[place].frame) not in DONE:
+            if session.status(self._trail[place].frame) not in PERSONS:
                 self._at = place
                 return self._trail[place]
         seen = [one.frame for one in self._trail]

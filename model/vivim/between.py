@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vivim.distance import signed_distance
-from vivim.guide import REACH, Motion, maps_between
+from vivim.guide import REACH, Motion, identity, maps_between, read
 from vivim.preprocess import resize_frame
 
 FLOW_SIZE = (256, 256)
@@ -71,16 +71,7 @@ def _carried(mask: Mask, maps: NDArray[np.float32]) -> dict[int, NDArray[np.floa
     """Signed distance of each class, read at `maps` ``(H, W, 2)``."""
     reach = float(max(mask.shape))
     return {
-        int(number): np.asarray(
-            cv2.remap(
-                signed_distance(mask == number, reach),
-                maps[..., 0],
-                maps[..., 1],
-                cv2.INTER_LINEAR,
-                borderMode=cv2.BORDER_REPLICATE,
-            ),
-            np.float32,
-        )
+        int(number): read(signed_distance(mask == number, reach), maps)
         for number in np.unique(mask)
         if number
     }
@@ -89,8 +80,6 @@ def _carried(mask: Mask, maps: NDArray[np.float32]) -> dict[int, NDArray[np.floa
 def _enlarged(maps: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
     """Sampling positions at another size: displacements scaled with the picture, positions added anew."""
     (rows, columns), (height, width) = maps.shape[:2], shape
-    still = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1)
-    moved = (maps - still) * np.array([width / columns, height / rows])
+    moved = (maps - identity((rows, columns))) * np.array([width / columns, height / rows])
     moved = cv2.resize(moved.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
-    full = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1)
-    return (moved + full).astype(np.float32)
+    return np.add(moved, identity((height, width)))

@@ -10,7 +10,7 @@ import functools
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -92,16 +92,25 @@ def maps_between(
     ndarray or None
         ``(H, W, 2)`` float32 sampling positions in pixels, x first; None if stopped.
     """
-    maps = _identity(shape)
+    maps = identity(shape)
     step = 1 if t > anchor else -1
-    ahead = range(anchor + step, t + step, step)
+    onward = _followed(motion, maps, range(anchor + step, t + step, step))
+    while stop is None or not stop.is_set():
+        further = next(onward, None)
+        if further is None:
+            return maps
+        maps = further
+    return None
+
+
+def _followed(motion: Motion, maps: NDArray[np.float32], ahead: range) -> Iterator[NDArray[np.float32]]:
+    """Sampling positions carried on from the frame before `ahead`, one frame after the other."""
     for number, to in enumerate(ahead):
-        if stop is not None and stop.is_set():
-            return None
         if number % FLOWS_AT_ONCE == 0:
-            motion.fetch([(to, to - step) for to in ahead[number : number + FLOWS_AT_ONCE]])
-        maps = _read(maps, np.add(_identity(shape), motion(to, to - step)))
-    return maps
+            motion.fetch([(t, t - ahead.step) for t in ahead[number : number + FLOWS_AT_ONCE]])
+        flow = motion(to, to - ahead.step)
+        maps = read(maps, np.add(identity(flow.shape[:2]), flow))
+        yield maps
 
 
 @functools.cache
@@ -207,26 +216,19 @@ class MaskGuide:
         step = 1 if t > anchor else -1
         run = self._runs.get((anchor, step))
         if run is None:
-            run = self._runs[anchor, step] = _Run(_identity(self._distance_of(anchor).shape), [])
+            run = self._runs[anchor, step] = _Run(identity(self._distance_of(anchor).shape), [])
             while len(self._runs) > RUNS_KEPT:
                 self._runs.popitem(last=False)
         self._runs.move_to_end((anchor, step))
         ahead = range(anchor + step * (len(run.carried) + 1), t + step, step)
-        for number, to in enumerate(ahead):
-            if number % FLOWS_AT_ONCE == 0:
-                self._motion.fetch([(t, t - step) for t in ahead[number : number + FLOWS_AT_ONCE]])
-            self._carry_on(run, anchor, to, step)
+        for maps in _followed(self._motion, run.maps, ahead):
+            run.maps = maps
+            run.carried.append(read(self._distance_of(anchor), maps).astype(np.float16))
         return run.carried[abs(t - anchor) - 1].astype(np.float32)
-
-    def _carry_on(self, run: _Run, anchor: int, to: int, step: int) -> None:
-        """Carry a mask by one more frame, to frame `to`."""
-        flow = self._motion(to, to - step)
-        run.maps = _read(run.maps, np.add(_identity(flow.shape[:2]), flow))
-        run.carried.append(_read(self._distance_of(anchor), run.maps).astype(np.float16))
 
 
 @functools.lru_cache(maxsize=4)
-def _identity(shape: tuple[int, int]) -> NDArray[np.float32]:
+def identity(shape: tuple[int, int]) -> NDArray[np.float32]:
     """Sampling positions ``(H, W, 2)`` that leave a picture as it is."""
     height, width = shape
     return np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)
@@ -238,7 +240,7 @@ def _grey(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8)
 
 
-def _read(picture: NDArray[np.float32], maps: NDArray[np.float32]) -> NDArray[np.float32]:
+def read(picture: NDArray[np.float32], maps: NDArray[np.float32]) -> NDArray[np.float32]:
     """`guidance.sample` for one picture ``(H, W)`` or ``(H, W, c)``, through OpenCV."""
     import cv2
 

@@ -49,13 +49,15 @@ def _packed(part: Part) -> _Packed:
 
 
 class LesionTrack:
-    """Numbers of the lesions of all frames. `measure` and `link` belong to one thread, `picture` to any.
+    """Numbers of the lesions of all frames. `measure` and `link` belong to one thread, `frame` to any.
 
     Parameters
     ----------
     session : Session
         Whose masks are read.
     """
+
+    dtype = np.dtype(np.uint16)
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -122,9 +124,14 @@ class LesionTrack:
         self._numbered[t] = numbered
         return [t]
 
-    def picture(self, t: int) -> NDArray[np.uint16]:
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Frames, height and width."""
+        return self._session.shape
+
+    def frame(self, t: int) -> NDArray[np.uint16]:
         """Frame ``(H, W)`` with the number of a lesion in each of its pixels, as far as it is known by now."""
-        numbers = np.zeros(self._session.shape[1:], np.uint16)
+        numbers = np.zeros(self.shape[1:], self.dtype)
         for number, part in self._numbered[t]:
             top, left, bottom, right = part.bbox
             numbers[top:bottom, left:right][part.image] = min(number, 2**16 - 1)

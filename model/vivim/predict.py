@@ -147,24 +147,24 @@ class Runner:
         Stopped
             If `stop` was set meanwhile.
         """
-        check(self.stop)
-        with (
-            torch.inference_mode(),
-            stoppable(self.model, self.stop),
-            precision_context(self.precision, self.device),
-        ):
+        with self._at_work():
             return self._forward(x, planes) if self._recorded is None else self._recorded(x, planes)
 
     def once(self, x: Tensor, planes: Tensor | None) -> Tensor:
         """As calling it, for sizes that come only a few times: nothing is prepared for them."""
+        with self._at_work(), unprepared(self.device):
+            return self._forward(x, planes)
+
+    @contextlib.contextmanager
+    def _at_work(self) -> Iterator[None]:
+        """A pass of the network, unless it is to stop: without gradients, in the precision asked for."""
         check(self.stop)
         with (
             torch.inference_mode(),
             stoppable(self.model, self.stop),
             precision_context(self.precision, self.device),
-            unprepared(self.device),
         ):
-            return self._forward(x, planes)
+            yield
 
     def _forward(self, x: Tensor, planes: Tensor | None) -> Tensor:
         return self.model(x, planes).float()

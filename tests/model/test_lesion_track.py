@@ -46,11 +46,11 @@ def test_numbers_are_those_of_linking_everything_anew(seed: int, changes: list[l
                 masks[t] = box(rng)
             assert list(track.measure(frames)) == sorted(set(frames))
             for t in track.link():
-                shown[t] = track.picture(t)
+                shown[t] = track.frame(t)
             lesions = Lesions(masks.copy())
             for t in range(30):
-                np.testing.assert_array_equal(track.picture(t), lesions.picture(t))
-                np.testing.assert_array_equal(shown[t], track.picture(t))  # every change was told
+                np.testing.assert_array_equal(track.frame(t), lesions.picture(t))
+                np.testing.assert_array_equal(shown[t], track.frame(t))  # every change was told
 
 
 def test_only_what_is_concerned_is_numbered_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,7 +78,7 @@ def test_a_stopped_numbering_goes_on_where_it_was() -> None:
     list(track.measure(range(30)))
     stop.set()
     assert track.link(stop) == [] and list(track.measure([3], stop)) == []
-    assert track.link() == list(range(30)) and (track.picture(29)[5:10, 5:10] == 1).all()
+    assert track.link() == list(range(30)) and (track.frame(29)[5:10, 5:10] == 1).all()
 
 
 def test_a_damaged_mask_shows_nothing() -> None:
@@ -93,4 +93,4 @@ def test_a_damaged_mask_shows_nothing() -> None:
     track = LesionTrack(session)
     list(track.measure(range(30)))
     track.link()
-    assert not track.picture(2).any() and (track.picture(3) == 1).all()
+    assert not track.frame(2).any() and (track.frame(3) == 1).all()

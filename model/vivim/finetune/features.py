@@ -157,6 +157,15 @@ class Source:
         self._readers = [ResizedFrames(session, self.size) for session in sessions]
         self._known: dict[int, list[list[object]]] = {}
 
+    def guided(self, model: Vivim) -> list[bool]:
+        """Of each session whether its corrected frames guide one another, so that learning sees what use will see."""
+        return [
+            model.config.guided
+            and len(session.frames_with("corrected", "accepted")) > 1
+            and trust_in(session, Runner(model, self.device), reader) != UNGUIDED
+            for session, reader in zip(self.sessions, self._readers, strict=True)
+        ]
+
     def windows(self, variants: Sequence[Variant]) -> list[Window]:
         """Variants of one corrected frame with its neighbours, guided by the other corrected frames where they say so.
 
@@ -200,14 +209,6 @@ class Source:
                 for t in session.frames_with("corrected", "accepted")
             ]
         return self._known[number]
-
-
-def is_guided(session: Session, model: Vivim, device: torch.device) -> bool:
-    """Whether corrected frames of this session guide the others, so that learning sees what use will see."""
-    if not model.config.guided or len(session.frames_with("corrected", "accepted")) < 2:
-        return False
-    reader = ResizedFrames(session, model.config.input_size)
-    return trust_in(session, Runner(model, device), reader) != UNGUIDED
 
 
 def mirror(window: Window) -> Window:

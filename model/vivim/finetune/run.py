@@ -19,7 +19,6 @@ from vivim.finetune.features import (
     check_labels,
     corrected_frames,
     encoded,
-    is_guided,
     variants,
 )
 from vivim.finetune.fit import Pupil, Scores, held_out_scores, step_choices
@@ -71,8 +70,9 @@ def run(
         raise FinetuneError("No corrected frame to learn from. Correct or accept at least one frame first.")
     check_labels(sessions, model)
     tuned = copy.deepcopy(model).to(target).eval()
-    guided = [is_guided(session, tuned, target) for session in sessions]
-    source, chosen = Source(sessions, tuned, target), list(variants(sessions, guided))
+    source = Source(sessions, tuned, target)
+    guided = source.guided(tuned)
+    chosen = list(variants(sessions, guided))
     pupil: Pupil = Whole(tuned, source, chosen)
     if scope != "all":
         samples: list[Sample] = []

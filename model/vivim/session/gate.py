@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from threading import get_ident
 
 import numpy as np
@@ -108,7 +109,7 @@ class Gate(Undoable):
 
         with self.one_step():
             for start in range(0, len(left), AT_ONCE):
-                accepted += self._write(lambda: work(left[start : start + AT_ONCE]))  # noqa: B023
+                accepted += self._write(partial(work, left[start : start + AT_ONCE]))
         return accepted
 
     def clear(self, t: int, author: str | None = None) -> None:

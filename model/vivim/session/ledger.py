@@ -85,6 +85,12 @@ def from_line(line: bytes) -> Entry:
     )
 
 
+def write_whole(file: FileIO, data: bytes) -> None:
+    """Write to a file without a buffer; an `OSError` where the disk takes only part of it."""
+    if file.write(data) != len(data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 class Ledger:
     """The ledger of one session: `read` it once, then `open` it to append.
 
@@ -167,8 +173,7 @@ class Ledger:
         try:
             if os.fstat(file.fileno()).st_size != self._end:
                 file.truncate(self._end)
-            if file.write(line) != len(line):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            write_whole(file, line)
             if sync:
                 os.fsync(file.fileno())
         except OSError:

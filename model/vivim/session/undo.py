@@ -6,7 +6,6 @@ oldest go when there are too many.
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vivim.session import kept
-from vivim.session.ledger import Entry
+from vivim.session.ledger import Entry, write_whole
 
 STEPS_KEPT = 200
 UNDO, REDO = "undo", "redo"
@@ -85,10 +84,8 @@ class UndoSteps:
         self._folder.mkdir(exist_ok=True)
         with (self._folder / step.name).open("ab", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
-            data = kept.pack(entry, pixels)
             try:
-                if file.write(data) != len(data):
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                write_whole(file, kept.pack(entry, pixels))
             except OSError:
                 file.truncate(size)
                 raise

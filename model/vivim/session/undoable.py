@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from threading import get_ident
 
@@ -174,7 +175,7 @@ class Undoable(Writer):
             while not restored and (step := self._steps.latest(source)) is not None:
                 back, states = self._steps.begin(other), self._steps.states(step)
                 while step in self._steps:
-                    restored += self._write(lambda: self._exchange_next(states, step, back))  # noqa: B023
+                    restored += self._write(partial(self._exchange_next, states, step, back))
         return restored
 
     def _exchange_next(self, states: Iterator[State], step: Step, back: Step) -> list[int]:

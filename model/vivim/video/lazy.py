@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from vivim.video.base import Video
+
+class Frames(Protocol):
+    """What can be had frame by frame, such as a `Video`."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of all frames together, time first."""
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the pixels."""
+
+    def frame(self, i: int) -> NDArray:
+        """Frame number `i`."""
 
 
 class LazyFrames:
@@ -18,7 +31,7 @@ class LazyFrames:
     named by it are decoded; anything else decodes them all.
     """
 
-    def __init__(self, video: Video) -> None:
+    def __init__(self, video: Frames) -> None:
         self.video = video
 
     @property
