@@ -15,7 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vivim.area import Area, checked
 from vivim.batch.jobs import DONE, FAILED, LONG, PART, SESSION, SKIPPED, Job, Outcome, Segmenting, Working
 from vivim.batch.manifest import outcome_of
 from vivim.batch.ranges import forget_parts, join, part_folder, splittable
@@ -115,6 +114,7 @@ def _segment(job: Job, options: Segmenting) -> Doing:
     with Session.open(job.path, folder=job.folder / SESSION) as session:
         if not job.parts and options.split and splittable(session, options):
             return Outcome(job.stem, LONG, session.identity, frames=len(session))
+        _set_area(session, options)
         if job.parts:
             yield from join(session, job, options)
         else:
@@ -132,6 +132,7 @@ def _part(job: Job, options: Segmenting) -> Doing:
     assert job.part is not None
     frames = range(*job.part)
     with Session.open(job.path, folder=part_folder(job, job.part)) as session:
+        _set_area(session, options)
         if set(frames) - set(session.frames_with("proposed")):
             yield from _propose(session, job, options, frames)
         flush(session.folder)
@@ -141,7 +142,6 @@ def _part(job: Job, options: Segmenting) -> Doing:
 def _propose(session: Session, job: Job, options: Segmenting, frames: range | None) -> Iterator[Working]:
     from vivim.inference import propose
 
-    session.set_area(_area(session, options))
     events = propose(
         session,
         model_for(options),
@@ -161,17 +161,18 @@ def _propose(session: Session, job: Job, options: Segmenting, frames: range | No
         yield Working(job.stem, stage, before + event.done, total, event.seconds_left)
 
 
-def _area(session: Session, options: Segmenting) -> Area | None:
-    """The part of the picture that the model is to see."""
+def _set_area(session: Session, options: Segmenting) -> None:
+    """Show the model the part of the picture that was asked for; as it is in the session, if nothing was."""
     if options.area is None:
-        return session.area
-    if options.area == "auto":
+        return
+    if isinstance(options.area, str):
         from vivim.video import content_area
 
-        return checked(content_area(session.video), session.shape[1:])
-    y0, x0, y1, x1 = (int(side) for side in options.area)
+        area = content_area(session.video)
+    else:
+        area = options.area
     try:
-        return checked((y0, x0, y1, x1), session.shape[1:])
+        session.set_area(area)
     except ValueError as error:
         raise VideoError(str(error)) from error
 

@@ -51,6 +51,16 @@ def test_ranges_of_a_long_video_are_as_the_whole(study, tmp_path: Path, windows:
         assert cut.verify() == [] and cut.uncertainty.tolist() == whole.uncertainty.tolist()
 
 
+def test_a_cut_video_keeps_the_area_it_was_segmented_in(study, tmp_path: Path) -> None:
+    area = (8, 4, 56, 60)
+    for place, split in (("whole", None), ("cut", 3)):
+        jobs = study.jobs(tmp_path / place, area=area, clip_length=3, split=split)
+        assert study.outcomes(jobs[:1])["scan0"].status == "done"
+        with Session.open(tmp_path / place / "scan0/session.vivim", read_only=True) as session:
+            assert session.area == area
+    assert study.pictures(tmp_path / "cut") == study.pictures(tmp_path / "whole") != {}
+
+
 def test_a_video_that_a_person_corrected_is_never_cut(study, here: str, tmp_path: Path) -> None:
     jobs = study.jobs(tmp_path, split=8)
     assert study.outcomes(jobs)["scan1"].status == "done"
