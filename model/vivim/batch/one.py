@@ -96,12 +96,16 @@ def _session_folder(job: Job) -> Path:
 
 
 def state_of(folder: Path) -> str:
-    """Digest of a session's ledger, which grows with everything that is done to a mask."""
+    """Digest of a session's ledger, which grows with everything that is done to a mask, and of what it describes.
+
+    The description holds the picture area and the names of classes, which exports show.
+    """
     digest = hashlib.blake2b(digest_size=16)
-    if (folder / LEDGER).is_file():
-        with (folder / LEDGER).open("rb") as file:
-            while block := file.read(2**20):
-                digest.update(block)
+    for name in (FILE, LEDGER):
+        if (folder / name).is_file():
+            with (folder / name).open("rb") as file:
+                while block := file.read(2**20):
+                    digest.update(block)
     return digest.hexdigest()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from vivim.area import inside
 from vivim.errors import ExportError
 from vivim.export.png import save_binary
 from vivim.export.work import Work
@@ -15,7 +16,9 @@ from vivim.export.work import Work
 def write_dataset(work: Work, path: Path) -> Generator[int, None, None]:
     """Write ``frames/000000.png`` (RGB) and ``masks/000000.png`` (0 and 255) for each frame that has been looked at.
 
-    A frame without a proposal or a correction is left out: nobody said that there is no lesion in it.
+    A frame without a proposal or a correction is left out: nobody said that there is no lesion in it. Both pictures
+    are cut to the session's area, if it has one: a model that learns from them is to see what it will be shown when
+    it proposes, as it does when it learns from the session itself.
 
     Raises
     ------
@@ -27,9 +30,10 @@ def write_dataset(work: Work, path: Path) -> Generator[int, None, None]:
     known = [work.source.status(t) != "empty" for t in work.frames]
     if not any(known):
         raise ExportError("None of these frames has been proposed or corrected. Choose other frames.")
+    area = work.source.area
     for done, (t, is_known) in enumerate(zip(work.frames, known, strict=True), start=1):
         if is_known:
             name = f"{t:06d}.png"
-            Image.fromarray(work.rgb(t)).save(path / "frames" / name, compress_level=1)
-            save_binary(work.mask(t), path / "masks" / name)
+            Image.fromarray(inside(work.rgb(t), area)).save(path / "frames" / name, compress_level=1)
+            save_binary(inside(work.mask(t), area), path / "masks" / name)
         yield done

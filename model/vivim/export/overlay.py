@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from vivim.area import Area
 from vivim.errors import ExportError
 from vivim.export.work import Work
 from vivim.preprocess import resize_frame
@@ -18,6 +19,8 @@ ALPHA = 0.35
 DEFAULT_FPS = 20.0
 CRF = 10
 """Quality of the encoding: no loss that the eye finds."""
+FRAME = (160, 160, 160)
+"""Colour of the line around the part of the picture that models work on."""
 
 
 def tinted(frame: NDArray, mask: NDArray, colors: Sequence[str]) -> NDArray[np.uint8]:
@@ -40,8 +43,24 @@ def tinted(frame: NDArray, mask: NDArray, colors: Sequence[str]) -> NDArray[np.u
         inside = mask == label
         rgb[inside] = ((1 - ALPHA) * rgb[inside] + ALPHA * tint).astype(np.uint8)
         outlines, _ = cv2.findContours(inside.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(rgb, outlines, -1, tint.tolist(), max(1, min(frame.shape[:2]) // 360))
+        cv2.drawContours(rgb, outlines, -1, tint.tolist(), _width(rgb))
     return rgb
+
+
+def framed(rgb: NDArray[np.uint8], area: Area | None) -> NDArray[np.uint8]:
+    """The same picture with a grey line just outside of an area, so that one sees where no model looked."""
+    import cv2
+
+    if area is not None:
+        y0, x0, y1, x1 = area
+        for k in range(1, _width(rgb) + 1):
+            cv2.rectangle(rgb, (x0 - k, y0 - k), (x1 + k - 1, y1 + k - 1), FRAME)
+    return rgb
+
+
+def _width(rgb: NDArray[np.uint8]) -> int:
+    """Width of a line that shows in a picture of this size, in pixels."""
+    return max(1, min(rgb.shape[:2]) // 360)
 
 
 def write_overlay(work: Work, path: Path) -> Generator[int, None, None]:
@@ -53,7 +72,7 @@ def write_overlay(work: Work, path: Path) -> Generator[int, None, None]:
 def _pictures(work: Work) -> Iterator[NDArray[np.uint8]]:
     colors = settings().colors()
     for t in work.frames:
-        yield even(tinted(work.source.video.frame(t), work.mask(t), colors))
+        yield even(framed(tinted(work.source.video.frame(t), work.mask(t), colors), work.source.area))
 
 
 def _check_finished(path: Path) -> None:

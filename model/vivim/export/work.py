@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from vivim.area import Area
 from vivim.errors import ExportError
 from vivim.lesions import Cleaning, Lesions
 
@@ -51,6 +52,11 @@ class Source(Protocol):
         ...
 
     @property
+    def area(self) -> Area | None:
+        """The part of the picture that models work on; None is all of it."""
+        ...
+
+    @property
     def video(self) -> Video:
         """The video."""
         ...
@@ -75,6 +81,7 @@ class MaskStack:
     pixel_spacing_mm: tuple[float, float] | None = None
     classes: tuple[str, ...] = ("lesion",)
     identity: str = ""
+    area: Area | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:

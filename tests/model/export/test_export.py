@@ -18,6 +18,7 @@ from vivim.errors import ExportError
 from vivim.export import FORMATS, export
 from vivim.export import api as export_api
 from vivim.export import tiff as export_tiff
+from vivim.export.overlay import framed
 
 WITHOUT_DICOM = tuple(name for name in FORMATS if name != "dicom-seg")
 
@@ -121,6 +122,18 @@ def test_overlay_plays_and_shows_the_mask(worked: Session, sample, tmp_path: Pat
     inside, outside = sample.masks[3] > 0, sample.masks[3] == 0
     green = frames[3][:72, :88, 1].astype(int) - frames[3][:72, :88, 0]
     assert green[inside].mean() > green[outside].mean() + 20
+
+
+def test_overlay_is_the_whole_picture_with_the_part_that_models_see_outlined(session: Session) -> None:
+    dark = np.zeros((72, 89, 3), np.uint8)
+    line = framed(dark.copy(), (8, 16, 56, 80)).any(axis=-1)
+    around = np.zeros((72, 89), bool)
+    around[7:57, 15:81] = True
+    around[8:56, 16:80] = False
+    np.testing.assert_array_equal(line, around)
+    assert not framed(dark.copy(), None).any()
+    edge = framed(dark.copy(), (0, 0, 56, 89)).any(axis=-1)
+    assert edge[56].all() and not edge[:56].any() and not edge[57:].any()
 
 
 def test_a_second_export_replaces_the_first(worked: Session, tmp_path: Path) -> None:

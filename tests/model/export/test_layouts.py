@@ -20,7 +20,8 @@ from vivim import Session
 from vivim.errors import ExportError
 from vivim.export import export, rle
 from vivim.export import png as export_png
-from vivim.training.data import find_clips, pair_files
+from vivim.training.data import find_clips, load_dataset, pair_files
+from vivim.training.sessions import load_session
 
 
 def masks_of(shape: tuple[int, int, int]) -> np.ndarray:
@@ -117,6 +118,20 @@ def test_a_dataset_is_a_clip_of_the_frames_that_were_looked_at(worked, sample, t
         np.testing.assert_array_equal(np.asarray(Image.open(mask)), (expected(worked)[t] > 0) * 255)
     with pytest.raises(ExportError, match="Choose other frames"):
         run(worked, tmp_path, "dataset", frames=(3, 4))
+
+
+def test_a_dataset_of_a_part_of_the_picture_is_what_training_reads_from_the_session(
+    worked: Session, tmp_path: Path
+) -> None:
+    worked.set_area((8, 16, 56, 80))
+    (clip,) = load_dataset(str(run(worked, tmp_path, "dataset", only="corrected")), (48, 64))
+    learned = load_session(worked.folder, (48, 64))
+    assert learned is not None and len(learned.frames) == 1
+    np.testing.assert_array_equal(clip.frames, learned.frames)
+    np.testing.assert_array_equal(clip.masks, learned.masks)
+    np.testing.assert_array_equal(clip.masks[0], expected(worked)[5, 8:56, 16:80] > 0)
+    other = np.asarray(Image.open(next(run(worked, tmp_path, "png").iterdir())))
+    assert other.shape == worked.shape[1:]
 
 
 def test_ome_tiff_says_what_its_axes_and_scales_are(worked: Session, tmp_path: Path, monkeypatch) -> None:
