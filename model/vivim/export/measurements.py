@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
 from scipy.spatial.distance import pdist, squareform
 
+from vivim.export.scale import Scale, scale_of, scale_of_picture
 from vivim.export.work import Work
 from vivim.lesions import Lesion
 
@@ -20,6 +21,7 @@ COLUMNS = (
     "frame", "time_s", "status", "class", "class_name", "lesion",
     *(f"{name}_px" for name in MEASURED),
     "area_mm2", *(f"{name}_mm" for name in MEASURED[1:]),
+    "pixel_height_mm", "pixel_width_mm", "scale",
 )  # fmt: skip
 
 
@@ -49,7 +51,7 @@ def write_measurements(work: Work, path: Path) -> Generator[int, None, None]:
     """Write one row for each lesion of each frame; yields how many frames are done.
 
     A frame without a lesion gets one row with area 0 and nothing else measured. Columns in mm are empty where the
-    size of a pixel is not known. ``lesion`` is its number over time.
+    size of a pixel is not known; ``scale`` says why, or which region's it is. ``lesion`` is its number over time.
     """
     with path.open("w", newline="") as file:
         table = csv.writer(file)
@@ -62,22 +64,31 @@ def write_measurements(work: Work, path: Path) -> Generator[int, None, None]:
 def rows_of(work: Work, t: int) -> list[list[str | int]]:
     """Rows of one frame, in the order of `COLUMNS`."""
     source = work.source
-    spacing = source.pixel_spacing_mm
     head: list[str | int] = [t, f"{source.video.frame_time(t):.4f}" if source.fps else "", source.status(t)]
-    none = [""] * (len(MEASURED) - 1)
-    rows = [
-        [
-            *head,
-            lesion.category,
-            work.category(lesion.category),
-            lesion.id,
-            lesion.area,
-            *_texts(measure(lesion))[1:],
-            *(_texts(measure(lesion, spacing)) if spacing else ["", *none]),
-        ]
-        for lesion in work.lesions.of(t)
+    regions, spacing = work.regions, source.pixel_spacing_mm
+    rows = [[*head, *_row(work, lesion, scale_of(lesion, regions, spacing))] for lesion in work.lesions.of(t)]
+    if rows:
+        return rows
+    scale, none = scale_of_picture(regions, spacing), [""] * (len(MEASURED) - 1)
+    return [[*head, "", "", 0, 0, *none, 0 if scale.spacing_mm else "", *none, *_columns(scale)]]
+
+
+def _row(work: Work, lesion: Lesion, scale: Scale) -> list[str | int]:
+    in_mm = _texts(measure(lesion, scale.spacing_mm)) if scale.spacing_mm else [""] * len(MEASURED)
+    return [
+        lesion.category,
+        work.category(lesion.category),
+        lesion.id,
+        lesion.area,
+        *_texts(measure(lesion))[1:],
+        *in_mm,
+        *_columns(scale),
     ]
-    return rows or [[*head, "", "", 0, 0, *none, 0 if spacing else "", *none]]
+
+
+def _columns(scale: Scale) -> list[str]:
+    sides = [f"{side:.6g}" for side in scale.spacing_mm] if scale.spacing_mm else ["", ""]
+    return [*sides, scale.source]
 
 
 def _texts(measured: Measured) -> list[str]:

@@ -6,7 +6,9 @@ All of it is optional in practice: what is missing or makes no sense counts as u
 from __future__ import annotations
 
 import itertools
+import math
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,9 @@ from vivim.video.base import check_size
 
 CENTIMETRES = 3
 """Code of centimetres in Physical Units X/Y Direction (DICOM PS3.3 C.8.5.5.1.15)."""
+
+SAME = 1e-3
+"""Sizes of a pixel that differ by less, relatively, are one."""
 
 TISSUE = 1
 """Code of 2-D tissue (B-mode) in Region Data Type (DICOM PS3.3 C.8.5.5.1.2)."""
@@ -129,7 +134,7 @@ class Facts:
     fps : float, optional
         Frames per second, on average.
     spacing_mm : tuple of float, optional
-        Height and width of a pixel.
+        Height and width of a pixel; None where regions of different scale share the picture.
     regions : tuple of Region
         Calibrated parts of the picture, B-mode first.
     """
@@ -191,13 +196,22 @@ def regions(dataset: Dataset) -> tuple[Region, ...]:
 
 
 def spacing(dataset: Dataset) -> tuple[float, float] | None:
-    """Height and width of a pixel in mm: Pixel Spacing, or the first region measured in centimetres, B-mode first."""
+    """Height and width of a pixel in mm: Pixel Spacing, or that of the regions in centimetres, if they agree."""
     measures = shared_group(dataset, "PixelMeasuresSequence")
     sizes = [tuple(float(v) for v in _values(item, "PixelSpacing")) for item in (dataset, measures)]
-    items = list(dataset.get("SequenceOfUltrasoundRegions") or [])
-    items.sort(key=lambda item: item.get("RegionDataType") != TISSUE)
-    sizes += [size for size in map(_region_spacing, items) if size]
+    items = dataset.get("SequenceOfUltrasoundRegions") or []
+    measured = [size for size in map(_region_spacing, items) if size]
+    sizes += measured[:1] if agree(measured) else []
     return next(((s[0], s[1]) for s in sizes if len(s) == 2 and min(s) > 0), None)
+
+
+def agree(sizes: Sequence[tuple[float, float] | None]) -> bool:
+    """Whether all sizes of a pixel are the same, within `SAME`, or none is known."""
+    known = [size for size in sizes if size]
+    same = all(
+        math.isclose(a, b, rel_tol=SAME) for size in known for a, b in zip(known[0], size, strict=True)
+    )
+    return same and len(known) in (0, len(sizes))
 
 
 def shared_group(dataset: Dataset, name: str) -> Dataset:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from pydicom.dataset import Dataset
 from skimage.measure import perimeter_crofton, regionprops
 from vivim import Session
 from vivim.export import export
@@ -94,10 +95,81 @@ def test_the_table(session: Session, sample, tmp_path: Path, monkeypatch) -> Non
     assert (rows[4]["class"], rows[4]["lesion"], rows[5]["lesion"]) == ("2", "2", "1")
 
 
+def region(box: tuple[int, int, int, int], delta: float, kind: int = 1, units: int = 3) -> Dataset:
+    """A region of a picture: its box ``(y0, x0, y1, x1)``, its pixels' height and half their width."""
+    found = Dataset()
+    found.RegionDataType, found.RegionSpatialFormat = kind, 1
+    found.PhysicalUnitsXDirection = found.PhysicalUnitsYDirection = units
+    found.PhysicalDeltaY, found.PhysicalDeltaX = delta, delta / 2
+    found.RegionLocationMinY0, found.RegionLocationMinX0 = box[:2]
+    found.RegionLocationMaxY1, found.RegionLocationMaxX1 = box[2] - 1, box[3] - 1
+    return found
+
+
+def measured(session: Session, out: Path) -> dict[int, list[dict[str, str]]]:
+    """Rows of the table by frame."""
+    list(export(session, out, ["csv"]))
+    rows: dict[int, list[dict[str, str]]] = {}
+    with (out / "measurements.csv").open() as file:
+        for row in csv.DictReader(file):
+            rows.setdefault(int(row["frame"]), []).append(row)
+    return rows
+
+
+def test_a_lesion_is_measured_by_the_region_it_lies_in(make_cine, tmp_path: Path) -> None:
+    regions = [
+        region((0, 0, 30, 20), 0.05),  # B-mode, 0.5 x 0.25 mm
+        region((0, 24, 30, 44), 0.1),  # the same, less deep: 1 x 0.5 mm
+        region((2, 2, 10, 10), 0.05, kind=2),  # colour within the first
+        region((32, 0, 37, 20), 0.01, kind=3, units=4),  # Doppler, in seconds
+    ]
+    cine = make_cine(tmp_path / "cine.dcm", SequenceOfUltrasoundRegions=regions)
+    places = {
+        0: ((4, 4, 14, 12), "tissue", (0.5, 0.25)),
+        1: ((4, 26, 14, 34), "tissue", (1.0, 0.5)),
+        2: ((4, 14, 14, 30), "across regions", None),
+        3: ((26, 5, 34, 9), "across regions", None),  # into the Doppler, which has no lengths
+        4: ((32, 30, 36, 40), "outside the regions", None),
+        5: ((33, 2, 36, 8), "PW spectral Doppler", None),
+        6: ((25, 40, 33, 45), "tissue", (1.0, 0.5)),  # reaches out
+    }
+    with Session.open(cine) as session:
+        assert session.pixel_spacing_mm is None  # none holds for the whole picture
+        for t, ((y0, x0, y1, x1), _, _) in places.items():
+            mask = np.zeros(session.shape[1:], np.uint8)
+            mask[y0:y1, x0:x1] = 1
+            session.propose(t, mask, "v1")
+        rows = measured(session, tmp_path / "out")
+    for t, ((y0, x0, y1, x1), source, spacing) in places.items():
+        (row,) = rows[t]
+        pixels = (y1 - y0) * (x1 - x0)
+        assert (row["scale"], int(row["area_px"])) == (source, pixels)
+        in_mm = [row[name] for name in COLUMNS if name.endswith(("_mm", "_mm2"))]
+        if spacing is None:
+            assert in_mm == [""] * len(in_mm)
+            continue
+        assert (float(row["pixel_height_mm"]), float(row["pixel_width_mm"])) == spacing
+        assert float(row["area_mm2"]) == pytest.approx(pixels * spacing[0] * spacing[1])
+        sides = sorted([(y1 - y0) * spacing[0], (x1 - x0) * spacing[1]])
+        assert sides[1] - 1e-6 <= float(row["diameter_mm"]) <= np.hypot(*sides)
+
+
+def test_regions_of_one_scale_give_it_to_the_picture(make_cine, tmp_path: Path) -> None:
+    both = [region((0, 0, 30, 20), 0.05), region((0, 24, 30, 44), 0.0500001)]
+    with Session.open(make_cine(tmp_path / "cine.dcm", SequenceOfUltrasoundRegions=both)) as session:
+        assert session.pixel_spacing_mm == (0.5, 0.25)
+        mask = np.zeros(session.shape[1:], np.uint8)
+        mask[4:14, 10:40] = 1
+        session.propose(0, mask, "v1")
+        rows = measured(session, tmp_path / "out")
+    assert (rows[0][0]["scale"], rows[1][0]["scale"], rows[1][0]["area_mm2"]) == ("tissue", "picture", "0")
+    assert float(rows[0][0]["area_mm2"]) == pytest.approx(300 * 0.125)
+
+
 def test_without_a_pixel_size_there_are_no_mm(session: Session, sample, tmp_path: Path) -> None:
     session.correct(0, sample.masks[0])
     list(export(session, tmp_path, ["csv"], only="corrected"))
     with (tmp_path / "measurements.csv").open() as file:
         (row,) = csv.DictReader(file)
     assert all(row[name] == "" for name in COLUMNS if "mm" in name)
-    assert all(row[name] for name in COLUMNS if name.endswith("_px"))
+    assert all(row[name] for name in COLUMNS if name.endswith("_px")) and row["scale"] == "unknown"
