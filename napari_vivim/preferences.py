@@ -183,8 +183,8 @@ def _seen() -> dict[str, Any]:
 
 
 def _keep_seen(values: dict[str, Any]) -> None:
-    if values == _seen() and (vivim_home() / SEEN).exists():
-        return
+    if (vivim_home() / SEEN).exists() and values.items() <= _seen().items():
+        return  # writing it would change the folder that is watched, and come back here
     path = vivim_home() / SEEN
     part = part_of(path)
     part.write_text(json.dumps(values, indent=2), encoding="utf-8")

@@ -157,3 +157,14 @@ def test_models_are_opened_from_the_panel(segment: Any, qtbot: Any) -> None:
     window.table.cellWidget(0, 5).click()
     qtbot.waitUntil(lambda: segment.model.currentText() == "two", timeout=10000)
     window.close()
+
+
+@has_page
+def test_settings_in_step_are_not_written_again_and_again(page: Any, linked: Any, qtbot: Any) -> None:
+    link, seen = linked(), vivim_home() / preferences.SEEN
+    qtbot.waitUntil(lambda: seen.exists() and link._job is None, timeout=5000)
+    qtbot.wait(50)
+    written = seen.stat().st_ino
+    link.refresh()
+    qtbot.wait(50)
+    assert seen.stat().st_ino == written
