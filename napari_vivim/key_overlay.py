@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from qtpy.QtCore import QEvent, QObject, Qt, Signal
 from qtpy.QtGui import QKeySequence
-from qtpy.QtWidgets import QFrame, QGridLayout, QLabel, QMainWindow, QShortcut, QWidget
+from qtpy.QtWidgets import QFrame, QGridLayout, QLabel, QMainWindow, QShortcut
 
 from napari_vivim.corrections import HELP_KEY, rows
+from napari_vivim.notice import picture_of
 
 STYLE = (
     "QFrame#vivimKeys { background-color: rgba(20, 24, 30, 225); border-radius: 8px; }"
@@ -83,10 +84,3 @@ def key_overlay(window: QMainWindow) -> KeyOverlay:
     """The overlay of a window, made at the first call."""
     found = picture_of(window).findChild(KeyOverlay)
     return found if found is not None else KeyOverlay(window)
-
-
-def picture_of(window: QMainWindow) -> QWidget:
-    """The middle of a window, where napari has its canvas."""
-    picture = window.centralWidget()
-    assert picture is not None
-    return picture

@@ -10,7 +10,8 @@ from qtpy.QtWidgets import QDockWidget, QGridLayout, QMainWindow, QPushButton, Q
 
 from napari_vivim.controller import VideoController
 from napari_vivim.corrections import HELP_KEY, SHORTCUTS, Shortcut, run
-from napari_vivim.key_overlay import key_overlay, picture_of
+from napari_vivim.key_overlay import key_overlay
+from napari_vivim.notice import picture_of
 
 COLUMNS, FLOATING_COLUMNS = 3, 2
 STYLE = "font-size: 11px; padding: 3px 2px;"

@@ -16,6 +16,7 @@ from vivim.video import Scrubber
 from vivim.video.base import VideoBase
 
 from napari_vivim.frames import ShownFrames
+from napari_vivim.notice import notice
 
 
 class Scrubbing(QObject):
@@ -28,7 +29,7 @@ class Scrubbing(QObject):
     def __init__(self, viewer: napari.Viewer, layer: Image) -> None:
         super().__init__()
         self._viewer, self._layer = viewer, layer
-        self._settled = self._step()
+        self._settled, self._said = self._step(), ""
         self._frames: ShownFrames | None = None
         self._scrubber: Scrubber | None = None
         if isinstance(layer.data, ShownFrames) and isinstance(layer.data.video, VideoBase):
@@ -61,9 +62,9 @@ class Scrubbing(QObject):
             self._say(str(error))
 
     def _say(self, text: str) -> None:
-        overlay = self._viewer.text_overlay
-        if overlay.text != text:
-            overlay.text, overlay.visible = text, bool(text)
+        if text != self._said:
+            self._said = text
+            notice(self._viewer.window._qt_window).say(text)
 
     def close(self) -> None:
         """Show exact frames only; safe to call twice."""
@@ -72,4 +73,5 @@ class Scrubbing(QObject):
         self._viewer.dims.events.current_step.disconnect(self._moved)
         self._frames.preview_by(None, lambda: None)
         self._frames = None
+        self._say("")
         self._scrubber.close()

@@ -12,6 +12,7 @@ from vivim import open_video
 from vivim.video import make_phantom, write_video
 
 from napari_vivim import readers
+from napari_vivim.notice import notice
 from napari_vivim.scrubbing import Scrubbing
 
 FAR = 50
@@ -36,12 +37,13 @@ def test_a_jump_shows_a_preview_and_then_the_exact_frame(
     viewer.dims.set_current_step(0, FAR)
     asked, shown = data.shown
     assert asked == FAR and shown != FAR
-    assert viewer.text_overlay.visible and str(FAR) in viewer.text_overlay.text
+    said = notice(viewer.window._qt_window)
+    assert not said.isHidden() and str(FAR) in said.text()
     assert not np.array_equal(layer._slice.image.raw, truth[FAR])
     np.testing.assert_array_equal(data[FAR], truth[FAR])  # asked outside a move of the slider: the truth
     gate.set()
     qtbot.waitUntil(lambda: np.array_equal(layer._slice.image.raw, truth[FAR]), timeout=5000)
-    assert not viewer.text_overlay.visible
+    assert said.isHidden()
     scrubbing.close()
     viewer.dims.set_current_step(0, 7)
     np.testing.assert_array_equal(layer._slice.image.raw, truth[7])
