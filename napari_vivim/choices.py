@@ -8,6 +8,7 @@ from typing import Any
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox
 
+from napari_vivim.loading import load_torch
 from napari_vivim.problems import show_problem
 from napari_vivim.worker import Job, Worker
 
@@ -45,6 +46,7 @@ class Choices:
         """Ask again; then choose the model `select`, or keep the choice there is."""
 
         def work() -> Iterator[tuple[list[Any], list[str], str, str]]:
+            load_torch()
             from vivim.device import available_devices, preferred_device
             from vivim.models import default_model_name, list_models
             from vivim.remote.settings import remote_device

@@ -23,7 +23,8 @@ from vivim.settings import settings
 from napari_vivim.classes import appearance, class_features
 from napari_vivim.editing import Editing
 from napari_vivim.lesion_layer import LesionLayer
-from napari_vivim.masks_layer import masks_layer
+from napari_vivim.loading import load_torch, look_at_all_again
+from napari_vivim.masks_layer import masks_layer, rehearse
 from napari_vivim.problems import guarded
 from napari_vivim.readers import PATH_KEY, SESSION_KEY
 from napari_vivim.scrubbing import Scrubbing
@@ -142,6 +143,7 @@ class VideoController(QObject):
         chosen = self.layer.metadata.get(SESSION_KEY) or self.layer.metadata.get("vivim_session_folder")
 
         def work() -> Iterator[Session]:
+            rehearse()
             yield Session.open(self.video_path, folder=chosen, lazy=True, relink=relink)
 
         self._run("open", work)
@@ -192,6 +194,7 @@ class VideoController(QObject):
         stop = threading.Event()
 
         def work() -> Iterator[Any]:
+            load_torch()
             from vivim.compiled import warm_up
             from vivim.device import preferred_device
             from vivim.models import default_model_name
@@ -281,6 +284,7 @@ class VideoController(QObject):
         self._worker.close()
         self._scrubbing.close()
         self._close_session()
+        look_at_all_again()
 
     def _close_session(self) -> None:
         """Let go of the session; all work is on disk, and `open_session` goes on with it."""

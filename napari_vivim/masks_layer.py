@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from napari.layers import Image, Labels
 from vivim.session import MaskEditor, Session
 
@@ -34,3 +35,8 @@ def masks_layer(session: Session, editor: MaskEditor, video: Image) -> Labels:
 
     masks.events.paint.connect(end_stroke)
     return masks
+
+
+def rehearse() -> None:
+    """Make a layer that nobody sees, in any thread: a process's first one imports and compiles for about a second."""
+    Labels(np.zeros((1, 1, 1), np.uint8), features=class_features(("lesion",)), **appearance())

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QDockWidget, QLabel, QMainWindow, QScrollArea, QVBoxL
 from superqt import QElidingLabel
 
 from napari_vivim.controller import VideoController, controller_of, video_layers
+from napari_vivim.loading import look_at_all_again
 from napari_vivim.looks import choice, heading
 from napari_vivim.problems import show_problem
 
@@ -111,6 +112,7 @@ class VideoPanel(QWidget):
     def _forget_viewer(self) -> None:
         self.viewer.layers.events.inserted.disconnect(self._list_videos)
         self.viewer.layers.events.removed.disconnect(self._list_videos)
+        look_at_all_again()
 
     def _list_videos(self, event: Any = None) -> None:
         layers = video_layers(self.viewer)
