@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 from qtpy.QtCore import QObject
+from vivim.errors import VivimError
 from vivim.session import Session
 
 QUIET_SECONDS = 0.5
@@ -34,12 +35,11 @@ class FrameWatch(QObject):
         self._thread.start()
 
     def close(self) -> None:
-        """Stop following; safe to call twice."""
+        """Stop following, without waiting for the thread to notice; safe to call twice."""
         self._forget()
         self.stop.set()
         with self._news:
             self._news.notify_all()
-        self._thread.join()
 
     def look(self, frames: set[int]) -> None:
         """Some frames have changed."""
@@ -54,6 +54,13 @@ class FrameWatch(QObject):
             self._news.notify_all()
 
     def _run(self) -> None:
+        try:
+            self._follow()
+        except VivimError:
+            if not self.stop.is_set():  # else the session was closed meanwhile
+                raise
+
+    def _follow(self) -> None:
         stale = True
         while not self.stop.is_set():
             with self._news:

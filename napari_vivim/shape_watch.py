@@ -47,7 +47,8 @@ class ShapeWatch(FrameWatch):
         try:
             found: list[Suggestion] = suggestions(self.session, SUGGESTED)
         except VivimError as error:
-            self.failed.emit(error)
+            if not self.stop.is_set():
+                self.failed.emit(error)
             return
         if not self.stop.is_set():
             self.suggested.emit(found)

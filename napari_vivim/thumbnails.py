@@ -51,11 +51,10 @@ class Thumbnails(QObject):
         self.ask(-1, self._limits)
 
     def close(self) -> None:
-        """End the thread; safe to call twice."""
+        """Make no more, without waiting for the one in the making; safe to call twice."""
         with self._news:
             self._closed = True
             self._news.notify_all()
-        self._thread.join()
 
     def _run(self) -> None:
         while True:

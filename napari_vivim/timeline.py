@@ -119,9 +119,7 @@ class TimelineWidget(QWidget):
         self._on_step()
 
     def _on_closed(self) -> None:
-        for helper in (self.watch, self.thumbnails):
-            if helper is not None:
-                helper.close()
+        self._let_helpers_go()
         self.watch, self.thumbnails, self.suggestions = None, None, []
         self.card.hide()
         self._show_frames()
@@ -131,9 +129,17 @@ class TimelineWidget(QWidget):
         self.viewer.dims.events.current_step.disconnect(self._on_step)
         self.viewer.events.theme.disconnect(self._on_theme)
         self.viewer.layers.events.inserted.disconnect(self._take_newest)
-        for helper in (self.watch, self.thumbnails):
-            if helper is not None:
-                helper.close()
+        self._let_helpers_go()
+
+    def _let_helpers_go(self) -> None:
+        """End what follows the session; what it still has to say is of no interest."""
+        if self.watch is not None:
+            self.watch.close()
+            for signal in (self.watch.measured, self.watch.suggested, self.watch.failed):
+                signal.disconnect()
+        if self.thumbnails is not None:
+            self.thumbnails.close()
+            self.thumbnails.ready.disconnect()
 
     def showEvent(self, event: Any) -> None:
         """The first time: move under the canvas, once Qt has laid out the dock; moving it meanwhile crashes."""
