@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
     QComboBox,
     QHBoxLayout,
@@ -13,6 +14,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+INK = 0.75
+"""Share of the text's colour in that of explaining text; the rest is the ground's."""
 FLAT = "QPushButton { text-align: left; border: none; background: transparent; padding: 2px 0; }"
 TITLE = FLAT.replace("padding: 2px 0;", "padding: 6px 0 2px 0; font-weight: 600; font-size: 13px;")
 CLOSED, OPEN = "\u25b8", "\u25be"
@@ -26,12 +29,39 @@ def heading(text: str) -> QLabel:
     return label
 
 
-def quiet(text: str = "") -> QLabel:
-    """Explaining text, less prominent."""
-    label = QLabel(text)
-    label.setWordWrap(True)
-    label.setStyleSheet("font-size: 11px; opacity: 0.8;")
-    return label
+class Quiet(QLabel):
+    """Explaining text, less prominent: small, in a colour between those of text and ground, in whatever theme."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(text)
+        self.setWordWrap(True)
+
+    def changeEvent(self, event: QEvent | None) -> None:
+        """Follow the theme."""
+        super().changeEvent(event)
+        if event is not None and event.type() in (QEvent.Type.StyleChange, QEvent.Type.ParentChange):
+            self._fade()
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """The colours around it are known now."""
+        super().showEvent(event)
+        self._fade()
+
+    def _fade(self) -> None:
+        parent = self.parentWidget()
+        if parent is None:
+            return
+        ink, ground = parent.palette().windowText().color(), parent.palette().window().color()
+        parts = zip(ink.getRgb()[:3], ground.getRgb()[:3], strict=True)
+        color = ", ".join(str(round(INK * a + (1 - INK) * b)) for a, b in parts)
+        style = f"font-size: 11px; color: rgb({color});"
+        if style != self.styleSheet():
+            self.setStyleSheet(style)
+
+
+def quiet(text: str = "") -> Quiet:
+    """Explaining text."""
+    return Quiet(text)
 
 
 def primary(text: str, tip: str) -> QPushButton:
@@ -40,9 +70,9 @@ def primary(text: str, tip: str) -> QPushButton:
     button.setToolTip(tip)
     button.setMinimumHeight(34)
     button.setStyleSheet(
-        "QPushButton { background-color: #1f9d61; color: white; font-weight: 600; border-radius: 4px; }"
-        "QPushButton:hover { background-color: #26b873; }"
-        "QPushButton:disabled { background-color: #5b6470; color: #aeb6bf; }"
+        "QPushButton { background-color: #187a4b; color: white; font-weight: 600; border-radius: 4px; }"
+        "QPushButton:hover { background-color: #1a8552; }"
+        "QPushButton:disabled { background-color: #5b6470; color: #dde1e6; }"
     )
     return button
 
