@@ -8,8 +8,8 @@ import torch
 
 
 def without_autocast(device: torch.device) -> contextlib.AbstractContextManager:
-    """Return a context in which autocast is off for a device, if it has autocast at all."""
-    if torch.amp.is_autocast_available(device.type):
+    """Return a context in which autocast is off for a device; entering none is quicker where it is off already."""
+    if torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type):
         return torch.autocast(device.type, enabled=False)
     return contextlib.nullcontext()
 

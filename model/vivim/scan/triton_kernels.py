@@ -309,7 +309,7 @@ def _back_one(
 @triton.jit
 def chunk_gradients(
     grad, u, delta, bias, A, B, C, D, z, starts, adjoints, scratch,
-    d_u, d_delta, d_z, d_B, d_C, d_A, d_D, d_bias,
+    d_u, d_delta, d_z, d_B, d_C, d_shared,
     L, E, N, chunks, blocks, batches,
     HAS_BIAS: tl.constexpr, HAS_D: tl.constexpr, HAS_Z: tl.constexpr,
     CHUNK: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_E: tl.constexpr,
@@ -318,7 +318,8 @@ def chunk_gradients(
 
     `scratch` (batch, chunks, CHUNK / 4, N, E) keeps the state before each group of four steps; the states between
     are recomputed. Sums over channels and chunks are left in parts for the caller to add, which makes them
-    deterministic: d_B, d_C (channel blocks, batch, L, N); d_A (batch, chunks, N, E); d_D, d_bias (batch, chunks, E).
+    deterministic: d_B, d_C (channel blocks, batch, L, N); d_shared (batch, chunks, N + 2, E), the parts of A's
+    gradient and below them, where they are given, D's and the bias's.
     """
     row, batch, chunk, block = _where_am_i(chunks, blocks)
     e = block * BLOCK_E + tl.arange(0, BLOCK_E)
@@ -387,8 +388,9 @@ def chunk_gradients(
             x0, raw0, step0, b0, in0, gate0, c0,
             d_u, d_delta, d_z, d_B, d_C, partial, at, t < L, E, N, e, n, e_mask, n_mask, HAS_Z,
         )  # fmt: skip
-    tl.store(d_A + row * N * E + tile, sum_A, mask=tile_mask)
+    own_part = d_shared + row * (N + 2) * E
+    tl.store(own_part + tile, sum_A, mask=tile_mask)
     if HAS_D:
-        tl.store(d_D + row * E + e, sum_D, mask=e_mask)
+        tl.store(own_part + N * E + e, sum_D, mask=e_mask)
     if HAS_BIAS:
-        tl.store(d_bias + row * E + e, sum_bias, mask=e_mask)
+        tl.store(own_part + (N + 1) * E + e, sum_bias, mask=e_mask)

@@ -11,7 +11,7 @@ import contextlib
 import functools
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import triton
@@ -72,6 +72,10 @@ class _Grid:
     blocks: int
     states_shape: tuple[int, ...]
     """(batch, chunks, N, E)"""
+    groups_shape: tuple[int, ...]
+    """(batch, chunks, groups of steps in a chunk, N, E)"""
+    shared_shape: tuple[int, ...]
+    """(batch x chunks, N + 2, E): parts of the gradients of A, D and the bias"""
     channels_shape: tuple[int, ...]
     """(batch, chunks, E)"""
 
@@ -93,12 +97,13 @@ def _grid_of(batch: int, length: int, width: int, states: int) -> _Grid:
         carry_numbers=(width, states, chunks, carry_blocks),
         blocks=blocks,
         states_shape=(batch, chunks, states, width),
+        groups_shape=(batch, chunks, chunk // kernels.GROUP, states, width),
+        shared_shape=(batch * chunks, states + 2, width),
         channels_shape=(batch, chunks, width),
     )
 
 
-@dataclass(frozen=True)
-class _Inputs:
+class _Inputs(NamedTuple):
     """The tensors of one scan, contiguous, and what is shared between its passes."""
 
     u: torch.Tensor
@@ -154,8 +159,7 @@ def _carry(
 class _TritonScan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *tensors: torch.Tensor | None) -> torch.Tensor:
-        given = _Inputs(*tensors)  # type: ignore[arg-type]
-        y, starts, total = _forward(given)
+        y, starts, total = _forward(_Inputs(*tensors))  # type: ignore[arg-type]
         ctx.save_for_backward(*tensors, starts, total)
         return y
 
@@ -165,48 +169,45 @@ class _TritonScan(torch.autograd.Function):
         *tensors, starts, total = ctx.saved_tensors
         given, gradient = _Inputs(*tensors), gradient.contiguous()
         u, delta, A, B, C, grid = given.u, given.delta, given.A, given.B, given.C, given.grid
+        batch = u.shape[0]
         bias, D, z = given.stand_ins()
         has_bias, has_D, has_z = given.given()
-        own, adjoints, d_A = (_float32(grid.states_shape, u) for _ in range(3))
-        batch, chunks, *tile = grid.states_shape
-        scratch = _float32((batch, chunks, grid.chunk // kernels.GROUP, *tile), u)
+        adjoints, scratch = _float32(grid.states_shape, u), _float32(grid.groups_shape, u)
+        own = scratch  # the chunks' own adjoints are read before the states between them are kept there
         d_u, d_delta = torch.empty_like(u), torch.empty_like(delta)
         d_z = torch.empty_like(z) if has_z else None
-        d_B, d_C = (_float32((grid.blocks, *B.shape), u) for _ in range(2))
-        d_D = _float32(grid.channels_shape, u) if has_D else None
-        d_bias = _float32(grid.channels_shape, u) if has_bias else None
+        weights_parts = _float32((2, grid.blocks, *B.shape), u)
+        d_B, d_C = weights_parts.unbind()
+        d_shared = _float32(grid.shared_shape, u)
         with _on_device(u):
             launch(
                 kernels.chunk_adjoints, grid.programs, (gradient, delta, bias, A, C, z, own), grid.numbers,
                 (has_bias, has_z, grid.chunk, *grid.block), _WARPS,
             )  # fmt: skip
             _carry(grid, own, total, A, adjoints, reverse=True)
-            outgoing = (d_u, d_delta, _or(d_z, u), d_B, d_C, d_A, _or(d_D, u), _or(d_bias, u))
             launch(
                 kernels.chunk_gradients, grid.programs,
-                (gradient, u, delta, bias, A, B, C, D, z, starts, adjoints, scratch, *outgoing),
+                (gradient, u, delta, bias, A, B, C, D, z, starts, adjoints, scratch,
+                 d_u, d_delta, _or(d_z, u), d_B, d_C, d_shared),
                 (*grid.numbers, batch), (has_bias, has_D, has_z, grid.chunk, *grid.block), _WARPS,
             )  # fmt: skip
+        d_B, d_C = weights_parts.sum(1).unbind()
+        d_A, d_D, d_bias = d_shared.sum(0).split((A.shape[1], 1, 1))
         return (
             d_u,
             d_delta,
-            d_A.sum((0, 1)).t().to(A.dtype),
-            d_B.sum(0).to(B.dtype),
-            d_C.sum(0).to(C.dtype),
-            _over_chunks(d_D, given.D),
+            d_A.t().to(A.dtype),
+            d_B.to(B.dtype),
+            d_C.to(C.dtype),
+            None if given.D is None else d_D[0].to(D.dtype),
             d_z,
-            _over_chunks(d_bias, given.bias),
+            None if given.bias is None else d_bias[0].to(bias.dtype),
         )
 
 
 def _float32(shape: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:
     """New tensor on the device of `like`."""
     return torch.empty(shape, dtype=torch.float32, device=like.device)
-
-
-def _over_chunks(parts: torch.Tensor | None, like: torch.Tensor | None) -> torch.Tensor | None:
-    """Add the chunks' parts (batch, chunks, E) of the gradient of an optional input."""
-    return None if parts is None or like is None else parts.sum((0, 1)).to(like.dtype)
 
 
 def _or(tensor: torch.Tensor | None, stand_in: torch.Tensor) -> torch.Tensor:
