@@ -1,6 +1,6 @@
 """Many videos on workers: speed, overhead, the load of the scheduler, and workers that are killed.
 
-``python -m benchmarks.cluster speed``: 1 and 2 workers against the plain loop, start-up apart.
+``python -m benchmarks.cluster speed``: 1 and 2 workers against the plain loop, in fresh processes, start-up apart.
 ``python -m benchmarks.cluster wait``: jobs that only wait, as for a GPU: what handing them out costs, 1 to 4 workers.
 ``python -m benchmarks.cluster load --videos 100000 --workers 64``: jobs that do nothing, by the same way as real ones,
 and how busy the scheduler would be with real ones.
@@ -17,11 +17,9 @@ import json
 import os
 import random
 import signal
-import statistics
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -68,52 +66,6 @@ def ended(jobs: list[Job], address: str | None = None) -> list[Outcome]:
     found = [event for event in run(jobs, address) if isinstance(event, Outcome)]
     assert all(outcome.status == "done" for outcome in found), found
     return found
-
-
-# -- speed -------------------------------------------------------------------------------------------------------------
-
-
-def speed(args: argparse.Namespace) -> dict[str, object]:
-    """Rounds in turn of the plain loop and of workers, by cores each; the first is not timed: it loads the model."""
-    from dask.system import CPU_COUNT
-    from vivim.batch.one import loaded
-
-    options = Segmenting("starter", loaded("starter").version, device="cpu")
-    with tempfile.TemporaryDirectory(prefix="vivim-cluster") as name, ExitStack() as stack:
-        root, numbers = Path(name), itertools.count()
-        make_videos(root / "videos", args.videos, args.frames, (256, 256))
-        began = time.perf_counter()
-        clusters = {
-            "1 worker, all cores": local_cluster(1, "cpu"),
-            "1 worker, half the cores": local_cluster(1, "cpu", max(1, CPU_COUNT // 2)),
-            "2 workers, half the cores each": local_cluster(2, "cpu", max(1, CPU_COUNT // 2)),
-        }
-        started = time.perf_counter() - began
-        places: dict[str, str | None] = {"plain loop, all cores": None}
-        for kind, cluster in clusters.items():
-            places[kind] = stack.enter_context(cluster).scheduler_address
-        seconds: dict[str, list[float]] = {kind: [] for kind in places}
-        for turn in range(args.rounds + 1):
-            for kind, address in places.items():
-                jobs = jobs_of(root / "videos", root / f"out{next(numbers)}", options)
-                began = time.perf_counter()
-                ended(jobs, address)
-                if turn:
-                    seconds[kind].append(time.perf_counter() - began)
-        outs = [written(root / f"out{i}") for i in range(len(places))]
-    plain, whole, half, two = (statistics.median(times) for times in seconds.values())
-    return {
-        "videos": args.videos,
-        "frames": args.frames,
-        "cores": CPU_COUNT,
-        "start_of_the_clusters_s": round(started, 2),
-        "seconds": {kind: [round(value, 2) for value in times] for kind, times in seconds.items()},
-        "overhead_ms_a_video": round(1e3 * (whole - plain) / args.videos, 1),
-        "overhead_percent": round(100 * (whole / plain - 1), 2),
-        "speed_up_of_the_second_worker": round(half / two, 2),
-        "2_workers_against_the_plain_loop": round(plain / two, 2),
-        "masks_identical": all(out == outs[0] for out in outs),
-    }
 
 
 # -- wait -------------------------------------------------------------------------------------------------------------
@@ -335,9 +287,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    from benchmarks.cluster_speed import speed
+
     commands = parser.add_subparsers(dest="command", required=True)
     for command, videos, frames in (
-        (speed, 8, 24),
+        (speed, 4, 24),
         (load, 100_000, 0),
         (kill, 20, 24),
         (wait, 40, 0),
@@ -348,7 +302,8 @@ def main() -> int:
         sub.set_defaults(run=command)
         sub.add_argument("--videos", type=int, default=videos)
         sub.add_argument("--frames", type=int, default=frames)
-        sub.add_argument("--rounds", type=int, default=3)
+        sub.add_argument("--sets", type=int, default=6, help="of fresh processes")
+        sub.add_argument("--rounds", type=int, default=2, help="in each process")
         sub.add_argument("--workers", type=int, default=64)
         sub.add_argument("--seconds", type=float, default=0.5, help="of a job that waits")
         sub.add_argument("--split", type=int, help="cut videos of more frames")

@@ -7,8 +7,10 @@ import functools
 import sys
 from collections.abc import Callable
 
-LARGEST_BLOCK, KEPT = 32 * 2**20, 64 * 2**20
-"""Bytes: where the adjustment that glibc makes by itself ends."""
+LARGEST_BLOCK, KEPT = 32 * 2**20, 512 * 2**20
+"""Bytes: the largest that glibc takes, and more than what two windows leave on top of the heap."""
+ONE_HEAP = ("MALLOC_ARENA_MAX", "1")
+"""Variable with which a process starts whose work is not done in its first thread: see `keep_freed`."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
@@ -27,9 +29,11 @@ def trim() -> None:
 def keep_freed() -> None:
     """Let the C library keep freed blocks for the next window, up to `KEPT` bytes; does nothing where it is not glibc.
 
-    That is what it learns to do by itself, unless it is told at the start to give everything back at once, as Dask
-    tells its workers: the network then spends half its time on getting the same memory again.
-    Source: mallopt(3), on the dynamic adjustment of the thresholds and on what turns it off.
+    It gives back what lies on top of its heap, at most 64 MiB are left unless it is told otherwise, or 64 KiB as
+    Dask tells its workers: the network then spends a tenth to a half of its time on getting the same memory again,
+    depending on what happens to lie above. Other threads than the first have heaps of 64 MiB that go back whole
+    whatever is kept, unless `ONE_HEAP` makes all share that of the first. `trim` gives back the rest.
+    Source: mallopt(3); arena.c of glibc 2.36, ``heap_trim``.
     """
     function = _of_c_library("mallopt")
     if function is not None:

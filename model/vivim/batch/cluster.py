@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from vivim.errors import BatchError
+from vivim.memory import ONE_HEAP
 
 if TYPE_CHECKING:
     from distributed import Client, SpecCluster
@@ -93,6 +94,7 @@ def local_cluster(workers: int | None, device: str, threads: int | None = None) 
     settings = {
         "distributed.scheduler.allowed-failures": ATTEMPTS - 1,
         "distributed.scheduler.worker-saturation": 1.0,
+        f"distributed.nanny.pre-spawn-environ.{ONE_HEAP[0]}": ONE_HEAP[1],
     }
     with dask.config.set(settings):
         return SpecCluster(
@@ -140,7 +142,8 @@ def dashboard_of(client: Client) -> str | None:
 
 def worker_command(address: str) -> str:
     """The command that starts a worker on another machine; one for each GPU."""
-    return f"OMP_NUM_THREADS={THREADS} dask worker {address} --nthreads 1 --memory-limit 0 --no-dashboard"
+    variables = f"{'='.join(ONE_HEAP)} OMP_NUM_THREADS={THREADS}"
+    return f"{variables} dask worker {address} --nthreads 1 --memory-limit 0 --no-dashboard"
 
 
 def _is_mps(device: str) -> bool:

@@ -20,6 +20,7 @@ from vivim.batch.engine import PER_WORKER, run_on
 from vivim.batch.inputs import find
 from vivim.errors import BatchError
 from vivim.export.api import FORMATS
+from vivim.memory import ONE_HEAP
 from vivim.session import Session
 from vivim.video import make_phantom, write_video
 
@@ -250,7 +251,8 @@ def test_a_killed_workers_video_is_done_elsewhere(study, tmp_path: Path) -> None
 def test_what_a_cluster_is_called() -> None:
     assert all(is_cluster(text) for text in ("local", "local:2", "tcp://host:8786", "tls://host:8786"))
     assert not any(is_cluster(text) for text in ("", "local:0", "local:", "host", "tcp://"))
-    assert "dask worker tcp://host:8786" in worker_command("tcp://host:8786")
+    command = worker_command("tcp://host:8786")
+    assert "dask worker tcp://host:8786" in command and "=".join(ONE_HEAP) in command
 
 
 def test_a_scheduler_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
