@@ -88,6 +88,8 @@ class VideoController(QObject):
         self.job_name = ""
         self.warming: Job | None = None
         """Getting the model ready for the first click; a job of the person's waits for it."""
+        self.replayed: tuple[Path, ...] = ()
+        """Folders of the other sessions that the last fine-tune learned from."""
         self._worker = Worker(f"vivim-{layer.name}")
         self._scrubbing = Scrubbing(viewer, layer)
         self._models: dict[tuple[Path, int], Vivim] = {}
@@ -231,6 +233,7 @@ class VideoController(QObject):
         if self.session is None or self.busy:
             return
         session, start, stop = self.session, self.current_frame, threading.Event()
+        self.replayed = tuple(others)
 
         def work() -> Iterator[Any]:
             from vivim.finetune import Finished, finetune

@@ -8,7 +8,7 @@ import napari
 from qtpy.QtWidgets import QComboBox, QFormLayout
 
 from napari_vivim.choices import Choices, chosen_device
-from napari_vivim.controller import VideoController
+from napari_vivim.controller import VideoController, controller_of, video_layers
 from napari_vivim.curve import LossCurve
 from napari_vivim.looks import Progress, choice, clock, heading, primary, quiet
 from napari_vivim.panel import VideoPanel, reveal
@@ -106,6 +106,14 @@ class FinetuneWidget(VideoPanel):
         self._connections.append((controller.model_made, self.choices.refresh))
         self.card.hide()
         self.curve.hide()
+        self._offer_open_videos(controller)
+
+    def _offer_open_videos(self, controller: VideoController) -> None:
+        """Other videos of this viewer can be learned from with a tick."""
+        open_ones = (controller_of(self.viewer, layer).session for layer in video_layers(self.viewer))
+        folders = [session.folder for session in open_ones if session is not None]
+        own = controller.session.folder if controller.session is not None else None
+        self.replay.offer([folder for folder in folders if folder != own], without=own)
 
     def on_job_started(self) -> None:
         """A new run."""
@@ -145,7 +153,8 @@ class FinetuneWidget(VideoPanel):
 
     def _show_result(self, event: Any) -> None:
         session = self.controller.session if self.controller is not None else None
-        self.card.show_result(event, self._scored, self._parent, session)
+        others = self.controller.replayed if self.controller is not None else ()
+        self.card.show_result(event, self._scored, self._parent, session, others)
         reveal(self.card)
 
     def on_job_ended(self, finished: bool) -> None:

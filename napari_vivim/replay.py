@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from qtpy.QtCore import Qt
@@ -19,6 +20,7 @@ class Replay(QWidget):
         self.list = QListWidget()
         self.list.setToolTip("Corrected and accepted frames of the ticked videos are learned from as well")
         self.list.hide()
+        self._without: Path | None = None
         self.add = QPushButton("Also learn from ...")
         self.add.setToolTip(
             "Choose the .vivim folder of another video: its corrected frames keep the model from forgetting it,\n"
@@ -36,14 +38,33 @@ class Replay(QWidget):
             if item.data(Qt.ItemDataRole.UserRole) == str(folder):
                 item.setCheckState(Qt.CheckState.Checked)
                 return
-        item = QListWidgetItem(folder.name)
+        self._list_one(folder, Qt.CheckState.Checked)
+
+    def offer(self, folders: Iterable[Path], without: Path | None = None) -> None:
+        """List these, not ticked, as far as they are new; `without`, learned from anyway, is left out of sight."""
+        known = {item.data(Qt.ItemDataRole.UserRole) for item in self._items()}
+        self._without = without
+        for folder in folders:
+            if str(folder) not in known:
+                self._list_one(folder, Qt.CheckState.Unchecked)
+        self._fit()
+
+    def _list_one(self, folder: Path, state: Qt.CheckState) -> None:
+        item = QListWidgetItem(folder.name.removesuffix(".vivim"))
         item.setData(Qt.ItemDataRole.UserRole, str(folder))
         item.setToolTip(str(folder))
-        item.setCheckState(Qt.CheckState.Checked)
+        item.setCheckState(state)
         self.list.addItem(item)
-        height = self.list.sizeHintForRow(0) * min(ROWS, self.list.count())
+        self._fit()
+
+    def _fit(self) -> None:
+        """As high as its rows, up to `ROWS`; hidden without any."""
+        for item in self._items():
+            item.setHidden(item.data(Qt.ItemDataRole.UserRole) == str(self._without))
+        count = sum(not item.isHidden() for item in self._items())
+        height = self.list.sizeHintForRow(0) * min(ROWS, count)
         self.list.setFixedHeight(height + 2 * self.list.frameWidth() + 2)
-        self.list.show()
+        self.list.setVisible(count > 0)
 
     def folders(self, without: Path | None = None) -> list[Path]:
         """The ticked folders; not `without`, the session that is learned from anyway."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,9 @@ from napari_vivim.worker import Job, Worker
 
 WORST = 3
 """Held-out frames shown as pictures."""
+
+LISTED = 12
+"""Held-out frames whose scores are written out."""
 
 SIDE = 60
 OUTLINE = (38, 200, 120)
@@ -37,7 +42,7 @@ class ResultCard(QFrame):
         self.verdict.setWordWrap(True)
         self.verdict.setStyleSheet("font-weight: 600;")
         self.scores.setStyleSheet("font-size: 20px;")
-        self.frames.setToolTip("Frames of this video, Dice while held out: before → after. Worst first")
+        self.frames.setToolTip("Dice of frames while they were held out: before → after. Worst first")
         self.pictures = QWidget()
         self._row = QHBoxLayout(self.pictures)
         self._row.setContentsMargins(0, 0, 0, 0)
@@ -49,26 +54,47 @@ class ResultCard(QFrame):
         for part in (self.verdict, self.scores, self.explanation, self.pictures, self.frames, self.choose):
             layout.addWidget(part)
         self._offered = ""
+        self._names: list[str] = []
         self._worker = Worker("vivim-pictures")
         self._job: Job | None = None
         self.hide()
 
-    def show_result(self, finished: Any, scored: Any, parent: str, session: Session | None) -> None:
-        """Fill the card; pictures follow when they are read."""
-        rows = sorted((r for r in (scored.per_frame if scored else ()) if r[0] == 0), key=lambda r: r[3])
+    def show_result(
+        self, finished: Any, scored: Any, parent: str, session: Session | None, others: Sequence[Path] = ()
+    ) -> None:
+        """Fill the card; pictures follow when they are read.
+
+        Parameters
+        ----------
+        finished, scored
+            `vivim.finetune.Finished`, and `Scored` or None.
+        parent : str
+            The model that was started from.
+        session : Session
+            The video on screen, number 0 in `scored`.
+        others : sequence of Path
+            Folders of the other sessions, from number 1 on.
+        """
+        rows = sorted(scored.per_frame if scored else (), key=lambda row: row[3])
+        self._names = [folder.name.removesuffix(".vivim") for folder in others]
         self._say(finished, parent)
-        self.frames.setText(
-            " · ".join(f"{t}:\u00a0{before:.2f}\u00a0→\u00a0{after:.2f}" for _, t, before, after in rows[:12])
+        texts = (
+            f"{self._called(n, t)}: {a:.2f} → {b:.2f}".replace(" ", "\u00a0") for n, t, a, b in rows[:LISTED]
         )
+        self.frames.setText(" · ".join(texts))
         self.frames.setVisible(bool(rows))
         self._clear_pictures()
         self.pictures.setVisible(bool(rows))
         if rows and session is not None:
-            self._job = Job(lambda: pictures_of(session, rows[:WORST]))
+            self._job = Job(lambda: pictures_of(session, others, rows[:WORST]))
             self._job.event.connect(self._add_picture)
             self._job.failed.connect(show_problem)
             self._worker.submit(self._job)
         self.show()
+
+    def _called(self, number: int, frame: int) -> str:
+        """A frame's name: its number, for another video's after the name of that."""
+        return f"{self._names[number - 1]} {frame}" if number else str(frame)
 
     def _say(self, event: Any, parent: str) -> None:
         self._offered = parent if event.promoted else event.name
@@ -106,32 +132,40 @@ class ResultCard(QFrame):
             if (button := item.widget()) is not None:
                 button.deleteLater()
 
-    def _add_picture(self, found: tuple[int, float, float, np.ndarray]) -> None:
-        frame, before, after, picture = found
+    def _add_picture(self, found: tuple[int, int, float, float, np.ndarray]) -> None:
+        number, frame, before, after, picture = found
         height, width = picture.shape[:2]
         image = QImage(picture.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
         button = QToolButton()
         button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextUnderIcon)
         button.setIcon(QIcon(QPixmap.fromImage(image)))
         button.setIconSize(QSize(SIDE, SIDE))
-        button.setText(f"{frame}: {after:.2f}")
-        button.setToolTip(f"Frame {frame}: Dice {before:.3f} before, {after:.3f} after. Click to go there")
-        button.clicked.connect(lambda: self.go_to.emit(frame))
+        name = button.fontMetrics().elidedText(
+            self._called(number, frame), Qt.TextElideMode.ElideMiddle, SIDE
+        )
+        button.setText(f"{name}: {after:.2f}" if number == 0 else f"{name}\n{after:.2f}")
+        tip = f"Frame {self._called(number, frame)}: Dice {before:.3f} before, {after:.3f} after."
+        button.setToolTip(tip if number else f"{tip} Click to go there")
+        if number == 0:
+            button.clicked.connect(lambda: self.go_to.emit(frame))
         self._row.addWidget(button)
 
 
 def pictures_of(
-    session: Session, rows: list[tuple[int, int, float, float]]
-) -> Iterator[tuple[int, float, float, np.ndarray]]:
-    """Frame, its scores, and a small picture ``(h, w, 3)`` uint8 with the outline of the corrected mask."""
+    session: Session, others: Sequence[Path], rows: list[tuple[int, int, float, float]]
+) -> Iterator[tuple[int, int, float, float, np.ndarray]]:
+    """Rows, each with a small picture ``(h, w, 3)`` uint8 of its frame with the outline of the corrected mask."""
     from vivim.video import open_video
 
-    video = open_video(session.video_path)  # its own: the session's is busy renewing proposals
-    try:
-        for _, t, before, after in rows:
-            yield t, before, after, picture_of(video.frame(t), np.asarray(session.masks[t]))
-    finally:
-        video.close()
+    for number, t, before, after in rows:
+        with ExitStack() as stack:
+            one = session
+            if number:
+                one = stack.enter_context(Session.open(others[number - 1], read_only=True))
+            video = open_video(one.video_path)  # its own: the session's is busy renewing proposals
+            stack.callback(video.close)
+            picture = picture_of(video.frame(t), np.asarray(one.masks[t]))
+        yield number, t, before, after, picture
 
 
 def picture_of(frame: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -11,6 +11,8 @@ from vivim.errors import FinetuneError
 from vivim.finetune import Finished, HeldOut, Preparing, Scored, Step
 from vivim.session import Session
 
+from napari_vivim.replay import Replay
+
 
 def panel(segment, name: str):
     return segment.viewer.window.add_plugin_dock_widget("napari-vivim", name)[1]
@@ -68,7 +70,8 @@ def test_sessions_of_other_videos_are_learned_from_too(
 
     def record(sessions, model, **options):
         learned.extend(session.folder.name for session in sessions)
-        yield Finished("tuned", "v1", "nowhere", False, None, None, 1.0)
+        yield Scored(0.5, 0.7, 2, ((0, 2, 0.6, 0.8), (1, 3, 0.4, 0.6)))
+        yield Finished("tuned", "v1", "nowhere", False, 0.5, 0.7, 1.0)
 
     monkeypatch.setattr("vivim.finetune.finetune", record)
     with Session.open(phantom_file, folder=tmp_path / "earlier.vivim") as earlier:
@@ -82,6 +85,21 @@ def test_sessions_of_other_videos_are_learned_from_too(
     qtbot.waitUntil(lambda: not segment.controller.busy, timeout=10000)
     assert learned == [segment.controller.session.folder.name, "earlier.vivim"]
     assert widget.card.choose.text() == "Use it anyway"
+    assert widget.card.frames.text().startswith("earlier\u00a03:")  # the worst frame is another video's
+    qtbot.waitUntil(lambda: widget.card._row.count() == 2, timeout=10000)
+
+
+def test_open_videos_are_offered_and_none_is_learned_from_unasked(qtbot, tmp_path: Path) -> None:
+    replay = Replay()
+    qtbot.addWidget(replay)
+    replay.offer([tmp_path / "a.vivim"], without=tmp_path / "b.vivim")
+    replay.offer([tmp_path / "b.vivim", tmp_path / "a.vivim"], without=tmp_path / "b.vivim")
+    assert [item.text() for item in replay._items() if not item.isHidden()] == ["a"]
+    assert replay.folders() == []
+    replay.add_folder(tmp_path / "a.vivim")
+    assert replay.folders() == [tmp_path / "a.vivim"]
+    replay.offer([], without=tmp_path / "a.vivim")
+    assert [item.text() for item in replay._items() if not item.isHidden()] == ["b"]
 
 
 def test_a_failed_finetune_is_said(segment, qtbot, fake_model, monkeypatch: pytest.MonkeyPatch) -> None:
