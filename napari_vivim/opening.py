@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import threading
+
 import napari
 from qtpy.QtCore import QThread, QTimer
 from qtpy.QtWidgets import QApplication
 from vivim.settings import WITH_A_VIDEO, settings
 
+from napari_vivim.loading import load_dock
+
 PLUGIN, TITLE = "napari-vivim", "Vivim Segment"
+POLL_MS = 20
+"""Milliseconds between two looks whether what the dock needs is loaded."""
 
 
 def open_dock_soon() -> None:
@@ -20,8 +26,18 @@ def open_dock_soon() -> None:
         QTimer.singleShot(0, _open_dock)
 
 
-def _open_dock() -> None:
-    """Open the dock in the current viewer, unless it was there once: a person who closed it knows where it is."""
+def _open_dock(loading: threading.Thread | None = None) -> None:
+    """Open the dock in the current viewer, unless it was there once: a person who closed it knows where it is.
+
+    What it needs is loaded first, in a thread.
+    """
     viewer = napari.current_viewer()
-    if viewer is not None and not any(name.startswith(TITLE) for name in viewer.window.dock_widgets):
+    if viewer is None or any(name.startswith(TITLE) for name in viewer.window.dock_widgets):
+        return
+    if loading is None:
+        loading = threading.Thread(target=load_dock, name="vivim-loading", daemon=True)
+        loading.start()
+    if loading.is_alive():
+        QTimer.singleShot(POLL_MS, lambda: _open_dock(loading))
+    else:
         viewer.window.add_plugin_dock_widget(PLUGIN, TITLE)
