@@ -12,6 +12,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from vivim.imports.found import Found, wrong_count, wrong_size
+from vivim.video.nifti_start import check_start
 
 
 def find_tiff(path: Path, shape: tuple[int, int, int], keep: ExitStack) -> Found:
@@ -41,6 +42,7 @@ def find_nifti(path: Path, shape: tuple[int, int, int], keep: ExitStack) -> Foun
     MasksError
         If it does not fit a video of `shape`.
     """
+    check_start(path)
     image: Any = nibabel.load(path, keep_file_open=True)
     keep.callback(image.uncache)
     sizes = image.shape

@@ -183,6 +183,8 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, dict) else {}
     if not tensors:
         raise CheckpointError(f"{path} holds no named tensors. Choose a checkpoint of a Vivim.")
+    if any(value.nbytes > value.untyped_storage().nbytes() for value in tensors.values()):
+        raise CheckpointError(f"{path} holds tensors that claim to be larger than what is stored of them.")
     return tensors
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from vivim.errors import VideoError
 from vivim.video.base import VideoBase, check_size
+from vivim.video.nifti_start import check_start
 
 UNPACKED_BYTES = 512 * 2**20
 """The most that a packed file (.nii.gz) may unpack to; it is kept in memory, whole."""
@@ -28,6 +29,7 @@ class NiftiVideo(VideoBase):
 
     def __init__(self, path: Path) -> None:
         try:
+            check_start(path)
             image: Any = nibabel.load(path)
             header = image.header
             times = _axes(tuple(int(n) for n in image.shape), path)
