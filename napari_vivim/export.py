@@ -168,7 +168,8 @@ class ExportWidget(VideoPanel):
     def on_job_event(self, event: Any) -> None:
         """Show how far it is."""
         what = FORMATS[event.format] if hasattr(event, "format") else "Masks"
-        self.progress.show_step(event.done, event.total, f"{what}: {event.done} of {event.total}")
+        note = f", {event.note}" if getattr(event, "note", "") else ""
+        self.progress.show_step(event.done, event.total, f"{what}: {event.done} of {event.total}{note}")
 
     def on_job_ended(self, finished: bool) -> None:
         """Offer the folder, or say that masks have come in."""

@@ -240,7 +240,8 @@ def _written(session: Session, job: Job) -> Doing:
     )
     for event in events:
         files[event.format] = event.path.relative_to(job.out).as_posix()
-        yield Working(job.stem, f"writing {event.format}", event.done, event.total)
+        stage = f"writing {event.format}" + (f", {event.note}" if event.note else "")
+        yield Working(job.stem, stage, event.done, event.total)
     return (yield from _measured(session, job, files))
 
 

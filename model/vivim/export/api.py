@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import secrets
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vivim.aside import aside
 from vivim.errors import ExportError
 from vivim.export.coco import write_coco
 from vivim.export.dataset import write_dataset
@@ -31,12 +34,16 @@ SCOPES = ("all", "corrected")
 
 @dataclass(frozen=True)
 class ExportEvent:
-    """Progress: `done` of `total` frames of one format; `path` is where it is, or will be, whole."""
+    """Progress: `done` of `total` frames of one format; `path` is where it is, or will be, whole.
+
+    `note` says so where nothing has come of it for a while, as happens on a network share that stalls.
+    """
 
     format: str
     done: int
     total: int
     path: Path
+    note: str = ""
 
 
 Writer = Callable[[Work, Path], Generator[int, None, None]]
@@ -96,7 +103,8 @@ def export(
     Yields
     ------
     ExportEvent
-        After each frame of each format. Closing the generator removes what is not finished.
+        After each frame of each format, and the same again while a disk does not answer. Closing the generator removes
+        what is not finished, also if a disk does not answer: as soon as it does.
 
     Raises
     ------
@@ -109,16 +117,28 @@ def export(
         raise ExportError(f"Cannot export {wrong!r}. Formats are {', '.join(FORMATS)}.")
     work = Work(session, chosen_frames(session, only or "all", frames), Cleaning(min_area_px, fill_holes))
     folder = Path(out)
+    latest = ExportEvent(formats[0], 0, len(work.frames), folder / _WRITERS[formats[0]][0])
+    since = time.monotonic()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        sweep(folder)
-        for name in dict.fromkeys(formats):
-            yield from write_as(name, work, folder / _WRITERS[name][0])
+        with closing(aside(_all(formats, work, folder), "vivim-export")) as events:
+            for event in events:
+                if event is None:
+                    yield replace(latest, note=f"no answer for {time.monotonic() - since:.0f} s")
+                    continue
+                latest, since = event, time.monotonic()
+                yield event
     except OSError as error:
         raise ExportError(
             f"Cannot write to {folder}: {error.strerror or error}. Choose another folder or free some space; "
             "the session is untouched."
         ) from error
+
+
+def _all(formats: Sequence[str], work: Work, folder: Path) -> Generator[ExportEvent, None, None]:
+    folder.mkdir(parents=True, exist_ok=True)
+    sweep(folder)
+    for name in dict.fromkeys(formats):
+        yield from write_as(name, work, folder / _WRITERS[name][0])
 
 
 def chosen_frames(session: Session, only: str, part: tuple[int | None, int | None] | None) -> list[int]:
@@ -162,7 +182,10 @@ def write_as(name: str, work: Work, final: Path) -> Iterator[ExportEvent]:
     ExportError, OSError
         If it cannot be written. What was there before is still there.
     """
-    total, part = len(work.frames), part_of(final)
+    total = len(work.frames)
+    part = part_of(
+        final.with_name(f"{secrets.token_hex(4)}-{final.name}")
+    )  # one that stalled may still be there
     try:
         if name in _BY_LESION:
             for _ in work.lesions.link(max(work.frames) + 1):
@@ -172,6 +195,7 @@ def write_as(name: str, work: Work, final: Path) -> Iterator[ExportEvent]:
                 if done < total:
                     yield ExportEvent(name, done, total, final)
         flush(part)
+        yield ExportEvent(name, total - 1, total, final)  # who gave up meanwhile does not want it put in place
         _replace(part, final)
     finally:
         remove(part)
