@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from vivim.batch.installed import check_installed
 from vivim.errors import BatchError
 from vivim.memory import ONE_HEAP
 
@@ -48,7 +49,7 @@ def connected(text: str, device: str) -> Iterator[Client]:
     Raises
     ------
     BatchError
-        If Dask is not installed or the scheduler does not answer.
+        If Dask is not installed, the scheduler does not answer, or it or a worker lacks this napari-vivim.
     """
     if importlib.util.find_spec("distributed") is None:
         raise BatchError("Clusters need one more package: pip install 'napari-vivim[cluster]'.")
@@ -63,6 +64,7 @@ def connected(text: str, device: str) -> Iterator[Client]:
                 f"No scheduler answers at {text}. Start one with `dask scheduler`, or check the address."
             ) from error
         with client:
+            check_installed(client)
             yield client
         return
     with (

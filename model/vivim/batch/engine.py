@@ -6,16 +6,18 @@ fast as they are done, so that neither this process nor the scheduler ever knows
 
 from __future__ import annotations
 
+import math
 import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from vivim.batch.jobs import FAILED, LONG, PART, Job, Outcome, Segmenting, Working
+from vivim.batch.jobs import FAILED, LONG, PART, WAITING, Job, Outcome, Segmenting, Working
 from vivim.batch.one import do
 from vivim.batch.ranges import cut
 from vivim.batch.worker import heard, work
@@ -79,7 +81,12 @@ def run_on(client: Client, jobs: Iterable[Job], work: Callable[[Job, str], Outco
             running[key] = future, job
             future.add_done_callback(arrived.put)
             while running and (len(running) >= places() or waiting.empty()):
-                event = arrived.get()
+                try:
+                    event = arrived.get(timeout=RECOUNT_SECONDS)
+                except Empty:
+                    if not places.workers:
+                        yield Working(job.stem, WAITING, 0, 1)
+                    continue
                 if isinstance(event, Working):
                     yield event
                     continue
@@ -95,16 +102,17 @@ def run_on(client: Client, jobs: Iterable[Job], work: Callable[[Job, str], Outco
 
 
 class _Places:
-    """How many jobs may be on the way."""
+    """How many jobs may be on the way; `workers` are those of the latest count."""
 
     def __init__(self, client: Client) -> None:
-        self._client, self._counted, self._places = client, -RECOUNT_SECONDS, 0
+        self._client, self._counted, self.workers = client, -math.inf, 0
 
     def __call__(self) -> int:
         if time.monotonic() - self._counted >= RECOUNT_SECONDS:
             self._counted = time.monotonic()
-            self._places = max(1, PER_WORKER * len(self._client.nthreads()))
-        return self._places
+            with suppress(OSError):  # the scheduler is lost: its jobs say so
+                self.workers = len(self._client.nthreads())
+        return max(1, PER_WORKER * self.workers)
 
 
 class _Waiting:
@@ -184,5 +192,8 @@ def _outcome(future: Future, job: Job, client: Client) -> Outcome:
             "crashes its decoder. Try it alone, without --cluster."
         )
     else:
-        reason = f"The worker cannot do it ({type(error).__name__}: {error}). It needs the same napari-vivim as here."
+        told = " ".join(f"{type(error).__name__}: {error}".split())
+        reason = (
+            f"It could not be handed out or done ({told}): scheduler and workers need the same Dask as here."
+        )
     return Outcome(job.stem, FAILED, reason=reason)

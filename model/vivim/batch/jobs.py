@@ -12,6 +12,9 @@ SESSION = "session.vivim"
 DONE, SKIPPED, FAILED, LONG, PART = "done", "skipped", "failed", "long", "part"
 """How a job ends: done now, done before, failed, to be cut into ranges, or one of these is done."""
 
+WAITING = "waiting for a worker"
+"""The stage of a video while a cluster has no workers."""
+
 
 @dataclass(frozen=True)
 class Segmenting:

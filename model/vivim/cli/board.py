@@ -12,7 +12,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
-from vivim.batch.jobs import FAILED, SKIPPED, Outcome, Working
+from vivim.batch.jobs import FAILED, SKIPPED, WAITING, Outcome, Working
 from vivim.cli.progress import SPARSE_SECONDS, clock
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class Tally:
     def __call__(self, event: Working | Outcome) -> None:
         """Take note of an event."""
         if isinstance(event, Working):
+            self._at_work.pop("", None)  # which waited for a worker
             self._at_work[event.worker] = event, self._now()
             return
         self.done += 1
@@ -64,6 +65,7 @@ class Tally:
         text = f"{self.done}/{self.total} videos"
         notes = [f"{self.skipped} done before"] if self.skipped else []
         notes += [f"{self.failed} failed"] if self.failed else []
+        notes += [WAITING] if "" in self._at_work else []
         left = self.seconds_left()
         notes += [f"{clock(left)} left"] if left is not None and self.done < self.total else []
         return ", ".join([text, *notes])
@@ -116,6 +118,8 @@ class Board:
 
         table = Table.grid(padding=(0, 2))
         for event in self.tally.workers():
+            if event.stage == WAITING:
+                continue
             bar = ProgressBar(total=event.total, completed=event.done, width=24)
             table.add_row(
                 f"worker {event.worker}", bar, f"{event.stem}: {event.stage} {event.done}/{event.total}"

@@ -111,12 +111,14 @@ def _on_workers(jobs: Sequence[Job], address: str, device: str) -> dict[str, Out
     from vivim.cli.board import Board
 
     outcomes: dict[str, Outcome] = {}
-    logging.getLogger("distributed").setLevel(
-        logging.CRITICAL
-    )  # what it has to say, the board or an error says
     with Board(len(jobs)) as board, closing(run(jobs, address, device)) as events:
         for event in events:
             if isinstance(event, Connected):
+                for name in (
+                    "distributed",
+                    "distributed.client",
+                ):  # what they have to say, the board or an error says
+                    logging.getLogger(name).setLevel(logging.CRITICAL)
                 _introduce(event, address, board)
                 continue
             board(event)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from vivim.batch import Exporting, Job, Outcome, Working, run
 from vivim.batch.cluster import connected, is_cluster, worker_command
 from vivim.batch.engine import PER_WORKER, run_on
 from vivim.batch.inputs import find
+from vivim.batch.jobs import WAITING
+from vivim.cli.board import Tally
 from vivim.errors import BatchError
 from vivim.export.api import FORMATS
 from vivim.memory import ONE_HEAP
@@ -246,6 +249,52 @@ def test_a_killed_workers_video_is_done_elsewhere(study, tmp_path: Path) -> None
             worker.wait()
     assert worker.returncode == -signal.SIGKILL and len(ended) == len(study.frames)
     assert study.pictures(tmp_path) == study.pictures(study.plain)
+
+
+@pytest.mark.parametrize(
+    ("who", "found", "told"),
+    [
+        ("scheduler", ModuleNotFoundError("No module named 'vivim'"), "cannot load napari-vivim (No module"),
+        ("scheduler", "0.0.1", "has version 0.0.1: install"),
+        ("worker", ModuleNotFoundError("No module named 'vivim'"), "cannot load napari-vivim (No module"),
+        ("worker", "0.0.1", "has version 0.0.1: install"),
+        ("worker", OSError("it is gone"), None),
+    ],
+)
+def test_who_lacks_this_program_is_named_before_any_work(here: str, monkeypatch, who, found, told) -> None:
+    def looked_up(name: str) -> str:
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    from distributed import Client
+
+    place = {"scheduler": "run_on_scheduler", "worker": "run"}[who]
+    asked = getattr(Client, place)
+    monkeypatch.setattr(
+        Client, place, lambda client, _, *given, **named: asked(client, looked_up, *given, **named)
+    )
+    expected = nullcontext() if told is None else pytest.raises(BatchError, match=re.escape(told))
+    with expected as error, connected(here, "cpu"):
+        pass
+    assert told is None or str(error.value).startswith(f"The {who} at tcp://")
+
+
+def test_a_cluster_without_workers_is_waited_for(study, tmp_path: Path, monkeypatch) -> None:
+    from distributed import LocalCluster
+
+    monkeypatch.setattr("vivim.batch.engine.RECOUNT_SECONDS", 0.05)
+    tally, lines = Tally(1), []
+    with LocalCluster(
+        n_workers=0, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=None
+    ) as cluster:
+        for event in run(study.jobs(tmp_path)[:1], cluster.scheduler_address):
+            if isinstance(event, Working | Outcome):
+                tally(event)
+                lines.append(tally.line())
+            if isinstance(event, Working) and event.stage == WAITING:
+                cluster.scale(1)
+    assert lines[0] == "0/1 videos, waiting for a worker" and lines[-1] == "1/1 videos"
 
 
 def test_what_a_cluster_is_called() -> None:
