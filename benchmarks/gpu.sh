@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
 # Everything that needs a GPU, on a machine that may have no network: benchmarks/gpu.sh PART... Parts:
 #
-#   kernels   build the peers, check the scan, watch it with compute-sanitizer, time it        (about 5 minutes)
+#   kernels   build the peers, check the scan, watch it with compute-sanitizer, time it        (about 8 minutes)
 #   network   time the network, attention and the annotator's loop; builds the peers first
-#             where `kernels` has not                                                          (about 4 minutes)
+#             where `kernels` has not and none are carried                                     (about 5 minutes)
 #   train     the starter by the recipe of docs/training.md, then a short b3 run (data: see TRAIN_* below)
 #   dry-run   the same commands on the CPU, tiny, to see that they run
 #
 # Carried along, where there is no package index:
 #   WHEELS      a folder of wheels for what the machine lacks (default .gpu/wheels)
 #   ARCHIVES    a folder with the source archives of mamba-ssm and causal-conv1d (default .gpu/archives)
+#   PEERS       peers.tar.gz of an earlier call for the same kind of GPU: nothing is built then
 #   TRAIN_STARTER, TRAIN_B3   the arguments of `vivim train` for each
-# Writes JSON and logs into $OUT (default gpu-output).
+# Writes into $OUT (default gpu-output): JSON, a log of each part, and the peers that were built.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 [[ $# -gt 0 ]] || set -- help
@@ -28,8 +29,9 @@ step() {  # step NAME SECONDS COMMAND...: runs it with a limit, keeps its output
     local name=$1 seconds=$2 began=$SECONDS
     shift 2
     echo "== $name"
-    timeout "$seconds" "$@" >"$out/$name.log" 2>&1 || { echo "   failed, code $?"; failed+=("$name"); }
-    tail -n "${LINES_SHOWN:-25}" "$out/$name.log"
+    timeout "$seconds" "$@" >"$site/step.log" 2>&1 || { echo "   failed, code $?"; failed+=("$name"); }
+    tail -n "${LINES_SHOWN:-25}" "$site/step.log"
+    { echo "== $name"; cat "$site/step.log"; } >>"$out/$part.log"
     echo "   $((SECONDS - began)) s"
 }
 
@@ -54,8 +56,11 @@ PYTHON
 build_peers() {  # once, in the background, with the GPU free for checks; wait_for_peers ends it
     [[ -z ${peer:-} ]] || return 0
     nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
-    if ls "$archives"/*.tar.gz >/dev/null 2>&1; then
-        nice "$python" -m benchmarks.gpu_peer "$site" "$archives"/*.tar.gz >"$out/peer.log" 2>&1 &
+    if [[ -n ${PEERS:-} ]]; then
+        tar -xzf "$PEERS" -C "$site" || failed+=(peer)
+        peer=built
+    elif ls "$archives"/*.tar.gz >/dev/null 2>&1; then
+        nice "$python" -m benchmarks.gpu_peer "$site" "$archives"/*.tar.gz >"$site/peer.log" 2>&1 &
         peer=$!
     fi
 }
@@ -63,7 +68,9 @@ build_peers() {  # once, in the background, with the GPU free for checks; wait_f
 wait_for_peers() {
     if [[ -n ${peer:-} && $peer != built ]]; then
         wait "$peer" || failed+=(peer)
-        tail -n 2 "$out/peer.log"
+        tail -n 2 "$site/peer.log"
+        cat "$site/peer.log" >>"$out/$part.log"
+        (cd "$site" && tar -czf "$out/peers.tar.gz" mamba_ssm causal_conv1d ./*_cuda.so)
         peer=built
     fi
 }
@@ -73,7 +80,7 @@ kernels() {
     step scan_check 300 "$python" -m benchmarks.gpu_scan_check --json "$out/scan_check.json"
     if command -v compute-sanitizer >/dev/null; then
         step memcheck 90 compute-sanitizer --tool memcheck --error-exitcode 9 "$python" -m benchmarks.gpu_memcheck
-        step racecheck 90 compute-sanitizer --tool racecheck --error-exitcode 9 "$python" -m benchmarks.gpu_memcheck
+        step racecheck 90 "$python" -m benchmarks.gpu_races
     fi
     wait_for_peers
     for dtype in float32 bfloat16; do

@@ -1,6 +1,6 @@
 """A small scan, forward and backward, to be watched by compute-sanitizer.
 
-``compute-sanitizer --tool memcheck python -m benchmarks.gpu_memcheck``, and the same with racecheck. Sizes that leave
+``compute-sanitizer --tool memcheck python -m benchmarks.gpu_memcheck``, and `benchmarks.gpu_races`. Sizes that leave
 rests in every direction: channels, tokens, chunks. PyTorch's allocator is told not to hand out parts of larger blocks,
 so that reading past an array's end is seen.
 """
