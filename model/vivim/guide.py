@@ -7,11 +7,12 @@ corrected frames, with bounded memory.
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +29,7 @@ REACH = 64
 RUNS_KEPT = 6
 """Stretches (one corrected frame, one direction) kept in memory."""
 
-FLOWS_KEPT = 128
+FLOWS_KEPT = 256
 """Flows between neighbouring frames kept in memory: at 256 x 256, a quarter of a MiB each."""
 
 MOST_THREADS = 16
@@ -41,38 +42,60 @@ DISTANCES_KEPT = 16
 """Distances of corrected masks kept in memory."""
 
 
+class Flows:
+    """Flows of one video by (source, target), for any thread: the latest of them, and those being worked out."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[int, int], Future[NDArray[np.float16]]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def find(self, pair: tuple[int, int]) -> Future[NDArray[np.float16]] | None:
+        """The flow of a pair, perhaps still being worked out; None where nobody has asked for it lately."""
+        with self._lock:
+            found = self._kept.get(pair)
+            if found is not None:
+                self._kept.move_to_end(pair)
+            return found
+
+    def begin(self, pair: tuple[int, int], source: NDArray[np.uint8], target: NDArray[np.uint8]) -> None:
+        """Have the flow between two grey pictures worked out, unless another thread asked for it meanwhile."""
+        with self._lock:
+            if pair not in self._kept:
+                self._kept[pair] = _threads().submit(_flow, source, target)
+            while len(self._kept) > FLOWS_KEPT:
+                self._kept.popitem(last=False)
+
+
 class Motion:
     """Optical flow between neighbouring frames of one video, the latest of it kept.
 
-    Several guides of one video (each without another corrected frame, say) share one, and with it the flow.
+    Several guides of one video (each without another corrected frame, say) share one, and with it the flow, from as
+    many threads.
 
     Parameters
     ----------
     frame : callable
         ``frame(t)`` gives RGB uint8 ``(H, W, 3)`` at the network's input size.
+    flows : Flows, optional
+        Flows of the same frames that were worked out before.
     """
 
-    def __init__(self, frame: Callable[[int], NDArray[np.uint8]]) -> None:
+    def __init__(self, frame: Callable[[int], NDArray[np.uint8]], flows: Flows | None = None) -> None:
         self._frame = frame
-        self._kept: OrderedDict[tuple[int, int], NDArray[np.float16]] = OrderedDict()
+        self._flows = flows or Flows()
 
     def __call__(self, source: int, target: int) -> NDArray[np.float32]:
         """Displacement ``(H, W, 2)`` in pixels (x, y): where each pixel of frame `source` lies in frame `target`."""
-        self.fetch([(source, target)])
-        self._kept.move_to_end((source, target))
-        return self._kept[source, target].astype(np.float32)
+        while (found := self._flows.find((source, target))) is None:
+            self.fetch([(source, target)])
+        return found.result().astype(np.float32)
 
     def fetch(self, pairs: Sequence[tuple[int, int]]) -> None:
-        """Have the flow of some (source, target) at hand, at most `FLOWS_KEPT`; side by side on several cores."""
-        missing = [pair for pair in pairs if pair not in self._kept]
-        if not missing:
-            return
+        """Have the flow of some (source, target) worked out, at most `FLOWS_KEPT`; side by side on several cores."""
+        missing = [pair for pair in pairs if self._flows.find(pair) is None]
         grey = {t: _grey(self._frame(t)) for t in dict.fromkeys(t for pair in missing for t in pair)}
-        flows = _threads().map(lambda pair: _flow(grey[pair[0]], grey[pair[1]]), missing)
-        for pair, flow in zip(missing, flows, strict=True):
-            self._kept[pair] = flow.astype(np.float16)  # to a hundredth of a pixel at 16 pixels of motion
-        while len(self._kept) > FLOWS_KEPT:
-            self._kept.popitem(last=False)
+        for source, target in missing:
+            self._flows.begin((source, target), grey[source], grey[target])
 
 
 def maps_between(
@@ -118,11 +141,14 @@ def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1), thread_name_prefix="vivim-flow")
 
 
-def _flow(source: NDArray[np.uint8], target: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Flow by the calling thread's own `OpticalFlow`, which keeps numbers from one call to the next."""
+def _flow(source: NDArray[np.uint8], target: NDArray[np.uint8]) -> NDArray[np.float16]:
+    """Flow, to a hundredth of a pixel at 16 pixels of motion.
+
+    By the calling thread's own `OpticalFlow`, which keeps numbers from one call to the next.
+    """
     if not hasattr(_own, "flow"):
         _own.flow = guidance.OpticalFlow()
-    return _own.flow(source, target)
+    return np.asarray(_own.flow(source, target), np.float16)
 
 
 _own = threading.local()
@@ -159,6 +185,7 @@ class MaskGuide:
         self._masks = masks
         self._anchors = np.array(sorted(masks), dtype=int)
         self._motion = motion or Motion(frame)
+        self._digests: dict[int, str] = {}
         self._distances: OrderedDict[int, NDArray[np.float32]] = OrderedDict()
         self._runs: OrderedDict[tuple[int, int], _Run] = OrderedDict()
 
@@ -173,6 +200,14 @@ class MaskGuide:
             previous if previous is not None and t - previous <= REACH else None,
             following if following is not None and following - t <= REACH else None,
         )
+
+    def depends_on(self, frames: Sequence[int]) -> tuple[tuple[int, str], ...]:
+        """The corrected frames that some frames are guided by, and what tells their masks from others."""
+        anchors = sorted({t for frame in frames for t in self.neighbours(frame) if t is not None})
+        for t in anchors:
+            if t not in self._digests:
+                self._digests[t] = hashlib.sha256(self._masks[t].tobytes()).hexdigest()[:16]
+        return tuple((t, self._digests[t]) for t in anchors)
 
     def distance(self, t: int) -> tuple[NDArray[np.float32], float]:
         """Propagated signed distance ``(H, W)`` in pixels at frame `t`, and frames to the nearest corrected one.
@@ -197,7 +232,7 @@ class MaskGuide:
         )
         return mixed.numpy(), min(gaps)
 
-    def planes(self, frames: list[int]) -> Tensor:
+    def planes(self, frames: Sequence[int]) -> Tensor:
         """Guide planes ``(T, 2, H, W)`` for the network, for `frames` in the order given."""
         distances, away = zip(*(self.distance(t) for t in frames), strict=True)
         return guidance.planes(torch.from_numpy(np.stack(distances)), torch.tensor(away))

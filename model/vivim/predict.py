@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 import torch
 from torch import Tensor
@@ -29,6 +29,7 @@ from vivim.windows import Window
 
 if TYPE_CHECKING:
     from vivim.network import Vivim
+    from vivim.recall import Encoded, EncodedWindows
 
 LARGEST_BATCH = 32
 _WINDOWS_BETWEEN_TRIMS = 16
@@ -90,6 +91,8 @@ class _Batch:
     windows: list[Window]
     x: Tensor
     planes: Tensor | None
+    remembered: Encoded | None = None
+    """What the encoder made of the only window, where that is known: `x` and `planes` are not needed."""
 
     def halves(self) -> tuple[_Batch, _Batch]:
         middle = len(self.windows) // 2
@@ -150,10 +153,17 @@ class Runner:
         with self._at_work():
             return self._forward(x, planes) if self._recorded is None else self._recorded(x, planes)
 
-    def once(self, x: Tensor, planes: Tensor | None) -> Tensor:
-        """As calling it, for sizes that come only a few times: nothing is prepared for them."""
+    def once(
+        self, window: Window, prepare: Prepare, remembered: EncodedWindows | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """As `run` one window, for sizes that come only a few times: nothing is prepared for them."""
+        batch = self._prepare([window], 0, prepare, remembered)
         with self._at_work(), unprepared(self.device):
-            return self._forward(x, planes)
+            if self._remembers(remembered):
+                return self._decoded(self._encoded(batch, remembered))
+            at = [window.frames.index(t) for t in window.kept]
+            planes = None if batch.planes is None else batch.planes[0, at]
+            return self._forward(batch.x, batch.planes)[0, at], planes
 
     @contextlib.contextmanager
     def _at_work(self) -> Iterator[None]:
@@ -166,13 +176,29 @@ class Runner:
         ):
             yield
 
+    def _remembers(self, remembered: EncodedWindows | None) -> TypeGuard[EncodedWindows]:
+        """Whether encoded windows are kept: a GPU encodes them faster than its memory could be spared."""
+        return remembered is not None and self.device.type == "cpu"
+
+    def _encoded(self, batch: _Batch, remembered: EncodedWindows) -> Encoded:
+        """The only window of a batch encoded, as it is remembered or from now on will be."""
+        if batch.remembered is not None:
+            return batch.remembered
+        features = self.model.features(batch.x, batch.planes)
+        return remembered.put(batch.windows[0], features, None if batch.planes is None else batch.planes[0])
+
+    def _decoded(self, encoded: Encoded) -> tuple[Tensor, Tensor | None]:
+        return self.model.decode(encoded.features, self.model.config.input_size).float(), encoded.planes
+
     def _forward(self, x: Tensor, planes: Tensor | None) -> Tensor:
         return self.model(x, planes).float()
 
     def run(
-        self, windows: Sequence[Window], prepare: Prepare
+        self, windows: Sequence[Window], prepare: Prepare, remembered: EncodedWindows | None = None
     ) -> Iterator[tuple[Window, Tensor, Tensor | None]]:
-        """Yield each window, its logits ``(T, C, H, W)`` on the device and its guide planes ``(T, 2, H, W)``, in order.
+        """Yield each window and, of its n kept frames, the logits ``(n, C, H, W)`` and guide planes ``(n, 2, H, W)``.
+
+        In order. Windows that are `remembered` are not encoded again, on a CPU.
 
         Raises
         ------
@@ -183,13 +209,13 @@ class Runner:
         """
         with ThreadPoolExecutor(1, thread_name_prefix="vivim-prepare") as thread:
             done, trimmed = 0, 0
-            ahead = thread.submit(self._prepare, windows, done, prepare)
+            ahead = thread.submit(self._prepare, windows, done, prepare, remembered)
             while done < len(windows):
                 batch = ahead.result()
                 done += len(batch.windows)
-                ahead = thread.submit(self._prepare, windows, done, prepare)
+                ahead = thread.submit(self._prepare, windows, done, prepare, remembered)
                 try:
-                    yield from self._run(batch)
+                    yield from self._run(batch, remembered)
                 except BaseException:  # closed, stopped or failed: nobody will ask for the next batch
                     ahead.cancel()
                     raise
@@ -197,8 +223,14 @@ class Runner:
                     trim()
                     trimmed = done
 
-    def _prepare(self, windows: Sequence[Window], first: int, prepare: Prepare) -> _Batch:
-        """Inputs of the next windows, from number `first` on, that have as many frames."""
+    def _prepare(
+        self, windows: Sequence[Window], first: int, prepare: Prepare, remembered: EncodedWindows | None
+    ) -> _Batch:
+        """Inputs of the next windows, from number `first` on, that have as many frames; or one that is remembered."""
+        if self._remembers(remembered) and first < len(windows):
+            found = remembered.get(windows[first])
+            if found is not None:
+                return _Batch([windows[first]], torch.empty(0), None, found)
         together: list[Window] = []
         inputs: list[Inputs] = []
         for window in windows[first : first + self.batch_size]:
@@ -211,8 +243,15 @@ class Runner:
         x = torch.cat([x for x, _ in inputs]) if inputs else torch.empty(0)
         return _Batch(together, x, torch.cat(planes) if planes else None)
 
-    def _run(self, batch: _Batch) -> Iterator[tuple[Window, Tensor, Tensor | None]]:
+    def _run(
+        self, batch: _Batch, remembered: EncodedWindows | None
+    ) -> Iterator[tuple[Window, Tensor, Tensor | None]]:
         try:
+            if self._remembers(remembered) and len(batch.windows) == 1:
+                with self._at_work():
+                    found = self._decoded(self._encoded(batch, remembered))
+                yield batch.windows[0], *found
+                return
             logits = self._measured(batch) if self._to_be_measured else self(batch.x, batch.planes)
         except (torch.OutOfMemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
@@ -232,10 +271,11 @@ class Runner:
                 "Out of memory on %s: going on with %d windows at once.", self.device, self.batch_size
             )
             for half in batch.halves():
-                yield from self._run(half)
+                yield from self._run(half, remembered)
             return
         for i, window in enumerate(batch.windows):
-            yield window, logits[i], None if batch.planes is None else batch.planes[i]
+            at = [window.frames.index(t) for t in window.kept]
+            yield window, logits[i, at], None if batch.planes is None else batch.planes[i, at]
 
     def _measured(self, batch: _Batch) -> Tensor:
         """Run one batch and set the batch size by the memory it took."""

@@ -23,7 +23,8 @@ from PIL import Image
 
 from vivim.distance import signed_distance
 from vivim.errors import VivimError
-from vivim.inference import ResizedFrames, guide_of, propose
+from vivim.given import ResizedFrames, guide_of
+from vivim.inference import propose
 from vivim.metrics import label_dice
 from vivim.session import Session
 from vivim.simulated import Result
@@ -178,11 +179,12 @@ def _propose(session: Session, model: Vivim, device: str) -> None:
 
 def _finetune(session: Session, base: Vivim, device: str) -> tuple[Vivim, bool]:
     """The model to go on with: tuned on all corrections so far where that helped on held-out ones, else `base`."""
+    from vivim.finetune.cache import FeatureCache
     from vivim.finetune.run import Trained, run
 
     if len(session.frames_with("corrected", "accepted")) < 2:
         return base, False  # nothing could be held out, so nothing can be promoted
-    for event in run([session], base, device=device):
+    for event in run([session], base, device=device, cache=FeatureCache(session.folder / "features")):
         if isinstance(event, Trained) and event.promoted:
             event.model.version = f"{base.version}-tuned"
             return event.model, True

@@ -16,7 +16,6 @@ from torch import Tensor
 from vivim.preprocess import agreement
 
 if TYPE_CHECKING:
-    from vivim.guide import MaskGuide
     from vivim.network import Vivim
     from vivim.session import Session
 
@@ -81,8 +80,7 @@ def judges(session: Session) -> list[int]:
 
 def calibrate(
     session: Session,
-    guide_without: Callable[[int], MaskGuide],
-    predict: Callable[[int, MaskGuide | None], tuple[Tensor, Tensor | None, np.ndarray]],
+    predict: Callable[[int, bool], tuple[Tensor, Tensor | None, np.ndarray]],
 ) -> float:
     """Choose the weight for a session from its corrected frames.
 
@@ -91,24 +89,23 @@ def calibrate(
 
     Parameters
     ----------
-    guide_without : callable
-        ``guide_without(t)`` is the guidance of all corrected frames but `t`.
     predict : callable
-        ``predict(t, guide)`` gives logits ``(1, C, H, W)``, guide planes ``(1, 2, H, W)`` (None without a guide) and
+        ``predict(t, guided)`` gives, of frame `t`, logits ``(1, C, H, W)``, guide planes ``(1, 2, H, W)`` (of which the
+        second is not looked at; None where not `guided`, that is by all corrected frames but `t`) and
         the true mask ``(H, W)`` of frame `t`, all at the network's input size.
     """
     known = session.frames_with("corrected", "accepted")
     if not known:
         return 0.0
     if len(known) == 1:
-        logits, _, true = predict(known[0], None)
+        logits, _, true = predict(known[0], False)
         return UNGUIDED if agreement(logits, true) >= AGREES else 0.0
     scores: dict[float, dict[int, float]] = {trust: {} for trust in TRUSTS}
     alone: list[float] = []
     for t in judges(session):
-        logits, _, true = predict(t, None)
+        logits, _, true = predict(t, False)
         alone.append(agreement(logits, true))
-        logits, planes, true = predict(t, guide_without(t))
+        logits, planes, true = predict(t, True)
         for trust in TRUSTS:
             scores[trust][t] = agreement(mixed(logits, planes, trust), true)
     best = best_trust(scores)

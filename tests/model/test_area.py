@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from vivim import Session, cli
 from vivim.area import checked, inside, placed, size_of
-from vivim.inference import ResizedFrames, propose
+from vivim.given import ResizedFrames
+from vivim.inference import propose
 from vivim.video import make_phantom, write_video
 
 AREA = (8, 16, 56, 80)

@@ -28,10 +28,10 @@ class Corrected:
 def choose(session: Corrected, guided: torch.Tensor, alone: torch.Tensor, carried: torch.Tensor) -> float:
     planes = torch.cat((carried, torch.ones_like(carried)), dim=1)
 
-    def predict(t, guide):
-        return (alone, None, TRUE) if guide is None else (guided, planes, TRUE)
+    def predict(t, with_guide):
+        return (guided, planes, TRUE) if with_guide else (alone, None, TRUE)
 
-    return calibrate(session, lambda t: "guide", predict)
+    return calibrate(session, predict)
 
 
 def test_a_carried_mask_that_is_right_is_trusted_just_enough() -> None:

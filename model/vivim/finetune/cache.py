@@ -13,10 +13,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from vivim.leavings import part_of, sweep
 from vivim.settings import vivim_home
@@ -28,16 +27,6 @@ SUFFIX = ".features"
 def cache_folder() -> Path:
     """Where encoded frames are kept."""
     return vivim_home() / "features"
-
-
-def digest_of_weights(*modules: nn.Module | None) -> str:
-    """Digest of the weights of some modules; those that are None count as absent."""
-    digest = hashlib.sha256()
-    for module in modules:
-        for name, value in module.state_dict().items() if module is not None else ():
-            digest.update(name.encode())
-            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()[:16]
 
 
 def key_of(*parts: Any) -> str:

@@ -6,7 +6,6 @@ corrected frames (never by its own mask), and once more without guidance.
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,20 +19,13 @@ from torch import Tensor
 
 from vivim.device import unprepared
 from vivim.errors import FinetuneError
-from vivim.finetune.cache import FeatureCache, digest_of_weights, key_of
-from vivim.inference import (
-    CARRIED_AT_ONCE,
-    ResizedFrames,
-    guide_without,
-    resized_mask,
-    trust_in,
-    window_inputs,
-)
+from vivim.finetune.cache import FeatureCache, key_of
+from vivim.given import CARRIED_AT_ONCE, ResizedFrames, guide_without, resized_mask, window_inputs
+from vivim.guide import MaskGuide
 from vivim.network import Vivim
-from vivim.predict import Runner
+from vivim.recall import digest_of_weights
 from vivim.session import Session
 from vivim.training.losses import boundary_weight
-from vivim.trust import UNGUIDED
 from vivim.windows import window_around
 
 T = TypeVar("T")
@@ -155,16 +147,6 @@ class Source:
         self.sessions, self.device = sessions, device
         self.size, self.classes = model.config.input_size, model.config.num_classes
         self._readers = [ResizedFrames(session, self.size) for session in sessions]
-        self._known: dict[int, list[list[object]]] = {}
-
-    def guided(self, model: Vivim) -> list[bool]:
-        """Of each session whether its corrected frames guide one another, so that learning sees what use will see."""
-        return [
-            model.config.guided
-            and len(session.frames_with("corrected", "accepted")) > 1
-            and trust_in(session, Runner(model, self.device), reader) != UNGUIDED
-            for session, reader in zip(self.sessions, self._readers, strict=True)
-        ]
 
     def windows(self, variants: Sequence[Variant]) -> list[Window]:
         """Variants of one corrected frame with its neighbours, guided by the other corrected frames where they say so.
@@ -175,8 +157,8 @@ class Source:
             return []
         number, t = variants[0].session, variants[0].frame
         session, reader = self.sessions[number], self._readers[number]
-        guide = guide_without(session, reader, self.size, t) if any(v.guided for v in variants) else None
-        block = list(range(max(0, t - CONTEXT), min(len(session), t + CONTEXT + 1)))
+        guide = self._guide(variants[0]) if any(v.guided for v in variants) else None
+        block = self._block(variants[0])
         target = target_planes(resized_mask(session, t, self.size), self.classes)
         found = []
         for variant in variants:
@@ -189,11 +171,13 @@ class Source:
 
     def depends_on(self, variant: Variant) -> list[object]:
         """What the features of a variant depend on, beside the encoder: plain JSON values."""
-        session = self.sessions[variant.session]
-        known = self._masks_of(variant.session) if variant.guided else []
-        others = [pair for pair in known if pair[0] != variant.frame]
+        session, others = self.sessions[variant.session], list[list[object]]()
+        if variant.guided:
+            guide = self._guide(variant)
+            window = window_around(self._block(variant), guide)
+            others = [list(pair) for pair in guide.depends_on(window)]
         video = [session.identity, session.area]
-        return [video, variant.frame, CONTEXT, list(self.size), variant.mirrored, others]
+        return [video, variant.frame, CONTEXT, list(self.size), variant.mirrored, variant.guided, others]
 
     def target(self, variant: Variant) -> Tensor:
         """`target_planes` of a variant, mirrored as it is."""
@@ -201,14 +185,15 @@ class Source:
         planes = target_planes(mask, self.classes)
         return planes.flip(-1) if variant.mirrored else planes
 
-    def _masks_of(self, number: int) -> list[list[object]]:
-        if number not in self._known:
-            session = self.sessions[number]
-            self._known[number] = [
-                [t, hashlib.sha256(np.asarray(session.masks[t]).tobytes()).hexdigest()[:16]]
-                for t in session.frames_with("corrected", "accepted")
-            ]
-        return self._known[number]
+    def _guide(self, variant: Variant) -> MaskGuide:
+        """All corrected frames but the variant's own."""
+        number, t = variant.session, variant.frame
+        return guide_without(self.sessions[number], self._readers[number], self.size, t)
+
+    def _block(self, variant: Variant) -> list[int]:
+        """The variant's frame and its neighbours."""
+        last = len(self.sessions[variant.session]) - 1
+        return list(range(max(0, variant.frame - CONTEXT), min(last, variant.frame + CONTEXT) + 1))
 
 
 def mirror(window: Window) -> Window:

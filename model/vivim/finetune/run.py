@@ -18,10 +18,10 @@ from vivim.finetune.features import (
     Source,
     check_labels,
     corrected_frames,
-    encoded,
     variants,
 )
 from vivim.finetune.fit import Pupil, Scores, held_out_scores, step_choices
+from vivim.finetune.guided import Encodings
 from vivim.finetune.pupils import Encoded, Whole
 from vivim.network import Vivim
 from vivim.session import Session
@@ -71,13 +71,14 @@ def run(
     check_labels(sessions, model)
     tuned = copy.deepcopy(model).to(target).eval()
     source = Source(sessions, tuned, target)
-    guided = source.guided(tuned)
+    encodings = Encodings(tuned, source, cache)
+    guided = encodings.guided()
     chosen = list(variants(sessions, guided))
     pupil: Pupil = Whole(tuned, source, chosen)
     if scope != "all":
         samples: list[Sample] = []
         ready: set[tuple[int, int]] = set()
-        for sample in encoded(tuned, source, chosen, cache):
+        for sample in encodings.of(chosen):
             samples.append(sample)
             ready.add((sample.session, sample.frame))
             yield Preparing(len(ready), len(keys))

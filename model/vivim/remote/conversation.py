@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vivim.inference import ResizedFrames, resized_mask
+from vivim.given import ResizedFrames, resized_mask
 from vivim.predict import check
 from vivim.remote.jobs import weights_of
 from vivim.remote.protocol import CHUNK, MESSAGE, MISSING, PATH, Message, RemoteError, pack, squeeze, unpack

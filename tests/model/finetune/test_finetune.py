@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from vivim import Session, Vivim, finetune, load_model
 from vivim.errors import FinetuneError
 from vivim.finetune import Finished, HeldOut, Preparing, Scored, Step
-from vivim.finetune.cache import FeatureCache, digest_of_weights
+from vivim.finetune.cache import FeatureCache
 from vivim.finetune.events import from_line, to_line
 from vivim.finetune.features import Source, corrected_frames, encode, variants
 from vivim.finetune.fit import folds_of
 from vivim.finetune.run import Trained, judge, run
 from vivim.models import list_models
+from vivim.recall import digest_of_weights
 from vivim.trust import TRUSTS
 
 
