@@ -103,7 +103,7 @@ class EncodedWindows:
         return self._recall.get(self._key(window))
 
     def put(self, window: Window, features: Sequence[Tensor], planes: Tensor | None) -> Encoded:
-        """Take of features ``(T, d, h, w)`` and planes ``(T, 2, H, W)`` a window's kept frames; remembered if they fit."""
+        """A window's kept frames of features ``(T, d, h, w)`` and planes ``(T, 2, H, W)``; remembered if they fit."""
         at = [window.frames.index(t) for t in window.kept]
         kept = [feature[at].contiguous(memory_format=torch.channels_last) for feature in features]
         encoded = Encoded(kept, None if planes is None else planes[at])
