@@ -114,6 +114,15 @@ class VideoController(QObject):
         """Show a frame."""
         self.viewer.dims.set_current_step(0, frame)
 
+    def show_alone(self) -> None:
+        """Show this video and what belongs to it; other videos, which would lie over or under it, are hidden."""
+        for layer in video_layers(self.viewer):
+            other: VideoController | None = layer.metadata.get(CONTROLLER_KEY)
+            for one in (layer, other.masks if other is not None else None):
+                if one is not None:
+                    one.visible = layer is self.layer
+        self.viewer.layers.selection.active = self.masks or self.layer
+
     @property
     def busy(self) -> bool:
         """Whether a job runs."""

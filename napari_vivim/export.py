@@ -12,7 +12,7 @@ from qtpy.QtGui import QDesktopServices, QRegularExpressionValidator
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QLineEdit, QPushButton, QSpinBox, QVBoxLayout, QWidget
 
 from napari_vivim.controller import VideoController
-from napari_vivim.looks import Folded, Progress, choice, heading, primary, row
+from napari_vivim.looks import Folded, Progress, choice, primary, row, subheading
 from napari_vivim.panel import VideoPanel
 
 FORMATS = {
@@ -44,11 +44,11 @@ class ExportWidget(VideoPanel):
         super().__init__(napari_viewer, host)
         self._job = ""
         self.formats = {name: QCheckBox(text) for name, text in FORMATS.items()}
-        self.body.addWidget(heading("What"))
+        self.body.addWidget(subheading("What"))
         self._add_formats()
-        self.body.addWidget(heading("Which frames"))
+        self.body.addWidget(subheading("Which frames"))
         self._add_scope()
-        self.body.addWidget(heading("Where"))
+        self.body.addWidget(subheading("Where"))
         self._add_target()
         self._add_import()
         self.start()

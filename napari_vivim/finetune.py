@@ -6,12 +6,15 @@ from typing import Any
 
 import napari
 from qtpy.QtWidgets import QComboBox, QFormLayout
+from vivim import models
+from vivim.errors import VivimError
 
 from napari_vivim.choices import Choices, chosen_device
 from napari_vivim.controller import VideoController, controller_of, video_layers
 from napari_vivim.curve import LossCurve
 from napari_vivim.looks import Progress, choice, clock, heading, primary, quiet
 from napari_vivim.panel import VideoPanel, reveal
+from napari_vivim.problems import show_problem
 from napari_vivim.replay import Replay
 from napari_vivim.result_card import ResultCard
 
@@ -66,6 +69,7 @@ class FinetuneWidget(VideoPanel):
             self.body.addWidget(heading("Learn from your corrections"))
         self.body.addLayout(form)
         self.replay = Replay()
+        self.replay.list.itemChanged.connect(self.update_state)
         self.body.addWidget(self.replay)
         self.body.addWidget(self.material)
         self.body.addWidget(self.learn)
@@ -83,6 +87,12 @@ class FinetuneWidget(VideoPanel):
 
     def _use(self, name: str) -> None:
         """Another model than the score suggests, or the one before."""
+        try:
+            models.model_path(name)
+        except VivimError as error:  # renamed or deleted since
+            show_problem(error)
+            self.card.choose.setEnabled(False)
+            return
         if self.controller is not None and not self.controller.busy:
             self.controller.model_made.emit(name)
             self.controller.propose(name, chosen_device(self.device))
@@ -167,7 +177,7 @@ class FinetuneWidget(VideoPanel):
         if self.controller is not None and not self.controller.busy:
             self.update_state()
 
-    def update_state(self) -> None:
+    def update_state(self, *_: Any) -> None:
         """The button works when there is something to learn from, and says so when there is not."""
         if self.controller is None:
             return
@@ -178,8 +188,10 @@ class FinetuneWidget(VideoPanel):
         self.learn.setText(
             f"Fine-tune on {usable} frame{'s' if usable != 1 else ''}" if usable else "Fine-tune"
         )
+        others = len(self.replay.folders(self.controller.session.folder if self.controller.session else None))
+        more = f", and those of {others} other video{'s' if others != 1 else ''}" if others else ""
         self.material.setText(
-            f"{counts['corrected']} corrected and {counts['accepted']} accepted frames of this video."
+            f"{counts['corrected']} corrected and {counts['accepted']} accepted frames of this video{more}."
             if usable
             else "Correct or accept a few frames first: that is what the model learns from."
         )

@@ -29,6 +29,13 @@ def heading(text: str) -> QLabel:
     return label
 
 
+def subheading(text: str) -> QLabel:
+    """Title of a part of a section."""
+    label = QLabel(text)
+    label.setStyleSheet("font-weight: 600; font-size: 11px; margin-top: 4px;")
+    return label
+
+
 class Quiet(QLabel):
     """Explaining text, less prominent: small, in a colour between those of text and ground, in whatever theme."""
 

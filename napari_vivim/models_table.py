@@ -6,8 +6,17 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QPushButton, QTableWidget, QTableWidgetItem
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QHeaderView,
+    QPushButton,
+    QTableWidget,
+    QTableWidgetItem,
+    QWidget,
+)
 from vivim.versions import ModelInfo, origin
+
+from napari_vivim.looks import quiet
 
 COLUMNS = ("Name", "Made from", "Made", "Learned from", "Held-out Dice", "")
 USE_WIDTH = 84
@@ -71,13 +80,17 @@ class ModelsTable(QTableWidget):
             former = self.cellWidget(at, len(COLUMNS) - 1)
             if former is not None:  # it may be the one just clicked, which Qt deletes only later
                 former.hide()
-            self.setCellWidget(at, len(COLUMNS) - 1, self._button(info, info.name == in_use))
+            self.setCellWidget(at, len(COLUMNS) - 1, self._choice(info, info.name == in_use))
 
-    def _button(self, info: ModelInfo, used: bool) -> QPushButton:
-        button = QPushButton("in use" if used else "Use")
+    def _choice(self, info: ModelInfo, used: bool) -> QWidget:
+        if used:
+            label = quiet("in use")
+            label.setAlignment(Qt.AlignmentFlag.AlignCenter)
+            return label
+        button = QPushButton("Use")
         button.setToolTip("Take this model from now on; what is corrected stays")
         button.setAutoDefault(False)
-        button.setEnabled(not used and bool(info.classes))
+        button.setEnabled(bool(info.classes))
         button.clicked.connect(lambda: self.use.emit(info.name))
         return button
 

@@ -214,11 +214,16 @@ class ModelsWindow(QDialog):
 
         self._job = Job(steps)
         self._job.event.connect(listed)
-        self._job.failed.connect(show_problem)
+        self._job.failed.connect(self._on_failed)
         self._job.ended.connect(self._on_ended)
         self.state.setText(text)
         self._enable()
         self._worker.submit(self._job)
+
+    def _on_failed(self, error: Exception) -> None:
+        """Say it here too: the notification is in the window behind."""
+        show_problem(error)
+        self.details.setText(str(error))
 
     def _on_ended(self, finished: bool) -> None:
         self._job = None

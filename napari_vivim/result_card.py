@@ -109,9 +109,7 @@ class ResultCard(QFrame):
                 "frame and fine-tune again to see whether it helps."
             )
             return
-        self.verdict.setText(
-            "Better: now in use" if event.promoted else "No better: the old model stays in use"
-        )
+        self.verdict.setText("Better: now in use" if event.promoted else "No better: the old model stays")
         self.scores.setText(f"{event.before:.3f} → {event.after:.3f}")
         self.explanation.setText(
             f"Mean Dice on corrected frames while they were held out, before and after. Version “{event.name}”, "

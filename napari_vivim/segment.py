@@ -186,6 +186,8 @@ class SegmentWidget(VideoPanel):
         self._connections.append((controller.suggested, self._show_reason))
         controller.lesions_closed.connect(self._show_apart)
         self._connections.append((controller.lesions_closed, self._show_apart))
+        if len(video_layers(self.viewer)) > 1:
+            controller.show_alone()
         self.reason.hide()
         self._show_apart()
         self.area.follow(controller)

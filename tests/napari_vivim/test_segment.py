@@ -282,3 +282,18 @@ def test_nothing_is_cut_off(segment, qtbot, theme: str) -> None:
     area = segment.findChild(QScrollArea)
     bar = area.verticalScrollBar().sizeHint().width()
     assert area.widget().minimumSizeHint().width() + bar <= segment.minimumWidth()
+
+
+def test_of_several_videos_only_the_chosen_one_is_shown(segment, qtbot, video: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.mp4"
+    other.write_bytes(video.read_bytes())
+    first = segment.controller
+    segment.viewer.open(str(other), plugin="napari-vivim")
+    second = segment.controller
+    assert second is not first
+    qtbot.waitUntil(lambda: second.session is not None, timeout=10000)
+    shown = [layer.name for layer in segment.viewer.layers if layer.visible]
+    assert shown == ["other", "other masks"]
+    segment.video.setCurrentIndex(0)
+    assert [layer.name for layer in segment.viewer.layers if layer.visible] == ["phantom", "phantom masks"]
+    assert segment.viewer.layers.selection.active.name == first.masks.name
