@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from napari.utils.notifications import notification_manager
 from qtpy.QtWidgets import QComboBox
 
 
@@ -60,6 +61,15 @@ def run(controller, qtbot, start) -> list:
     return events
 
 
+def choose(segment, qtbot, monkeypatch: pytest.MonkeyPatch, port: int) -> None:
+    """Take the swift model and this server in the lists of Vivim Segment."""
+    monkeypatch.setenv("VIVIM_REMOTE", f"http://127.0.0.1:{port}")
+    segment.choices.refresh("swift")
+    qtbot.waitUntil(lambda: segment.device.findText("remote (127.0.0.1)") > 0, timeout=10_000)
+    segment.device.setCurrentText("remote (127.0.0.1)")
+    assert segment.model.currentText() == "swift"
+
+
 def correct(controller, *frames: int) -> None:
     for t in frames:
         mask = np.zeros((64, 64), np.uint8)
@@ -79,18 +89,19 @@ def test_the_server_is_one_of_the_devices(server, controller, qtbot, monkeypatch
 
 
 def test_proposing_is_that_of_this_machine_though_the_connection_breaks(
-    server, controller, relay, qtbot, tmp_path: Path
+    server, controller, segment, relay, qtbot, monkeypatch, tmp_path: Path
 ) -> None:
     from vivim import Session, load_model, propose
 
     correct(controller, 2, 9)
-    lives = iter([1100, 0, 1500])
+    lives, shown = iter([1100, 0, 1500]), []
+    controller.job_event.connect(lambda event: shown.append(segment.progress.text.text()))
     with relay(server[0], lambda: next(lives, 2**40)) as port:
-        events = run(
-            controller, qtbot, lambda: controller.propose("swift", f"remote:http://127.0.0.1:{port}")
-        )
+        choose(segment, qtbot, monkeypatch, port)
+        run(controller, qtbot, segment.propose.click)
     assert next(lives, None) is None
-    assert "waiting for 127.0.0.1, trying again in 1 s" in [event.note for event in events]
+    assert any("waiting for 127.0.0.1, trying again in 1 s" in text for text in shown)
+    assert segment.propose.isEnabled() and not segment.progress.isVisible()
     with Session.open(controller.video_path, folder=tmp_path / "here") as here:
         for t in (2, 9):
             here.correct(t, np.asarray(controller.session.masks[t]))
@@ -114,6 +125,41 @@ def test_a_finetune_goes_on_though_the_connection_breaks(server, controller, rel
     finished = next(event for event in events if isinstance(event, Finished))
     assert [info.name for info in list_models()] == ["starter", "swift", finished.name]
     assert controller.session.frames_with("corrected") == [2]
+
+
+def test_a_wrong_token_is_told_in_the_window_and_the_next_step_works(
+    server, controller, segment, qtbot, monkeypatch
+) -> None:
+    choose(segment, qtbot, monkeypatch, server[0])
+    monkeypatch.setenv("VIVIM_REMOTE_TOKEN", "of yesterday")
+    notification_manager.records.clear()
+    segment.propose.click()
+    qtbot.waitUntil(lambda: not controller.busy, timeout=20_000)
+    told = [record.message for record in notification_manager.records]
+    assert told == ["127.0.0.1 does not accept this token. Ask its keeper for the present one."]
+    assert controller.counts()["empty"] == 12 and segment.propose.isEnabled()
+    monkeypatch.setenv("VIVIM_REMOTE_TOKEN", server[1])
+    run(controller, qtbot, segment.propose.click)
+    assert controller.counts()["proposed"] == 12
+
+
+def test_the_card_of_a_finetune_on_the_server_is_that_of_one_here(
+    server, controller, segment, qtbot, monkeypatch
+) -> None:
+    choose(segment, qtbot, monkeypatch, server[0])
+    learning = segment.learning
+    learning.model.setCurrentText("swift")
+    correct(controller, 2, 9)
+    learning.update_state()
+    run(controller, qtbot, learning.learn.click)
+    card = learning.card
+    before, after = map(float, card.scores.text().split(" → "))
+    better = after > before
+    assert card.verdict.text() == ("Better: now in use" if better else "No better: the old model stays")
+    assert card.choose.text() == ("Go back to “swift”" if better else "Use it anyway")
+    qtbot.waitUntil(lambda: card._row.count() == 2, timeout=10_000)
+    assert {part.split(":")[0] for part in card.frames.text().split(" · ")} == {"2", "9"}
+    assert controller.session.frames_with("corrected") == [2, 9]
 
 
 def test_cancelling_frees_the_server_and_loses_nothing(server, controller, qtbot) -> None:
