@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -138,12 +139,13 @@ def nothing(job: Job, topic: str) -> Outcome:
     return Outcome(job.stem, "done")
 
 
+def files(out: Path) -> dict[str, bytes]:
+    """Every file of every video, by its place."""
+    found = (path for path in sorted(out.rglob("*/*")) if path.is_file())
+    return {path.relative_to(out).as_posix(): path.read_bytes() for path in found}
+
+
 def test_exports_of_workers_are_those_of_one_process_to_the_byte(study, here: str, tmp_path: Path) -> None:
-
-    def files(out: Path) -> dict[str, bytes]:
-        found = (path for path in sorted(out.rglob("*/*")) if path.is_file())
-        return {path.relative_to(out).as_posix(): path.read_bytes() for path in found}
-
     # of DICOM files, and of corrected frames
     formats = tuple(sorted({*FORMATS} - {"dicom-seg", "dataset"}))
     options = Exporting(formats, fill_holes=True)
@@ -153,6 +155,21 @@ def test_exports_of_workers_are_those_of_one_process_to_the_byte(study, here: st
         assert [one.reason for one in study.outcomes(jobs, cluster).values()] == ["", ""]
     assert files(tmp_path / "workers") == files(tmp_path / "one")
     assert len({name.split("/")[1] for name in files(tmp_path / "one")}) == len(formats)
+
+
+def test_a_folder_of_sessions_is_exported_by_workers_from_the_command_line(
+    study, here: str, tmp_path: Path, capsys
+) -> None:
+    def exported(place: str, *more: str) -> dict[str, object]:
+        words = ["export", study.plain, "-o", tmp_path / place, "--format", "tiff,csv", "--json", *more]
+        assert cli.main([*map(str, words)]) == 0
+        return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+    exported("one")
+    first, again = (exported("workers", "--cluster", here)["videos"] for _ in range(2))
+    assert files(tmp_path / "workers") == files(tmp_path / "one") != {}
+    assert [video["status"] for video in first] == ["done"] * len(study.frames)
+    assert [video["status"] for video in again] == ["skipped"] * len(study.frames)
 
 
 def test_videos_of_workers_with_homes_of_their_own_are_found_again(
