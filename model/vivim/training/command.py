@@ -213,7 +213,12 @@ def run(args: argparse.Namespace) -> dict:
 
 
 def starting_weights(args: argparse.Namespace, config: TrainConfig) -> Vivim | None:
-    """The network that the options name to start from; None for random weights."""
+    """The network that the options name to start from; None for random weights.
+
+    What SegFormer does not have, all of the temporal half, is random by the seed of the run.
+    """
+    import torch
+
     from vivim.network import Vivim
     from vivim.network.checkpoints import load_checkpoint
     from vivim.network.reference import fetch_segformer, load_segformer
@@ -222,6 +227,7 @@ def starting_weights(args: argparse.Namespace, config: TrainConfig) -> Vivim | N
         return load_checkpoint(Path(args.initial))
     if not args.segformer:
         return None
+    torch.manual_seed(config.seed)
     model, source = Vivim(config.network), Path(args.segformer)
     load_segformer(model, source if source.is_file() else fetch_segformer(args.segformer))
     return model

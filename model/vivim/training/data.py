@@ -35,6 +35,9 @@ class Clip:
 WITHIN = (("frames", "masks"), ("Frame", "GT"), ("Frames", "GT"))
 """Names of the folders of frames and masks inside a clip: ours, and those of the video-polyp sets."""
 
+BESIDE = {"Frame": "GT", "JPEGImages": "Annotations"}
+"""Names of folders that hold the frames of all clips, and of those beside them with the masks."""
+
 DEEPEST = 3
 """Levels of folders below a data set in which clips are looked for."""
 
@@ -43,13 +46,14 @@ def folders_of(clip: Path) -> tuple[Path, Path] | None:
     """The folders that hold a clip's frames and masks; None if `clip` is no clip.
 
     Known are ``CLIP/frames`` with ``CLIP/masks``, ``CLIP/Frame`` with ``CLIP/GT`` (CVC-300, CVC-612, ASU-Mayo, Kvasir),
-    ``Train/CLIP`` with ``Train_GT/CLIP`` (VTUS) and ``Frame/CLIP`` with ``GT/CLIP`` (SUN-SEG).
+    ``Train/CLIP`` with ``Train_GT/CLIP`` (VTUS), ``Frame/CLIP`` with ``GT/CLIP`` (SUN-SEG) and ``JPEGImages/CLIP`` with
+    ``Annotations/CLIP`` (DAVIS, YouTube-VOS, and sets prepared as they are).
     """
     for frames, masks in WITHIN:
         if _holds_pictures(clip / frames) and (clip / masks).is_dir():
             return clip / frames, clip / masks
     above = clip.absolute().parent
-    for name in (f"{above.name}_GT", "GT" if above.name == "Frame" else None):
+    for name in (f"{above.name}_GT", BESIDE.get(above.name)):
         if name and _holds_pictures(clip) and (above.parent / name / clip.name).is_dir():
             return clip, above.parent / name / clip.name
     return None

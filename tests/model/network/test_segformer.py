@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 import types
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from vivim import Vivim, VivimConfig
 from vivim.errors import CheckpointError
 from vivim.network.config import KEY_REDUCTION, PRESETS
 from vivim.network.reference import fetch_segformer, load_segformer
+from vivim.training.command import starting_weights
+from vivim.training.config import TrainConfig
 
 BLOCK = [  # own name, transformers 4, transformers 5
     ("norm1", "layer_norm_1", "layernorm_before"),
@@ -90,6 +93,16 @@ def test_every_weight_arrives_under_either_set_of_names(transformers: int, tmp_p
             assert torch.equal(value, expected[name]), name
     assert len(report.unused) == 5
     assert "decode_head.classifier.weight" in report.unused
+
+
+def test_training_from_it_draws_the_rest_by_the_seed(tmp_path: Path) -> None:
+    save_file(donor_and_weights(4)[1], tmp_path / "model.safetensors")
+    args = argparse.Namespace(initial=None, segformer=str(tmp_path / "model.safetensors"))
+    config = TrainConfig(network=VivimConfig(size="b0"), seed=5)
+    first, again = starting_weights(args, config), starting_weights(args, config)
+    assert first is not None and again is not None
+    for (name, one), other in zip(first.state_dict().items(), again.state_dict().values(), strict=True):
+        assert torch.equal(one, other), name
 
 
 def test_a_bare_encoder_is_enough(tmp_path: Path) -> None:

@@ -92,6 +92,7 @@ def test_datasets_are_read_as_they_lie(tmp_path: Path) -> None:
         ("vtus/Train", "vtus/Train/1", "vtus/Train_GT/1"),
         ("sun", "sun/Frame/1", "sun/GT/1"),
         ("sun/Frame", "sun/Frame/1", "sun/GT/1"),
+        ("vos", "vos/JPEGImages/1", "vos/Annotations/1"),
     ],
 )
 def test_public_layouts_are_recognised(tmp_path: Path, given: str, frames: str, masks: str) -> None:
