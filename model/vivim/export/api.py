@@ -195,7 +195,8 @@ def write_as(name: str, work: Work, final: Path) -> Iterator[ExportEvent]:
                 if done < total:
                     yield ExportEvent(name, done, total, final)
         flush(part)
-        yield ExportEvent(name, total - 1, total, final)  # who gave up meanwhile does not want it put in place
+        # who gave up meanwhile does not want it put in place
+        yield ExportEvent(name, total - 1, total, final)
         _replace(part, final)
     finally:
         remove(part)

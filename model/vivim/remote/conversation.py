@@ -19,7 +19,7 @@ from vivim.remote.protocol import CHUNK, MESSAGE, MISSING, PATH, Message, Remote
 from vivim.remote.settings import authority, client_token, split_address
 
 try:
-    from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+    from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus
     from websockets.sync.client import ClientConnection, connect
 except ImportError as error:
     raise RemoteError(MISSING) from error
@@ -34,6 +34,8 @@ OPEN_SECONDS = 5.0
 """How long one attempt may take: so long at most a request to stop is not heard."""
 POLL = 0.1
 """A request to stop is heard within this many seconds."""
+OTHER_NAME = (62, 64)
+"""What OpenSSL answers where a certificate is for another host or address; source: its x509_vfy.h."""
 
 _wire = logging.getLogger(f"{__name__}.wire")
 _wire.setLevel(logging.WARNING)  # its DEBUG would write headers, the token among them
@@ -168,12 +170,18 @@ class Conversation:
         except InvalidStatus as error:
             raise self._refused(error.response.status_code) from error
         except ssl.SSLCertVerificationError as error:
-            raise RemoteError(
-                f"The certificate of {self._host} is not trusted ({error.verify_message}). Ask its keeper for the "
-                "authority's file, and name it in VIVIM_REMOTE_CA."
-            ) from error
+            raise self._untrusted(error) from error
+        except InvalidMessage as error:
+            hint = "" if self._tls else "; with TLS its address begins with https"
+            raise Lost(f"{error}{hint}") from error
         except (OSError, InvalidHandshake, TimeoutError) as error:
             raise Lost(str(error) or type(error).__name__) from error
+
+    def _untrusted(self, error: ssl.SSLCertVerificationError) -> Exception:
+        what = f"The certificate of {self._host} is not trusted ({error.verify_message.rstrip('.')}). "
+        if error.verify_code in OTHER_NAME:
+            return RemoteError(f"{what}Give the server's address by the name that is in its certificate.")
+        return RemoteError(f"{what}Ask its keeper for the authority's file, and name it in VIVIM_REMOTE_CA.")
 
     def _refused(self, status: int) -> Exception:
         if status in (429, 503):

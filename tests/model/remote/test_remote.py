@@ -203,6 +203,11 @@ def test_tls_with_a_certificate_of_ones_own(serving, sessions, swift_model, tmp_
         authority.cert_pem.write_to_path(tmp_path / "ca.pem")
         monkeypatch.setenv("VIVIM_REMOTE_CA", str(tmp_path / "ca.pem"))
         assert list(propose(sessions[0], swift_model, device=device, frames=[0]))[-1].written
+        by_address = device.replace("localhost", "127.0.0.1")
+        with pytest.raises(RemoteError, match="by the name that is in its certificate"):
+            list(propose(sessions[0], swift_model, device=by_address, frames=[0]))
+        with pytest.raises(RemoteError, match="with TLS its address begins with https"):
+            list(propose(sessions[0], swift_model, device=by_address.replace("https", "http"), frames=[0]))
 
 
 def test_a_wrong_token_is_refused_without_another_attempt(port, sessions, swift_model, monkeypatch) -> None:
