@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import napari
-from napari.layers import Image, Labels
+from napari.layers import Image, Labels, Layer
 from qtpy.QtCore import QObject, Signal
 from vivim.session import STATUS_NAMES, MaskEditor, Session
 from vivim.settings import settings
@@ -28,6 +28,7 @@ from napari_vivim.masks_layer import masks_layer, rehearse
 from napari_vivim.problems import guarded
 from napari_vivim.readers import PATH_KEY, SESSION_KEY
 from napari_vivim.scrubbing import Scrubbing
+from napari_vivim.shown import show_alone
 from napari_vivim.worker import Job, Worker
 
 if TYPE_CHECKING:
@@ -88,6 +89,8 @@ class VideoController(QObject):
         self.job_name = ""
         self.warming: Job | None = None
         """Getting the model ready for the first click; a job of the person's waits for it."""
+        self.put_aside: list[Layer] = []
+        """Layers hidden because another video was chosen."""
         self.replayed: tuple[Path, ...] = ()
         """Folders of the other sessions that the last fine-tune learned from."""
         self._worker = Worker(f"vivim-{layer.name}")
@@ -115,12 +118,10 @@ class VideoController(QObject):
         self.viewer.dims.set_current_step(0, frame)
 
     def show_alone(self) -> None:
-        """Show this video and what belongs to it; other videos, which would lie over or under it, are hidden."""
-        for layer in video_layers(self.viewer):
-            other: VideoController | None = layer.metadata.get(CONTROLLER_KEY)
-            for one in (layer, other.masks if other is not None else None):
-                if one is not None:
-                    one.visible = layer is self.layer
+        """Show this video and what belongs to it; hide the others."""
+        others = {layer: layer.metadata.get(CONTROLLER_KEY) for layer in video_layers(self.viewer)}
+        del others[self.layer]
+        show_alone(self, others)
         self.viewer.layers.selection.active = self.masks or self.layer
 
     @property

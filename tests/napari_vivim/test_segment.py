@@ -297,3 +297,7 @@ def test_of_several_videos_only_the_chosen_one_is_shown(segment, qtbot, video: P
     segment.video.setCurrentIndex(0)
     assert [layer.name for layer in segment.viewer.layers if layer.visible] == ["phantom", "phantom masks"]
     assert segment.viewer.layers.selection.active.name == first.masks.name
+    first.masks.visible = False  # by the person
+    for index in (1, 0):
+        segment.video.setCurrentIndex(index)
+    assert [layer.name for layer in segment.viewer.layers if layer.visible] == ["phantom"]
