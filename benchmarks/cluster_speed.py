@@ -63,7 +63,10 @@ def speed(args: argparse.Namespace) -> dict[str, object]:
 def _summary(rounds: dict[str, list[list[Times]]], videos: int) -> dict[str, object]:
     """Of each process the medians of its rounds; what is compared is always of one set."""
     clock, processor = (
-        {kind: [_median(times[which] for times in one) for one in sets] for kind, sets in rounds.items()}
+        {
+            kind: [statistics.median(times[which] for times in one) for one in sets]
+            for kind, sets in rounds.items()
+        }
         for which in (0, 1)
     )
     middle = statistics.median(clock[PLAIN])
@@ -71,16 +74,14 @@ def _summary(rounds: dict[str, list[list[Times]]], videos: int) -> dict[str, obj
         "seconds": {kind: _spread(times, 2) for kind, times in clock.items()},
         "processor_seconds": {kind: _spread(times, 2) for kind, times in processor.items()},
         "overhead_percent": _spread(_percent(clock[ONE], clock[PLAIN]), 1),
-        "overhead_ms_a_video": round(10 * _median(_percent(clock[ONE], clock[PLAIN])) * middle / videos, 1),
+        "overhead_ms_a_video": round(
+            10 * statistics.median(_percent(clock[ONE], clock[PLAIN])) * middle / videos, 1
+        ),
         "processor_overhead_percent": _spread(_percent(processor[ONE], processor[PLAIN]), 1),
         "plain_loops_among_themselves_percent": _spread([100 * (t / middle - 1) for t in clock[PLAIN]], 1),
         "speed_up_of_the_second_worker": _spread(_ratios(clock[HALF], clock[TWO]), 2),
         "2_workers_against_the_plain_loop": _spread(_ratios(clock[PLAIN], clock[TWO]), 2),
     }
-
-
-def _median(values: Iterator[float] | list[float]) -> float:
-    return statistics.median(values)
 
 
 def _ratios(first: list[float], second: list[float]) -> list[float]:

@@ -52,6 +52,11 @@ def video_layers(viewer: napari.Viewer) -> list[Image]:
     return [layer for layer in viewer.layers if isinstance(layer, Image) and PATH_KEY in layer.metadata]
 
 
+def controllers(viewer: napari.Viewer) -> dict[Image, VideoController | None]:
+    """The video layers of a viewer, with their controllers as far as they have been made."""
+    return {layer: layer.metadata.get(CONTROLLER_KEY) for layer in video_layers(viewer)}
+
+
 class VideoController(QObject):
     """Session, masks and long work of one video layer. Signals arrive in the window's thread."""
 
@@ -119,7 +124,7 @@ class VideoController(QObject):
 
     def show_alone(self) -> None:
         """Show this video and what belongs to it; hide the others."""
-        others = {layer: layer.metadata.get(CONTROLLER_KEY) for layer in video_layers(self.viewer)}
+        others = controllers(self.viewer)
         del others[self.layer]
         show_alone(self, others)
         self.viewer.layers.selection.active = self.masks or self.layer

@@ -39,6 +39,7 @@ class Replay(QWidget):
                 item.setCheckState(Qt.CheckState.Checked)
                 return
         self._list_one(folder, Qt.CheckState.Checked)
+        self._fit()
 
     def offer(self, folders: Iterable[Path], without: Path | None = None) -> None:
         """List these, not ticked, as far as they are new; `without`, learned from anyway, is left out of sight."""
@@ -55,7 +56,6 @@ class Replay(QWidget):
         item.setToolTip(str(folder))
         item.setCheckState(state)
         self.list.addItem(item)
-        self._fit()
 
     def _fit(self) -> None:
         """As high as its rows, up to `ROWS`; hidden without any."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import QSize, Qt, Signal
@@ -16,6 +16,9 @@ from vivim.session import Session
 from napari_vivim.looks import quiet
 from napari_vivim.problems import show_problem
 from napari_vivim.worker import Job, Worker
+
+if TYPE_CHECKING:
+    from vivim.video import Video
 
 WORST = 3
 """Held-out frames shown as pictures."""
@@ -155,15 +158,18 @@ def pictures_of(
     """Rows, each with a small picture ``(h, w, 3)`` uint8 of its frame with the outline of the corrected mask."""
     from vivim.video import open_video
 
-    for number, t, before, after in rows:
-        with ExitStack() as stack:
-            one = session
-            if number:
-                one = stack.enter_context(Session.open(others[number - 1], read_only=True))
-            video = open_video(one.video_path)  # its own: the session's is busy renewing proposals
-            stack.callback(video.close)
-            picture = picture_of(video.frame(t), np.asarray(one.masks[t]))
-        yield number, t, before, after, picture
+    with ExitStack() as stack:
+        opened: dict[int, tuple[Session, Video]] = {}
+        for number, t, before, after in rows:
+            if number not in opened:
+                one = session
+                if number:
+                    one = stack.enter_context(Session.open(others[number - 1], read_only=True))
+                video = open_video(one.video_path)  # its own: the session's is busy renewing proposals
+                stack.callback(video.close)
+                opened[number] = one, video
+            one, video = opened[number]
+            yield number, t, before, after, picture_of(video.frame(t), np.asarray(one.masks[t]))
 
 
 def picture_of(frame: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -191,7 +191,9 @@ def propose(
     began, done = time.monotonic(), 0
     with contextlib.suppress(Stopped):
         guide = guide_of(session, reader, size) if guided and model.config.guided and corrected else None
-        encoder = digest_of_weights(model.encoder, model.guide_embed)
+        encoder = ""
+        if runner.remembers:
+            encoder = f"{digest_of_weights(model.encoder, model.guide_embed)} {precision}"
         trust = trust_in(session, runner, reader, encoder) if guide is not None else 0.0
         if trust == UNGUIDED:
             guide, trust = None, 0.0
@@ -202,7 +204,7 @@ def propose(
             planned,
             lambda window: window_inputs(reader, window, guide, runner.device),
             lambda logits, planes: mixed(logits, planes, trust),
-            EncodedWindows(reader.recall, f"{encoder} {precision}", guide, total),
+            EncodedWindows(reader.recall, encoder, guide, total),
         )
         for block, logits in results:
             masks = placed(masks_from_logits(logits, size_of(area, whole)), area, whole)

@@ -161,7 +161,7 @@ class Runner:
         with self._at_work(), unprepared(self.device):
             if self._remembers(remembered):
                 return self._decoded(self._encoded(batch, remembered))
-            at = [window.frames.index(t) for t in window.kept]
+            at = window.kept_at
             planes = None if batch.planes is None else batch.planes[0, at]
             return self._forward(batch.x, batch.planes)[0, at], planes
 
@@ -176,9 +176,13 @@ class Runner:
         ):
             yield
 
-    def _remembers(self, remembered: EncodedWindows | None) -> TypeGuard[EncodedWindows]:
+    @property
+    def remembers(self) -> bool:
         """Whether encoded windows are kept: a GPU encodes them faster than its memory could be spared."""
-        return remembered is not None and self.device.type == "cpu"
+        return self.device.type == "cpu"
+
+    def _remembers(self, remembered: EncodedWindows | None) -> TypeGuard[EncodedWindows]:
+        return self.remembers and remembered is not None
 
     def _encoded(self, batch: _Batch, remembered: EncodedWindows) -> Encoded:
         """The only window of a batch encoded, as it is remembered or from now on will be."""
@@ -274,7 +278,7 @@ class Runner:
                 yield from self._run(half, remembered)
             return
         for i, window in enumerate(batch.windows):
-            at = [window.frames.index(t) for t in window.kept]
+            at = window.kept_at
             yield window, logits[i, at], None if batch.planes is None else batch.planes[i, at]
 
     def _measured(self, batch: _Batch) -> Tensor:

@@ -94,17 +94,13 @@ class EncodedWindows:
     def __init__(self, recall: Recall, encoder: str, guide: MaskGuide | None, frames: int) -> None:
         self._recall, self._encoder, self.guide, self._frames = recall, encoder, guide, frames
 
-    def has(self, window: Window) -> bool:
-        """Whether `get` would find something."""
-        return self.get(window) is not None
-
     def get(self, window: Window) -> Encoded | None:
         """What the encoder made of a window, if that is remembered."""
         return self._recall.get(self._key(window))
 
     def put(self, window: Window, features: Sequence[Tensor], planes: Tensor | None) -> Encoded:
         """A window's kept frames of features ``(T, d, h, w)`` and planes ``(T, 2, H, W)``; remembered if they fit."""
-        at = [window.frames.index(t) for t in window.kept]
+        at = window.kept_at
         kept = [feature[at].contiguous(memory_format=torch.channels_last) for feature in features]
         encoded = Encoded(kept, None if planes is None else planes[at])
         if encoded.nbytes / len(at) * self._frames <= SHARE * LIMIT_BYTES:

@@ -13,7 +13,7 @@ from vivim.guide import MaskGuide
 from vivim.predict import Runner
 from vivim.recall import EncodedWindows
 from vivim.trust import calibrate, judges, stored_trust
-from vivim.windows import Window, window_around
+from vivim.windows import Window, in_context, window_around
 
 if TYPE_CHECKING:
     from vivim.session import Session
@@ -23,7 +23,8 @@ def trust_in(session: Session, runner: Runner, reader: ResizedFrames, encoder: s
     """How far to trust carried masks in this session; see `vivim.trust`.
 
     A model tuned on these very frames cannot be asked about them: it brings the answer from its held-out rounds.
-    Of any other session's frames it is asked like every model. `encoder` is the digest of the model's encoder.
+    Of any other session's frames it is asked like every model. `encoder` is what tells the model's encoder, with
+    the precision it runs in, from others.
     """
     stored = stored_trust(session, runner.model)
     if stored is not None:
@@ -34,14 +35,13 @@ def trust_in(session: Session, runner: Runner, reader: ResizedFrames, encoder: s
         """The window of a frame and what guides it, worked out here side by side unless its end is remembered."""
         guide = guide_without(session, reader, size, t)
         window, remembered = around(t, guide)
-        if not remembered.has(window):
+        if remembered.get(window) is None:
             guide.planes(window.frames)  # remembered by the guide
         return window, remembered
 
     def around(t: int, guide: MaskGuide | None) -> tuple[Window, EncodedWindows]:
-        block = range(max(0, t - 1), min(len(session), t + 2))
-        remembered = EncodedWindows(reader.recall, f"{encoder} {runner.precision}", guide, 2 * len(asked))
-        return Window(tuple(window_around(block, guide)), (t,)), remembered
+        frames = window_around(in_context(t, len(session)), guide)
+        return Window(tuple(frames), (t,)), EncodedWindows(reader.recall, encoder, guide, 2 * len(asked))
 
     def predict(t: int, guided: bool) -> tuple[Tensor, Tensor | None, NDArray]:
         window, remembered = guides.pop(t).result() if guided else around(t, None)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 MODES = ("every", "overlap", "centre")
 """Ways to lay windows over a video."""
 
+CONTEXT = 1
+"""Neighbours on each side that are encoded together with a corrected frame."""
+
 
 @dataclass(frozen=True)
 class Window:
@@ -25,6 +28,11 @@ class Window:
 
     frames: tuple[int, ...]
     kept: tuple[int, ...]
+
+    @property
+    def kept_at(self) -> list[int]:
+        """Places of the kept frames among all."""
+        return [self.frames.index(t) for t in self.kept]
 
 
 def blocks_of(frames: Sequence[int], corrected: Sequence[int], length: int, start: int) -> list[list[int]]:
@@ -38,6 +46,11 @@ def blocks_of(frames: Sequence[int], corrected: Sequence[int], length: int, star
         else:
             blocks.append([t])
     return sorted(blocks, key=lambda block: min(abs(t - start) for t in block))
+
+
+def in_context(t: int, total: int) -> list[int]:
+    """A corrected frame of a video of `total` and its neighbours, as it is judged and learned from."""
+    return list(range(max(0, t - CONTEXT), min(total, t + CONTEXT + 1)))
 
 
 def window_around(block: Sequence[int], guide: MaskGuide | None) -> list[int]:

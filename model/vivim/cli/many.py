@@ -114,10 +114,8 @@ def _on_workers(jobs: Sequence[Job], address: str, device: str) -> dict[str, Out
     with Board(len(jobs)) as board, closing(run(jobs, address, device)) as events:
         for event in events:
             if isinstance(event, Connected):
-                for name in (
-                    "distributed",
-                    "distributed.client",
-                ):  # what they have to say, the board or an error says
+                # what they have to say, the board or an error says
+                for name in ("distributed", "distributed.client"):
                     logging.getLogger(name).setLevel(logging.CRITICAL)
                 _introduce(event, address, board)
                 continue

@@ -183,9 +183,8 @@ def write_as(name: str, work: Work, final: Path) -> Iterator[ExportEvent]:
         If it cannot be written. What was there before is still there.
     """
     total = len(work.frames)
-    part = part_of(
-        final.with_name(f"{secrets.token_hex(4)}-{final.name}")
-    )  # one that stalled may still be there
+    # a name of its own: an export that stalled may still be there
+    part = part_of(final.with_name(f"{secrets.token_hex(4)}-{final.name}"))
     try:
         if name in _BY_LESION:
             for _ in work.lesions.link(max(work.frames) + 1):

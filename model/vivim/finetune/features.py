@@ -26,13 +26,10 @@ from vivim.network import Vivim
 from vivim.recall import digest_of_weights
 from vivim.session import Session
 from vivim.training.losses import boundary_weight
-from vivim.windows import window_around
+from vivim.windows import CONTEXT, in_context, window_around
 
 T = TypeVar("T")
 U = TypeVar("U")
-
-CONTEXT = 1
-"""Neighbours on each side that are encoded together with a corrected frame."""
 
 FEW_FRAMES = 8
 """Up to this many corrected frames, mirrored copies are encoded too."""
@@ -192,8 +189,7 @@ class Source:
 
     def _block(self, variant: Variant) -> list[int]:
         """The variant's frame and its neighbours."""
-        last = len(self.sessions[variant.session]) - 1
-        return list(range(max(0, variant.frame - CONTEXT), min(last, variant.frame + CONTEXT) + 1))
+        return in_context(variant.frame, len(self.sessions[variant.session]))
 
 
 def mirror(window: Window) -> Window:

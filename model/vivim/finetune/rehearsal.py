@@ -7,9 +7,10 @@ import copy
 import numpy as np
 import torch
 
-from vivim.finetune.features import CONTEXT, Sample, Window, encode, target_planes
+from vivim.finetune.features import Sample, Window, encode, target_planes
 from vivim.finetune.pupils import BATCH, Encoded
 from vivim.network import Vivim
+from vivim.windows import CONTEXT
 
 LENGTHS = (2 * CONTEXT + 1, 2 * CONTEXT + 3)
 """Frames of the windows a fine-tune meets: a corrected frame and its neighbours, without and with those that guide."""
