@@ -123,10 +123,12 @@ class VideoController(QObject):
         self.viewer.dims.set_current_step(0, frame)
 
     def show_alone(self) -> None:
-        """Show this video and what belongs to it; hide the others."""
+        """Show this video and what belongs to it, its last frame where it is shorter; hide the others."""
         others = controllers(self.viewer)
         del others[self.layer]
         show_alone(self, others)
+        if self.current_frame >= len(self.layer.data):
+            self.go_to(len(self.layer.data) - 1)
         self.viewer.layers.selection.active = self.masks or self.layer
 
     @property

@@ -301,3 +301,12 @@ def test_of_several_videos_only_the_chosen_one_is_shown(segment, qtbot, video: P
     for index in (1, 0):
         segment.video.setCurrentIndex(index)
     assert [layer.name for layer in segment.viewer.layers if layer.visible] == ["phantom"]
+
+
+def test_a_shorter_video_is_shown_at_its_end_rather_than_beyond(segment, qtbot, tmp_path: Path) -> None:
+    phantom = make_phantom(frames=4, size=(64, 64))
+    write_video(tmp_path / "short.mp4", phantom.frames, phantom.fps)
+    first = segment.controller
+    first.go_to(9)
+    segment.viewer.open(str(tmp_path / "short.mp4"), plugin="napari-vivim")
+    assert segment.controller is not first and segment.controller.current_frame == 3
