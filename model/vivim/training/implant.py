@@ -1,7 +1,9 @@
 """Synthetic lesions set into real ultrasound pictures: real speckle around outlines that are known exactly.
 
 Public ultrasound of small lesions is scarce, pictures of other tissue are not. A blob of another brightness, softness
-and texture, with enhancement or shadow behind it, is what most nodules and tumours look like.
+and texture, with enhancement or shadow behind it, is what most nodules and tumours look like; some are as bright as
+what is around them and show by their rim alone, some hold specks of lime. Dark tubes beside them are vessels, and are
+not to be marked.
 """
 
 from __future__ import annotations
@@ -16,6 +18,15 @@ from vivim.training.data import Clip
 
 SMALLEST_CROP = 90
 """Pixels of a picture's side from which it still shows texture when enlarged."""
+
+WITH_VESSELS = 0.4
+"""Part of the pictures with dark tubes outside the lesion."""
+
+WITH_SPECKS = 0.3
+"""Part of the lesions with bright specks in them."""
+
+AS_BRIGHT = 0.15
+"""Part of the lesions about as bright as the tissue around them, seen by a dark rim."""
 
 
 def implanted(backgrounds: Sequence[Clip], count: int, seed: int) -> Clip:
@@ -87,18 +98,63 @@ def _place(rng: np.random.Generator, grey: NDArray[np.float32]) -> NDArray[np.fl
 def _implant(
     rng: np.random.Generator, grey: NDArray[np.float32], mask: NDArray[np.float32]
 ) -> NDArray[np.uint8]:
-    """The picture ``(H, W, 3)`` with a lesion set in."""
+    """The picture ``(H, W, 3)`` with a lesion set in, perhaps beside vessels."""
+    if rng.random() < WITH_VESSELS:
+        grey = with_vessels(rng, grey, mask)
     soft = cv2.GaussianBlur(mask, (0, 0), rng.uniform(0.8, 4.0))
+    rim = cv2.GaussianBlur(mask, (0, 0), 3.0) * (1 - mask)
+    behind = cv2.GaussianBlur(np.maximum.accumulate(mask, axis=0) * (1 - mask), (0, 0), 6.0)
+    as_bright = rng.random() < AS_BRIGHT
+    inside = _inside(rng, grey, mask, as_bright)
+    bright_rim = rng.uniform(0.3, 1.2) if rng.random() < 0.3 else 0.0
+    edge = -rng.uniform(0.8, 1.6) if as_bright else bright_rim
+    around = grey * np.clip(1 + behind * rng.uniform(-0.45, 0.4) + rim * edge, 0.1, None)
+    mixed = np.clip(around * (1 - soft) + inside * soft, 0, 255).astype(np.uint8)
+    return np.repeat(mixed[..., None], 3, axis=2)
+
+
+def _inside(
+    rng: np.random.Generator, grey: NDArray[np.float32], mask: NDArray[np.float32], as_bright: bool
+) -> NDArray[np.float32]:
+    """What the lesion looks like, ``(H, W)``: darker, brighter or `as_bright` as the tissue it lies in."""
     broad = cv2.GaussianBlur(grey, (0, 0), 12.0)
     grain = grey - cv2.GaussianBlur(grey, (0, 0), 4.0)
     level = max(1.0, float(grey[mask > 0].mean()))
-    darker = rng.random() < 0.85
-    wanted = level * (rng.uniform(0.15, 0.75) if darker else rng.uniform(1.25, 1.7))
+    if as_bright:
+        ratio = rng.uniform(0.85, 1.1)
+    else:
+        ratio = rng.uniform(0.15, 0.75) if rng.random() < 0.85 else rng.uniform(1.25, 1.7)
     flat = rng.uniform(0.2, 0.9)
-    ratio = wanted / level
     inside = ratio * ((1 - flat) * broad + flat * level + grain * rng.uniform(0.3, 1.0))
-    behind = cv2.GaussianBlur(np.maximum.accumulate(mask, axis=0) * (1 - mask), (0, 0), 6.0)
-    rim = cv2.GaussianBlur(mask, (0, 0), 3.0) * (1 - mask) * (1.0 if rng.random() < 0.3 else 0.0)
-    around = grey * (1 + behind * rng.uniform(-0.45, 0.4) + rim * rng.uniform(0.3, 1.2))
-    mixed = np.clip(around * (1 - soft) + inside * soft, 0, 255).astype(np.uint8)
-    return np.repeat(mixed[..., None], 3, axis=2)
+    if rng.random() < WITH_SPECKS:
+        inside += _specks(rng, mask)
+    return np.asarray(inside, np.float32)
+
+
+def _specks(rng: np.random.Generator, mask: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Brightness ``(H, W)`` of a few specks of lime inside a lesion."""
+    rows, columns = np.nonzero(mask)
+    chosen = rng.integers(len(rows), size=int(rng.integers(2, 12)))
+    points = np.zeros(mask.shape, np.float32)
+    points[rows[chosen], columns[chosen]] = rng.uniform(80, 220, len(chosen))
+    size = rng.uniform(0.6, 1.6)
+    return np.asarray(cv2.GaussianBlur(points, (0, 0), size) * (2 * np.pi * size**2), np.float32)
+
+
+def with_vessels(
+    rng: np.random.Generator, grey: NDArray[np.float32], mask: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """The picture ``(H, W)`` with one or two dark tubes that keep off the lesion."""
+    height, width = grey.shape
+    drawn = np.zeros((height, width), np.uint8)
+    for _ in range(int(rng.integers(1, 3))):
+        row, slope, bow = rng.uniform(0, height), rng.normal(0, 0.25), rng.normal(0, 0.2)
+        across = np.linspace(-0.5, 0.5, 24)
+        rows = row + height * (slope * across + bow * across**2)
+        line = np.stack([(across + 0.5) * width, rows], 1).round().astype(np.int32)
+        begin = int(rng.integers(0, 12))
+        line = line[begin : begin + int(rng.integers(8, 24))]
+        cv2.polylines(drawn, [line], False, 1, int(height * rng.uniform(0.02, 0.1)))
+    near = cv2.dilate(mask, np.ones((9, 9), np.uint8)) > 0
+    tube = cv2.GaussianBlur(np.where(near, 0, drawn).astype(np.float32), (0, 0), rng.uniform(0.8, 2.5))
+    return np.asarray(grey * (1 - tube * rng.uniform(0.6, 0.95)), np.float32)

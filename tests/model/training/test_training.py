@@ -24,7 +24,7 @@ from vivim.session import Session
 from vivim.training.batch import Batch
 from vivim.training.config import Phase, TrainConfig
 from vivim.training.data import Clip, binary_mask, find_clips, load_dataset
-from vivim.training.implant import implanted
+from vivim.training.implant import implanted, with_vessels
 from vivim.training.losses import structure_loss
 from vivim.training.recipes import default_recipe, read_recipe, recipe_names, to_config
 from vivim.training.sampler import Sampler
@@ -180,12 +180,24 @@ def test_implants_have_exact_outlines() -> None:
     rng = np.random.default_rng(0)
     tissue = rng.normal(110, 25, (2, 128, 128, 1)).clip(0, 255).astype(np.uint8).repeat(3, -1)
     background = Clip("tissue", tissue, np.zeros((2, 128, 128), np.uint8), stills=True)
-    made = implanted([background], 6, seed=1)
-    assert made.frames.shape == (6, 128, 128, 3)
+    made = implanted([background], 20, seed=1)
+    assert made.frames.shape == (20, 128, 128, 3)
+    seen = 0
     for frame, mask in zip(made.frames, made.masks, strict=True):
         assert 60 < mask.sum() < 0.5 * mask.size
-        inside, outside = frame[mask > 0].mean(), frame[mask == 0].mean()
-        assert abs(inside - outside) > 10
+        seen += abs(frame[mask > 0].mean() - frame[mask == 0].mean()) > 10
+    assert seen >= 14  # the others are as bright as the tissue, or lie beside a vessel as dark
+
+
+def test_vessels_keep_off_the_lesion() -> None:
+    tissue, lesion = np.full((96, 96), 120, np.float32), np.zeros((96, 96), np.float32)
+    lesion[30:60, 30:60] = 1
+    dark = 0
+    for seed in range(8):
+        picture = with_vessels(np.random.default_rng(seed), tissue, lesion)
+        assert picture[lesion > 0].min() > 100
+        dark += picture.min() < 60
+    assert dark >= 6
 
 
 def test_a_run_resumes_to_the_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
