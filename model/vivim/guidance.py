@@ -24,15 +24,19 @@ CONFIDENCE_DECAY = 8.0
 
 
 class OpticalFlow:
-    """Dense optical flow between grey pictures (DIS, Kroeger et al. 2016, through OpenCV)."""
+    """Dense optical flow between grey pictures (DIS, Kroeger et al. 2016, through OpenCV); for one thread."""
 
     def __init__(self) -> None:
-        import cv2
-
-        self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self._shape: tuple[int, ...] = ()
 
     def __call__(self, source: NDArray[np.uint8], target: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Displacement ``(H, W, 2)`` in pixels (x, y): where each pixel of `source` lies in `target`."""
+        if source.shape != self._shape:
+            import cv2
+
+            # a new one: OpenCV's object keeps the scales that it chose for small pictures
+            self._shape = source.shape
+            self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         return self._dis.calc(source, target, None)  # type: ignore[call-overload, return-value]  # OpenCV's stubs lack None
 
 

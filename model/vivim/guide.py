@@ -144,7 +144,7 @@ def _threads() -> ThreadPoolExecutor:
 def _flow(source: NDArray[np.uint8], target: NDArray[np.uint8]) -> NDArray[np.float16]:
     """Flow, to a hundredth of a pixel at 16 pixels of motion.
 
-    By the calling thread's own `OpticalFlow`, which keeps numbers from one call to the next.
+    By the calling thread's own `OpticalFlow`: one must not work for two threads at a time.
     """
     if not hasattr(_own, "flow"):
         _own.flow = guidance.OpticalFlow()

@@ -66,6 +66,14 @@ def test_a_mask_follows_the_motion_and_knows_how_far_it_came() -> None:
     assert overlap > 0.85 > unmoved
 
 
+def test_flow_does_not_depend_on_pictures_of_another_size_seen_before() -> None:
+    flow, fresh = guidance.OpticalFlow(), guidance.OpticalFlow()
+    small = np.zeros((32, 32), np.uint8)
+    flow(small, small)
+    still, moved = ((255 * np.roll(smooth_noise(64, 0), by, axis=(0, 1))).astype(np.uint8) for by in (0, 3))
+    np.testing.assert_array_equal(flow(still, moved), fresh(still, moved))
+
+
 def test_between_two_corrected_frames_the_nearer_counts_more() -> None:
     frames = np.zeros((11, 96, 96, 3), np.uint8)  # no texture: nothing moves
     guide = MaskGuide(lambda t: frames[t], {0: disc(48, 30), 10: disc(48, 60)})
