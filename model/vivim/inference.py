@@ -9,19 +9,19 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from vivim.area import placed, size_of
 from vivim.device import choose_device, is_remote
+from vivim.doubt import Seen, boundary_uncertainty
 from vivim.given import ResizedFrames, guide_of, window_inputs
 from vivim.predict import Inputs, Prepare, Runner, Stopped, check
 from vivim.preprocess import masks_from_logits, normalise, resize_frame, stack_frames
@@ -38,9 +38,6 @@ if TYPE_CHECKING:
 CLIP_LENGTH = Settings().clip_length
 """Frames predicted together in one window, corrected frames that guide it not counted."""
 
-BAND = 5
-"""Half width in pixels of the band around the outline in which uncertainty is measured."""
-
 
 @dataclass(frozen=True)
 class ProposeEvent:
@@ -56,51 +53,32 @@ class ProposeEvent:
     """Where a server is waited for and no frame is done: what for."""
 
 
-def boundary_uncertainty(logits: Tensor) -> NDArray[np.float32]:
-    """How unsure the network is of the outline: mean entropy in bits, of frames with logits ``(T, C, H, W)``.
-
-    Measured within `BAND` pixels of the predicted outline; where nothing is predicted, over the most doubtful
-    hundredth of the picture.
-    """
-    p = logits.float().sigmoid().amax(dim=1, keepdim=True)
-    entropy = F.binary_cross_entropy(p, p, reduction="none") / np.log(2.0)
-    inside = (p > 0.5).float()
-    band = _largest_around(inside) + _largest_around(1 - inside) - 1
-    in_band = (entropy * band).sum((1, 2, 3)) / band.sum((1, 2, 3)).clamp(min=1)
-    doubtful = entropy.flatten(1).topk(max(1, entropy[0].numel() // 100), dim=1).values.mean(1)
-    return torch.where(band.sum((1, 2, 3)) > 0, in_band, doubtful).cpu().numpy()
-
-
-def _largest_around(picture: Tensor) -> Tensor:
-    """The largest value within `BAND` pixels in each direction, of pictures ``(n, c, H, W)``."""
-    width = 2 * BAND + 1
-    along_rows = F.max_pool2d(picture, (1, width), 1, (0, BAND))
-    return F.max_pool2d(along_rows, (width, 1), 1, (BAND, 0))
-
-
 def keep_windows(
     runner: Runner,
     windows: Sequence[Window],
     prepare: Prepare,
     weigh: Callable[[Tensor, Tensor | None], Tensor],
     remembered: EncodedWindows | None = None,
-) -> Iterator[tuple[list[int], Tensor]]:
-    """Yield frames and their logits ``(n, C, H, W)`` as they get complete: the mean over the windows that keep them."""
+) -> Iterator[tuple[list[int], Tensor, NDArray[np.float32]]]:
+    """Yield frames as they get complete, their logits ``(n, C, H, W)`` and how unsure the model is of each, ``(n,)``.
+
+    Logits are the mean over the windows that keep a frame; see `vivim.doubt` for the second.
+    """
     awaited = Counter(t for window in windows for t in window.kept)
-    seen: dict[int, tuple[Tensor, int]] = {}
+    seen: defaultdict[int, Seen] = defaultdict(Seen)
     for window, logits, planes in runner.run(windows, prepare, remembered):
         mine = weigh(logits, planes)
-        complete, results = [], []
-        for t, one in zip(window.kept, mine, strict=True):
-            total, count = seen.pop(t, (torch.zeros_like(one), 0))
-            total, count = total + one, count + 1
-            if count < awaited[t]:
-                seen[t] = total, count
-                continue
-            complete.append(t)
-            results.append(total / count)
+        masks = mine.amax(dim=1) > 0
+        complete = []
+        for t, *said in zip(window.kept, mine, masks, strict=True):
+            seen[t].add(*said)
+            if len(seen[t].masks) == awaited[t]:
+                complete.append(t)
         if complete:
-            yield complete, torch.stack(results)
+            whole = [seen.pop(t) for t in complete]
+            means = torch.stack([one.mean() for one in whole])
+            beside = torch.stack([one.doubt() for one in whole]).cpu().numpy()
+            yield complete, means, boundary_uncertainty(means) + beside
 
 
 def propose(
@@ -206,9 +184,8 @@ def propose(
             lambda logits, planes: mixed(logits, planes, trust),
             EncodedWindows(reader.recall, encoder, guide, total),
         )
-        for block, logits in results:
+        for block, logits, doubts in results:
             masks = placed(masks_from_logits(logits, size_of(area, whole)), area, whole)
-            doubts = boundary_uncertainty(logits)
             missing = [i for i in range(len(block)) if block[i] not in have]
             for i in sorted(missing, key=lambda i: abs(block[i] - start)):
                 check(stop)
@@ -255,6 +232,6 @@ def segment_frames(
         return normalise(resized.to(runner.device))[None], None
 
     planned = plan(range(len(frames)), (), len(frames), clip_length, 0, windows)
-    for block, logits in keep_windows(runner, planned, prepare, lambda logits, _: logits):
+    for block, logits, _ in keep_windows(runner, planned, prepare, lambda logits, _: logits):
         masks[block] = masks_from_logits(logits, tuple(frames.shape[1:3]))
     return masks

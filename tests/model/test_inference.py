@@ -11,7 +11,7 @@ import pytest
 import torch
 from vivim import Session, Vivim, VivimConfig, propose
 from vivim.errors import DeviceError
-from vivim.inference import boundary_uncertainty, keep_windows, segment_frames
+from vivim.inference import keep_windows, segment_frames
 from vivim.network.mit import MiTBlock
 from vivim.predict import Runner
 from vivim.windows import blocks_of, plan, window_around
@@ -111,15 +111,6 @@ def test_windows_take_in_the_corrected_frames_on_either_side() -> None:
     assert window_around([8, 9, 10], None) == [8, 9, 10]
 
 
-def test_a_soft_outline_is_less_certain_than_a_sharp_one() -> None:
-    ramp = torch.linspace(-1, 1, 64).expand(64, 64)
-    logits = torch.stack((ramp * 40, ramp * 2))[:, None]
-    sharp, soft = boundary_uncertainty(logits)
-    assert 0 <= sharp < soft <= 1
-    unsure_nothing, sure_nothing = boundary_uncertainty(torch.stack((ramp - 1.1, ramp - 20))[:, None])
-    assert unsure_nothing > sure_nothing
-
-
 def test_windows_may_overlap_or_keep_only_their_centres(session: Session, sample) -> None:
     torch.manual_seed(5)
     model = Vivim(VivimConfig(size="b0", input_size=(64, 64))).eval()
@@ -164,7 +155,7 @@ def test_overlapping_windows_are_averaged() -> None:
 
     runner = Fake(Vivim(VivimConfig(size="b0", input_size=(32, 32))), torch.device("cpu"))
     found = {}
-    for block, logits in keep_windows(
+    for block, logits, _ in keep_windows(
         runner,
         windows,
         lambda w: (torch.tensor(w, dtype=torch.float32).view(1, -1, 1, 1, 1).expand(1, -1, 3, 2, 2), None),
