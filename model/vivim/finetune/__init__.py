@@ -13,8 +13,19 @@ from typing import Any
 
 from vivim.finetune.api import finetune
 from vivim.finetune.events import FinetuneEvent, Finished, HeldOut, Preparing, Scored, Step, Waiting
+from vivim.finetune.process import Standby
 
-__all__ = ["Finished", "FinetuneEvent", "HeldOut", "Preparing", "Scored", "Step", "Waiting", "finetune"]
+__all__ = [
+    "Finished",
+    "FinetuneEvent",
+    "HeldOut",
+    "Preparing",
+    "Scored",
+    "Standby",
+    "Step",
+    "Waiting",
+    "finetune",
+]
 
 
 class _CallablePackage(ModuleType):

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vivim.device import choose_device, is_remote
 from vivim.errors import CheckpointError, FinetuneError
 from vivim.finetune.events import FinetuneEvent, Finished, Scored, from_line
-from vivim.leavings import own_name, sweep
+from vivim.finetune.process import Standby, WorkerProcess
 
 if TYPE_CHECKING:
     from vivim.network import Vivim
@@ -32,6 +29,7 @@ def finetune(
     seed: int = 0,
     in_process: bool | None = None,
     stop: threading.Event | None = None,
+    standby: Standby | None = None,
 ) -> Iterator[FinetuneEvent]:
     """Fine-tune on the corrected and accepted frames of some sessions, into a new version.
 
@@ -55,6 +53,8 @@ def finetune(
         loaded here already and take seconds to load again; on a CPU the work would slow a window down.
     stop : threading.Event, optional
         Set it from another thread to stop waiting for another machine at once; all else stops at the next event.
+    standby : Standby, optional
+        Where a process may be ready for the work.
 
     Yields
     ------
@@ -70,13 +70,16 @@ def finetune(
     if not sum(len(session.frames_with("corrected", "accepted")) for session in sessions):
         raise FinetuneError("No corrected frame to learn from. Correct or accept at least one frame first.")
     began = time.monotonic()
-    model = _untouched_ancestor(model, sessions)
+    model = untouched_ancestor(model, sessions)
     scored: Scored | None = None
     if is_remote(device):
         events = _on_another_machine(sessions, model, scope, device, seed, stop)
     else:
         here = choose_device(device).type != "cpu" if in_process is None else in_process
-        events = (_here if here else _in_own_process)(sessions, model, scope, device, seed)
+        if here:
+            events = _here(sessions, model, scope, device, seed)
+        else:
+            events = _in_own_process(sessions, model, scope, device, seed, standby)
     for event in events:
         if isinstance(event, tuple):
             tuned, promoted = event
@@ -86,7 +89,7 @@ def finetune(
         yield event
 
 
-def _untouched_ancestor(model: Vivim, sessions: Sequence[Session]) -> Vivim:
+def untouched_ancestor(model: Vivim, sessions: Sequence[Session]) -> Vivim:
     """The nearest ancestor of `model` that has not learned from any of `sessions`.
 
     A model that has seen these corrected frames cannot be judged on them; starting from its ancestor, with all
@@ -131,41 +134,32 @@ def _here(
 
 
 def _in_own_process(
-    sessions: Sequence[Session], model: Vivim, scope: str, device: str, seed: int
+    sessions: Sequence[Session], model: Vivim, scope: str, device: str, seed: int, standby: Standby | None
 ) -> Iterator[FinetuneEvent | tuple[Vivim, bool]]:
+    """Frames are encoded here, where proposing uses the same flow, while the process loads; then they are cached."""
     import torch
 
+    from vivim.finetune.ahead import encode_ahead
     from vivim.network.checkpoints import load_checkpoint, save_checkpoint
 
-    sweep(Path(tempfile.gettempdir()))
-    with tempfile.TemporaryDirectory(prefix=own_name("vivim-finetune")) as folder:
-        job = Path(folder)
-        save_checkpoint(model, job / "parent.safetensors", model.provenance, dtype=torch.float32)
-        task = {
-            "sessions": [str(session.folder) for session in sessions],
-            "model": str(job / "parent.safetensors"),
-            "scope": scope,
-            "device": device,
-            "seed": seed,
-        }
-        (job / "job.json").write_text(json.dumps(task))
-        with (job / "stderr.txt").open("w+") as errors:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "vivim.finetune.worker", str(job)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-            )
-            try:
-                promoted = yield from _relay(process)
-                if process.wait() != 0 or promoted is None:
-                    errors.seek(0)
-                    raise FinetuneError(_unexpected_end(process.returncode, errors.read()))
-            finally:
-                process.kill()
-                process.wait()
-        yield load_checkpoint(job / "result.safetensors"), promoted
+    with WorkerProcess() if standby is None else standby.take() as worker:
+        if scope != "all":
+            yield from encode_ahead(sessions, model, choose_device(device))
+        save_checkpoint(model, worker.folder / "parent.safetensors", model.provenance, dtype=torch.float32)
+        worker.begin(
+            {
+                "sessions": [str(session.folder) for session in sessions],
+                "model": str(worker.folder / "parent.safetensors"),
+                "scope": scope,
+                "device": device,
+                "seed": seed,
+            }
+        )
+        promoted = yield from _relay(worker.process)
+        if worker.process.wait() != 0 or promoted is None:
+            raise FinetuneError(_unexpected_end(worker))
+        tuned = load_checkpoint(worker.folder / "result.safetensors")
+    yield tuned, promoted
 
 
 def _relay(process: subprocess.Popen[str]) -> Generator[FinetuneEvent, None, bool | None]:
@@ -185,11 +179,10 @@ def _relay(process: subprocess.Popen[str]) -> Generator[FinetuneEvent, None, boo
     return promoted
 
 
-def _unexpected_end(code: int, errors: str) -> str:
-    last = errors.strip().splitlines()[-1:] or ["it left no message"]
+def _unexpected_end(worker: WorkerProcess) -> str:
     return (
-        f"Fine-tuning stopped unexpectedly (exit code {code}: {last[0]}). The model is as it was; close other "
-        f"programs if memory is short, and try again."
+        f"Fine-tuning stopped unexpectedly (exit code {worker.process.returncode}: {worker.last_words()}). The "
+        f"model is as it was; close other programs if memory is short, and try again."
     )
 
 

@@ -6,6 +6,7 @@ corrected frames (never by its own mask), and once more without guidance.
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -138,12 +139,20 @@ class Source:
         Says which size, how many classes, and whether guidance is possible.
     device : torch.device
         Where windows are wanted.
+    stop : threading.Event, optional
+        Set it for `Stopped` at the next frame.
     """
 
-    def __init__(self, sessions: Sequence[Session], model: Vivim, device: torch.device) -> None:
+    def __init__(
+        self,
+        sessions: Sequence[Session],
+        model: Vivim,
+        device: torch.device,
+        stop: threading.Event | None = None,
+    ) -> None:
         self.sessions, self.device = sessions, device
         self.size, self.classes = model.config.input_size, model.config.num_classes
-        self._readers = [ResizedFrames(session, self.size) for session in sessions]
+        self._readers = [ResizedFrames(session, self.size, stop=stop) for session in sessions]
 
     def windows(self, variants: Sequence[Variant]) -> list[Window]:
         """Variants of one corrected frame with its neighbours, guided by the other corrected frames where they say so.

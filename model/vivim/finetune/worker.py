@@ -1,7 +1,8 @@
 """The process a fine-tune runs in: ``python -m vivim.finetune.worker JOB``.
 
-JOB is a folder with ``job.json``; events leave as lines of JSON on stdout, the new weights as
-``result.safetensors``. Nothing else is written, so killing this process at any moment loses nothing.
+JOB is a folder. Once everything is loaded, a line on stdin says that ``job.json`` lies there; events leave as lines of
+JSON on stdout, the new weights as ``result.safetensors``. Nothing else is written, so killing this process at any
+moment loses nothing. Where stdin ends without a line, whoever asked is gone, and so is this process.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ def work(job: Path) -> None:
 
 def main() -> int:
     """Entry point; a `VivimError` becomes one line of JSON, so that its sentence reaches the person."""
+    if not sys.stdin.readline():
+        return 0
     try:
         work(Path(sys.argv[1]))
     except VivimError as error:

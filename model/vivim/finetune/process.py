@@ -1,0 +1,138 @@
+"""The process a fine-tune runs in, seen from the one that asks for it; and one of them kept ready.
+
+Loading PyTorch takes seconds: a process that has done so before the person asks saves them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vivim.leavings import own_name, sweep
+
+KEPT_SECONDS = 600.0
+"""How long a process that nobody asks for is kept ready: it holds some 250 MB."""
+
+
+class WorkerProcess:
+    """``python -m vivim.finetune.worker``, with a folder of its own; it loads what it needs, then waits for its job.
+
+    It ends with this program, however that ends: its standard input is closed then. Use it as a context, or `close` it.
+    """
+
+    def __init__(self) -> None:
+        sweep(Path(tempfile.gettempdir()))
+        self._folder = tempfile.TemporaryDirectory(prefix=own_name("vivim-finetune"))
+        self.folder = Path(self._folder.name)
+        self._errors = (self.folder / "stderr.txt").open("w+")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "vivim.finetune.worker", self._folder.name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+        )
+
+    def begin(self, task: Mapping[str, Any]) -> None:
+        """Give it its only job; of a process that has ended meanwhile nothing will be heard."""
+        (self.folder / "job.json").write_text(json.dumps(dict(task)))
+        assert self.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.write("begin\n")
+            self.process.stdin.flush()
+
+    @property
+    def lives(self) -> bool:
+        """Whether it has not ended."""
+        return self.process.poll() is None
+
+    def last_words(self) -> str:
+        """The last line it wrote on its standard error."""
+        self._errors.seek(0)
+        return (self._errors.read().strip().splitlines() or ["it left no message"])[-1]
+
+    def close(self) -> None:
+        """End it, whatever it does, and remove its folder; safe to call twice."""
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stdin is not None and self.process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
+        self.process.stdout.close()
+        self._errors.close()
+        self._folder.cleanup()
+
+    def __enter__(self) -> WorkerProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Standby:
+    """At most one process kept ready for the next fine-tune, for any thread; given up when nobody asks for it."""
+
+    def __init__(self, seconds: float = KEPT_SECONDS) -> None:
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._waiting: WorkerProcess | None = None
+        self._given_up: threading.Timer | None = None
+        self._closed = False
+
+    def start(self) -> None:
+        """Have one made ready, unless there is; returns at once. Its time begins anew."""
+        with self._lock:
+            if self._closed:
+                return
+            if self._waiting is not None and not self._waiting.lives:
+                self._drop()
+            if self._waiting is None:
+                self._waiting = WorkerProcess()
+            self._count_down()
+
+    def take(self) -> WorkerProcess:
+        """The one that is ready, or else a new one; it belongs to the caller from now on."""
+        with self._lock:
+            found, self._waiting = self._waiting, None
+            self._stop_counting()
+        if found is None:
+            return WorkerProcess()
+        if found.lives:
+            return found
+        found.close()
+        return WorkerProcess()
+
+    def close(self) -> None:
+        """End the one that waits, and start no other; safe to call twice."""
+        with self._lock:
+            self._closed = True
+            self._drop()
+
+    def _give_up(self) -> None:
+        with self._lock:
+            if threading.current_thread() is self._given_up:  # else somebody has asked for it meanwhile
+                self._drop()
+
+    def _drop(self) -> None:
+        self._stop_counting()
+        if self._waiting is not None:
+            self._waiting.close()
+            self._waiting = None
+
+    def _count_down(self) -> None:
+        self._stop_counting()
+        self._given_up = threading.Timer(self._seconds, self._give_up)
+        self._given_up.daemon = True
+        self._given_up.start()
+
+    def _stop_counting(self) -> None:
+        if self._given_up is not None:
+            self._given_up.cancel()
+            self._given_up = None
