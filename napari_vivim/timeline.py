@@ -47,6 +47,8 @@ class TimelineWidget(QWidget):
         self.watch: ShapeWatch | None = None
         self.thumbnails: Thumbnails | None = None
         self.suggestions: list[Suggestion] = []
+        self.unit = "px"
+        """Of the areas that are shown."""
         self._placed = False
         self.view = TimelineView()
         self.legend, self.range = QLabel(), QLabel()
@@ -187,7 +189,8 @@ class TimelineWidget(QWidget):
 
     def _show_shapes(self) -> None:
         if self.watch is not None:
-            self.view.set_shapes(self.watch.track.areas.copy(), self.watch.track.jumps())
+            areas, self.unit = self.watch.track.areas_shown()
+            self.view.set_shapes(areas, self.watch.track.jumps())
             self._show_legend()
 
     def _show_suggested(self, found: list[Suggestion]) -> None:
@@ -221,14 +224,13 @@ class TimelineWidget(QWidget):
         else:
             self.range.setText(f"{count:,} frames")
 
-    def _area_text(self, pixels: float) -> str:
-        """An area for people: in mm² where the size of a pixel is known, else as a share of the picture."""
+    def _area_text(self, area: float) -> str:
+        """An area for people: in mm² where every lesion has a scale, else as a share of the picture."""
         assert self.controller is not None and self.controller.session is not None
-        session = self.controller.session
-        if session.pixel_spacing_mm is not None:
-            mm2 = pixels * session.pixel_spacing_mm[0] * session.pixel_spacing_mm[1]
-            return f"{mm2:.3g}&nbsp;mm²"
-        return f"{pixels / (session.shape[1] * session.shape[2]):.1%} of the picture".replace(" ", "&nbsp;")
+        if self.unit == "mm²":
+            return f"{area:.3g}&nbsp;mm²"
+        _, height, width = self.controller.session.shape
+        return f"{area / (height * width):.1%} of the picture".replace(" ", "&nbsp;")
 
     # -- the mouse ------------------------------------------------------------------------------------------------
 

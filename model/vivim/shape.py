@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vivim.errors import SessionError
+from vivim.scale import area_mm2, regions_of
 
 if TYPE_CHECKING:
     from vivim.session import Session
@@ -32,6 +33,9 @@ class ShapeTrack:
     areas : ndarray
         ``(T,)`` float32, pixels that belong to any class; NaN where nothing is proposed or drawn yet, or the mask
         cannot be read.
+    areas_mm2 : ndarray
+        ``(T,)`` float32, the same in square millimetres, each lesion by the scale of the region it lies in; NaN also
+        where one of them has no scale.
     changes : ndarray
         ``(T,)`` float32, 1 - Dice between frame t - 1 and frame t; NaN where either has no mask yet. Two empty masks
         are alike.
@@ -40,6 +44,7 @@ class ShapeTrack:
     def __init__(self, session: Session) -> None:
         self._session = session
         self.areas: NDArray[np.float32] = np.full(len(session), np.nan, np.float32)
+        self.areas_mm2 = self.areas.copy()
         self.changes: NDArray[np.float32] = np.full(len(session), np.nan, np.float32)
 
     def measure(self, frames: Iterable[int], stop: threading.Event | None = None) -> Iterator[int]:
@@ -52,32 +57,52 @@ class ShapeTrack:
         """
         wanted = sorted(set(frames))
         known = self._session.statuses > 0
+        regions, spacing = regions_of(self._session.video), self._session.pixel_spacing_mm
         before: tuple[int, NDArray | None] = (-1, None)
         for at, t in enumerate(wanted):
             if stop is not None and stop.is_set():
                 return
-            left = before[1] if before[0] == t - 1 else self._inside(t - 1, known)
-            mask = self._inside(t, known)
-            self.areas[t] = np.nan if mask is None else np.count_nonzero(mask)
+            left = before[1] if before[0] == t - 1 else _inside(self._mask(t - 1, known))
+            mask = self._mask(t, known)
+            inside = _inside(mask)
+            self.areas[t] = np.nan if inside is None else np.count_nonzero(inside)
+            in_mm2 = None if mask is None else area_mm2(mask, regions, spacing)
+            self.areas_mm2[t] = np.nan if in_mm2 is None else in_mm2
             if t > 0:
-                self.changes[t] = change(left, mask)
+                self.changes[t] = change(left, inside)
             if t + 1 < len(known) and (at + 1 == len(wanted) or wanted[at + 1] != t + 1):
-                self.changes[t + 1] = change(mask, self._inside(t + 1, known))
-            before = (t, mask)
+                self.changes[t + 1] = change(inside, _inside(self._mask(t + 1, known)))
+            before = (t, inside)
             yield t
 
-    def _inside(self, t: int, known: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
-        """Pixels of any class in frame `t`; None without a mask, or one that cannot be read."""
+    def areas_shown(self) -> tuple[NDArray[np.float32], str]:
+        """Areas ``(T,)`` in one unit for all frames, and that: ``"mm²"`` if every lesion has a scale, else ``"px"``.
+
+        An empty frame has an area of 0 in any unit.
+        """
+        in_mm2 = np.where(self.areas == 0, np.float32(0), self.areas_mm2)
+        lesions = self.areas > 0
+        if np.isfinite(in_mm2[lesions]).all() and (lesions.any() or np.isfinite(self.areas_mm2).any()):
+            return in_mm2, "mm²"
+        return self.areas.copy(), "px"
+
+    def _mask(self, t: int, known: NDArray[np.bool_]) -> NDArray[np.uint8] | None:
+        """Classes in frame `t`; None without a mask, or one that cannot be read."""
         if t < 0 or not known[t]:
             return None
         try:
-            return self._session.masks[t] > 0
+            return np.asarray(self._session.masks[t])
         except SessionError:  # it is told to who opens that frame
             return None
 
     def jumps(self) -> NDArray[np.intp]:
         """Frames whose shape jumps away from the frame before, in order; see `jumps_of`."""
         return jumps_of(self.changes)
+
+
+def _inside(mask: NDArray[np.uint8] | None) -> NDArray[np.bool_] | None:
+    """Pixels of any class."""
+    return None if mask is None else mask > 0
 
 
 def change(one: NDArray[np.bool_] | None, other: NDArray[np.bool_] | None) -> float:

@@ -105,7 +105,7 @@ def test_twenty_thousand_frames_take_seconds(tmp_path: Path) -> None:
         def __len__(self) -> int:
             return count
 
-    track = ShapeTrack(Fake(masks=masks, statuses=table.codes))  # type: ignore[arg-type]
+    track = ShapeTrack(Fake(masks=masks, statuses=table.codes, video=None, pixel_spacing_mm=None))  # type: ignore[arg-type]
     began = time.process_time()
     drained(track, range(count))
     assert (time.process_time() - began) / count * 20_000 < 15

@@ -138,7 +138,7 @@ class Outcome:
     mean_area_px, largest_area_px : float, int
         Lesion area in pixels, its mean over the frames with a lesion, and the most in one frame.
     mean_area_mm2 : float or None
-        The mean in square millimetres, where the size of a pixel is known.
+        The mean in square millimetres, each lesion by the scale of its region; None unless all have one.
     reason : str
         Why it failed, for people; it may name the video's place.
     """

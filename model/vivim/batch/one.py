@@ -251,17 +251,23 @@ def _measured(session: Session, job: Job, files: dict[str, str]) -> Doing:
 
     from vivim.export.api import chosen_frames
     from vivim.lesions import Cleaning
+    from vivim.scale import area_mm2, regions_of
 
     options = job.options
     frames = chosen_frames(session, options.only, options.frames)
     clean = Cleaning(options.min_area_px, options.fill_holes)
-    areas = []
+    regions, spacing = regions_of(session.video), session.pixel_spacing_mm
+    areas, seen_mm2 = [], []
     for done, t in enumerate(frames, start=1):
-        areas.append(int(np.count_nonzero(clean(session.masks[t]))))
+        mask = clean(session.masks[t])
+        areas.append(int(np.count_nonzero(mask)))
+        if areas[-1]:
+            seen_mm2.append(area_mm2(mask, regions, spacing))
         yield Working(job.stem, "measuring", done, len(frames))
     seen = [area for area in areas if area]
     mean = sum(seen) / len(seen) if seen else 0.0
-    spacing = session.pixel_spacing_mm
+    known = [area for area in seen_mm2 if area is not None]
+    mean_mm2 = sum(known) / len(known) if known else 0.0 if spacing else None
     return Outcome(
         job.stem,
         DONE,
@@ -270,6 +276,6 @@ def _measured(session: Session, job: Job, files: dict[str, str]) -> Doing:
         lesion_frames=len(seen),
         mean_area_px=round(mean, 2),
         largest_area_px=max(areas, default=0),
-        mean_area_mm2=round(mean * spacing[0] * spacing[1], 4) if spacing else None,
+        mean_area_mm2=None if mean_mm2 is None or len(known) < len(seen) else round(mean_mm2, 4),
         files=files,
     )

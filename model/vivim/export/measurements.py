@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
 from scipy.spatial.distance import pdist, squareform
 
-from vivim.export.scale import Scale, scale_of, scale_of_picture
 from vivim.export.work import Work
 from vivim.lesions import Lesion
+from vivim.scale import Scale, regions_of, scale_of, scale_of_picture
 
 MEASURED = ("area", "perimeter", "diameter", "normal", "centroid_row", "centroid_column")
 COLUMNS = (
@@ -65,7 +65,7 @@ def rows_of(work: Work, t: int) -> list[list[str | int]]:
     """Rows of one frame, in the order of `COLUMNS`."""
     source = work.source
     head: list[str | int] = [t, f"{source.video.frame_time(t):.4f}" if source.fps else "", source.status(t)]
-    regions, spacing = work.regions, source.pixel_spacing_mm
+    regions, spacing = regions_of(source.video), source.pixel_spacing_mm
     rows = [[*head, *_row(work, lesion, scale_of(lesion, regions, spacing))] for lesion in work.lesions.of(t)]
     if rows:
         return rows

@@ -16,7 +16,6 @@ from vivim.lesions import Cleaning, Lesions
 
 if TYPE_CHECKING:
     from vivim.video import Video
-    from vivim.video.dicom_header import Region
 
 
 class Source(Protocol):
@@ -112,11 +111,6 @@ class Work:
     def lesions(self) -> Lesions:
         """Lesions of all frames of the source, cleaned."""
         return Lesions(self.source.masks, self.cleaning)
-
-    @cached_property
-    def regions(self) -> tuple[Region, ...]:
-        """Calibrated parts of the video's picture, where it is an ultrasound in DICOM; B-mode first."""
-        return getattr(self.source.video, "regions", ())
 
     @property
     def size(self) -> tuple[int, int]:

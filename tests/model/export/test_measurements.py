@@ -13,9 +13,12 @@ from hypothesis.extra.numpy import arrays
 from pydicom.dataset import Dataset
 from skimage.measure import perimeter_crofton, regionprops
 from vivim import Session
+from vivim.batch import Job, Outcome, run
+from vivim.batch.jobs import Exporting
 from vivim.export import export
 from vivim.export.measurements import COLUMNS, measure, perimeter
 from vivim.lesions import Lesion, Lesions
+from vivim.shape import ShapeTrack
 
 
 def lesion(image: np.ndarray) -> Lesion:
@@ -152,6 +155,51 @@ def test_a_lesion_is_measured_by_the_region_it_lies_in(make_cine, tmp_path: Path
         assert float(row["area_mm2"]) == pytest.approx(pixels * spacing[0] * spacing[1])
         sides = sorted([(y1 - y0) * spacing[0], (x1 - x0) * spacing[1]])
         assert sides[1] - 1e-6 <= float(row["diameter_mm"]) <= np.hypot(*sides)
+
+
+def test_summary_and_timeline_measure_as_the_table_does(make_cine, tmp_path: Path) -> None:
+    regions = [region((0, 0, 30, 20), 0.05), region((0, 24, 30, 44), 0.1)]  # 0.5 x 0.25 mm, 1 x 0.5 mm
+    path = make_cine(tmp_path / "cine.dcm", SequenceOfUltrasoundRegions=regions)
+    boxes = {0: [(4, 4, 14, 12)], 1: [(4, 26, 14, 34)], 2: [(4, 4, 14, 12), (4, 26, 14, 34)], 3: []}
+    folder = tmp_path / "cine.vivim"
+
+    def summary(out: Path) -> dict[str, str]:
+        job = Job(str(folder), "cine", str(out), Exporting(("csv",)))
+        assert [event.status for event in run([job]) if isinstance(event, Outcome)] == ["done"]
+        with (out / "summary.csv").open() as file:
+            (row,) = csv.DictReader(file)
+        return row
+
+    with Session.open(path, folder=folder) as session:
+        for t, found in boxes.items():
+            mask = np.zeros(session.shape[1:], np.uint8)
+            for y0, x0, y1, x1 in found:
+                mask[y0:y1, x0:x1] = 1
+            session.propose(t, mask, "v1")
+        by_frame = {
+            t: sum(float(row["area_mm2"] or 0) for row in rows)
+            for t, rows in measured(session, tmp_path / "table").items()
+        }
+        track = ShapeTrack(session)
+        assert list(track.measure(boxes)) == list(boxes)
+    wanted = {0: 80 * 0.125, 1: 80 * 0.5, 2: 80 * 0.625, 3: 0.0}
+    assert {t: by_frame[t] for t in wanted} == pytest.approx(wanted)
+    areas, unit = track.areas_shown()
+    assert unit == "mm²" and areas[:4].tolist() == pytest.approx(list(wanted.values()))
+    row = summary(tmp_path / "out")
+    assert float(row["mean_area_mm2"]) == pytest.approx((10 + 40 + 50) / 3, abs=1e-4)
+    assert float(row["mean_area_px"]) == pytest.approx(320 / 3, abs=1e-2)
+
+    with Session.open(path, folder=folder) as session:
+        across = np.zeros(session.shape[1:], np.uint8)
+        across[4:14, 14:30] = 1
+        session.propose(1, across, "v1")
+        track = ShapeTrack(session)
+        assert list(track.measure(boxes)) == list(boxes)
+    assert np.isnan(track.areas_mm2[1])
+    areas, unit = track.areas_shown()
+    assert unit == "px" and areas[:4].tolist() == [80, 160, 160, 0]
+    assert summary(tmp_path / "out2")["mean_area_mm2"] == ""
 
 
 def test_regions_of_one_scale_give_it_to_the_picture(make_cine, tmp_path: Path) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from vivim.lesions import Lesion
-from vivim.video.dicom_header import Region, agree
+from vivim.lesions import Lesion, parts_of
+
+if TYPE_CHECKING:
+    from vivim.video import Video
+    from vivim.video.dicom_header import Region
 
 PICTURE, UNKNOWN, OUTSIDE, ACROSS = "picture", "unknown", "outside the regions", "across regions"
 
@@ -22,6 +26,11 @@ class Scale(NamedTuple):
 
     spacing_mm: tuple[float, float] | None
     source: str
+
+
+def regions_of(video: Video) -> tuple[Region, ...]:
+    """Calibrated parts of a video's picture, where it is an ultrasound in DICOM; B-mode first."""
+    return getattr(video, "regions", ())
 
 
 def scale_of_picture(regions: Sequence[Region], spacing: tuple[float, float] | None) -> Scale:
@@ -41,6 +50,8 @@ def scale_of(lesion: Lesion, regions: Sequence[Region], spacing: tuple[float, fl
     spacing : tuple of float, optional
         Height and width of a pixel in mm, of the whole picture.
     """
+    from vivim.video.dicom_header import agree
+
     if not _calibrated(regions):
         return scale_of_picture(regions, spacing)
     touched = [region for region in regions if _touches(lesion, region)]
@@ -49,6 +60,27 @@ def scale_of(lesion: Lesion, regions: Sequence[Region], spacing: tuple[float, fl
     if not agree([region.spacing_mm for region in touched]):
         return Scale(None, ACROSS)
     return Scale(touched[0].spacing_mm, touched[0].kind)
+
+
+def area_mm2(
+    mask: NDArray[np.uint8], regions: Sequence[Region], spacing: tuple[float, float] | None
+) -> float | None:
+    """Area of all lesions of a mask ``(H, W)`` in square millimetres, each by its own scale.
+
+    None where one of them has none; of an empty mask, where the picture has none.
+    """
+    if not _calibrated(regions):
+        return None if spacing is None else float(np.count_nonzero(mask) * spacing[0] * spacing[1])
+    lesions = [Lesion(0, part.category, *part.bbox[:2], part.image) for part in parts_of(mask)]
+    if not lesions:
+        return 0.0 if scale_of_picture(regions, spacing).spacing_mm else None
+    total = 0.0
+    for lesion in lesions:
+        size = scale_of(lesion, regions, spacing).spacing_mm
+        if size is None:
+            return None
+        total += lesion.area * size[0] * size[1]
+    return total
 
 
 def _calibrated(regions: Sequence[Region]) -> bool:
