@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 
 import numpy as np
-from qtpy.QtCore import QObject
+from qtpy.QtCore import QObject, Signal
 from vivim.errors import VivimError
 from vivim.session import Session
 
@@ -18,8 +18,12 @@ class FrameWatch(QObject):
     """Base of those that follow a session; at first all frames that are not empty count as changed.
 
     Subclasses say what to do with changed frames (`look`), and once nothing has changed for a while (`settle`); both
-    run in the thread. `begin` starts it.
+    run in the thread. `begin` starts it. What goes wrong there arrives as `failed`, and following goes on; signals
+    arrive in the thread it was made in.
     """
+
+    failed = Signal(object)
+    """A `VivimError`."""
 
     def __init__(self, session: Session) -> None:
         super().__init__()
@@ -54,13 +58,6 @@ class FrameWatch(QObject):
             self._news.notify_all()
 
     def _run(self) -> None:
-        try:
-            self._follow()
-        except VivimError:
-            if not self.stop.is_set():  # else the session was closed meanwhile
-                raise
-
-    def _follow(self) -> None:
         stale = True
         while not self.stop.is_set():
             with self._news:
@@ -68,9 +65,13 @@ class FrameWatch(QObject):
                     lambda: self._changed or self.stop.is_set(), QUIET_SECONDS if stale else None
                 )
                 frames, self._changed = self._changed, set()
-            if frames:
-                self.look(frames)
-                stale = True
-            elif stale and not self.stop.is_set():
-                self.settle()
-                stale = False
+            try:
+                if frames:
+                    self.look(frames)
+                    stale = True
+                elif stale and not self.stop.is_set():
+                    stale = False
+                    self.settle()
+            except VivimError as error:
+                if not self.stop.is_set():  # else the session was closed meanwhile
+                    self.failed.emit(error)

@@ -12,6 +12,7 @@ from vivim.session import Session
 from vivim.video import LazyFrames
 
 from napari_vivim.frame_watch import FrameWatch
+from napari_vivim.problems import show_problem
 
 if TYPE_CHECKING:
     from napari_vivim.controller import VideoController
@@ -61,6 +62,7 @@ class LesionLayer(QObject):
         self._watch = LesionWatch(controller.session)
         self.layer = _layer(self._watch, controller)
         self._watch.renewed.connect(self._show)
+        self._watch.failed.connect(show_problem)
         self._viewer.add_layer(self.layer)
         self._viewer.layers.selection.active = self._masks  # strokes go on where they went
         self._viewer.layers.events.removed.connect(self._on_removed)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 
 from qtpy.QtCore import Signal
-from vivim.errors import VivimError
 from vivim.session import Session
 from vivim.shape import ShapeTrack
-from vivim.suggest import Suggestion, suggestions
+from vivim.suggest import suggestions
 
 from napari_vivim.frame_watch import FrameWatch
 
@@ -24,7 +23,6 @@ class ShapeWatch(FrameWatch):
     """`track` has news."""
     suggested = Signal(object)
     """The frames worth correcting next: a list of `Suggestion`."""
-    failed = Signal(object)
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
@@ -44,11 +42,6 @@ class ShapeWatch(FrameWatch):
 
     def settle(self) -> None:
         """Suggest frames anew."""
-        try:
-            found: list[Suggestion] = suggestions(self.session, SUGGESTED)
-        except VivimError as error:
-            if not self.stop.is_set():
-                self.failed.emit(error)
-            return
+        found = suggestions(self.session, SUGGESTED)
         if not self.stop.is_set():
             self.suggested.emit(found)
