@@ -17,6 +17,7 @@ from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
+from vivim.batch.installed import Newcomers
 from vivim.batch.jobs import FAILED, LONG, PART, WAITING, Job, Outcome, Segmenting, Working
 from vivim.batch.one import do
 from vivim.batch.ranges import cut
@@ -71,9 +72,11 @@ def run_on(client: Client, jobs: Iterable[Job], work: Callable[[Job, str], Outco
     run = uuid.uuid4().hex[:8]
     topic = f"vivim-{run}"
     arrived: SimpleQueue[Future | Working] = SimpleQueue()
-    waiting, places = _Waiting(jobs), _Places(client)
+    waiting, newcomers = _Waiting(jobs), Newcomers(client)
+    places = _Places(client, newcomers)
     running: dict[str, tuple[Future, Job]] = {}
     client.subscribe_topic(topic, lambda event: arrived.put(heard(event[1])))
+    newcomers.begin()
     try:
         for number, job in enumerate(waiting):
             key = f"{job.options.task}-{run}-{number}"  # names no video: every user of the scheduler sees it
@@ -98,20 +101,24 @@ def run_on(client: Client, jobs: Iterable[Job], work: Callable[[Job, str], Outco
     finally:
         if client.status == "running":
             client.unsubscribe_topic(topic)
+            newcomers.end()
             client.cancel([future for future, _ in running.values()], force=True)
 
 
 class _Places:
     """How many jobs may be on the way; `workers` are those of the latest count."""
 
-    def __init__(self, client: Client) -> None:
-        self._client, self._counted, self.workers = client, -math.inf, 0
+    def __init__(self, client: Client, newcomers: Newcomers) -> None:
+        self._client, self._newcomers = client, newcomers
+        self._counted, self.workers = -math.inf, 0
 
     def __call__(self) -> int:
         if time.monotonic() - self._counted >= RECOUNT_SECONDS:
             self._counted = time.monotonic()
             with suppress(OSError):  # the scheduler is lost: its jobs say so
-                self.workers = len(self._client.nthreads())
+                there = self._client.nthreads()
+                self.workers = len(there)
+                self._newcomers.ask(there)
         return max(1, PER_WORKER * self.workers)
 
 

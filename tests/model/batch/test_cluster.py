@@ -15,11 +15,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import vivim
 from vivim import cli
 from vivim.batch import Exporting, Job, Outcome, Working, run
 from vivim.batch.cluster import connected, is_cluster, worker_command
 from vivim.batch.engine import PER_WORKER, run_on
 from vivim.batch.inputs import find
+from vivim.batch.installed import Newcomers
 from vivim.batch.jobs import WAITING
 from vivim.cli.board import Tally
 from vivim.errors import BatchError
@@ -302,6 +304,57 @@ def test_who_lacks_this_program_is_named_before_any_work(here: str, monkeypatch,
     with expected as error, connected(here, "cpu"):
         pass
     assert told is None or str(error.value).startswith(f"The {who} at tcp://")
+
+
+def test_a_worker_that_comes_later_without_this_program_is_named(
+    study, tmp_path: Path, caplog, monkeypatch
+) -> None:
+    """As on a machine where it is not installed: a process of its own that cannot import it."""
+    from distributed import LocalCluster
+
+    monkeypatch.setattr("vivim.batch.engine.RECOUNT_SECONDS", 0.05)
+    lacking = "import sys; sys.modules['vivim'] = None; from distributed.cli.dask_worker import main; main()"
+    words = ["--no-nanny", "--nthreads", "1", "--no-dashboard", "--memory-limit", "0"]
+    with LocalCluster(
+        n_workers=0, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=None
+    ) as cluster:
+        command, worker = [sys.executable, "-c", lacking, cluster.scheduler_address, *words], None
+        ended = []
+        try:
+            for event in run(study.jobs(tmp_path), cluster.scheduler_address):
+                if isinstance(event, Outcome):
+                    ended.append(event.status)
+                elif isinstance(event, Working) and event.stage == WAITING:
+                    if worker is None:
+                        worker = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+                    elif "worker at" in caplog.text:
+                        cluster.scale(1)
+        finally:
+            if worker is not None:
+                worker.kill()
+                worker.wait()
+    assert ended == ["done"] * 4
+    assert "The worker at tcp://" in caplog.text and "install napari-vivim[cluster]" in caplog.text
+    assert study.pictures(tmp_path) == study.pictures(study.plain)
+
+
+def test_a_worker_of_another_version_that_comes_later_is_named_once(caplog) -> None:
+    asked = []
+
+    class Answering:
+        def run(self, *_, workers, on_error):
+            asked.append(workers)
+            return {"tcp://b": "0.0.1", "tcp://c": vivim.__version__}
+
+    newcomers = Newcomers(Answering())  # type: ignore[arg-type]
+    for address in ("tcp://b", "tcp://c", "tcp://d"):
+        newcomers._on_event((0.0, {"action": "add-worker", "worker": address}))
+    newcomers._on_event((0.0, {"action": "remove-worker", "worker": "tcp://d", "expected": True}))
+    for _ in range(2):
+        newcomers.ask(["tcp://a", "tcp://b", "tcp://c"])
+    assert asked == [["tcp://b", "tcp://c"]]
+    (said,) = caplog.messages
+    assert said.startswith("The worker at tcp://b has version 0.0.1: install napari-vivim[cluster]")
 
 
 def test_a_cluster_without_workers_is_waited_for(study, tmp_path: Path, monkeypatch) -> None:
