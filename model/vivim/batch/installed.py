@@ -43,7 +43,10 @@ def check_installed(client: Client) -> None:
 
 
 class Newcomers:
-    """Workers that come while the work goes on: those that cannot do it are named in the log, once each."""
+    """Workers that come while the work goes on: those that cannot do it are named in the log, once each.
+
+    Workers that this process starts by itself run what it runs: those that come are ones that died, started again.
+    """
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -52,11 +55,13 @@ class Newcomers:
 
     def begin(self) -> None:
         """Listen from now on."""
-        self._client.subscribe_topic("all", self._on_event)
+        if self._client.cluster is None:
+            self._client.subscribe_topic("all", self._on_event)
 
     def end(self) -> None:
         """Listen no longer."""
-        self._client.unsubscribe_topic("all")
+        if self._client.cluster is None:
+            self._client.unsubscribe_topic("all")
 
     def ask(self, there: Collection[str]) -> None:
         """Ask those `there` that have come since; the others' end has been heard of."""
@@ -79,8 +84,9 @@ class Newcomers:
             came = self._came.pop(told["worker"], None)
             if came is not None and time.monotonic() - came < AT_ONCE:
                 _log.warning(
-                    "The worker at %s ended as soon as it was given work. If nobody stopped it, it lacks napari-vivim "
-                    "or Dask's packages: install napari-vivim[cluster] %s there, as here, and start it again.",
+                    "The worker at %s ended as soon as it was given work. Most likely it lacks napari-vivim: "
+                    "install napari-vivim[cluster] %s there, as here, and start it again. If it has it, the video "
+                    "crashed it, and is named once it has failed.",
                     told["worker"],
                     __version__,
                 )

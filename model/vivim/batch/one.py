@@ -125,8 +125,9 @@ def _segment(job: Job, options: Segmenting) -> Doing:
             yield from _propose(session, job, options, None)
         outcome = yield from _written(session, job)
         flush(session.folder)
+        outcome = replace(outcome, state=state_of(session.folder))  # before anybody else may open it
     forget_parts(job)
-    return replace(outcome, state=state_of(session.folder))
+    return outcome
 
 
 def _part(job: Job, options: Segmenting) -> Doing:
@@ -220,8 +221,9 @@ def _export(job: Job) -> Doing:
     from vivim.session import Session
 
     with Session.open(job.path, read_only=True) as session:
+        state = state_of(session.folder)  # what somebody corrects from now on may come too late for the files
         outcome = yield from _written(session, job)
-    return replace(outcome, state=state_of(session.folder))
+    return replace(outcome, state=state)
 
 
 def _written(session: Session, job: Job) -> Doing:

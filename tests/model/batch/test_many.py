@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from vivim import Session, cli
+from vivim.batch import Exporting, Job, run
 from vivim.batch.engine import _outcome
 from vivim.batch.jobs import DONE, FAILED, SKIPPED, Outcome, Working
 from vivim.cli.board import Board, Tally
@@ -75,6 +77,25 @@ def test_sessions_are_exported_into_a_folder_each(study, done: Path, tmp_path: P
     with Session.open(done / "scan2" / "session.vivim") as session:
         session.set_area((8, 8, 48, 48))
     assert statuses(call(capsys, *words)[1]) == [SKIPPED] * 2 + [DONE] * 2
+
+
+def test_what_is_corrected_while_it_is_exported_is_exported_by_the_next_run(study, done: Path) -> None:
+    folder = done / "scan0" / "session.vivim"
+    job = Job(str(folder), "scan0", str(done / "exported"), Exporting(("png",)))
+
+    def again() -> str:
+        return next(event.status for event in run([job]) if isinstance(event, Outcome))
+
+    events = run([job])
+    written = next(event for event in events if isinstance(event, Working) and event.done >= 3)
+    assert written.stage == "writing png"
+    with Session.open(folder) as session:
+        session.correct(0, np.ones(session.shape[1:], np.uint8))
+    assert [event.status for event in events if isinstance(event, Outcome)] == [DONE]
+    first = done / "exported" / "scan0" / "masks" / "000000.png"
+    assert not (np.asarray(Image.open(first)) == 255).all()
+    assert (again(), again()) == (DONE, SKIPPED)
+    assert (np.asarray(Image.open(first)) == 255).all()
 
 
 def test_a_cluster_is_named_rightly(capsys) -> None:
