@@ -142,7 +142,10 @@ class Session(About):
             if (home / FILE).is_file():
                 linked(Description.read(home / FILE), video, home, relink)
             elif read_only:
-                raise SessionError(f"There is no session for {path.name} yet.")
+                raise SessionError(
+                    f"There is no session beside {path.name}. Propose or draw masks first; of a video that `vivim "
+                    f"segment` did, name the session instead: OUT/{path.stem}/session{SUFFIX}."
+                )
             elif lazy:
                 check_place(home)
                 return cls(home, describe(video), video, author, read_only)

@@ -289,3 +289,9 @@ def test_nothing_of_a_person_but_the_annotators_name_is_stored(session: Session)
         "schema", "video", "size_bytes", "identity", "shape", "fps", "pixel_spacing_mm", "classes", "created",
         "earlier", "area",
     }  # fmt: skip
+
+
+def test_a_video_without_a_session_says_where_one_may_be(tmp_path: Path, sample) -> None:
+    with pytest.raises(SessionError, match=r"name the session instead: OUT/.*/session\.vivim"):
+        Session.open(sample.video, folder=tmp_path / "absent", read_only=True)
+    assert not (tmp_path / "absent").exists()
