@@ -3,7 +3,8 @@
 On a synthetic video of 256 x 256: a proposal for every frame with the starter, then 20 corrected frames, and the
 time from the click on Fine-tune to the new version's mask of the frame on screen. With ``--rounds 2`` it learns again
 after one more corrected frame, as a person would: frames encoded before are reused, kernels are compiled. The same
-generators of events are used as in the window, with the model's files on disk as there.
+generators of events are used as in the window, with the model's files on disk as there. Before each click the work is
+done that the window does while nobody clicks, to its end (`vivim.ahead`); ``--hasty`` leaves no time for that.
 """
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import vivim
 from PIL import Image
+from vivim.ahead import work_ahead
 from vivim.compiled import warm_up
 from vivim.device import choose_device
-from vivim.finetune.events import Finished
+from vivim.finetune import Finished, Standby, finetune
 from vivim.video.phantom import make_phantom
 
 from benchmarks.report import machine, parser, set_threads, write
@@ -50,18 +53,34 @@ def propose_all(session: vivim.Session, model: vivim.Vivim, device: str) -> dict
     }
 
 
-def learn(session: vivim.Session, model: vivim.Vivim, device: str, scope: str) -> dict[str, object]:
+def ahead(session: vivim.Session, model: vivim.Vivim, device: str, standby: Standby) -> dict[str, object]:
+    """Seconds that working ahead takes, and what is left of a first mask by a click on Propose."""
+    on_screen = session.frames_with("proposed")[0]
+    began = time.perf_counter()
+    if choose_device(device).type == "cpu":
+        standby.start()
+    for _ in work_ahead(session, model, start=on_screen, device=device):
+        pass
+    done = time.perf_counter()
+    next(vivim.propose(session, model, start=on_screen, device=device))
+    return {"ahead_s": done - began, "first_mask_corrected_s": time.perf_counter() - done}
+
+
+def learn(
+    session: vivim.Session, model: vivim.Vivim, device: str, scope: str, standby: Standby
+) -> dict[str, object]:
     """Seconds from the click to the first step, the new version, its first mask where none is drawn, and its last."""
     on_screen = session.frames_with("proposed")[0]
     began, reached = time.perf_counter(), dict[str, float]()
-    for event in vivim.finetune([session], model, device=device, scope=scope):
+    for event in finetune([session], model, device=device, scope=scope, standby=standby):
         reached.setdefault(event.kind, time.perf_counter() - began)
         last = event
     assert isinstance(last, Finished)
     tuned = vivim.load_model(last.name)
-    next(vivim.propose(session, tuned, frames=[on_screen], start=on_screen, device=device))
+    proposals = vivim.propose(session, tuned, start=on_screen, device=device)
+    next(proposals)
     renewed = time.perf_counter() - began
-    for _ in vivim.propose(session, tuned, start=on_screen, device=device):
+    for _ in proposals:
         pass
     return {
         "first_frame_encoded_s": reached.get("preparing"),
@@ -81,11 +100,13 @@ def main(argv: list[str] | None = None) -> None:
     options.add_argument("--corrected", type=int, default=20)
     options.add_argument("--model", default="starter")
     options.add_argument("--scope", default="decoder")
+    options.add_argument("--hasty", action="store_true", help="no time to work ahead")
     arguments = options.parse_args(argv)
     set_threads(arguments)
     device = choose_device(arguments.device)
     figures: dict[str, object] = {"frames": arguments.frames, "corrected": arguments.corrected}
-    with tempfile.TemporaryDirectory(prefix="vivim-annotator-") as place:
+    standby = Standby()
+    with closing(standby), tempfile.TemporaryDirectory(prefix="vivim-annotator-") as place:
         os.environ["VIVIM_HOME"] = str(Path(place) / "models")
         masks = write_video(Path(place) / "frames", arguments.frames)
         model = vivim.load_model(arguments.model)
@@ -100,7 +121,8 @@ def main(argv: list[str] | None = None) -> None:
                 if number > 1:
                     one_more = session.frames_with("proposed")[len(session) // 3]
                     session.correct(one_more, masks[one_more])
-                found = learn(session, model, device.type, arguments.scope)
+                found = {} if arguments.hasty else ahead(session, model, device.type, standby)
+                found |= learn(session, model, device.type, arguments.scope, standby)
                 figures |= {f"round {number}: {name}": value for name, value in found.items()}
     report = {"machine": machine(device.type), **figures}
     for name, value in report.items():

@@ -20,6 +20,7 @@ from qtpy.QtCore import QObject, Signal
 from vivim.session import STATUS_NAMES, MaskEditor, Session
 from vivim.settings import settings
 
+from napari_vivim.ahead import WorkAhead
 from napari_vivim.classes import appearance, class_features
 from napari_vivim.editing import Editing
 from napari_vivim.lesion_layer import LesionLayer
@@ -101,6 +102,7 @@ class VideoController(QObject):
         self._worker = Worker(f"vivim-{layer.name}")
         self._scrubbing = Scrubbing(viewer, layer)
         self._models: dict[tuple[Path, int], Vivim] = {}
+        self.ahead = WorkAhead(self, self._worker, self._model)
         self._drawn = 0.0
         self._classes: tuple[str, ...] = ()
         self.frame_changed.connect(self._redraw)
@@ -234,6 +236,7 @@ class VideoController(QObject):
         if self.session is None or self.busy:
             return
         session, start, stop = self.session, self.current_frame, threading.Event()
+        self.ahead.used(model_name, device)
 
         def work() -> Iterator[Any]:
             from vivim.compiled import compile_kernels
@@ -251,6 +254,8 @@ class VideoController(QObject):
             return
         session, start, stop = self.session, self.current_frame, threading.Event()
         self.replayed = tuple(others)
+        self.ahead.used(model_name, device)
+        standby = self.ahead.standby
 
         def work() -> Iterator[Any]:
             from vivim.finetune import Finished, finetune
@@ -259,7 +264,10 @@ class VideoController(QObject):
             with ExitStack() as stack:
                 more = [stack.enter_context(Session.open(path, read_only=True)) for path in others]
                 model = self._model(model_name)
-                for event in finetune([session, *more], model, device=device, scope=scope, stop=stop):
+                events = finetune(
+                    [session, *more], model, device=device, scope=scope, stop=stop, standby=standby
+                )
+                for event in events:
                     finished = event if isinstance(event, Finished) else None
                     yield event
             if finished is not None and finished.promoted:
@@ -309,6 +317,7 @@ class VideoController(QObject):
     def _close_session(self) -> None:
         """Let go of the session; all work is on disk, and `open_session` goes on with it."""
         self.cancel()
+        self.ahead.close()
         self.masks = None
         if self.editing is not None:
             self.editing.close()

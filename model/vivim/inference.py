@@ -95,6 +95,7 @@ def propose(
     precision: str = "auto",
     stop: threading.Event | None = None,
     have: Collection[int] = (),
+    keep: bool = True,
 ) -> Iterator[ProposeEvent]:
     """Propose masks for the frames no person has touched, nearest to `start` first.
 
@@ -128,6 +129,9 @@ def propose(
     have : collection of int
         Frames that an earlier call with the same arguments proposed before it was stopped: windows are laid as if they
         were not there, so that the others get the masks they would have got, and only those are computed.
+    keep : bool
+        Write the masks into the session. Without, nothing is written, and what was worked out on the way is remembered
+        for the next call; see `vivim.ahead`.
 
     Yields
     ------
@@ -142,7 +146,8 @@ def propose(
     RemoteError
         If another machine's device cannot be used.
     """
-    session.take_classes(model.classes)
+    if keep:
+        session.take_classes(model.classes)
     if is_remote(device):
         from vivim.remote.client import propose as propose_there
 
@@ -189,7 +194,7 @@ def propose(
             missing = [i for i in range(len(block)) if block[i] not in have]
             for i in sorted(missing, key=lambda i: abs(block[i] - start)):
                 check(stop)
-                written = session.propose(
+                written = keep and session.propose(
                     block[i], masks[i], model.version or model.name, uncertainty=float(doubts[i])
                 )
                 done += 1

@@ -57,6 +57,13 @@ def cold(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> lis
     return warmed
 
 
+@pytest.fixture(autouse=True)
+def nothing_ahead(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A correction sets off nothing in the background, but for tests that ask for `ahead`."""
+    if "ahead" not in request.fixturenames:
+        monkeypatch.setattr("napari_vivim.ahead.WorkAhead._begin", lambda ahead: None)
+
+
 @pytest.fixture(scope="session")
 def phantom_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("video") / "phantom.mp4"

@@ -25,7 +25,7 @@ def correct(segment, *frames: int) -> None:
 
 
 def fake_finetune(promoted: bool):
-    def run(sessions, model, *, device, scope, stop):
+    def run(sessions, model, *, device, scope, stop, standby):
         yield Preparing(1, 1)
         for step in range(1, 6):
             yield Step(step, 5, 1 / step, 0)

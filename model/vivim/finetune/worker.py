@@ -11,10 +11,14 @@ import json
 import sys
 from pathlib import Path
 
+import torch
+
 from vivim.errors import VivimError
 from vivim.finetune.cache import FeatureCache
 from vivim.finetune.events import to_line
+from vivim.finetune.rehearsal import rehearse
 from vivim.finetune.run import Trained, run
+from vivim.network import Vivim, VivimConfig
 from vivim.network.checkpoints import load_checkpoint, save_checkpoint
 from vivim.session import Session
 
@@ -37,8 +41,15 @@ def work(job: Path) -> None:
             session.close()
 
 
+def make_ready() -> None:
+    """Load what is only loaded at first use: kernels, and what PyTorch's optimisers import."""
+    small = Vivim(VivimConfig(size="b0", input_size=(64, 64), guided=True))
+    rehearse(small, torch.device("cpu"))
+
+
 def main() -> int:
     """Entry point; a `VivimError` becomes one line of JSON, so that its sentence reaches the person."""
+    make_ready()
     if not sys.stdin.readline():
         return 0
     try:
