@@ -39,7 +39,7 @@ class ModelsWindow(QDialog):
     in_use : str
         Name of the model chosen now; see `set_in_use`.
     videos : callable
-        ``videos()`` maps the keys of videos that are open (`vivim.trust.session_key`) to what they are called here.
+        ``videos()`` maps the keys of videos that are open (`vivim.versions.session_key`) to what they are called here.
     """
 
     chosen = Signal(str)
@@ -91,7 +91,7 @@ class ModelsWindow(QDialog):
         buttons = row(*own, self.state, self.take)
         buttons.setStretch(len(own), 1)
         layout.addLayout(buttons)
-        self.finished.connect(lambda: self._worker.close(timeout=0.0))
+        self.finished.connect(lambda: self._worker.close())
         self._do("Reading ...", lambda: None)
 
     def _button(self, text: str, tip: str, action: Callable[[], None]) -> QPushButton:
@@ -261,6 +261,6 @@ class ModelsWindow(QDialog):
 
 def names_of_videos(controllers: list[Any]) -> dict[str, str]:
     """What videos that are open are called in the window, by their key in a model's history."""
-    from vivim.trust import session_key
+    from vivim.versions import session_key
 
     return {session_key(one.session): one.layer.name for one in controllers if one.session is not None}

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vivim.distance import signed_distance
-from vivim.guide import REACH, Motion, identity, maps_between, read
+from vivim.guide import REACH
+from vivim.motion import Motion, identity, maps_between, read
 from vivim.preprocess import resize_frame
 
 FLOW_SIZE = (256, 256)

@@ -54,23 +54,30 @@ def difference(one: Tensor, other: Tensor) -> Tensor:
 class Seen:
     """What windows have said of one frame so far.
 
-    `logits` is the sum of theirs, ``(C, H, W)``; `masks` are what each would show, ``(H, W)`` bool.
+    `logits` is the sum of theirs, ``(C, H, W)``, each times its weight; `masks` are what each would show, ``(H, W)``
+    bool.
     """
 
     logits: Tensor | float = 0.0
+    weights: list[float] = field(default_factory=list)
     masks: list[Tensor] = field(default_factory=list)
 
-    def add(self, logits: Tensor, mask: Tensor) -> None:
-        """One more window has said something."""
-        self.logits = self.logits + logits
+    def add(self, logits: Tensor, weight: float, mask: Tensor) -> None:
+        """One more window has said something, and counts by its weight."""
+        self.logits = self.logits + weight * logits
+        self.weights.append(weight)
         self.masks.append(mask)
 
     def mean(self) -> Tensor:
         """Mean of the logits ``(C, H, W)``."""
         assert isinstance(self.logits, Tensor)
-        return self.logits / len(self.masks)
+        return self.logits / sum(self.weights)
 
     def doubt(self) -> Tensor:
-        """What the disagreement between windows adds to the uncertainty: a number, not below 0."""
-        pairs = [difference(one, other) for one, other in combinations(self.masks, 2)]
+        """What the disagreement between windows adds to the uncertainty: a number, not below 0.
+
+        Two windows that count alike add in full; nothing comes from one that counts for nothing.
+        """
+        said = combinations(zip(self.weights, self.masks, strict=True), 2)
+        pairs = [4 * a * b * difference(one, other) / (a + b) ** 2 for (a, one), (b, other) in said if a + b]
         return WINDOWS * torch.stack(pairs).mean() if pairs else torch.zeros((), device=self.masks[0].device)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vivim.area import inside
-from vivim.guide import MaskGuide, Motion
+from vivim.guide import MaskGuide
+from vivim.motion import Motion
 from vivim.predict import check
 from vivim.preprocess import normalise, resize_frame, resize_mask, stack_frames
 from vivim.recall import recall_of
@@ -62,12 +63,12 @@ def guide_of(
 
     The guide is one plane: where anything is, whatever its class; or where `label` is.
     """
-    return MaskGuide(frames, _Corrected(session, size, None, label), frames.motion)
+    return MaskGuide(frames, _Corrected(session, size, None, label), frames.motion, frames.recall.trusts)
 
 
 def guide_without(session: Session, frames: ResizedFrames, size: tuple[int, int], t: int) -> MaskGuide:
     """`guide_of` all corrected frames but `t`; guides without different frames can be asked side by side."""
-    return MaskGuide(frames, _Corrected(session, size, t, None), frames.motion)
+    return MaskGuide(frames, _Corrected(session, size, t, None), frames.motion, frames.recall.trusts)
 
 
 def resized_mask(session: Session, t: int, size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -27,9 +27,8 @@ from vivim.predict import Inputs, Prepare, Runner, Stopped, check
 from vivim.preprocess import masks_from_logits, normalise, resize_frame, stack_frames
 from vivim.recall import EncodedWindows, digest_of_weights
 from vivim.settings import Settings
-from vivim.trust import UNGUIDED, mixed
-from vivim.trusting import trust_in
-from vivim.windows import Window, plan
+from vivim.trust import with_carried
+from vivim.windows import Window, both_ways, plan
 
 if TYPE_CHECKING:
     from vivim.network import Vivim
@@ -53,24 +52,34 @@ class ProposeEvent:
     """Where a server is waited for and no frame is done: what for."""
 
 
+Weigh = Callable[[Window, Tensor, Tensor | None], tuple[Tensor, Sequence[float]]]
+"""From a window, logits ``(n, C, H, W)`` of its kept frames and their guide planes, to logits and their weights."""
+
+
+def plainly(window: Window, logits: Tensor, planes: Tensor | None) -> tuple[Tensor, Sequence[float]]:
+    """Every window counts alike, for what it says."""
+    return logits, [1.0] * len(logits)
+
+
 def keep_windows(
     runner: Runner,
     windows: Sequence[Window],
     prepare: Prepare,
-    weigh: Callable[[Tensor, Tensor | None], Tensor],
+    weigh: Weigh,
     remembered: EncodedWindows | None = None,
 ) -> Iterator[tuple[list[int], Tensor, NDArray[np.float32]]]:
     """Yield frames as they get complete, their logits ``(n, C, H, W)`` and how unsure the model is of each, ``(n,)``.
 
-    Logits are the mean over the windows that keep a frame; see `vivim.doubt` for the second.
+    Logits are the mean over the windows that keep a frame, each counting as `weigh` says; see `vivim.doubt` for the
+    second.
     """
     awaited = Counter(t for window in windows for t in window.kept)
     seen: defaultdict[int, Seen] = defaultdict(Seen)
     for window, logits, planes in runner.run(windows, prepare, remembered):
-        mine = weigh(logits, planes)
+        mine, weights = weigh(window, logits, planes)
         masks = mine.amax(dim=1) > 0
         complete = []
-        for t, *said in zip(window.kept, mine, masks, strict=True):
+        for t, *said in zip(window.kept, mine, weights, masks, strict=True):
             seen[t].add(*said)
             if len(seen[t].masks) == awaited[t]:
                 complete.append(t)
@@ -177,17 +186,24 @@ def propose(
         encoder = ""
         if runner.remembers:
             encoder = f"{digest_of_weights(model.encoder, model.guide_embed)} {precision}"
-        trust = trust_in(session, runner, reader, encoder) if guide is not None else 0.0
-        if trust == UNGUIDED:
-            guide, trust = None, 0.0
-        planned = plan(todo, corrected, len(session), clip_length, start, windows, guide)
+        planned = plan(todo, corrected, len(session), clip_length, start, windows)
+        if guide is not None:
+            led = plan(todo, corrected, len(session), clip_length, start, windows, guide)
+            planned = both_ways(led, planned, clip_length, start)
         planned = [window for window in planned if not set(window.kept) <= set(have)]
+
+        def prepare(window: Window) -> Inputs:
+            return window_inputs(reader, window.frames, guide if window.guided else None, runner.device)
+
+        def weigh(window: Window, logits: Tensor, planes: Tensor | None) -> tuple[Tensor, Sequence[float]]:
+            if guide is None:
+                return plainly(window, logits, planes)
+            trusts = [guide.trust(t) for t in window.kept]
+            return with_carried(logits, planes), trusts if window.guided else [1 - trust for trust in trusts]
+
+        encodings = total if guide is None else 2 * total
         results = keep_windows(
-            runner,
-            planned,
-            lambda window: window_inputs(reader, window, guide, runner.device),
-            lambda logits, planes: mixed(logits, planes, trust),
-            EncodedWindows(reader.recall, encoder, guide, total),
+            runner, planned, prepare, weigh, EncodedWindows(reader.recall, encoder, guide, encodings)
         )
         for block, logits, doubts in results:
             masks = placed(masks_from_logits(logits, size_of(area, whole)), area, whole)
@@ -232,11 +248,11 @@ def segment_frames(
     size = model.config.input_size
     masks = np.zeros(frames.shape[:3], np.uint8)
 
-    def prepare(window: Sequence[int]) -> Inputs:
-        resized = stack_frames([resize_frame(frames[t], size) for t in window])
+    def prepare(window: Window) -> Inputs:
+        resized = stack_frames([resize_frame(frames[t], size) for t in window.frames])
         return normalise(resized.to(runner.device))[None], None
 
     planned = plan(range(len(frames)), (), len(frames), clip_length, 0, windows)
-    for block, logits, _ in keep_windows(runner, planned, prepare, lambda logits, _: logits):
+    for block, logits, _ in keep_windows(runner, planned, prepare, plainly):
         masks[block] = masks_from_logits(logits, tuple(frames.shape[1:3]))
     return masks

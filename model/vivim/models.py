@@ -200,7 +200,7 @@ def add_classes(name: str, classes: Sequence[str], new_name: str) -> ModelInfo:
     from vivim.network.widen import with_classes
 
     parent = load_model(name)
-    kept = ("licence", "learned_from", "trust")
+    kept = ("licence", "learned_from")
     known = {key: parent.provenance[key] for key in kept if key in parent.provenance}
     known |= {"parent": parent.name, "parent_version": parent.version, NEW_CLASSES: True}
     return save_version(with_classes(parent, classes), new_name, known)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeGuard
 import torch
 from torch import Tensor
 
-from vivim.device import PRECISIONS, native_bfloat16, unprepared
+from vivim.device import PRECISIONS, native_bfloat16
 from vivim.errors import DeviceError
 from vivim.memory import trim
 from vivim.network.decoder import Decoder
@@ -37,8 +37,8 @@ _SHARE_OF_FREE_MEMORY = 0.6
 _log = logging.getLogger(__name__)
 
 Inputs = tuple[Tensor, Tensor | None]
-Prepare = Callable[[Sequence[int]], Inputs]
-"""From the frames of a window to ``(1, T, 3, H, W)`` and, where there is guidance, ``(1, T, 2, H, W)``."""
+Prepare = Callable[[Window], Inputs]
+"""From a window to ``(1, T, 3, H, W)`` and, where there is guidance, ``(1, T, 2, H, W)``."""
 
 
 class Stopped(Exception):  # not an error: somebody asked for it
@@ -153,18 +153,6 @@ class Runner:
         with self._at_work():
             return self._forward(x, planes) if self._recorded is None else self._recorded(x, planes)
 
-    def once(
-        self, window: Window, prepare: Prepare, remembered: EncodedWindows | None = None
-    ) -> tuple[Tensor, Tensor | None]:
-        """As `run` one window, for sizes that come only a few times: nothing is prepared for them."""
-        batch = self._prepare([window], 0, prepare, remembered)
-        with self._at_work(), unprepared(self.device):
-            if self._remembers(remembered):
-                return self._decoded(self._encoded(batch, remembered))
-            at = window.kept_at
-            planes = None if batch.planes is None else batch.planes[0, at]
-            return self._forward(batch.x, batch.planes)[0, at], planes
-
     @contextlib.contextmanager
     def _at_work(self) -> Iterator[None]:
         """A pass of the network, unless it is to stop: without gradients, in the precision asked for."""
@@ -238,11 +226,11 @@ class Runner:
         together: list[Window] = []
         inputs: list[Inputs] = []
         for window in windows[first : first + self.batch_size]:
-            if together and len(window.frames) != len(together[0].frames):
+            if together and _kind(window) != _kind(together[0]):
                 break
             check(self.stop)
             together.append(window)
-            inputs.append(prepare(window.frames))
+            inputs.append(prepare(window))
         planes = [p for _, p in inputs if p is not None]
         x = torch.cat([x for x, _ in inputs]) if inputs else torch.empty(0)
         return _Batch(together, x, torch.cat(planes) if planes else None)
@@ -299,6 +287,11 @@ class Runner:
             torch.cuda.empty_cache()
         elif self.device.type == "mps":
             torch.mps.empty_cache()
+
+
+def _kind(window: Window) -> tuple[int, bool]:
+    """What windows of one batch have in common."""
+    return len(window.frames), window.guided
 
 
 def is_out_of_memory(error: Exception) -> bool:

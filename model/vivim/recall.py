@@ -18,18 +18,20 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from vivim.guide import Flows, MaskGuide
+from vivim.guide import MaskGuide
+from vivim.motion import Flows
 from vivim.windows import Window
 
 if TYPE_CHECKING:
     from vivim.session import Session
 
-LIMIT_BYTES = 384 * 2**20
+LIMIT_BYTES = 640 * 2**20
 """Of encoded windows, the latest kept."""
 
 SHARE = 0.5
-"""Of the limit that what is wanted at once may take, beside what earlier corrections left: some 150 frames of 256 x 256
-with the smallest network. More is not kept at all: it would be gone before it is wanted again."""
+"""Of the limit that what is wanted at once may take, beside what earlier corrections left: some 250 frames of 256 x 256
+with the smallest network, or 125 that are looked at with guidance and without. More is not kept at all: it would be
+gone before it is wanted again."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Recall:
     def __init__(self, about: Hashable) -> None:
         self.about = about
         self.flows = Flows()
+        self.trusts: dict[Hashable, float] = {}
         self._kept: OrderedDict[Hashable, Encoded] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
@@ -108,7 +111,8 @@ class EncodedWindows:
         return encoded
 
     def _key(self, window: Window) -> Hashable:
-        guided_by = None if self.guide is None else self.guide.depends_on(window.frames)
+        guide = self.guide if window.guided else None
+        guided_by = None if guide is None else guide.depends_on(window.frames)
         return self._encoder, window, guided_by
 
 

@@ -122,8 +122,8 @@ def simulate_clip(
 ) -> Iterator[Result]:
     """Run the loop on one clip, with the queue; yields at the end, for each number of corrections asked for."""
     with new_session(clip, model.config.num_classes) as (session, truth):
-        mark = time.monotonic()
-        _propose(session, model, device)
+        mark, current = time.monotonic(), model
+        _propose(session, current, device)
         states = [_state(session, truth, model, False, mark, 0 in corrections)]
         for number in range(1, max(corrections, default=0) + 1):
             mark = time.monotonic()
@@ -132,9 +132,10 @@ def simulate_clip(
                 report(f"{clip.name}: every frame is corrected after {number - 1} corrections")
                 break
             session.correct(queue[0].frame, truth[queue[0].frame])
-            current, promoted = _finetune(session, model, device)
+            tuned = _finetune(session, model, device)
+            current = tuned or current
             _propose(session, current, device)
-            states.append(_state(session, truth, model, promoted, mark, number in corrections))
+            states.append(_state(session, truth, model, tuned is not None, mark, number in corrections))
             report(
                 f"{clip.name}: correction {number} at frame {queue[0].frame} ({queue[0].reason}), "
                 f"Dice {_over_rest(states[-1].dice, states[-1].corrected):.3f}, {states[-1].seconds:.1f} s"
@@ -161,9 +162,9 @@ def simulate_even(
             chosen = evenly(len(truth), min(number, len(truth)))
             for t in chosen:
                 session.correct(t, truth[t])
-            current, promoted = _finetune(session, model, device)
-            _propose(session, current, device)
-            states.append(_state(session, truth, model, promoted, mark, True))
+            tuned = _finetune(session, model, device)
+            _propose(session, tuned or model, device)
+            states.append(_state(session, truth, model, tuned is not None, mark, True))
             score = _over_rest(states[-1].dice, states[-1].corrected)
             report(
                 f"{clip.name}: evenly spaced frames {chosen}, Dice {score:.3f}, {states[-1].seconds:.1f} s"
@@ -177,18 +178,18 @@ def _propose(session: Session, model: Vivim, device: str) -> None:
         pass
 
 
-def _finetune(session: Session, base: Vivim, device: str) -> tuple[Vivim, bool]:
-    """The model to go on with: tuned on all corrections so far where that helped on held-out ones, else `base`."""
+def _finetune(session: Session, base: Vivim, device: str) -> Vivim | None:
+    """`base` tuned on all corrections so far; None where that did not help on held-out ones: what was in use stays."""
     from vivim.finetune.cache import FeatureCache
     from vivim.finetune.run import Trained, run
 
     if len(session.frames_with("corrected", "accepted")) < 2:
-        return base, False  # nothing could be held out, so nothing can be promoted
+        return None  # nothing could be held out, so nothing can be promoted
     for event in run([session], base, device=device, cache=FeatureCache(session.folder / "features")):
         if isinstance(event, Trained) and event.promoted:
             event.model.version = f"{base.version}-tuned"
-            return event.model, True
-    return base, False
+            return event.model
+    return None
 
 
 def _state(

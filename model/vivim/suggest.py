@@ -1,9 +1,9 @@
 """Which frame to correct next: one the model is unsure of, far from what is corrected, that serves many others.
 
-Two things are added up for each frame. What correcting it does for the frame itself: its doubt, the rank of the model's
-uncertainty among the frames left, times its need, which grows with the distance in time to the nearest corrected frame.
-And what it does for the others: by how much it lowers the summed need of all frames (facility location), half as much.
-As long as nothing is known of the model's doubt, the second alone spreads corrections over the video.
+A frame's need grows with the distance in time to the nearest corrected frame. Each frame counts by its doubt, the rank
+of the model's uncertainty among the frames left, and a little even without any. Chosen is the frame that lowers the
+summed need of all frames most (weighted facility location): one in the middle of those that the model is unsure of. As
+long as nothing is known of the model's doubt, this spreads corrections over the video.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ MAX_CANDIDATES = 256
 MAX_SERVED = 1024
 """Frames whose need is summed up; in longer videos an even selection of them."""
 
-OTHERS = 0.5
-"""What a correction does for the other frames, beside what it does for the frame itself; each at most 1."""
+SURE = 0.3
+"""What a frame that the model is sure of counts; the one that it is least sure of counts 1 more."""
 
 UNSURE_FROM = 0.8
 """Rank of uncertainty from which a frame is one "the model is unsure" of."""
@@ -43,7 +43,7 @@ class Suggestion:
     reason: str
     """A few words: `UNSURE`, `FAR` or `MANY`."""
     score: float
-    """By what share correcting it would lower the need of all frames, in [0, 1]."""
+    """By what share correcting it would lower the need of all frames, each by its doubt, in [0, 1]."""
 
 
 def need(distance: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
@@ -98,19 +98,18 @@ class Queue:
         free = np.flatnonzero(~self._taken)
         if not len(free):
             return None
-        needs = need(self._nearest, self._scale)
-        own = self._doubt * needs
         candidates = free
         if len(free) > MAX_CANDIDATES:
             half = MAX_CANDIDATES // 2
+            own = self._doubt * need(self._nearest, self._scale)
             doubtful = free[np.argpartition(-own[free], half)[:half]]
             candidates = np.union1d(_evenly_from(free, half), doubtful)
         before = self._nearest[self._served]
         after = np.minimum(before, np.abs(self._served - candidates[:, None]))
-        total = float(need(before, self._scale).sum())
-        lowered = total - need(after, self._scale).sum(1)
-        gain = _largest_is_one(own[candidates]) + OTHERS * _largest_is_one(lowered)
-        best = int(np.argmax(gain))
+        weights = SURE + self._doubt[self._served]
+        total = float(need(before, self._scale) @ weights)
+        lowered = total - need(after, self._scale) @ weights
+        best = int(np.argmax(lowered))
         chosen = int(candidates[best])
         suggestion = Suggestion(chosen, self._reason(chosen), float(lowered[best] / max(total, 1e-9)))
         self._taken[chosen] = self._any = True
@@ -138,10 +137,6 @@ def _evenly_from(values: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     """An even selection of at most `count` values, the first and the last among them."""
     places = np.linspace(0, len(values) - 1, min(len(values), count)).round().astype(int)
     return values[np.unique(places)]
-
-
-def _largest_is_one(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return values / max(float(values.max(initial=0.0)), 1e-9)
 
 
 def next_frame(

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vivim.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from vivim.session import Session
 
 NEW_CLASSES = "new_classes"
 """In the provenance of a model that was given classes it has yet to learn."""
@@ -31,8 +34,13 @@ class ModelInfo:
     """Names of the classes 1 and up."""
     parent_version: str | None = None
     learned_from: tuple[str, ...] = ()
-    """The videos it learned from, as `vivim.trust.session_key` names them: by their content, not by a name."""
+    """The videos it learned from, as `session_key` names them: by their content, not by a name."""
     licence: str | None = None
+
+
+def session_key(session: Session) -> str:
+    """What a model's provenance says of a session: the beginning of the digest of its video's content."""
+    return session.identity[:12]
 
 
 def describe(path: Path, name: str) -> ModelInfo:

@@ -28,6 +28,8 @@ class Window:
 
     frames: tuple[int, ...]
     kept: tuple[int, ...]
+    guided: bool = False
+    """Whether corrected frames guide the others."""
 
     @property
     def kept_at(self) -> list[int]:
@@ -94,7 +96,23 @@ def plan(
     else:
         nearest = sorted(frames, key=lambda t: (abs(t - start), t))
         blocks = [(_shifted(t - length // 2, total, length), [t]) for t in nearest]
-    return [Window(tuple(window_around(block, guide)), tuple(kept)) for block, kept in blocks]
+    return [
+        Window(tuple(window_around(block, guide)), tuple(kept), guide is not None) for block, kept in blocks
+    ]
+
+
+def both_ways(guided: Sequence[Window], alone: Sequence[Window], length: int, start: int) -> list[Window]:
+    """Guided windows and those without guidance in one order, nearest to `start` first.
+
+    In stretches that grow with the distance: so many windows of a kind follow one another that they fill batches, and
+    the frames next to `start` are nevertheless done soon.
+    """
+
+    def place(window: Window) -> tuple[int, bool]:
+        away = min(abs(t - start) for t in window.kept)
+        return (away // length).bit_length(), not window.guided
+
+    return sorted([*guided, *alone], key=place)
 
 
 def _overlapping(

@@ -6,7 +6,7 @@ import pytest
 import torch
 from vivim import Vivim, VivimConfig
 from vivim.doubt import WINDOWS, boundary_uncertainty
-from vivim.inference import keep_windows
+from vivim.inference import keep_windows, plainly
 from vivim.predict import Runner
 from vivim.windows import Window
 
@@ -31,12 +31,14 @@ def test_windows_that_disagree_add_to_the_uncertainty() -> None:
             return torch.tensor(shown)[None, :, None, :, None].expand(-1, -1, -1, -1, 16)
 
     def prepare(window):
-        return torch.tensor(window, dtype=torch.float32).view(1, -1, 1, 1, 1).expand(1, -1, 3, 16, 16), None
+        return torch.tensor(window.frames, dtype=torch.float32).view(1, -1, 1, 1, 1).expand(
+            1, -1, 3, 16, 16
+        ), None
 
     runner = Fake(Vivim(VivimConfig(size="b0", input_size=(32, 32))), torch.device("cpu"))
     windows = [Window(frames, frames) for frames in rows]
     added = {}
-    for block, logits, doubts in keep_windows(runner, windows, prepare, lambda logits, _: logits):
+    for block, logits, doubts in keep_windows(runner, windows, prepare, plainly):
         beside = doubts - boundary_uncertainty(logits)
         added.update(zip(block, beside.tolist(), strict=True))
     disagreement = 1 - 2 * 4 / (4 + 8)

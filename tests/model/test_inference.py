@@ -11,7 +11,7 @@ import pytest
 import torch
 from vivim import Session, Vivim, VivimConfig, propose
 from vivim.errors import DeviceError
-from vivim.inference import keep_windows, segment_frames
+from vivim.inference import keep_windows, plainly, segment_frames
 from vivim.network.mit import MiTBlock
 from vivim.predict import Runner
 from vivim.windows import blocks_of, plan, window_around
@@ -158,8 +158,8 @@ def test_overlapping_windows_are_averaged() -> None:
     for block, logits, _ in keep_windows(
         runner,
         windows,
-        lambda w: (torch.tensor(w, dtype=torch.float32).view(1, -1, 1, 1, 1).expand(1, -1, 3, 2, 2), None),
-        lambda logits, _: logits,
+        lambda w: (torch.tensor(w.frames, dtype=torch.float32).view(1, -1, 1, 1, 1).expand(1, -1, 3, 2, 2), None),
+        plainly,
     ):
         found.update({t: float(one.mean()) for t, one in zip(block, logits, strict=True)})
     wanted = {t: np.mean([w.frames[0] for w in windows if t in w.kept]) for t in range(10)}
@@ -210,7 +210,7 @@ def test_the_batch_is_halved_when_memory_runs_out(sample, monkeypatch) -> None:
 
     runner = Runner(model, torch.device("cpu"), batch_size=4)
     windows = plan(range(24), (), 24, 2, start=0)
-    prepared = iter(runner.run(windows, lambda w: (torch.zeros(1, len(w), 3, 64, 64), None)))
+    prepared = iter(runner.run(windows, lambda w: (torch.zeros(1, len(w.frames), 3, 64, 64), None)))
     assert len(list(prepared)) == len(windows)
     assert runner.batch_size == 1
 
@@ -250,7 +250,7 @@ def test_memory_does_not_grow_with_the_video(sample) -> None:
     def prepare(window):
         nonlocal prepared
         prepared += 1
-        return torch.zeros(1, len(window), 3, 32, 32), None
+        return torch.zeros(1, len(window.frames), 3, 32, 32), None
 
     runner = Runner(model, torch.device("cpu"), batch_size=2)
     windows = plan(range(60), (), 60, 2, start=0)

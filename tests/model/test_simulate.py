@@ -134,7 +134,7 @@ def clip(tmp_path: Path) -> Path:
 
 
 def test_the_queue_and_even_spacing_in_one_run(clip: Path, swift_model, monkeypatch) -> None:
-    monkeypatch.setattr("vivim.simulate._finetune", lambda session, model, device: (model, False))
+    monkeypatch.setattr("vivim.simulate._finetune", lambda session, model, device: None)
     results = list(simulate(clip, swift_model, [0, 1, 3], device="cpu", choose="both"))
     assert [(r.choose, r.corrections) for r in results] == [("queue", n) for n in (0, 1, 3)] + [
         ("even", n) for n in (0, 1, 3)

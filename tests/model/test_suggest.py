@@ -100,15 +100,24 @@ def test_it_covers_the_video_whatever_the_doubt(frames: int, seed: int) -> None:
 
 def test_doubt_beside_a_corrected_frame_counts_for_little() -> None:
     doubt = np.zeros(100)
-    doubt[[50, 51, 90]] = 1.0, 0.9, 0.8
-    assert [s.frame for s in queue_of([], 100, doubt, 2)] == [50, 90]
+    doubt[30:41], doubt[80:86] = 1.0, 0.9
+    first, second = (s.frame for s in queue_of([], 100, doubt, 2))
+    assert 30 <= first <= 45  # drawn a little to the middle of the video
+    assert 75 <= second <= 90
+
+
+def test_one_doubtful_frame_counts_less_than_many() -> None:
+    doubt = np.zeros(100)
+    doubt[5], doubt[60:80] = 1.0, 0.9
+    assert 60 <= queue_of([], 100, doubt, 1)[0].frame < 80
 
 
 def test_the_reason_is_what_it_was_chosen_for() -> None:
     doubt = np.linspace(0, 0.1, 200)
-    doubt[30] = 1.0
+    doubt[20:50] = 1.0
     first = queue_of([150], 200, doubt, 1)[0]
-    assert (first.frame, first.reason) == (30, UNSURE)
+    assert 20 <= first.frame < 50
+    assert first.reason == UNSURE
     unknown = np.full(200, np.nan)
     assert queue_of([], 200, unknown, 1)[0].reason == MANY
     assert queue_of([20], 200, unknown, 1)[0].reason == FAR

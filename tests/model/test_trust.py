@@ -1,78 +1,119 @@
-"""How far carried masks are trusted: chosen by corrected frames that did not take part."""
+"""How far carried masks are trusted: the pictures say so."""
 
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
-from vivim.network import Vivim, VivimConfig
-from vivim.trust import TRUSTS, UNGUIDED, best_trust, calibrate, mixed, stored_trust
-
-TRUE = np.zeros((8, 8), np.uint8)
-TRUE[2:6, 2:6] = 1
-RIGHT = torch.from_numpy(TRUE).float()[None, None] * 2 - 1
-WRONG = -RIGHT
+from vivim.guide import MaskGuide
+from vivim.motion import identity
+from vivim.trust import ALIKE, CARRIED, UNLIKE, around, likeness, lost, softened, trust, with_carried
 
 
-class Corrected:
-    """Stands for a session with some corrected frames."""
+def noise(seed: int, size: int = 96) -> np.ndarray:
+    """Grey noise with structure of some pixels, RGB uint8 ``(size, size, 3)``."""
+    import cv2
 
-    identity = "0123456789abcdef"
-
-    def __init__(self, *frames: int) -> None:
-        self.frames = list(frames)
-
-    def frames_with(self, *statuses: str) -> list[int]:
-        return self.frames
+    rough = np.random.default_rng(seed).normal(128, 120, (size, size)).astype(np.float32)
+    smooth = np.clip(cv2.GaussianBlur(rough, (0, 0), 3) * 4 - 384, 0, 255).astype(np.uint8)
+    return np.repeat(smooth[..., None], 3, axis=2)
 
 
-def choose(session: Corrected, guided: torch.Tensor, alone: torch.Tensor, carried: torch.Tensor) -> float:
-    planes = torch.cat((carried, torch.ones_like(carried)), dim=1)
-
-    def predict(t, with_guide):
-        return (guided, planes, TRUE) if with_guide else (alone, None, TRUE)
-
-    return calibrate(session, predict)
+def disc(row: int, column: int, size: int = 96, radius: int = 12) -> np.ndarray:
+    ys, xs = np.mgrid[:size, :size]
+    return np.hypot(ys - row, xs - column) < radius
 
 
-def test_a_carried_mask_that_is_right_is_trusted_just_enough() -> None:
-    assert choose(Corrected(1, 5), guided=3 * WRONG, alone=WRONG, carried=RIGHT) == 4.0
+def creeping(count: int) -> list[np.ndarray]:
+    return [np.roll(noise(0), t, axis=1) for t in range(count)]
 
 
-def test_a_carried_mask_that_is_wrong_is_not_trusted() -> None:
-    assert choose(Corrected(1, 5, 9), guided=RIGHT, alone=WRONG, carried=WRONG) == 0.0
+def test_trust_falls_with_likeness_and_with_lost_pixels() -> None:
+    assert trust(1.0, 0.0) == 1.0
+    assert trust(ALIKE, 0.0) == pytest.approx(1.0)
+    assert trust(UNLIKE, 0.0) == trust(-1.0, 0.0) == trust(1.0, 1.0) == 0.0
+    middle = (UNLIKE + ALIKE) / 2
+    assert trust(middle, 0.0) == pytest.approx(0.5)
+    assert trust(middle, 0.75) == pytest.approx(0.25)
 
 
-def test_a_network_that_guidance_misleads_is_left_alone() -> None:
-    assert choose(Corrected(1, 5, 9), guided=WRONG, alone=RIGHT, carried=WRONG) == UNGUIDED
+def test_likeness_is_the_correlation() -> None:
+    rng = np.random.default_rng(1)
+    one, other = rng.random((2, 20, 30)).astype(np.float32)
+    where = rng.random((20, 30)) > 0.5
+    assert likeness(one, other, where) == pytest.approx(np.corrcoef(one[where], other[where])[0, 1], abs=1e-5)
+    assert likeness(one, 3 * one + 7, where) == pytest.approx(1.0, abs=1e-5)
+    assert likeness(one, np.full_like(one, 5), where) == 0.0
 
 
-def test_a_single_corrected_frame_says_whether_the_network_needs_help() -> None:
-    assert choose(Corrected(1), guided=WRONG, alone=RIGHT, carried=RIGHT) == UNGUIDED
-    assert choose(Corrected(1), guided=RIGHT, alone=WRONG, carried=RIGHT) == 0.0
-    assert choose(Corrected(), guided=RIGHT, alone=RIGHT, carried=RIGHT) == 0.0
+def test_pixels_that_do_not_come_back_are_lost() -> None:
+    home = identity((10, 10))
+    back = home.copy()
+    back[:5] += (0.0, 4.0)
+    back[5:] += (2.0, 0.0)
+    everywhere = np.ones((10, 10), bool)
+    assert lost(back, home, everywhere) == 0.5
+    everywhere[:5] = False
+    assert lost(back, home, everywhere) == 0.0
 
 
-def test_of_equals_the_smallest_is_chosen() -> None:
-    assert best_trust({trust: {0: 0.5} for trust in TRUSTS}) == 0.0
+def test_a_lesion_too_small_is_looked_at_with_the_whole_picture() -> None:
+    distance = np.full((20, 20), -30.0, np.float32)
+    assert around(distance).all()
+    distance[:10, :10] = -2.0
+    assert around(distance).sum() == 100
 
 
-def test_a_small_gain_does_not_count() -> None:
-    rows = {trust: {0: 0.80 + (0.019 if trust == 4.0 else 0.0)} for trust in TRUSTS}
-    assert best_trust(rows) == 0.0
-    rows[4.0] = {0: 0.83}
-    assert best_trust(rows) == 4.0
+def test_where_the_picture_creeps_carried_masks_are_trusted() -> None:
+    frames = creeping(9)
+    guide = MaskGuide(lambda t: frames[t], {0: disc(48, 40)})
+    assert guide.trust(0) == 1.0
+    assert min(guide.trust(t) for t in range(1, 9)) > 0.9
 
 
-def test_mixing_adds_the_first_plane() -> None:
-    logits, guide = torch.zeros(2, 1, 3, 3), torch.full((2, 2, 3, 3), 0.5)
-    assert torch.equal(mixed(logits, guide, 4.0), torch.full((2, 1, 3, 3), 2.0))
-    assert mixed(logits, None, 4.0) is logits
+def test_where_it_jumps_they_are_not_and_only_beyond_the_jump() -> None:
+    frames = [*creeping(4), *(noise(seed) for seed in (5, 6, 7))]
+    guide = MaskGuide(lambda t: frames[t], {0: disc(48, 40)})
+    assert guide.trust(3) > 0.9
+    assert max(guide.trust(t) for t in (4, 5, 6)) < 0.5
 
 
-def test_a_tuned_models_answer_counts_for_its_own_sessions_only() -> None:
-    model = Vivim(VivimConfig(input_size=(64, 64)))
-    assert stored_trust(Corrected(1, 2), model) is None
-    model.provenance = {"trust": 2.0, "learned_from": ["0123456789ab"]}
-    assert stored_trust(Corrected(1, 2), model) == 2.0
-    model.provenance = {"trust": 2.0, "learned_from": ["another"]}
-    assert stored_trust(Corrected(1, 2), model) is None
+def test_of_two_corrected_frames_the_nearer_counts_more() -> None:
+    frames = [*creeping(5), noise(5)]
+    guide = MaskGuide(lambda t: frames[t], {0: disc(48, 40), 5: disc(48, 40)})
+    far, near = (guide.trust(t) for t in (1, 4))
+    assert far > 0.7  # four times as near to the one that it looks like
+    assert near < 0.3
+
+
+def test_out_of_reach_nothing_is_trusted() -> None:
+    frames = [noise(0)] * 80
+    assert MaskGuide(lambda t: frames[t], {0: disc(48, 40)}).trust(79) == 0.0
+    assert MaskGuide(lambda t: frames[t], {}).trust(3) == 0.0
+
+
+def test_what_was_found_out_before_is_not_worked_out_again() -> None:
+    frames, trusts = creeping(4), {}
+    before = MaskGuide(lambda t: frames[t], {0: disc(48, 40)}, trusts=trusts).trust(3)
+
+    def no_frame(t: int) -> np.ndarray:
+        raise AssertionError("nothing is to be read")
+
+    assert MaskGuide(no_frame, {0: disc(48, 40)}, trusts=trusts).trust(3) == before
+    with pytest.raises(AssertionError, match="nothing is to be read"):
+        MaskGuide(no_frame, {0: disc(48, 50)}, trusts=trusts).trust(3)
+
+
+def test_grain_does_not_count() -> None:
+    rng = np.random.default_rng(2)
+    scene = noise(3)[..., 0]
+    one, other = (np.clip(scene + rng.normal(0, 25, scene.shape), 0, 255).astype(np.uint8) for _ in range(2))
+    everywhere = np.ones(scene.shape, bool)
+    assert likeness(softened(one), softened(other), everywhere) > ALIKE
+
+
+def test_the_carried_mask_is_added_to_all_classes_alike() -> None:
+    logits, planes = torch.randn(2, 3, 4, 4), torch.rand(2, 2, 4, 4)
+    added = with_carried(logits, planes)
+    torch.testing.assert_close(added - logits, CARRIED * planes[:, :1].expand(-1, 3, -1, -1))
+    assert with_carried(logits, None) is logits

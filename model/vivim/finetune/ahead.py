@@ -9,8 +9,7 @@ import torch
 
 from vivim.finetune.cache import FeatureCache
 from vivim.finetune.events import Preparing
-from vivim.finetune.features import Source, corrected_frames, variants
-from vivim.finetune.guided import Encodings
+from vivim.finetune.features import Source, corrected_frames, encoded, variants
 from vivim.network import Vivim
 from vivim.predict import stoppable
 from vivim.session import Session
@@ -40,10 +39,11 @@ def encode_ahead(
         If `stop` was set.
     """
     cache, total = FeatureCache(), len(corrected_frames(sessions))
-    encodings = Encodings(model.to(device).eval(), Source(sessions, model, device, stop), cache)
+    model = model.to(device).eval()
+    source = Source(sessions, model, device, stop)
     ready: set[tuple[int, int]] = set()
     with stoppable(model, stop):
-        for sample in encodings.of(variants(sessions, encodings.guided())):
+        for sample in encoded(model, source, variants(sessions, model.config.guided), cache):
             ready.add((sample.session, sample.frame))
             yield Preparing(len(ready), total)
     cache.trim()

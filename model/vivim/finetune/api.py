@@ -96,7 +96,7 @@ def untouched_ancestor(model: Vivim, sessions: Sequence[Session]) -> Vivim:
     corrected frames there are now, keeps the held-out scores honest. A model whose ancestor is gone stands for itself.
     """
     from vivim.models import load_model, model_of_version
-    from vivim.trust import session_key
+    from vivim.versions import session_key
 
     keys = {session_key(session) for session in sessions}
     while keys & set(model.provenance.get("learned_from", [])):
@@ -205,7 +205,6 @@ def _register(
         "learned_from": tuned.provenance["learned_from"],
         "before": scored.before if scored else None,
         "after": scored.after if scored else None,
-        "trust": tuned.provenance["trust"],
         "licence": parent.provenance.get("licence"),
     }
     tuned.classes = parent.classes

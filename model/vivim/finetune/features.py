@@ -7,7 +7,7 @@ corrected frames (never by its own mask), and once more without guidance.
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -32,6 +32,9 @@ from vivim.windows import CONTEXT, in_context, window_around
 T = TypeVar("T")
 U = TypeVar("U")
 
+FORMAT = 2
+"""Number of what is kept of a frame; one more whenever that changes."""
+
 FEW_FRAMES = 8
 """Up to this many corrected frames, mirrored copies are encoded too."""
 
@@ -48,10 +51,12 @@ class Sample:
     """``(1, C, H, W)`` uint8 of 0 and 1 at the network's input size."""
     guess: Tensor
     """``(1, 1, H, W)`` float16: the guide's first plane, the mask carried there by motion; zeros without guidance."""
+    trust: float | None
+    """How far to trust the mask carried there, `vivim.trust`; None without guidance."""
     weight: Tensor
     """``(1, C, H, W)`` float16: `boundary_weight` of the target."""
     in_use: bool
-    """Whether this is how the frame is met in use (guided where the model can be, not mirrored)."""
+    """Whether this is how the frame is met in use: not mirrored."""
     deep: Tensor
     """``(n, d, h, w)`` float16: what the last stage is given of the whole window, kept for training that stage."""
     position: int
@@ -66,6 +71,7 @@ class Window:
     frame: int
     x: Tensor
     guide: Tensor | None
+    trust: float | None
     position: int
     target: Tensor
     in_use: bool
@@ -114,18 +120,17 @@ class Variant:
     frame: int
     guided: bool
     mirrored: bool
-    in_use: bool
 
 
-def variants(sessions: Sequence[Session], guided: Sequence[bool]) -> Iterator[Variant]:
-    """All variants worth learning from: guided and not, and mirrored where there are few frames."""
+def variants(sessions: Sequence[Session], guidable: bool) -> Iterator[Variant]:
+    """All variants worth learning from: guided by other frames of the session and not, mirrored where there are few."""
     keys = corrected_frames(sessions)
+    frames = Counter(number for number, _ in keys)
     for number, t in keys:
-        for with_guide in (True, False) if guided[number] else (False,):
-            in_use = with_guide == guided[number]
-            yield Variant(number, t, with_guide, False, in_use)
+        for guided in (True, False) if guidable and frames[number] > 1 else (False,):
+            yield Variant(number, t, guided, False)
             if len(keys) <= FEW_FRAMES:
-                yield Variant(number, t, with_guide, True, False)
+                yield Variant(number, t, guided, True)
 
 
 class Source:
@@ -171,7 +176,8 @@ class Source:
             guided = guide if variant.guided else None
             window = window_around(block, guided)
             x, planes = window_inputs(reader, window, guided, self.device)
-            whole = Window(number, t, x, planes, window.index(t), target, variant.in_use)
+            trust = guided.trust(t) if guided is not None else None
+            whole = Window(number, t, x, planes, trust, window.index(t), target, True)
             found.append(mirror(whole) if variant.mirrored else whole)
         return found
 
@@ -183,7 +189,16 @@ class Source:
             window = window_around(self._block(variant), guide)
             others = [list(pair) for pair in guide.depends_on(window)]
         video = [session.identity, session.area]
-        return [video, variant.frame, CONTEXT, list(self.size), variant.mirrored, variant.guided, others]
+        return [
+            FORMAT,
+            video,
+            variant.frame,
+            CONTEXT,
+            list(self.size),
+            variant.mirrored,
+            variant.guided,
+            others,
+        ]
 
     def target(self, variant: Variant) -> Tensor:
         """`target_planes` of a variant, mirrored as it is."""
@@ -205,7 +220,14 @@ def mirror(window: Window) -> Window:
     """The same window seen in a mirror, left and right exchanged."""
     guide = None if window.guide is None else window.guide.flip(-1)
     return Window(
-        window.session, window.frame, window.x.flip(-1), guide, window.position, window.target.flip(-1), False
+        window.session,
+        window.frame,
+        window.x.flip(-1),
+        guide,
+        window.trust,
+        window.position,
+        window.target.flip(-1),
+        False,
     )
 
 
@@ -225,6 +247,7 @@ def encode(model: Vivim, window: Window) -> Sample:
         kept,
         window.target,
         guess.half(),
+        window.trust,
         boundary_weight(window.target.float()).half(),
         window.in_use,
         features[-2].to("cpu", torch.float16).clone(),
@@ -281,7 +304,10 @@ def _ahead(work: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:
 
 def _for_cache(sample: Sample) -> dict[str, Tensor]:
     levels = {f"feature{i}": feature for i, feature in enumerate(sample.features)}
-    return {**levels, "guess": sample.guess, "deep": sample.deep, "position": torch.tensor(sample.position)}
+    kept = {**levels, "guess": sample.guess, "deep": sample.deep, "position": torch.tensor(sample.position)}
+    return (
+        kept if sample.trust is None else {**kept, "trust": torch.tensor(sample.trust, dtype=torch.float64)}
+    )
 
 
 def _from_cache(found: dict[str, Tensor], variant: Variant, target: Tensor) -> Sample:
@@ -293,8 +319,9 @@ def _from_cache(found: dict[str, Tensor], variant: Variant, target: Tensor) -> S
         levels,
         target,
         found["guess"],
+        float(found["trust"]) if variant.guided else None,
         boundary_weight(target.float()).half(),
-        variant.in_use,
+        not variant.mirrored,
         found["deep"].contiguous(memory_format=torch.channels_last),
         int(found["position"]),
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vivim.device import unprepared
@@ -18,14 +19,14 @@ from vivim.errors import FinetuneError
 from vivim.finetune.events import HeldOut, Step
 from vivim.finetune.features import Sample, Window
 from vivim.preprocess import agreement, masks_from_logits
-from vivim.trust import TRUSTS, best_trust
+from vivim.trust import CARRIED
 from vivim.versions import NEW_CLASSES
 
 if TYPE_CHECKING:
     from vivim.network import Vivim
 
-Scores = dict[float, dict[tuple[int, int], float]]
-"""Dice by trust, then by (session, frame)."""
+Scores = dict[tuple[int, int], float]
+"""Dice by (session, frame)."""
 
 STEP_CHOICES = (10, 20)
 """Lengths of training that are tried; held-out frames choose among them."""
@@ -133,13 +134,26 @@ def train(
 
 
 def scores_of(judged: Iterable[tuple[Sample | Window, Tensor, Tensor]]) -> Scores:
-    """Dice for every trust in the carried masks, of (frame, its logits, the carried mask); see `agreement`."""
-    scores: Scores = {trust: {} for trust in TRUSTS}
-    for sample, logits, guess in judged:
-        true = masks_from_logits(sample.target.float(), sample.target.shape[-2:])[0]  # type: ignore[arg-type]
-        for trust in TRUSTS:
-            scores[trust][sample.session, sample.frame] = agreement(logits + trust * guess, true)
-    return scores
+    """Dice of frames, each given as it is met in use: (frame, its logits, the carried mask), with guidance and without.
+
+    The two count as the guide's trust says, as while proposing; see `vivim.trust`.
+    """
+    means: dict[tuple[int, int], Tensor] = {}
+    trusts: dict[tuple[int, int], float] = {}
+    truths: dict[tuple[int, int], NDArray[np.uint8]] = {}
+    for sample, logits, guess in sorted(judged, key=lambda one: one[0].trust is None):
+        key = sample.session, sample.frame
+        if sample.trust is not None:
+            trusts[key], means[key] = sample.trust, sample.trust * (logits + CARRIED * guess)
+        else:
+            means[key] = means.get(key, 0.0) + (1 - trusts.get(key, 0.0)) * logits
+        truths[key] = masks_from_logits(sample.target.float(), sample.target.shape[-2:])[0]  # type: ignore[arg-type]
+    return {key: agreement(mean, truths[key]) for key, mean in means.items()}
+
+
+def mean_of(scores: Scores) -> float:
+    """Mean Dice over frames."""
+    return float(np.mean(list(scores.values())))
 
 
 def folds_of(keys: Sequence[tuple[int, int]]) -> list[set[tuple[int, int]]]:
@@ -162,15 +176,13 @@ def held_out_scores(
     """
     keys = set(pupil.keys)
     total = max(choices)
-    result: dict[int, Scores] = {steps: {trust: {} for trust in TRUSTS} for steps in choices}
+    result: dict[int, Scores] = {steps: {} for steps in choices}
     for number, held_out in enumerate(folds_of(sorted(keys)), start=1):
         copied = pupil.copy()
         for step in copied.fit(keys - held_out, total, seed, number):
             yield step
             if step.step in result:
                 found = copied.score(held_out)
-                for trust, rows in found.items():
-                    result[step.step][trust].update(rows)
-                rows = found[best_trust(found)]
-                yield HeldOut(step.step, total, float(np.mean(list(rows.values()))), number)
+                result[step.step].update(found)
+                yield HeldOut(step.step, total, mean_of(found), number)
     yield result

@@ -83,7 +83,7 @@ class Encoded:
 
     @torch.inference_mode()
     def score(self, keys: set[tuple[int, int]]) -> Scores:
-        """Dice of some of the frames as they are met in use."""
+        """Dice of some of the frames as they are met in use, with guidance and without."""
         self.model.eval()
         judged = [s for s in self.samples if s.in_use and (s.session, s.frame) in keys]
         return scores_of((s, self._decode([s]).cpu(), s.guess.float()) for s in judged)
@@ -160,7 +160,7 @@ class Whole:
 
         def judged() -> Iterator[tuple]:
             for variant in self.variants:
-                if variant.in_use and (variant.session, variant.frame) in keys:
+                if not variant.mirrored and (variant.session, variant.frame) in keys:
                     window = self.source.windows([variant])[0]
                     at = slice(window.position, window.position + 1)
                     logits = self.model(window.x, window.guide)[0, at].cpu()

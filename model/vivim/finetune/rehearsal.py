@@ -33,7 +33,7 @@ def rehearse(model: Vivim, device: torch.device) -> None:
         x = torch.zeros(1, frames, 3, height, width, device=device)
         guide = torch.zeros(1, frames, 2, height, width, device=device) if model.config.guided else None
         target = target_planes(np.zeros((height, width), np.uint8), model.config.num_classes)
-        samples.append(encode(pupil, Window(0, number, x, guide, CONTEXT, target, False)))
+        samples.append(encode(pupil, Window(0, number, x, guide, None, CONTEXT, target, False)))
     assert len(samples) >= BATCH
     for _ in Encoded(pupil, samples, device, last_stage=False).fit({(0, 0), (0, 1)}, 1, 0, 0):
         pass

@@ -7,8 +7,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from vivim.device import choose_device
 from vivim.errors import FinetuneError
 from vivim.finetune.cache import FeatureCache
@@ -18,15 +16,14 @@ from vivim.finetune.features import (
     Source,
     check_labels,
     corrected_frames,
+    encoded,
     variants,
 )
-from vivim.finetune.fit import Pupil, Scores, held_out_scores, step_choices
-from vivim.finetune.guided import Encodings
+from vivim.finetune.fit import Pupil, Scores, held_out_scores, mean_of, step_choices
 from vivim.finetune.pupils import Encoded, Whole
 from vivim.network import Vivim
 from vivim.session import Session
-from vivim.trust import UNGUIDED, best_trust, session_key
-from vivim.versions import NEW_CLASSES
+from vivim.versions import NEW_CLASSES, session_key
 
 SCOPES = ("decoder", "last-stage", "all")
 
@@ -71,14 +68,12 @@ def run(
     check_labels(sessions, model)
     tuned = copy.deepcopy(model).to(target).eval()
     source = Source(sessions, tuned, target)
-    encodings = Encodings(tuned, source, cache)
-    guided = encodings.guided()
-    chosen = list(variants(sessions, guided))
+    chosen = list(variants(sessions, tuned.config.guided))
     pupil: Pupil = Whole(tuned, source, chosen)
     if scope != "all":
         samples: list[Sample] = []
         ready: set[tuple[int, int]] = set()
-        for sample in encodings.of(chosen):
+        for sample in encoded(tuned, source, chosen, cache):
             samples.append(sample)
             ready.add((sample.session, sample.frame))
             yield Preparing(len(ready), len(keys))
@@ -87,35 +82,24 @@ def run(
         pupil = Encoded(tuned, samples, target, last_stage=scope == "last-stage")
     before = pupil.score(set(keys))
     choices = step_choices(model)
-    steps, trust, scored = max(choices), 0.0, Scored(None, None, len(keys), ())
+    steps, scored = max(choices), Scored(None, None, len(keys), ())
     if len(keys) > 1:
         for item in held_out_scores(pupil, seed, choices):
             if isinstance(item, dict):
-                steps, trust, scored = judge(before, item)
+                steps, scored = judge(before, item)
             else:
                 yield item
     yield scored
     yield from pupil.fit(set(keys), steps, seed, 0)
     promoted = scored.before is not None and scored.after is not None and scored.after > scored.before
-    if tuned.config.guided and len(keys) > 1 and not any(guided):
-        trust = UNGUIDED
     learned_from = sorted({*model.provenance.get("learned_from", []), *map(session_key, sessions)})
-    tuned.provenance = {**tuned.provenance, "trust": trust, "learned_from": learned_from, NEW_CLASSES: False}
+    tuned.provenance = {**tuned.provenance, "learned_from": learned_from, NEW_CLASSES: False}
     yield Trained(tuned.cpu().eval(), promoted, scored, time.monotonic() - began)
 
 
-def judge(before: Scores, after: dict[int, Scores]) -> tuple[int, float, Scored]:
-    """The number of steps and the trust in carried masks that held-out frames like best, and the scores there.
-
-    The parent is given its own best trust, so that a new version only counts as better if training made it so.
-    """
-
-    def mean(scores: dict[tuple[int, int], float]) -> float:
-        return float(np.mean(list(scores.values())))
-
-    then = before[best_trust(before)]
-    steps = max(after, key=lambda count: mean(after[count][best_trust(after[count])]))
-    trust = best_trust(after[steps])
-    now = after[steps][trust]
-    rows = tuple((*key, then[key], now[key]) for key in sorted(then))
-    return steps, trust, Scored(mean(then), mean(now), len(rows), rows)
+def judge(before: Scores, after: dict[int, Scores]) -> tuple[int, Scored]:
+    """The number of steps that held-out frames like best, and their scores before and after."""
+    steps = max(after, key=lambda count: mean_of(after[count]))
+    now = after[steps]
+    rows = tuple((*key, before[key], now[key]) for key in sorted(before))
+    return steps, Scored(mean_of(before), mean_of(now), len(rows), rows)

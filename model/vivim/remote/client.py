@@ -33,7 +33,7 @@ from vivim.remote.protocol import (
     pack,
     squeeze,
 )
-from vivim.trust import session_key
+from vivim.versions import session_key
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -155,10 +155,10 @@ class _Weights:
         if len(self._data) != self._size:
             raise RemoteError("The server sent no whole model. Every model is as it was; try again.")
         model = model_from(bytes(self._data), Limits.input_pixels)
-        learned, trust = model.provenance.get("learned_from"), model.provenance.get("trust")
+        learned = model.provenance.get("learned_from")
         if model.config != self._parent.config or not isinstance(learned, list):
             raise RemoteError("The server sent another network than it was given. Every model is as it was.")
-        if not all(isinstance(key, str) for key in learned) or not isinstance(trust, float | int | None):
+        if not all(isinstance(key, str) for key in learned):
             raise RemoteError("The server sent a model of unclear origin. Every model is as it was.")
         return model
 

@@ -140,7 +140,7 @@ def expand(data: bytes, shape: tuple[int, ...]) -> NDArray[np.uint8]:
 
 
 def digest_of(model: Vivim) -> str:
-    """SHA-256 of all that decides what a model does: configuration, classes, trust and weights."""
+    """SHA-256 of all that decides what a model does: configuration, classes and weights."""
     digest = hashlib.sha256(
         json.dumps([model.config.to_dict(), list(model.classes), what_counts(model)], sort_keys=True).encode()
     )
@@ -154,6 +154,5 @@ def what_counts(model: Vivim) -> dict[str, Any]:
     """The part of a model's provenance that decides what it does; names and dates stay at home."""
     return {
         "learned_from": list(model.provenance.get("learned_from", [])),
-        "trust": model.provenance.get("trust"),
         NEW_CLASSES: bool(model.provenance.get(NEW_CLASSES)),
     }

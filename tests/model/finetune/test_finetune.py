@@ -17,12 +17,11 @@ from vivim.errors import FinetuneError
 from vivim.finetune import Finished, HeldOut, Preparing, Scored, Step
 from vivim.finetune.cache import FeatureCache
 from vivim.finetune.events import from_line, to_line
-from vivim.finetune.features import Source, corrected_frames, encode, variants
-from vivim.finetune.fit import folds_of
+from vivim.finetune.features import Source, Window, corrected_frames, encode, variants
+from vivim.finetune.fit import folds_of, scores_of
 from vivim.finetune.run import Trained, judge, run
 from vivim.models import list_models
 from vivim.recall import digest_of_weights
-from vivim.trust import TRUSTS
 
 
 @pytest.fixture
@@ -188,17 +187,32 @@ def test_held_out_blocks_are_stretches_of_time_or_whole_videos() -> None:
     assert {(0, 1), (0, 5)} in folds_of([(0, 1), (0, 5), (1, 2)])
 
 
-def test_the_better_number_of_steps_and_trust_are_chosen() -> None:
-    key = (0, 3)
+def test_the_better_number_of_steps_is_chosen() -> None:
+    before, after = {(0, 3): 0.5, (0, 9): 0.7}, {steps: {(0, 3): 0.6, (0, 9): 0.7} for steps in (10, 20, 40)}
+    after[20][0, 3] = 0.8
+    steps, scored = judge(before, after)
+    assert steps == 20
+    assert (scored.before, scored.after) == (pytest.approx(0.6), pytest.approx(0.75))
+    assert scored.per_frame == ((0, 3, 0.5, 0.8), (0, 9, 0.7, 0.7))
 
-    def scores(best: float, at: float) -> dict:
-        return {trust: {key: best if trust == at else 0.1} for trust in TRUSTS}
 
-    steps, trust, scored = judge(
-        scores(0.5, 4.0), {10: scores(0.6, 0.0), 20: scores(0.8, 2.0), 40: scores(0.7, 1.0)}
-    )
-    assert (steps, trust) == (20, 2.0)
-    assert (scored.before, scored.after) == (0.5, 0.8)
+def test_a_frame_is_scored_with_guidance_as_far_as_it_is_trusted() -> None:
+    """Guided the network is wrong, alone it is right, and the carried mask says nothing."""
+    target = torch.zeros(1, 1, 8, 8, dtype=torch.uint8)
+    target[..., 2:6, 2:6] = 1
+    right = target.float() * 2 - 1
+    nothing = torch.zeros_like(right)
+
+    def judged(trust: float):
+        for how_far, logits in ((None, right), (trust, -right)):
+            yield Window(0, 4, nothing, None, how_far, 0, target, True), logits, nothing
+
+    assert scores_of(judged(0.3)) == {(0, 4): 1.0}
+    assert scores_of(judged(0.7)) == {(0, 4): 0.0}
+    alone = [(Window(0, 4, nothing, None, None, 0, target, True), right, nothing)]
+    assert scores_of(alone) == {(0, 4): 1.0}
+    carried = [(Window(0, 4, nothing, nothing, 1.0, 0, target, True), -right, right)]
+    assert scores_of([*carried, *alone]) == {(0, 4): 1.0}  # the carried mask outweighs the network
 
 
 @given(

@@ -1,0 +1,172 @@
+"""Optical flow between the frames of one video, each worked out once, and pixels followed along it."""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vivim import guidance
+
+FLOWS_KEPT = 512
+"""Flows between neighbouring frames kept in memory: at 256 x 256, a quarter of a MiB each."""
+
+GREY_KEPT = 96
+"""Grey pictures kept in memory, as many as a stretch between two corrected frames usually has."""
+
+MOST_THREADS = 16
+"""Threads that work out flow."""
+
+FLOWS_AT_ONCE = 16
+"""Flows worked out between two moments at which the work can be stopped."""
+
+
+class Flows:
+    """Flows of one video by (source, target), for any thread: the latest of them, and those being worked out."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[int, int], Future[NDArray[np.float16]]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def find(self, pair: tuple[int, int]) -> Future[NDArray[np.float16]] | None:
+        """The flow of a pair, perhaps still being worked out; None where nobody has asked for it lately."""
+        with self._lock:
+            found = self._kept.get(pair)
+            if found is not None:
+                self._kept.move_to_end(pair)
+            return found
+
+    def begin(self, pair: tuple[int, int], source: NDArray[np.uint8], target: NDArray[np.uint8]) -> None:
+        """Have the flow between two grey pictures worked out, unless another thread asked for it meanwhile."""
+        with self._lock:
+            if pair not in self._kept:
+                self._kept[pair] = _threads().submit(_flow, source, target)
+            while len(self._kept) > FLOWS_KEPT:
+                self._kept.popitem(last=False)
+
+
+class Motion:
+    """Optical flow between neighbouring frames of one video, the latest of it kept.
+
+    Several guides of one video (each without another corrected frame, say) share one, and with it the flow, from as
+    many threads.
+
+    Parameters
+    ----------
+    frame : callable
+        ``frame(t)`` gives RGB uint8 ``(H, W, 3)`` at the network's input size.
+    flows : Flows, optional
+        Flows of the same frames that were worked out before.
+    """
+
+    def __init__(self, frame: Callable[[int], NDArray[np.uint8]], flows: Flows | None = None) -> None:
+        self._flows = flows or Flows()
+        self.grey = functools.lru_cache(GREY_KEPT)(functools.partial(_grey, frame))
+        """``grey(t)``: frame `t` in grey, uint8 ``(H, W)``."""
+
+    def __call__(self, source: int, target: int) -> NDArray[np.float32]:
+        """Displacement ``(H, W, 2)`` in pixels (x, y): where each pixel of frame `source` lies in frame `target`."""
+        while (found := self._flows.find((source, target))) is None:
+            self.fetch([(source, target)])
+        return found.result().astype(np.float32)
+
+    def fetch(self, pairs: Sequence[tuple[int, int]]) -> None:
+        """Have the flow of some (source, target) worked out, at most `FLOWS_KEPT`; side by side on several cores."""
+        missing = [pair for pair in pairs if self._flows.find(pair) is None]
+        pictures = {t: self.grey(t) for t in dict.fromkeys(t for pair in missing for t in pair)}
+        for source, target in missing:
+            self._flows.begin((source, target), pictures[source], pictures[target])
+
+
+def maps_between(
+    motion: Motion, t: int, anchor: int, shape: tuple[int, int], stop: threading.Event | None = None
+) -> NDArray[np.float32] | None:
+    """Where each pixel of frame `t` lies in frame `anchor`, following the motion between them.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Height and width of the frames that `motion` sees.
+    stop : threading.Event, optional
+        Set to give up.
+
+    Returns
+    -------
+    ndarray or None
+        ``(H, W, 2)`` float32 sampling positions in pixels, x first; None if stopped.
+    """
+    maps = identity(shape)
+    step = 1 if t > anchor else -1
+    onward = followed(motion, maps, range(anchor + step, t + step, step))
+    while stop is None or not stop.is_set():
+        further = next(onward, None)
+        if further is None:
+            return maps
+        maps = further
+    return None
+
+
+def followed(motion: Motion, maps: NDArray[np.float32], ahead: range) -> Iterator[NDArray[np.float32]]:
+    """Sampling positions carried on from the frame before `ahead`, one frame after the other."""
+    for number, to in enumerate(ahead):
+        if number % FLOWS_AT_ONCE == 0:
+            motion.fetch([(t, t - ahead.step) for t in ahead[number : number + FLOWS_AT_ONCE]])
+        flow = motion(to, to - ahead.step)
+        maps = read(maps, np.add(identity(flow.shape[:2]), flow))
+        yield maps
+
+
+def tracked(motion: Motion, places: NDArray[np.float32], ahead: range) -> Iterator[NDArray[np.float32]]:
+    """Where pixels have gone, ``(H, W, 2)``, carried on from the frame before `ahead`, one frame after the other."""
+    for number, to in enumerate(ahead):
+        if number % FLOWS_AT_ONCE == 0:
+            motion.fetch([(t - ahead.step, t) for t in ahead[number : number + FLOWS_AT_ONCE]])
+        places = places + read(motion(to - ahead.step, to), places)
+        yield places
+
+
+def _grey(frame: Callable[[int], NDArray[np.uint8]], t: int) -> NDArray[np.uint8]:
+    import cv2
+
+    return np.asarray(cv2.cvtColor(frame(t), cv2.COLOR_RGB2GRAY), np.uint8)
+
+
+@functools.cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1), thread_name_prefix="vivim-flow")
+
+
+def _flow(source: NDArray[np.uint8], target: NDArray[np.uint8]) -> NDArray[np.float16]:
+    """Flow, to a hundredth of a pixel at 16 pixels of motion.
+
+    By the calling thread's own `OpticalFlow`: one must not work for two threads at a time.
+    """
+    if not hasattr(_own, "flow"):
+        _own.flow = guidance.OpticalFlow()
+    return np.asarray(_own.flow(source, target), np.float16)
+
+
+_own = threading.local()
+
+
+@functools.lru_cache(maxsize=4)
+def identity(shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Sampling positions ``(H, W, 2)`` that leave a picture as it is."""
+    height, width = shape
+    return np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)
+
+
+def read(picture: NDArray[np.float32], maps: NDArray[np.float32]) -> NDArray[np.float32]:
+    """`guidance.sample` for one picture ``(H, W)`` or ``(H, W, c)``, through OpenCV."""
+    import cv2
+
+    return np.asarray(
+        cv2.remap(picture, maps[..., 0], maps[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE),
+        np.float32,
+    )
