@@ -22,11 +22,12 @@ from vivim.settings import settings
 
 from napari_vivim.ahead import WorkAhead
 from napari_vivim.classes import appearance, class_features
+from napari_vivim.closing import close_aside, wait_for_closing
 from napari_vivim.editing import Editing
 from napari_vivim.lesion_layer import LesionLayer
 from napari_vivim.loading import load_torch, look_at_all_again
 from napari_vivim.masks_layer import masks_layer, rehearse
-from napari_vivim.problems import guarded
+from napari_vivim.problems import guarded, show_problem
 from napari_vivim.readers import PATH_KEY, SESSION_KEY
 from napari_vivim.scrubbing import Scrubbing
 from napari_vivim.shown import show_alone
@@ -80,6 +81,8 @@ class VideoController(QObject):
     lesions_closed = Signal()
     """Lesions are no longer told apart."""
     closed = Signal()
+    """The session is let go of."""
+    closing_failed = Signal(object)
 
     def __init__(self, viewer: napari.Viewer, layer: Image) -> None:
         super().__init__()
@@ -106,6 +109,7 @@ class VideoController(QObject):
         self._drawn = 0.0
         self._classes: tuple[str, ...] = ()
         self.frame_changed.connect(self._redraw)
+        self.closing_failed.connect(show_problem)
         viewer.layers.events.removed.connect(self._on_removed)
 
     # -- what is shown --------------------------------------------------------------------------------------------
@@ -165,6 +169,7 @@ class VideoController(QObject):
 
         def work() -> Iterator[Session]:
             rehearse()
+            wait_for_closing()
             yield Session.open(self.video_path, folder=chosen, lazy=True, relink=relink)
 
         self._run("open", work)
@@ -319,16 +324,17 @@ class VideoController(QObject):
         self.cancel()
         self.ahead.close()
         self.masks = None
+        under_way = [self.job] if self.job is not None else []
         if self.editing is not None:
-            self.editing.close()
+            under_way += self.editing.close()
             self.editing = None
         if self._editor is not None:
             self._editor.close()
             self._editor = None
         if self.session is not None:
-            self.session.close()
-            self.session = None
+            session, self.session = self.session, None
             self.closed.emit()
+            close_aside(session, under_way, self.closing_failed.emit)
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
@@ -363,7 +369,10 @@ class VideoController(QObject):
 
     def _on_event(self, event: Any) -> None:
         if isinstance(event, Session):
-            self._session_opened(event)
+            if self.layer in self.viewer.layers:
+                self._session_opened(event)
+            else:  # the video was closed meanwhile
+                event.close()
             return
         self._name_classes()
         if getattr(event, "kind", "") == "finished" and event.promoted:

@@ -44,6 +44,7 @@ class Editing:
         self._walk = Walk()
         self._worker: Worker | None = None
         self._jobs: list[Job] = []
+        self._closed = False
 
     @property
     def frame(self) -> int:
@@ -184,10 +185,14 @@ class Editing:
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
-    def close(self) -> None:
-        """Finish what is under way."""
+    def close(self) -> list[Job]:
+        """Let what is under way be finished in the background; what is still to be done before the session closes."""
+        self._closed = True
+        for job in self._jobs:
+            job.cancel()  # a step is done whole; only what was not promised yet, a mixed mask, is given up
         if self._worker is not None:
-            self._worker.close()
+            self._worker.close(finish=True)
+        return list(self._jobs)
 
     def _many(
         self, frames: Sequence[int], work: Callable[[], list[int]], then: Callable[[list[int]], None]
@@ -208,7 +213,7 @@ class Editing:
             self._worker = Worker("vivim-hand")
         job = Job(items, stop)
         self._jobs.append(job)
-        job.event.connect(then)
+        job.event.connect(lambda result: None if self._closed else then(result))
         job.failed.connect(show_problem)
         job.ended.connect(lambda finished: self._jobs.remove(job))
         self._worker.submit(job)

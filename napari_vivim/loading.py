@@ -10,10 +10,62 @@ from __future__ import annotations
 import gc
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from qtpy.QtCore import QEventLoop, QThread
+from qtpy.QtWidgets import QApplication
 
 _LOADING = threading.Lock()
+SWITCH_SECONDS = 0.0005
+"""How soon the interpreter hands on its lock while something loads; its own 5 ms add up to stalls of the window."""
+
+T = TypeVar("T")
+
+
+class _Aside(QThread):
+    """Does one thing; what came of it, or went wrong, lies in `result` and `error`."""
+
+    def __init__(self, work: Callable[[], Any]) -> None:
+        super().__init__()
+        self._work = work
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        """In the thread."""
+        try:
+            self.result = self._work()
+        except BaseException as error:  # raised again where it was asked for
+            self.error = error
+
+
+def aside(work: Callable[[], T]) -> T:
+    """Do it in a thread, and return its result; the window goes on drawing meanwhile, keys and clicks wait.
+
+    Called where there is no window, or in another thread than the window's, it is done there and then.
+    """
+    app = QApplication.instance()
+    if app is None or QThread.currentThread() is not app.thread():
+        return work()
+    thread, loop = _Aside(work), QEventLoop()
+    thread.finished.connect(loop.quit)
+    thread.start()
+    loop.exec(QEventLoop.ProcessEventsFlag.ExcludeUserInputEvents)
+    thread.wait()
+    if thread.error is not None:
+        raise thread.error
+    return thread.result
+
+
+def load_layers() -> None:
+    """Import and compile what napari does for the first image layer of a process; in any thread."""
+    with _without_collecting():
+        import numpy as np
+        from napari.layers import Image
+
+        Image(np.zeros((1, 1, 1), np.uint8), axis_labels=("time", "y", "x"), units=("pixel", "mm", "mm"))
 
 
 def load_dock() -> None:
@@ -41,10 +93,13 @@ def _without_collecting() -> Iterator[None]:
     """Collect no garbage meanwhile, and leave out for good what is there afterwards, where anything was imported."""
     with _LOADING:
         collecting, before = gc.isenabled(), len(sys.modules)
+        switching = sys.getswitchinterval()
         gc.disable()
+        sys.setswitchinterval(SWITCH_SECONDS)
         try:
             yield
         finally:
+            sys.setswitchinterval(switching)
             if collecting:
                 gc.enable()
         if len(sys.modules) > before:

@@ -161,7 +161,7 @@ def _changed_one_by_one(wanted: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _let_go(page: Any, on_page: Any, worker: Worker) -> None:
-    worker.close(timeout=0.0)
+    worker.close()
     for group in GROUPS if page is not None else ():
         getattr(page, group).events.disconnect(on_page)
 

@@ -7,17 +7,26 @@ that the slider and a brush that reaches over time both speak of frames; pixels 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from vivim.errors import VivimError
-from vivim.video import Video, content_area, open_video
+from vivim.errors import VideoError, VivimError
+from vivim.video.base import Video
 from vivim.video.folder import dicoms_in, pictures_in
-from vivim.video.open import DICOM_SUFFIXES, NIFTI_SUFFIXES, TIFF_SUFFIXES, VIDEO_SUFFIXES, suffix_of
+from vivim.video.open import (
+    DICOM_SUFFIXES,
+    NIFTI_SUFFIXES,
+    TIFF_SUFFIXES,
+    VIDEO_SUFFIXES,
+    open_video,
+    suffix_of,
+)
 
 from napari_vivim.frames import ShownFrames
+from napari_vivim.loading import aside, load_layers
 from napari_vivim.opening import open_dock_soon
 
 LayerData = tuple[Any, dict[str, Any], str]
@@ -52,13 +61,22 @@ def read(path: str | Path) -> list[LayerData]:
     VivimError
         With a sentence for the person; napari shows it.
     """
-    path = Path(path)
+    layers = aside(lambda: _read(Path(path)))
+    open_dock_soon()
+    return layers
+
+
+def _read(path: Path) -> list[LayerData]:
+    load_layers()
     metadata: dict[str, Any] = {}
     if (path / "session.json").is_file():
         path, metadata[SESSION_KEY] = _video_of(path), str(path)
-    layers = [image_layer(open_video(path), **metadata)]
-    open_dock_soon()
-    return layers
+    video = open_video(path)
+    with suppress(VideoError):  # told when the frame is shown
+        video.frame(
+            (len(video) - 1) // 2
+        )  # the first that napari shows: decoded here, not in the window's thread
+    return [image_layer(video, **metadata)]
 
 
 def _video_of(folder: Path) -> Path:
@@ -82,6 +100,12 @@ def geometry(video: Video) -> dict[str, Any]:
     }
 
 
+def _content_area(video: Video) -> tuple[int, int, int, int]:
+    from vivim.video.content import content_area
+
+    return content_area(video)
+
+
 def image_layer(video: Video, **metadata: Any) -> LayerData:
     """Layer data of an opened video."""
     top = 255 if video.dtype == np.uint8 else max(1, int(video.frame(0).max()))
@@ -89,7 +113,7 @@ def image_layer(video: Video, **metadata: Any) -> LayerData:
         "name": video.path.stem,
         "rgb": len(video.shape) == 4,
         "contrast_limits": (0, top),
-        "metadata": {PATH_KEY: str(video.path), CONTENT_KEY: partial(content_area, video), **metadata},
+        "metadata": {PATH_KEY: str(video.path), CONTENT_KEY: partial(_content_area, video), **metadata},
         **geometry(video),
     }
     return ShownFrames(video), options, "image"

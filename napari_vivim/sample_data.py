@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-from vivim.video import make_phantom, open_video, write_video
+from vivim.video.open import open_video
 
+from napari_vivim.loading import aside, load_layers
+from napari_vivim.masks_layer import rehearse
 from napari_vivim.opening import open_dock_soon
 from napari_vivim.readers import LayerData, geometry, image_layer
 
@@ -15,20 +18,36 @@ SEED = 7
 
 def ultrasound_phantom() -> list[LayerData]:
     """A synthetic ultrasound video with a lesion, and its true masks as a hidden layer."""
-    return _phantom("speckle", "ultrasound-phantom")
+    return _opened(lambda: _phantom("speckle", "ultrasound-phantom"))
 
 
 def endoscopy_phantom() -> list[LayerData]:
     """A synthetic endoscopy video with a polyp, and its true masks as a hidden layer."""
-    return _phantom("mucosa", "endoscopy-phantom")
+    return _opened(lambda: _phantom("mucosa", "endoscopy-phantom"))
 
 
 def pydicom_cine() -> list[LayerData]:
     """The 30-frame colour ultrasound cine that pydicom ships."""
+    return _opened(_cine)
+
+
+def _opened(make: Callable[[], list[LayerData]]) -> list[LayerData]:
+    """Make it beside the window; the dock follows."""
+
+    def work() -> list[LayerData]:
+        load_layers()
+        rehearse()
+        return make()
+
+    layers = aside(work)
+    open_dock_soon()
+    return layers
+
+
+def _cine() -> list[LayerData]:
     from pydicom.examples import get_path
 
     video = open_video(get_path("ybr_color"))
-    open_dock_soon()
     return [image_layer(video, vivim_session_folder=str(_folder() / "pydicom-cine.vivim"))]
 
 
@@ -41,11 +60,13 @@ def _folder() -> Path:
 
 
 def _phantom(texture: str, name: str) -> list[LayerData]:
+    from vivim.video.phantom import make_phantom
+    from vivim.video.write import write_video
+
     phantom = make_phantom(FRAMES, texture=texture, seed=SEED)
     path = _folder() / f"{name}.mp4"
     if not path.exists():
         write_video(path, phantom.frames, phantom.fps)
     video = open_video(path)
-    open_dock_soon()
     truth = {"name": f"{name} (truth)", "visible": False, "opacity": 0.4, **geometry(video)}
     return [(phantom.masks, truth, "labels"), image_layer(video)]

@@ -60,6 +60,9 @@ class SegmentWidget(VideoPanel):
         self.open_preferences.clicked.connect(lambda: open_preferences(self.viewer))
         bind(napari_viewer, lambda: self.controller)
         self._add_later_steps()
+        self._timeline_next = QTimer(self)
+        self._timeline_next.setSingleShot(True)
+        self._timeline_next.timeout.connect(self._show_timeline)
         self.start()
 
     def _add_propose(self) -> None:
@@ -192,7 +195,12 @@ class SegmentWidget(VideoPanel):
         self._show_apart()
         self.area.follow(controller)
         self._show_classes()
-        show_timeline(self.viewer).follow(controller)
+        self._timeline_next.start()
+
+    def _show_timeline(self) -> None:
+        """In a turn of the event loop of its own: making it takes time."""
+        if self.controller is not None:
+            show_timeline(self.viewer).follow(self.controller)
 
     def on_problem(self, error: Exception) -> None:
         """A video that is not the session's is asked about, once the job that met it is over; the rest is told."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING
 
 from napari.layers import Image, Layer
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 def show_alone(chosen: VideoController, others: dict[Image, VideoController | None]) -> None:
     """Show a video and hide others, which would lie over or under it, with what belongs to them.
 
-    What a person hid before stays hidden.
+    What a person hid before stays hidden. The camera stays where it is, unless the pictures differ in size.
 
     Parameters
     ----------
@@ -22,6 +23,7 @@ def show_alone(chosen: VideoController, others: dict[Image, VideoController | No
     others : dict
         The other videos' layers, with their controllers as far as they have one.
     """
+    sizes = {_size(video) for video in others if video.visible}
     for video, other in others.items():
         visible = [layer for layer in _layers(video, other) if layer.visible]
         for layer in visible:
@@ -31,6 +33,22 @@ def show_alone(chosen: VideoController, others: dict[Image, VideoController | No
     for layer in (chosen.layer, *chosen.put_aside):
         layer.visible = True
     chosen.put_aside = []
+    if sizes - {_size(chosen.layer)}:
+        _fit(chosen)
+
+
+def _size(video: Image) -> tuple[float, ...]:
+    """Height and width in the world."""
+    low, high = video.extent.world
+    return tuple((high - low)[-2:].tolist())
+
+
+def _fit(chosen: VideoController) -> None:
+    reset = chosen.viewer.reset_view
+    if "layers" in inspect.signature(reset).parameters:
+        reset(layers=[chosen.layer])
+    else:  # before napari 0.9: all layers' extent
+        reset()
 
 
 def _layers(video: Image, controller: VideoController | None) -> list[Layer]:

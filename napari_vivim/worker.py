@@ -30,6 +30,8 @@ class Job(QObject):
         super().__init__()
         self._start = start
         self._cancelled = stop or threading.Event()
+        self.over = threading.Event()
+        """Set once it has ended, or will never begin."""
 
     def cancel(self) -> None:
         """Stop as soon as the work looks, at the latest when the item in the making is done."""
@@ -52,6 +54,8 @@ class Job(QObject):
                 items.close()  # type: ignore[attr-defined]  # all long work is written as generators
         except Exception as error:  # shown to the person by whoever listens
             self.failed.emit(error)
+        finally:
+            self.over.set()
         self.ended.emit(finished)
 
 
@@ -69,14 +73,22 @@ class Worker:
         self._jobs.put(job)
         return job
 
-    def close(self, timeout: float = 10.0) -> None:
-        """Cancel what runs, forget what waits, and end the thread."""
-        if self._current is not None:
-            self._current.cancel()
-        while not self._jobs.empty():
-            self._jobs.get()
+    def close(self, finish: bool = False) -> None:
+        """End the thread, without waiting for it; safe to call twice.
+
+        Parameters
+        ----------
+        finish : bool
+            Do first what waits, instead of cancelling what runs and forgetting the rest.
+        """
+        if not finish:
+            if (current := self._current) is not None:
+                current.cancel()
+            while not self._jobs.empty():
+                if (job := self._jobs.get()) is not None:
+                    job.cancel()
+                    job.over.set()
         self._jobs.put(None)
-        self._thread.join(timeout)
 
     def _loop(self) -> None:
         while (job := self._jobs.get()) is not None:

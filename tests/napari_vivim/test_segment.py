@@ -310,3 +310,24 @@ def test_a_shorter_video_is_shown_at_its_end_rather_than_beyond(segment, qtbot, 
     first.go_to(9)
     segment.viewer.open(str(tmp_path / "short.mp4"), plugin="napari-vivim")
     assert segment.controller is not first and segment.controller.current_frame == 3
+    qtbot.waitUntil(lambda: segment.controller.session is not None, timeout=10000)
+
+
+def test_a_video_of_another_size_is_fitted_and_one_of_the_same_size_leaves_the_camera(
+    segment, qtbot, video: Path, tmp_path: Path
+) -> None:
+    viewer, phantom = segment.viewer, make_phantom(frames=4, size=(96, 128))
+    write_video(tmp_path / "large.mp4", phantom.frames, phantom.fps)
+    (tmp_path / "same.mp4").write_bytes(video.read_bytes())
+    for name in ("large", "same"):
+        viewer.open(str(tmp_path / f"{name}.mp4"), plugin="napari-vivim")
+    camera = getattr(viewer, "scene", viewer).camera
+    segment.video.setCurrentIndex(1)
+    np.testing.assert_allclose(camera.center[-2:], (47.5, 63.5), atol=1)
+    far = camera.zoom
+    segment.video.setCurrentIndex(0)
+    np.testing.assert_allclose(camera.center[-2:], (31.5, 31.5), atol=1)
+    assert camera.zoom > far
+    camera.zoom = 9.0  # by the person
+    segment.video.setCurrentIndex(2)
+    assert camera.zoom == 9.0
