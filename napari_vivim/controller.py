@@ -324,7 +324,7 @@ class VideoController(QObject):
         self.cancel()
         self.ahead.close()
         self.masks = None
-        under_way = [self.job] if self.job is not None else []
+        under_way = [job for job in (self.job, self.ahead.job) if job is not None]
         if self.editing is not None:
             under_way += self.editing.close()
             self.editing = None
