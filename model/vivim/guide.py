@@ -28,6 +28,9 @@ REACH = 64
 RUNS_KEPT = 6
 """Stretches (one corrected frame, one direction) kept in memory."""
 
+SOME = (slice(None, None, 2), slice(None, None, 2))
+"""Pixels that tell how far to trust a carried mask: each second one of each second row."""
+
 DISTANCES_KEPT = 16
 """Distances of corrected masks kept in memory."""
 
@@ -39,7 +42,9 @@ class _Run:
     maps: NDArray[np.float32]
     """Where each pixel of the last frame lies in the anchor, ``(H, W, 2)``."""
     places: NDArray[np.float32]
-    """Where each pixel of the anchor lies in the last frame, ``(H, W, 2)``."""
+    """Where pixels of the anchor lie in the last frame, ``(H/2, W/2, 2)``: those in `SOME`."""
+    softened: NDArray[np.float32]
+    """The anchor's picture ``(H, W)``."""
     carried: list[NDArray[np.float16]] = field(default_factory=list)
 
 
@@ -164,7 +169,7 @@ class MaskGuide:
         run = self._runs.get((anchor, step))
         if run is None:
             home = identity(self._distance_of(anchor).shape)
-            run = self._runs[anchor, step] = _Run(home, home)
+            run = self._runs[anchor, step] = _Run(home, home[SOME], softened(self._motion.grey(anchor)))
             while len(self._runs) > RUNS_KEPT:
                 self._runs.popitem(last=False)
         self._runs.move_to_end((anchor, step))
@@ -183,8 +188,8 @@ class MaskGuide:
 
     def _judged(self, anchor: int, t: int, run: _Run, carried: NDArray[np.float32]) -> float:
         """How far to trust a mask that has been carried to frame `t`."""
-        undone = read(softened(self._motion.grey(anchor)), run.maps)
-        alike = likeness(undone, softened(self._motion.grey(t)), around(carried))
+        undone = read(run.softened, run.maps[SOME])
+        alike = likeness(undone, softened(self._motion.grey(t))[SOME], around(carried[SOME]))
         distance = self._distance_of(anchor)
         back = read(run.maps, run.places)
-        return trust(alike, lost(back, identity(distance.shape), around(distance)))
+        return trust(alike, lost(back, identity(distance.shape)[SOME], around(distance[SOME])))
