@@ -158,7 +158,10 @@ def test_overlapping_windows_are_averaged() -> None:
     for block, logits, _ in keep_windows(
         runner,
         windows,
-        lambda w: (torch.tensor(w.frames, dtype=torch.float32).view(1, -1, 1, 1, 1).expand(1, -1, 3, 2, 2), None),
+        lambda w: (
+            torch.tensor(w.frames, dtype=torch.float32).view(1, -1, 1, 1, 1).expand(1, -1, 3, 2, 2),
+            None,
+        ),
         plainly,
     ):
         found.update({t: float(one.mean()) for t, one in zip(block, logits, strict=True)})
