@@ -68,9 +68,8 @@ class WorkAhead(QObject):
         """Stop, and end the process that waits; safe to call twice."""
         self.stop()
         self.standby.close()
-        self.standby = (
-            Standby()
-        )  # for a session that is opened again; a job that is about to stop starts none any more
+        # for a session that is opened again; a job that is about to stop starts none any more
+        self.standby = Standby()
 
     def _on_model(self, name: str) -> None:
         self.model = name

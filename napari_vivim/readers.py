@@ -73,9 +73,8 @@ def _read(path: Path) -> list[LayerData]:
         path, metadata[SESSION_KEY] = _video_of(path), str(path)
     video = open_video(path)
     with suppress(VideoError):  # told when the frame is shown
-        video.frame(
-            (len(video) - 1) // 2
-        )  # the first that napari shows: decoded here, not in the window's thread
+        # the first that napari shows: decoded here, not in the window's thread
+        video.frame((len(video) - 1) // 2)
     return [image_layer(video, **metadata)]
 
 

@@ -114,21 +114,24 @@ def maps_between(
 
 def followed(motion: Motion, maps: NDArray[np.float32], ahead: range) -> Iterator[NDArray[np.float32]]:
     """Sampling positions carried on from the frame before `ahead`, one frame after the other."""
-    for number, to in enumerate(ahead):
-        if number % FLOWS_AT_ONCE == 0:
-            motion.fetch([(t, t - ahead.step) for t in ahead[number : number + FLOWS_AT_ONCE]])
-        flow = motion(to, to - ahead.step)
+    for flow in _flows(motion, [(t, t - ahead.step) for t in ahead]):
         maps = read(maps, np.add(identity(flow.shape[:2]), flow))
         yield maps
 
 
 def tracked(motion: Motion, places: NDArray[np.float32], ahead: range) -> Iterator[NDArray[np.float32]]:
     """Where pixels have gone, ``(H, W, 2)``, carried on from the frame before `ahead`, one frame after the other."""
-    for number, to in enumerate(ahead):
-        if number % FLOWS_AT_ONCE == 0:
-            motion.fetch([(t - ahead.step, t) for t in ahead[number : number + FLOWS_AT_ONCE]])
-        places = places + read(motion(to - ahead.step, to), places)
+    for flow in _flows(motion, [(t - ahead.step, t) for t in ahead]):
+        places = places + read(flow, places)
         yield places
+
+
+def _flows(motion: Motion, pairs: Sequence[tuple[int, int]]) -> Iterator[NDArray[np.float32]]:
+    """The flow of each (source, target) in turn, some worked out at once."""
+    for number, pair in enumerate(pairs):
+        if number % FLOWS_AT_ONCE == 0:
+            motion.fetch(pairs[number : number + FLOWS_AT_ONCE])
+        yield motion(*pair)
 
 
 def _grey(frame: Callable[[int], NDArray[np.uint8]], t: int) -> NDArray[np.uint8]:
