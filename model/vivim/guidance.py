@@ -23,6 +23,11 @@ CONFIDENCE_DECAY = 8.0
 """Frames over which the confidence in a propagated mask falls by a factor e."""
 
 
+FINEST_SCALE = 2
+"""Flow is worked out down to pictures of a quarter of the side: finer than that it follows grain, which in ultrasound
+changes from frame to frame, and takes several times as long."""
+
+
 class OpticalFlow:
     """Dense optical flow between grey pictures (DIS, Kroeger et al. 2016, through OpenCV); for one thread."""
 
@@ -37,6 +42,7 @@ class OpticalFlow:
             # a new one: OpenCV's object keeps the scales that it chose for small pictures
             self._shape = source.shape
             self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+            self._dis.setFinestScale(FINEST_SCALE)
         return self._dis.calc(source, target, None)  # type: ignore[call-overload, return-value]  # OpenCV's stubs lack None
 
 

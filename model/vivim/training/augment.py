@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from vivim.preprocess import normalise
+
+REGRAINED = 0.3
+"""Part of the clips made from stills whose grain changes from frame to frame."""
 
 
 class Augment:
@@ -66,6 +70,24 @@ class Augment:
         shape = (count, frames, 1, height // 2, width // 2)
         grains = torch.randn(shape, device=like.device, generator=self._generator).flatten(0, 1)
         return F.interpolate(grains, scale_factor=2, mode="nearest").view(count, frames, 1, height, width)
+
+
+def regrained(rng: np.random.Generator, pictures: Tensor) -> Tensor:
+    """Clips ``(count, T, 3, H, W)``, in some of which part of the grain is another in each frame.
+
+    So it is in ultrasound, where speckle does not move with the tissue for long: a still that is moved as a whole
+    would teach that it does. The other grain is the picture's own, from a place some pixels away.
+    """
+    count, frames, _, height, width = pictures.shape
+    share = np.where(rng.random(count) < REGRAINED, rng.random(count), 0.0)
+    shifts = rng.integers((height // 16, width // 16), (height // 2, width // 2), (frames, 2))
+    if not share.any():
+        return pictures
+    other = torch.from_numpy(share).float().to(pictures.device).view(count, 1, 1, 1, 1)
+    soft = F.avg_pool2d(pictures.flatten(0, 1), 5, 1, 2, count_include_pad=False).view_as(pictures)
+    grain = pictures - soft
+    moved = torch.stack([grain[:, t].roll(tuple(shifts[t].tolist()), (-2, -1)) for t in range(frames)], dim=1)
+    return soft + (1 - other.square()).sqrt() * grain + other * moved
 
 
 def _coarser(x: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from vivim import guidance
-from vivim.training.augment import Augment
+from vivim.training.augment import Augment, regrained
 from vivim.training.batch import Batch
 from vivim.training.data import Clip
 from vivim.training.motion import elastic_field, smooth_motion, warp
@@ -183,7 +183,7 @@ class Sampler:
         times = torch.arange(frames, device=self.device) * pace[:, None]
         prior, away = self._imperfect_copy(generator, mask, masks, known, theta, bend, times)
         seen = _move_embeddings(self.stills.embeddings[index].repeat_interleave(frames, 0), theta, bend)
-        return _Drawn(moved[:, :, :3], masks, prior, away, known, seen)
+        return _Drawn(regrained(rng, moved[:, :, :3]), masks, prior, away, known, seen)
 
     def _imperfect_copy(
         self, generator: torch.Generator, mask: Tensor, masks: Tensor, known: Tensor, theta: Tensor,
