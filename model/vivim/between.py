@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from vivim.distance import signed_distance
 from vivim.guide import REACH
-from vivim.motion import Motion, identity, maps_between, read
+from vivim.motion import Motion, identity, read
 from vivim.preprocess import resize_frame
+from vivim.settling import settled_along
 
 FLOW_SIZE = (256, 256)
 """Height and width at which motion is followed."""
@@ -53,7 +54,7 @@ def along_motion(
     motion = Motion(lambda number: resize_frame(frame(number), FLOW_SIZE))
     carried = []
     for anchor, mask in (before, after):
-        maps = maps_between(motion, t, anchor, FLOW_SIZE, stop)
+        maps = _maps_between(motion, t, anchor, stop)
         if maps is None:
             return None
         carried.append(_carried(mask, _enlarged(maps, mask.shape)))
@@ -66,6 +67,21 @@ def along_motion(
         out[mixed > best] = number
         np.maximum(best, mixed, out=best)
     return out
+
+
+def _maps_between(
+    motion: Motion, t: int, anchor: int, stop: threading.Event | None
+) -> NDArray[np.float32] | None:
+    """Where each pixel of frame `t` lies in frame `anchor`, ``(*FLOW_SIZE, 2)``; None if stopped."""
+    maps = identity(FLOW_SIZE)
+    step = 1 if t > anchor else -1
+    onward = settled_along(motion, anchor, maps, range(anchor + step, t + step, step))
+    while stop is None or not stop.is_set():
+        further = next(onward, None)
+        if further is None:
+            return maps
+        maps = further
+    return None
 
 
 def _carried(mask: Mask, maps: NDArray[np.float32]) -> dict[int, NDArray[np.float32]]:

@@ -10,11 +10,16 @@ pixels, positive inside the lesion, cut at `vivim.distance.MAX_DISTANCE`.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
+
+if TYPE_CHECKING:
+    import cv2
 
 SOFTNESS = 8.0
 """Pixels over which the squashed distance goes from 0 to 0.76."""
@@ -32,18 +37,34 @@ class OpticalFlow:
     """Dense optical flow between grey pictures (DIS, Kroeger et al. 2016, through OpenCV); for one thread."""
 
     def __init__(self) -> None:
-        self._shape: tuple[int, ...] = ()
+        # by shape and by whether a start is given: OpenCV's object keeps the scales that it chose for small pictures,
+        # and the start that it was once given
+        self._found: dict[tuple[tuple[int, ...], bool], cv2.DISOpticalFlow] = {}
 
-    def __call__(self, source: NDArray[np.uint8], target: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Displacement ``(H, W, 2)`` in pixels (x, y): where each pixel of `source` lies in `target`."""
-        if source.shape != self._shape:
-            import cv2
+    def __call__(
+        self,
+        source: NDArray[np.uint8],
+        target: NDArray[np.uint8],
+        start: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.float32]:
+        """Displacement ``(H, W, 2)`` in pixels (x, y): where each pixel of `source` lies in `target`.
 
-            # a new one: OpenCV's object keeps the scales that it chose for small pictures
-            self._shape = source.shape
-            self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-            self._dis.setFinestScale(FINEST_SCALE)
-        return self._dis.calc(source, target, None)  # type: ignore[call-overload, return-value]  # OpenCV's stubs lack None
+        Looked for from `start` on, another such displacement, where one is given.
+        """
+        key = source.shape, start is None
+        if key not in self._found:
+            self._found = {known: dis for known, dis in self._found.items() if known[0] == source.shape}
+            self._found[key] = _optical_flow()
+        begin = None if start is None else start.copy()  # OpenCV writes into it
+        return self._found[key].calc(source, target, begin)  # type: ignore[call-overload, return-value]  # stubs lack None
+
+
+def _optical_flow() -> cv2.DISOpticalFlow:
+    import cv2
+
+    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    flow.setFinestScale(FINEST_SCALE)
+    return flow
 
 
 def identity_map(count: int, height: int, width: int, device: torch.device | str = "cpu") -> Tensor:

@@ -20,6 +20,7 @@ from torch import Tensor
 from vivim import guidance
 from vivim.distance import signed_distance
 from vivim.motion import Motion, followed, identity, read, tracked
+from vivim.settling import settled_along
 from vivim.trust import around, likeness, lost, softened, trust
 
 REACH = 64
@@ -34,13 +35,21 @@ SOME = (slice(None, None, 2), slice(None, None, 2))
 DISTANCES_KEPT = 16
 """Distances of corrected masks kept in memory."""
 
+FAVOUR = 3.0
+"""Of two masks carried to one frame, each counts by its trust to this power, and by its nearness in time."""
+
+LEAST_TRUST = 0.05
+"""Trust with which a carried mask counts at least beside another."""
+
 
 @dataclass
 class _Run:
     """A mask carried frame by frame from its anchor, as far as anybody has asked."""
 
     maps: NDArray[np.float32]
-    """Where each pixel of the last frame lies in the anchor, ``(H, W, 2)``."""
+    """Where each pixel of the last frame lies in the anchor, ``(H, W, 2)``, as followed from frame to frame."""
+    settled: NDArray[np.float32]
+    """The same, set right at each frame; masks are carried by these."""
     places: NDArray[np.float32]
     """Where pixels of the anchor lie in the last frame, ``(H/2, W/2, 2)``: those in `SOME`."""
     softened: NDArray[np.float32]
@@ -107,8 +116,13 @@ class MaskGuide:
         ends = [anchor for anchor in (previous, following) if anchor is not None]
         if not ends:
             return 0.0
-        near = np.array([1.0 / abs(t - anchor) for anchor in ends])
-        return float(near @ [self._trust_in(anchor, t) for anchor in ends] / near.sum())
+        shares = self._shares(ends, t)
+        return float(sum(share * self._trust_in(anchor, t) for anchor, share in zip(ends, shares, strict=True)))
+
+    def _shares(self, ends: Sequence[int], t: int) -> list[float]:
+        """How much the masks carried to frame `t` from one or two corrected frames count, 1 together."""
+        weights = [max(self._trust_in(anchor, t), LEAST_TRUST) ** FAVOUR / abs(t - anchor) for anchor in ends]
+        return [weight / sum(weights) for weight in weights]
 
     def _trust_in(self, anchor: int, t: int) -> float:
         """How far to trust the mask that is carried to frame `t` from one corrected frame."""
@@ -137,16 +151,10 @@ class MaskGuide:
         if not ends:
             shape = self._distance_of(int(self._anchors[0])).shape if len(self._anchors) else (1, 1)
             return np.zeros(shape, np.float32), float("inf")
-        nothing = np.zeros_like(self._distance_of(ends[0]))
-        before = self._carried(previous, t) if previous is not None else nothing
-        after = self._carried(following, t) if following is not None else nothing
-        gaps = [
-            float(abs(t - anchor)) if anchor is not None else float("inf") for anchor in (previous, following)
-        ]
-        mixed = guidance.blend(
-            torch.from_numpy(before), torch.from_numpy(after), torch.tensor(gaps[0]), torch.tensor(gaps[1])
-        )
-        return mixed.numpy(), min(gaps)
+        mixed = np.zeros_like(self._distance_of(ends[0]))
+        for anchor, share in zip(ends, self._shares(ends, t), strict=True):
+            mixed += np.float32(share) * self._carried(anchor, t)
+        return mixed, float(min(abs(t - anchor) for anchor in ends))
 
     def planes(self, frames: Sequence[int]) -> Tensor:
         """Guide planes ``(T, 2, H, W)`` for the network, for `frames` in the order given."""
@@ -169,7 +177,7 @@ class MaskGuide:
         run = self._runs.get((anchor, step))
         if run is None:
             home = identity(self._distance_of(anchor).shape)
-            run = self._runs[anchor, step] = _Run(home, home[SOME], softened(self._motion.grey(anchor)))
+            run = self._runs[anchor, step] = _Run(home, home, home[SOME], softened(self._motion.grey(anchor)))
             while len(self._runs) > RUNS_KEPT:
                 self._runs.popitem(last=False)
         self._runs.move_to_end((anchor, step))
@@ -177,18 +185,19 @@ class MaskGuide:
         ways = zip(
             ahead,
             followed(self._motion, run.maps, ahead),
+            settled_along(self._motion, anchor, run.settled, ahead),
             tracked(self._motion, run.places, ahead),
             strict=True,
         )
-        for to, run.maps, run.places in ways:
-            carried = read(self._distance_of(anchor), run.maps)
+        for to, run.maps, run.settled, run.places in ways:
+            carried = read(self._distance_of(anchor), run.settled)
             run.carried.append(carried.astype(np.float16))
             self._trusts[anchor, self._digest_of(anchor), to] = self._judged(anchor, to, run, carried)
         return run.carried[abs(t - anchor) - 1].astype(np.float32)
 
     def _judged(self, anchor: int, t: int, run: _Run, carried: NDArray[np.float32]) -> float:
         """How far to trust a mask that has been carried to frame `t`."""
-        undone = read(run.softened, run.maps[SOME])
+        undone = read(run.softened, run.settled[SOME])
         alike = likeness(undone, softened(self._motion.grey(t))[SOME], around(carried[SOME]))
         distance = self._distance_of(anchor)
         back = read(run.maps, run.places)

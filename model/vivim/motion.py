@@ -84,49 +84,21 @@ class Motion:
             self._flows.begin((source, target), pictures[source], pictures[target])
 
 
-def maps_between(
-    motion: Motion, t: int, anchor: int, shape: tuple[int, int], stop: threading.Event | None = None
-) -> NDArray[np.float32] | None:
-    """Where each pixel of frame `t` lies in frame `anchor`, following the motion between them.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Height and width of the frames that `motion` sees.
-    stop : threading.Event, optional
-        Set to give up.
-
-    Returns
-    -------
-    ndarray or None
-        ``(H, W, 2)`` float32 sampling positions in pixels, x first; None if stopped.
-    """
-    maps = identity(shape)
-    step = 1 if t > anchor else -1
-    onward = followed(motion, maps, range(anchor + step, t + step, step))
-    while stop is None or not stop.is_set():
-        further = next(onward, None)
-        if further is None:
-            return maps
-        maps = further
-    return None
-
-
 def followed(motion: Motion, maps: NDArray[np.float32], ahead: range) -> Iterator[NDArray[np.float32]]:
     """Sampling positions carried on from the frame before `ahead`, one frame after the other."""
-    for flow in _flows(motion, [(t, t - ahead.step) for t in ahead]):
+    for flow in flows_of(motion, [(t, t - ahead.step) for t in ahead]):
         maps = read(maps, np.add(identity(flow.shape[:2]), flow))
         yield maps
 
 
 def tracked(motion: Motion, places: NDArray[np.float32], ahead: range) -> Iterator[NDArray[np.float32]]:
     """Where pixels have gone, ``(H, W, 2)``, carried on from the frame before `ahead`, one frame after the other."""
-    for flow in _flows(motion, [(t - ahead.step, t) for t in ahead]):
+    for flow in flows_of(motion, [(t - ahead.step, t) for t in ahead]):
         places = places + read(flow, places)
         yield places
 
 
-def _flows(motion: Motion, pairs: Sequence[tuple[int, int]]) -> Iterator[NDArray[np.float32]]:
+def flows_of(motion: Motion, pairs: Sequence[tuple[int, int]]) -> Iterator[NDArray[np.float32]]:
     """The flow of each (source, target) in turn, some worked out at once."""
     for number, pair in enumerate(pairs):
         if number % FLOWS_AT_ONCE == 0:
@@ -146,13 +118,15 @@ def _threads() -> ThreadPoolExecutor:
 
 
 def _flow(source: NDArray[np.uint8], target: NDArray[np.uint8]) -> NDArray[np.float16]:
-    """Flow, to a hundredth of a pixel at 16 pixels of motion.
+    """Flow, to a hundredth of a pixel at 16 pixels of motion."""
+    return np.asarray(flow_of_thread()(source, target), np.float16)
 
-    By the calling thread's own `OpticalFlow`: one must not work for two threads at a time.
-    """
+
+def flow_of_thread() -> guidance.OpticalFlow:
+    """The calling thread's own `OpticalFlow`: one must not work for two threads at a time."""
     if not hasattr(_own, "flow"):
         _own.flow = guidance.OpticalFlow()
-    return np.asarray(_own.flow(source, target), np.float16)
+    return _own.flow  # type: ignore[no-any-return]
 
 
 _own = threading.local()

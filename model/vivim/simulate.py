@@ -16,14 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vivim.distance import signed_distance
+from vivim.baselines import interpolate, of_each_class, propagate
 from vivim.errors import VivimError
-from vivim.given import ResizedFrames, guide_of
+from vivim.given import ResizedFrames
 from vivim.inference import propose
 from vivim.metrics import label_dice
 from vivim.session import Session
@@ -64,41 +63,6 @@ def true_masks(clip: Path, classes: int = 1) -> NDArray[np.uint8]:
     if len({mask.shape for mask in masks}) > 1:
         raise VivimError(f"The masks of {clip} have different sizes.")
     return np.stack(masks).astype(np.uint8)
-
-
-def of_each_class(classes: int, fields: Callable[[int], NDArray]) -> NDArray[np.uint8]:
-    """Label masks from what ``fields(label)`` gives, which is positive inside: the label that is most so."""
-    stacked = np.stack([fields(label) for label in range(1, classes + 1)])
-    return np.where(stacked.max(0) > 0, stacked.argmax(0) + 1, 0).astype(np.uint8)
-
-
-def interpolate(masks: dict[int, NDArray], frames: int) -> NDArray[np.floating]:
-    """Distances ``(frames, H, W)`` into the masks between known ones: mixed linearly, the ends held.
-
-    `masks` maps a frame to its mask ``(H, W)``; there must be at least one.
-    """
-    known = sorted(masks)
-    limit = float(max(masks[known[0]].shape))
-    fields = {t: signed_distance(masks[t], limit) for t in known}
-    out = np.empty((frames, *fields[known[0]].shape), np.float32)
-    for t in range(frames):
-        before = max((k for k in known if k <= t), default=known[0])
-        after = min((k for k in known if k >= t), default=known[-1])
-        share = 0.0 if before == after else (t - before) / (after - before)
-        out[t] = (1 - share) * fields[before] + share * fields[after]
-    return out
-
-
-def propagate(session: Session, size: tuple[int, int], label: int | None = None) -> NDArray[np.floating]:
-    """Distances into the corrected masks of a session, or one label of them, carried along the flow ``(T, H, W)``."""
-    guide = guide_of(session, ResizedFrames(session, size), size, label=label)
-    height, width = session.masks.shape[1:]
-    out = np.zeros(session.masks.shape, np.float32)
-    for t in range(len(session)):
-        distance, away = guide.distance(t)
-        if np.isfinite(away):
-            out[t] = cv2.resize(distance, (width, height), interpolation=cv2.INTER_LINEAR)
-    return out
 
 
 @contextmanager
@@ -201,10 +165,13 @@ def _state(
     interpolated = propagated = None
     if corrected and baselines:
         classes, size = model.config.num_classes, model.config.input_size
-        between = of_each_class(
-            classes, lambda label: interpolate({t: truth[t] == label for t in corrected}, len(truth))
-        )
-        carried = of_each_class(classes, lambda label: propagate(session, size, label))
+        motion = ResizedFrames(session, size).motion
+
+        def given(label: int) -> dict[int, NDArray[np.bool_]]:
+            return {t: truth[t] == label for t in corrected}
+
+        between = of_each_class(classes, lambda label: interpolate(given(label), len(truth)))
+        carried = of_each_class(classes, lambda label: propagate(given(label), len(truth), motion, size))
         interpolated, propagated = _dice(between, truth), _dice(carried, truth)
     return _State(corrected, _dice(session.masks, truth), interpolated, propagated, promoted, seconds)
 

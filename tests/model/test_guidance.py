@@ -74,6 +74,16 @@ def test_flow_does_not_depend_on_pictures_of_another_size_seen_before() -> None:
     np.testing.assert_array_equal(flow(still, moved), fresh(still, moved))
 
 
+def test_flow_does_not_depend_on_a_start_given_before() -> None:
+    flow, fresh = guidance.OpticalFlow(), guidance.OpticalFlow()
+    still, moved = ((255 * np.roll(smooth_noise(64, 0), by, axis=(0, 1))).astype(np.uint8) for by in (0, 3))
+    start = np.full((64, 64, 2), 40, np.float32)
+    led = flow(still, moved, start)
+    assert (start == 40).all()
+    np.testing.assert_array_equal(flow(still, moved), fresh(still, moved))
+    np.testing.assert_array_equal(fresh(still, moved, start), led)
+
+
 def test_between_two_corrected_frames_the_nearer_counts_more() -> None:
     frames = np.zeros((11, 96, 96, 3), np.uint8)  # no texture: nothing moves
     guide = MaskGuide(lambda t: frames[t], {0: disc(48, 30), 10: disc(48, 60)})

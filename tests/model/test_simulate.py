@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from vivim.simulate import evenly, interpolate, simulate
+from vivim.baselines import interpolate
+from vivim.simulate import evenly, simulate
 from vivim.simulated import Result, corrections_until, summary, table
 
 

@@ -78,12 +78,23 @@ def test_where_it_jumps_they_are_not_and_only_beyond_the_jump() -> None:
     assert max(guide.trust(t) for t in (4, 5, 6)) < 0.5
 
 
-def test_of_two_corrected_frames_the_nearer_counts_more() -> None:
+def test_of_two_corrected_frames_the_one_that_looks_alike_counts() -> None:
+    """However near the other is: what it says of frames beyond a jump is worth nothing."""
     frames = [*creeping(5), noise(5)]
-    guide = MaskGuide(lambda t: frames[t], {0: disc(48, 40), 5: disc(48, 40)})
-    far, near = (guide.trust(t) for t in (1, 4))
-    assert far > 0.7  # four times as near to the one that it looks like
-    assert near < 0.3
+    left, right = disc(48, 40), disc(48, 70)
+    guide = MaskGuide(lambda t: frames[t], {0: left, 5: right})
+    assert guide.trust(4) > 0.9
+    carried = guide.distance(4)[0] > 0
+    assert (carried & np.roll(left, 4, axis=1)).sum() > 0.8 * left.sum()
+    assert (carried & right).sum() < 0.1 * right.sum()
+
+
+def test_of_two_that_look_alike_the_nearer_counts_more() -> None:
+    frames = [noise(0)] * 5
+    guide = MaskGuide(lambda t: frames[t], {0: disc(48, 40), 4: disc(48, 60)})
+    first, last = (MaskGuide(lambda t: frames[t], {0: disc(48, c)}).distance(1)[0] for c in (40, 60))
+    np.testing.assert_allclose(guide.distance(1)[0], 0.75 * first + 0.25 * last, atol=0.05)
+    assert guide.trust(1) == pytest.approx(1.0, abs=0.01)
 
 
 def test_out_of_reach_nothing_is_trusted() -> None:

@@ -32,7 +32,7 @@ from vivim.windows import CONTEXT, in_context, window_around
 T = TypeVar("T")
 U = TypeVar("U")
 
-FORMAT = 2
+FORMAT = 3
 """Number of what is kept of a frame; one more whenever that changes."""
 
 FEW_FRAMES = 8

@@ -13,14 +13,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from material import SIZE, blob_clip, shared_recipe
 from PIL import Image
 from vivim.cli import main
+from vivim.baselines import propagate
 from vivim.errors import VivimError
-from vivim.guide import MaskGuide
+from vivim.motion import Motion
 from vivim.network import Vivim, VivimConfig
 from vivim.network.checkpoints import load_checkpoint
 from vivim.session import Session
+from vivim.training.augment import regrained
 from vivim.training.batch import Batch
 from vivim.training.config import Phase, TrainConfig
 from vivim.training.data import Clip, binary_mask, find_clips, load_dataset
@@ -159,8 +162,8 @@ def test_windows_stay_in_their_clip(length: int) -> None:
         assert 0.5 < windows.known.any(1).mean() < 0.9
 
 
-def test_carried_masks_are_those_of_use() -> None:
-    """What training shows as carried masks is what `MaskGuide` carries while proposing."""
+def test_carried_masks_follow_the_flow_as_in_use() -> None:
+    """What training shows as carried masks is what the flow alone carries; in use the drift is taken out of it."""
     clip = blob_clip("a", 0)
     sampler = Sampler([clip], [], torch.device("cpu"))
     known = np.zeros((1, 5), bool)
@@ -169,11 +172,10 @@ def test_carried_masks_are_those_of_use() -> None:
     index = torch.from_numpy(windows.starts[:, None] + windows.offsets)
     masks = torch.from_numpy(clip.masks)[index].float()
     distance, away = sampler._propagate(masks, torch.from_numpy(known), windows.starts, windows)
-    guide = MaskGuide(lambda t: clip.frames[t], {3: clip.masks[3] > 0})
+    carried = propagate({3: clip.masks[3]}, 12, Motion(lambda t: clip.frames[t]), SIZE)
     assert away.tolist() == [[1, 0, 1, 4, 7]]
     for slot, t in enumerate([2, 3, 4, 7, 10]):
-        expected, _ = guide.distance(t)
-        np.testing.assert_allclose(distance[0, slot].numpy(), expected, atol=0.1)
+        np.testing.assert_allclose(distance[0, slot].numpy(), carried[t], atol=0.1)
 
 
 def test_implants_have_exact_outlines() -> None:
@@ -187,6 +189,22 @@ def test_implants_have_exact_outlines() -> None:
         assert 60 < mask.sum() < 0.5 * mask.size
         seen += abs(frame[mask > 0].mean() - frame[mask == 0].mean()) > 10
     assert seen >= 14  # the others are as bright as the tissue, or lie beside a vessel as dark
+
+
+def test_grain_changes_from_frame_to_frame_and_what_is_coarse_stays() -> None:
+    rng = np.random.default_rng(0)
+    ys, xs = np.mgrid[:64, :64]
+    still = 100 + 60 * np.sin(ys / 20) + rng.normal(0, 15, (3, 64, 64))
+    clips = torch.from_numpy(still).float().expand(40, 3, 3, 64, 64)
+    made = regrained(rng, clips)
+    changed = (made - clips).abs().flatten(1).amax(1) > 1
+    assert 4 <= changed.sum() <= 20
+    assert (made[~changed] == clips[~changed]).all()
+    other = made[changed]
+    assert (other[:, 0] - other[:, 1]).abs().mean() > 1
+    coarse = F.avg_pool2d((other - clips[changed]).flatten(0, 1), 16)
+    assert coarse.abs().mean() < 2
+    assert float(other.std((-2, -1)).mean()) == pytest.approx(float(clips[0].std((-2, -1)).mean()), rel=0.05)
 
 
 def test_vessels_keep_off_the_lesion() -> None:
