@@ -56,7 +56,7 @@ class OpticalFlow:
             self._found = {known: dis for known, dis in self._found.items() if known[0] == source.shape}
             self._found[key] = _optical_flow()
         begin = None if start is None else start.copy()  # OpenCV writes into it
-        return self._found[key].calc(source, target, begin)  # type: ignore[call-overload, return-value]  # stubs lack None
+        return self._found[key].calc(source, target, begin)  # type: ignore[arg-type, return-value]  # stubs lack None
 
 
 def _optical_flow() -> cv2.DISOpticalFlow:

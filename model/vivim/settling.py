@@ -66,7 +66,10 @@ class _Picture:
         return cls(grey, softened(grey))
 
     def moved(self, maps: NDArray[np.float32]) -> NDArray[np.uint8]:
-        return np.asarray(cv2.remap(self.grey, maps, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.uint8)
+        x, y = maps[..., 0], maps[..., 1]
+        return np.asarray(
+            cv2.remap(self.grey, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.uint8
+        )
 
     def alike(self, last: _Picture, maps: NDArray[np.float32]) -> float:
         """`likeness` of another picture and this one moved there, everywhere."""

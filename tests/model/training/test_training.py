@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from material import SIZE, blob_clip, shared_recipe
 from PIL import Image
-from vivim.cli import main
 from vivim.baselines import propagate
+from vivim.cli import main
 from vivim.errors import VivimError
 from vivim.motion import Motion
 from vivim.network import Vivim, VivimConfig
@@ -193,7 +193,7 @@ def test_implants_have_exact_outlines() -> None:
 
 def test_grain_changes_from_frame_to_frame_and_what_is_coarse_stays() -> None:
     rng = np.random.default_rng(0)
-    ys, xs = np.mgrid[:64, :64]
+    ys = np.mgrid[:64, :64][0]
     still = 100 + 60 * np.sin(ys / 20) + rng.normal(0, 15, (3, 64, 64))
     clips = torch.from_numpy(still).float().expand(40, 3, 3, 64, 64)
     made = regrained(rng, clips)
