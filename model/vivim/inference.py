@@ -22,12 +22,13 @@ from torch import Tensor
 from vivim.area import placed, size_of
 from vivim.device import choose_device, is_remote
 from vivim.doubt import Seen, boundary_uncertainty
+from vivim.familiarity import familiarity
 from vivim.given import ResizedFrames, guide_of, window_inputs
 from vivim.predict import Inputs, Prepare, Runner, Stopped, check
 from vivim.preprocess import masks_from_logits, normalise, resize_frame, stack_frames
 from vivim.recall import EncodedWindows, digest_of_weights
 from vivim.settings import Settings
-from vivim.trust import with_carried
+from vivim.trust import with_guidance, without_guidance
 from vivim.windows import Window, both_ways, plan
 
 if TYPE_CHECKING:
@@ -183,14 +184,21 @@ def propose(
     began, done = time.monotonic(), 0
     with contextlib.suppress(Stopped):
         guide = guide_of(session, reader, size) if guided and model.config.guided and corrected else None
-        encoder = ""
+        encoder = whole_model = ""
         if runner.remembers:
             encoder = f"{digest_of_weights(model.encoder, model.guide_embed)} {precision}"
+            whole_model = f"{encoder} {digest_of_weights(model.decoder)}"
         planned = plan(todo, corrected, len(session), clip_length, start, windows)
+        familiar = 1.0
+        encodings = total if guide is None else 2 * total + len(corrected)
+        remembered = EncodedWindows(reader.recall, encoder, guide, encodings)
         if guide is not None:
+            alone = plan(todo, corrected, len(session), clip_length, start)
+            familiar = familiarity(session, reader, runner, guide, alone, remembered, whole_model)
             led = plan(todo, corrected, len(session), clip_length, start, windows, guide)
             planned = both_ways(led, planned, clip_length, start)
-        planned = [window for window in planned if not set(window.kept) <= set(have)]
+        done_before = {*have, *corrected}
+        planned = [window for window in planned if not set(window.kept) <= done_before]
 
         def prepare(window: Window) -> Inputs:
             return window_inputs(reader, window.frames, guide if window.guided else None, runner.device)
@@ -199,15 +207,14 @@ def propose(
             if guide is None:
                 return plainly(window, logits, planes)
             trusts = [guide.trust(t) for t in window.kept]
-            return with_carried(logits, planes), trusts if window.guided else [1 - trust for trust in trusts]
+            if planes is None:
+                return without_guidance(logits, trusts, familiar)
+            return with_guidance(logits, planes, trusts, familiar)
 
-        encodings = total if guide is None else 2 * total
-        results = keep_windows(
-            runner, planned, prepare, weigh, EncodedWindows(reader.recall, encoder, guide, encodings)
-        )
+        results = keep_windows(runner, planned, prepare, weigh, remembered)
         for block, logits, doubts in results:
             masks = placed(masks_from_logits(logits, size_of(area, whole)), area, whole)
-            missing = [i for i in range(len(block)) if block[i] not in have]
+            missing = [i for i in range(len(block)) if block[i] not in done_before]
             for i in sorted(missing, key=lambda i: abs(block[i] - start)):
                 check(stop)
                 written = keep and session.propose(

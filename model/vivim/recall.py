@@ -55,6 +55,7 @@ class Recall:
         self.about = about
         self.flows = Flows()
         self.trusts: dict[Hashable, float] = {}
+        self.familiar: dict[Hashable, float] = {}
         self._kept: OrderedDict[Hashable, Encoded] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()

@@ -3,18 +3,25 @@
 Where a lesion creeps, a corrected mask carried to the next frames is hard to beat; where the picture jumps, it is
 worthless and misleads the network. Two things show which it is, without any true mask: whether a frame looks like the
 corrected one once the motion between them is undone, and whether pixels followed there and back arrive where they set
-out. What the network says with guidance counts as much as they allow, what it says without counts for the rest.
+out. What the network says with guidance counts as much as they allow, what it says without counts for the rest; and
+all that it says counts by how familiar it is with the video, `vivim.familiarity`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 CARRIED = 3.0
-"""What is added to the guided logits, times the squashed signed distance of the carried mask."""
+"""What is added to the guided logits, times the squashed signed distance of the carried mask and its trust."""
+
+LEAST = 1e-6
+"""Weight of what counts for nothing, so that a mean is defined where nothing else was said."""
 
 UNLIKE, ALIKE = 0.3, 0.9
 """Correlation of two pictures from which a carried mask counts at all, and from which it counts in full."""
@@ -75,10 +82,39 @@ def lost(back: NDArray[np.float32], home: NDArray[np.float32], where: NDArray[np
     return float((np.hypot(missed[:, 0], missed[:, 1]) > ASTRAY).mean())
 
 
-def with_carried(logits: Tensor, planes: Tensor | None) -> Tensor:
-    """Logits ``(T, C, H, W)`` with the first of the guide's planes ``(T, 2, H, W)`` added, `CARRIED` times.
+def share_guided(trust: float, familiar: float) -> float:
+    """How much what the network says with guidance counts against what it says without, in [0, 1].
 
-    The carried mask is one plane whatever the number of classes: it says where something is, and the network says
-    which class. Added to all classes alike, it moves the outline against the background and never exchanges classes.
+    All of it where carried masks are trusted in full, and where the network by itself is not `familiar` with what it
+    sees; see `vivim.familiarity`.
     """
-    return logits if planes is None else logits + CARRIED * planes[:, :1]
+    return 1.0 - (1.0 - trust) * familiar**2
+
+
+def with_guidance(
+    logits: Tensor, planes: Tensor, trusts: Sequence[float], familiar: float
+) -> tuple[Tensor, list[float]]:
+    """Logits of frames seen with guidance as they count, and how much beside those of `without_guidance`.
+
+    Parameters
+    ----------
+    logits : Tensor
+        ``(T, C, H, W)``.
+    planes : Tensor
+        Guide planes ``(T, 2, H, W)``; the first is added, `CARRIED` times as far as it is trusted. It is one plane
+        whatever the number of classes: it says where something is, and the network says which class. Added to all
+        classes alike, it moves the outline against the background and never exchanges classes.
+    trusts : sequence of float
+        How far to trust the carried masks of each frame.
+    familiar : float
+        How well the network by itself knows what the video shows; all that it says counts by it.
+    """
+    shares = [share_guided(trust, familiar) for trust in trusts]
+    carried = [CARRIED * trust / max(share, LEAST) for trust, share in zip(trusts, shares, strict=True)]
+    factor = torch.tensor(carried, dtype=logits.dtype, device=logits.device)[:, None, None, None]
+    return familiar * logits + factor * planes[:, :1], [max(share, LEAST) for share in shares]
+
+
+def without_guidance(logits: Tensor, trusts: Sequence[float], familiar: float) -> tuple[Tensor, list[float]]:
+    """Logits ``(T, C, H, W)`` of frames seen without guidance as they count, and how much beside `with_guidance`."""
+    return familiar * logits, [max(1.0 - share_guided(trust, familiar), LEAST) for trust in trusts]

@@ -75,7 +75,7 @@ def plan(
     """Lay windows of `length` frames over the `frames` wanted of a video of `total`, nearest to `start` first.
 
     Corrected frames end a window where there is a guide, and stand at its sides; without one they go along like any
-    other frame, so that a correction does not change what the network sees of the frames around it.
+    other frame and are kept, too, so that a correction does not change what the network sees of the frames around it.
 
     Raises
     ------
@@ -87,10 +87,9 @@ def plan(
     if mode not in MODES:
         raise ValueError(f"Unknown way to lay windows {mode!r}; choose one of {', '.join(MODES)}.")
     if mode == "every" or length == 1:
-        wanted, stops = set(frames), corrected if guide is not None else ()
-        along = frames if guide is not None else sorted(wanted.union(corrected))
-        cut = blocks_of(along, stops, length, start)
-        blocks = [(block, kept) for block in cut if (kept := [t for t in block if t in wanted])]
+        stops = corrected if guide is not None else ()
+        along = frames if guide is not None else sorted({*frames, *corrected})
+        blocks = [(block, block) for block in blocks_of(along, stops, length, start)]
     elif mode == "overlap":
         blocks = _overlapping(sorted(frames), total, length, start)
     else:

@@ -265,5 +265,4 @@ def test_memory_does_not_grow_with_the_video(sample) -> None:
 def test_without_a_guide_a_correction_leaves_the_windows_of_the_others_as_they_were():
     before = plan(range(20), (), 20, 8, 0)
     after = plan([t for t in range(20) if t != 5], [5], 20, 8, 0)
-    assert [window.frames for window in after] == [window.frames for window in before]
-    assert sorted(t for window in after for t in window.kept) == [t for t in range(20) if t != 5]
+    assert after == before

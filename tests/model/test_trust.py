@@ -7,7 +7,18 @@ import pytest
 import torch
 from vivim.guide import MaskGuide
 from vivim.motion import identity
-from vivim.trust import ALIKE, CARRIED, UNLIKE, around, likeness, lost, softened, trust, with_carried
+from vivim.trust import (
+    ALIKE,
+    CARRIED,
+    UNLIKE,
+    around,
+    likeness,
+    lost,
+    softened,
+    trust,
+    with_guidance,
+    without_guidance,
+)
 
 
 def noise(seed: int, size: int = 96) -> np.ndarray:
@@ -123,8 +134,29 @@ def test_grain_does_not_count() -> None:
     assert likeness(softened(one), softened(other), everywhere) > ALIKE
 
 
+def mixture(guided, planes, alone, trust: float, familiar: float) -> torch.Tensor:
+    """What comes out of both for one frame."""
+    (one, (share,)), (other, (rest,)) = (
+        with_guidance(guided, planes, [trust], familiar),
+        without_guidance(alone, [trust], familiar),
+    )
+    return (share * one + rest * other) / (share + rest)
+
+
 def test_the_carried_mask_is_added_to_all_classes_alike() -> None:
     logits, planes = torch.randn(2, 3, 4, 4), torch.rand(2, 2, 4, 4)
-    added = with_carried(logits, planes)
+    added, shares = with_guidance(logits, planes, [1.0, 0.5], 1.0)
     torch.testing.assert_close(added - logits, CARRIED * planes[:, :1].expand(-1, 3, -1, -1))
-    assert with_carried(logits, None) is logits
+    assert shares == [1.0, 0.5]
+
+
+def test_what_a_network_says_counts_by_how_well_it_knows_the_video() -> None:
+    guided, alone, planes = torch.randn(1, 1, 4, 4), torch.randn(1, 1, 4, 4), torch.rand(1, 2, 4, 4)
+    carried = CARRIED * planes[:, :1]
+    close = torch.testing.assert_close
+    close(mixture(guided, planes, alone, 1.0, 1.0), guided + carried)
+    close(mixture(guided, planes, alone, 0.0, 1.0), alone, atol=1e-4, rtol=1e-4)
+    close(mixture(guided, planes, alone, 0.4, 1.0), 0.4 * guided + 0.6 * alone + 0.4 * carried)
+    close(mixture(guided, planes, alone, 0.4, 0.0), 0.4 * carried)
+    half = 0.5 * ((1 - 0.6 / 4) * guided + 0.6 / 4 * alone) + 0.4 * carried
+    close(mixture(guided, planes, alone, 0.4, 0.5), half)

@@ -16,10 +16,11 @@ from torch import Tensor, nn
 
 from vivim.device import unprepared
 from vivim.errors import FinetuneError
+from vivim.familiarity import looked_at
 from vivim.finetune.events import HeldOut, Step
 from vivim.finetune.features import Sample, Window
 from vivim.preprocess import agreement, masks_from_logits
-from vivim.trust import CARRIED
+from vivim.trust import with_guidance, without_guidance
 from vivim.versions import NEW_CLASSES
 
 if TYPE_CHECKING:
@@ -133,10 +134,14 @@ def train(
         yield Step(step, steps, float(loss.detach()), fold)
 
 
-def scores_of(judged: Iterable[tuple[Sample | Window, Tensor, Tensor]]) -> Scores:
-    """Dice of frames, each given as it is met in use: (frame, its logits, the carried mask), with guidance and without.
+Judged = Iterable[tuple[Sample | Window, Tensor, Tensor]]
+"""Frames as they are met in use: each, its logits ``(1, C, H, W)``, and the carried mask ``(1, 1, H, W)``."""
 
-    The two count as the guide's trust says, as while proposing; see `vivim.trust`.
+
+def scores_of(judged: Judged, familiar: Mapping[tuple[int, int], float]) -> Scores:
+    """Dice of frames with guidance and without, mixed as while proposing; see `vivim.trust`.
+
+    `familiar` says for each frame how well the network knows the video by other frames, as `familiar_with` does.
     """
     means: dict[tuple[int, int], Tensor] = {}
     trusts: dict[tuple[int, int], float] = {}
@@ -144,11 +149,61 @@ def scores_of(judged: Iterable[tuple[Sample | Window, Tensor, Tensor]]) -> Score
     for sample, logits, guess in sorted(judged, key=lambda one: one[0].trust is None):
         key = sample.session, sample.frame
         if sample.trust is not None:
-            trusts[key], means[key] = sample.trust, sample.trust * (logits + CARRIED * guess)
+            trusts[key] = sample.trust
+            counted, (weight,) = with_guidance(logits, guess, [sample.trust], familiar[key])
         else:
-            means[key] = means.get(key, 0.0) + (1 - trusts.get(key, 0.0)) * logits
-        truths[key] = masks_from_logits(sample.target.float(), sample.target.shape[-2:])[0]  # type: ignore[arg-type]
+            counted, (weight,) = without_guidance(logits, [trusts.get(key, 0.0)], familiar[key])
+        means[key] = means.get(key, 0.0) + weight * counted
+        truths[key] = true_mask(sample)
     return {key: agreement(mean, truths[key]) for key, mean in means.items()}
+
+
+def others_of(
+    keys: set[tuple[int, int]], known: set[tuple[int, int]]
+) -> dict[tuple[int, int], list[tuple[int, int]]]:
+    """For each of some corrected frames, those of its video that tell how well a network knows it.
+
+    Those of `known` that are not among `keys`; where all of the video are, those that are not the frame itself.
+    """
+    found = {}
+    for key in keys:
+        video = sorted(other for other in known if other[0] == key[0])
+        rest = [other for other in video if other not in keys] or [other for other in video if other != key]
+        found[key] = looked_at(rest)
+    return found
+
+
+def score_all(
+    keys: set[tuple[int, int]],
+    known: set[tuple[int, int]],
+    judge: Callable[[set[tuple[int, int]], bool], Judged],
+) -> Scores:
+    """Dice of some corrected frames as they are met in use.
+
+    ``judge(keys, guided)`` gives frames as the network sees them, without guidance alone if not `guided`.
+    """
+    judged, others = list(judge(keys, True)), others_of(keys, known)
+    alone = alone_at(judged)
+    alone |= alone_at(judge({other for some in others.values() for other in some} - alone.keys(), False))
+    familiar = {
+        key: float(np.mean([alone[other] for other in some])) if some else 1.0 for key, some in others.items()
+    }
+    return scores_of(judged, familiar)
+
+
+def alone_at(judged: Judged) -> Scores:
+    """Dice of frames by what the network says of them without guidance."""
+    return {
+        (sample.session, sample.frame): agreement(logits, true_mask(sample))
+        for sample, logits, _ in judged
+        if sample.trust is None
+    }
+
+
+def true_mask(sample: Sample | Window) -> NDArray[np.uint8]:
+    """The label mask ``(H, W)`` of a frame."""
+    size = (int(sample.target.shape[-2]), int(sample.target.shape[-1]))
+    return masks_from_logits(sample.target.float(), size)[0]
 
 
 def mean_of(scores: Scores) -> float:

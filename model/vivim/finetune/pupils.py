@@ -14,10 +14,11 @@ from vivim.finetune.events import Step
 from vivim.finetune.features import Sample, Source, Variant
 from vivim.finetune.fit import (
     PULL,
+    Judged,
     Scores,
     freeze_normalisation,
     knows_its_classes,
-    scores_of,
+    score_all,
     train,
     trainable,
 )
@@ -85,8 +86,12 @@ class Encoded:
     def score(self, keys: set[tuple[int, int]]) -> Scores:
         """Dice of some of the frames as they are met in use, with guidance and without."""
         self.model.eval()
-        judged = [s for s in self.samples if s.in_use and (s.session, s.frame) in keys]
-        return scores_of((s, self._decode([s]).cpu(), s.guess.float()) for s in judged)
+        return score_all(keys, self.keys, self._judged)
+
+    def _judged(self, keys: set[tuple[int, int]], guided: bool) -> Judged:
+        for s in self.samples:
+            if s.in_use and (s.session, s.frame) in keys and (guided or s.trust is None):
+                yield s, self._decode([s]).cpu(), s.guess.float()
 
     def _parts(self) -> list[nn.Module]:
         encoder = self.model.encoder
@@ -157,14 +162,14 @@ class Whole:
     def score(self, keys: set[tuple[int, int]]) -> Scores:
         """Dice of some of the frames as they are met in use."""
         self.model.eval()
+        return score_all(keys, self.keys, self._judged)
 
-        def judged() -> Iterator[tuple]:
-            for variant in self.variants:
-                if not variant.mirrored and (variant.session, variant.frame) in keys:
-                    window = self.source.windows([variant])[0]
-                    at = slice(window.position, window.position + 1)
-                    logits = self.model(window.x, window.guide)[0, at].cpu()
-                    guess = torch.zeros(1) if window.guide is None else window.guide[0, at, :1].cpu()
-                    yield window, logits, guess
-
-        return scores_of(judged())
+    def _judged(self, keys: set[tuple[int, int]], guided: bool) -> Judged:
+        for variant in self.variants:
+            wanted = (variant.session, variant.frame) in keys and (guided or not variant.guided)
+            if wanted and not variant.mirrored:
+                window = self.source.windows([variant])[0]
+                at = slice(window.position, window.position + 1)
+                logits = self.model(window.x, window.guide)[0, at].cpu()
+                guess = torch.zeros(1, 1, 1, 1) if window.guide is None else window.guide[0, at, :1].cpu()
+                yield window, logits, guess

@@ -14,11 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from vivim import Session, Vivim, finetune, load_model
 from vivim.errors import FinetuneError
+from vivim.familiarity import MOST
 from vivim.finetune import Finished, HeldOut, Preparing, Scored, Step
 from vivim.finetune.cache import FeatureCache
 from vivim.finetune.events import from_line, to_line
 from vivim.finetune.features import Source, Window, corrected_frames, encode, variants
-from vivim.finetune.fit import folds_of, scores_of
+from vivim.finetune.fit import folds_of, others_of, scores_of
 from vivim.finetune.run import Trained, judge, run
 from vivim.models import list_models
 from vivim.recall import digest_of_weights
@@ -201,18 +202,35 @@ def test_a_frame_is_scored_with_guidance_as_far_as_it_is_trusted() -> None:
     target = torch.zeros(1, 1, 8, 8, dtype=torch.uint8)
     target[..., 2:6, 2:6] = 1
     right = target.float() * 2 - 1
-    nothing = torch.zeros_like(right)
+    nothing, known = torch.zeros_like(right), {(0, 4): 1.0}
 
     def judged(trust: float):
         for how_far, logits in ((None, right), (trust, -right)):
             yield Window(0, 4, nothing, None, how_far, 0, target, True), logits, nothing
 
-    assert scores_of(judged(0.3)) == {(0, 4): 1.0}
-    assert scores_of(judged(0.7)) == {(0, 4): 0.0}
+    assert scores_of(judged(0.3), known) == {(0, 4): 1.0}
+    assert scores_of(judged(0.7), known) == {(0, 4): 0.0}
     alone = [(Window(0, 4, nothing, None, None, 0, target, True), right, nothing)]
-    assert scores_of(alone) == {(0, 4): 1.0}
+    assert scores_of(alone, known) == {(0, 4): 1.0}
     carried = [(Window(0, 4, nothing, nothing, 1.0, 0, target, True), -right, right)]
-    assert scores_of([*carried, *alone]) == {(0, 4): 1.0}  # the carried mask outweighs the network
+    assert scores_of([*carried, *alone], known) == {(0, 4): 1.0}  # the carried mask outweighs the network
+    trusted = [(Window(0, 4, nothing, nothing, 0.5, 0, target, True), -8 * right, right)]
+    wrong = [(Window(0, 4, nothing, None, None, 0, target, True), -8 * right, nothing)]
+    assert scores_of([*trusted, *wrong], known) == {(0, 4): 0.0}
+    assert scores_of([*trusted, *wrong], {(0, 4): 0.1}) == {(0, 4): 1.0}  # a network that does not know the video
+
+
+def test_how_well_a_network_knows_a_video_is_told_by_frames_it_is_not_judged_on() -> None:
+    known = {(0, t) for t in (1, 5, 9)} | {(1, 2)}
+    assert others_of({(0, 5)}, known) == {(0, 5): [(0, 1), (0, 9)]}
+    assert others_of(known, known) == {
+        (0, 1): [(0, 5), (0, 9)],
+        (0, 5): [(0, 1), (0, 9)],
+        (0, 9): [(0, 1), (0, 5)],
+        (1, 2): [],
+    }
+    many = {(0, t) for t in range(40)}
+    assert len(others_of({(0, 0)}, many)[0, 0]) == MOST
 
 
 @given(
