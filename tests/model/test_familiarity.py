@@ -1,0 +1,72 @@
+"""How well a network by itself knows what a video shows."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from conftest import FRAMES, Sample
+from vivim import Session, Vivim, VivimConfig
+from vivim.familiarity import MOST, familiarity, looked_at
+from vivim.given import ResizedFrames, guide_of
+from vivim.predict import Runner
+from vivim.recall import EncodedWindows
+from vivim.windows import plan
+
+SIZE = (64, 64)
+
+
+class Bright(Runner):
+    """Says of what is brighter than the mean that it is a lesion, or that it is none."""
+
+    def __init__(self, sign: float) -> None:
+        super().__init__(Vivim(VivimConfig(size="b0", input_size=SIZE, guided=True)), torch.device("cpu"))
+        self.sign, self.windows = sign, 0
+
+    def _encoded(self, batch, remembered):
+        self.windows += 1
+        return batch
+
+    def _decoded(self, batch):
+        x = batch.x[0, :, :1]
+        return self.sign * (x - x.mean((-2, -1), keepdim=True) - 0.5), None
+
+
+@pytest.fixture
+def corrected(session: Session, sample: Sample) -> Session:
+    for t in (1, 4, 10):
+        session.correct(t, sample.masks[t])
+    return session
+
+
+def asked(session: Session, runner: Runner, weights: str = "these") -> float:
+    reader = ResizedFrames(session, SIZE)
+    guide = guide_of(session, reader, SIZE)
+    done = session.frames_with("corrected")
+    windows = plan([t for t in range(FRAMES) if t not in done], done, FRAMES, 4, 0)
+    remembered = EncodedWindows(reader.recall, "", guide, FRAMES)
+    return familiarity(session, reader, runner, guide, windows, remembered, weights)
+
+
+def test_it_is_how_right_the_network_is_where_a_person_was(corrected: Session) -> None:
+    assert asked(corrected, Bright(1)) > 0.85
+    assert asked(corrected, Bright(-1), "others") < 0.2
+
+
+def test_only_windows_with_corrected_frames_are_looked_at_and_once_for_the_same_weights(
+    corrected: Session, sample: Sample
+) -> None:
+    runner = Bright(1)
+    first = asked(corrected, runner)
+    assert runner.windows == 3
+    assert asked(corrected, runner) == first and runner.windows == 3
+    corrected.correct(5, sample.masks[5])
+    asked(corrected, runner)
+    assert runner.windows == 4
+    asked(corrected, runner, "other weights")
+    assert runner.windows == 7
+
+
+def test_few_frames_tell() -> None:
+    assert looked_at([3, 9]) == [3, 9]
+    many = looked_at(range(100))
+    assert len(many) == MOST and many == sorted(set(many)) and many[0] > 0 and many[-1] < 99
