@@ -37,6 +37,7 @@ def shared_recipe() -> TrainConfig:
         boundary_weight=0.3,
         warm_up_steps=1,
         parts=3,
+        seed=2,
         log_every=1,
     )
 
