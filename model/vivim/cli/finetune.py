@@ -84,4 +84,4 @@ def outcome(result: Finished, frames: int) -> str:
     text += (
         f"Dice on {frames} held-out corrected frames: {result.before:.3f} before, {result.after:.3f} after. "
     )
-    return text + ("It is better." if result.promoted else "It is no better: go on with the earlier model.")
+    return text + ("It is better." if result.promoted else "It is not clearly better: go on with the earlier model.")

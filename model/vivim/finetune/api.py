@@ -60,7 +60,7 @@ def finetune(
     ------
     Preparing, Step, Scored, Finished
         In this order; `Waiting` at any time where another machine does it. `Finished.promoted` says whether held-out
-        frames got better. Closing the generator stops the work and leaves every model as it was.
+        frames got clearly better. Closing the generator stops the work and leaves every model as it was.
 
     Raises
     ------

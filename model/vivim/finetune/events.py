@@ -63,7 +63,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class Finished:
-    """A new version exists. `promoted` says whether it did better on held-out frames than its parent."""
+    """A new version exists. `promoted` says whether it did clearly better on held-out frames than its parent."""
 
     kind: ClassVar[str] = "finished"
     name: str

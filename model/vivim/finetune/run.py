@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from vivim.device import choose_device
 from vivim.errors import FinetuneError
 from vivim.finetune.cache import FeatureCache
@@ -91,10 +93,19 @@ def run(
                 yield item
     yield scored
     yield from pupil.fit(set(keys), steps, seed, 0)
-    promoted = scored.before is not None and scored.after is not None and scored.after > scored.before
+    promoted = clearly_better(scored)
     learned_from = sorted({*model.provenance.get("learned_from", []), *map(session_key, sessions)})
     tuned.provenance = {**tuned.provenance, "learned_from": learned_from, NEW_CLASSES: False}
     yield Trained(tuned.cpu().eval(), promoted, scored, time.monotonic() - began)
+
+
+def clearly_better(scored: Scored) -> bool:
+    """Whether held-out frames got better by more than the standard error of their mean gain.
+
+    A smaller gain of a few frames says nothing of the others: see docs/fine-tuning.md for what it cost to believe it.
+    """
+    gains = np.array([after - before for *_, before, after in scored.per_frame])
+    return len(gains) > 1 and bool(gains.mean() > max(0.0, float(gains.std(ddof=1)) / len(gains) ** 0.5))
 
 
 def judge(before: Scores, after: dict[int, Scores]) -> tuple[int, Scored]:

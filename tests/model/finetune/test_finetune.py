@@ -20,7 +20,7 @@ from vivim.finetune.cache import FeatureCache
 from vivim.finetune.events import from_line, to_line
 from vivim.finetune.features import Source, Window, corrected_frames, encode, variants
 from vivim.finetune.fit import folds_of, others_of, scores_of
-from vivim.finetune.run import Trained, judge, run
+from vivim.finetune.run import Trained, clearly_better, judge, run
 from vivim.models import list_models
 from vivim.recall import digest_of_weights
 
@@ -231,6 +231,16 @@ def test_how_well_a_network_knows_a_video_is_told_by_frames_it_is_not_judged_on(
     }
     many = {(0, t) for t in range(40)}
     assert len(others_of({(0, 0)}, many)[0, 0]) == MOST
+
+
+@pytest.mark.parametrize(
+    ("gains", "better"),
+    [([], False), ([0.1, 0.1], True), ([0.05, 0.13], True), ([-0.005, 0.077], False), ([-0.1, -0.1, -0.1], False),
+     ([0.0, 0.0], False), ([0.02, -0.01, 0.03, 0.02], True), ([0.06, -0.02, -0.02], False)],
+)  # fmt: skip
+def test_clearly_better_is_more_than_the_standard_error(gains, better) -> None:
+    rows = tuple((0, t, 0.5, 0.5 + gain) for t, gain in enumerate(gains))
+    assert clearly_better(Scored(None, None, len(rows), rows)) is better
 
 
 @given(
