@@ -14,6 +14,7 @@ from vivim.suggest import Suggestion
 from vivim.video.base import VideoBase
 
 from napari_vivim.controller import VideoController, controller_of, video_layers
+from napari_vivim.frame_words import doubts, shape_change
 from napari_vivim.frames import ShownFrames
 from napari_vivim.problems import show_problem
 from napari_vivim.shape_watch import ShapeWatch
@@ -262,11 +263,12 @@ class TimelineWidget(QWidget):
         facts = [session.status(frame)]
         if np.isfinite(view.areas[frame]):
             facts.append(self._area_text(float(view.areas[frame])) if view.areas[frame] else "nothing found")
-        if np.isfinite(view.unsure[frame]):
-            facts.append(f"uncertainty&nbsp;{view.unsure[frame]:.2f}")
         lines = [f"<b>Frame {frame:,}</b>{time}", " · ".join(facts)]
-        if frame in view.jumps:
-            lines.append(f"<span style='color:{JUMP_COLOR}'>the shape jumps here</span>")
+        lines += doubts(float(view.unsure[frame]), float(session.disagreement[frame]))
+        jumps = frame in view.jumps
+        shape = shape_change(float(self.watch.track.changes[frame]) if self.watch is not None else np.nan, jumps)
+        if shape:
+            lines.append(f"<span style='color:{JUMP_COLOR}'>▲ {shape}</span>" if jumps else shape)
         lines += [
             f"<span style='color:{SUGGESTED_COLOR}'>suggested: {one.reason}</span>"
             for one in self.suggestions

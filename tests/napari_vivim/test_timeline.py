@@ -176,7 +176,12 @@ def test_it_follows_the_work(segment, qtbot, fake_model) -> None:
     assert not len(view.jumps) and "12&nbsp;proposed" in timeline.legend.text()
     segment.controller.session.correct(6, np.ones((64, 64), np.uint8))
     qtbot.waitUntil(lambda: view.jumps.tolist() == [6, 7], timeout=5000)
-    assert "the shape jumps" in timeline.describe(6) and "corrected" in timeline.describe(6)
+    assert "shape jumps: 95&nbsp;% unlike" in timeline.describe(6) and "corrected" in timeline.describe(6)
+    assert "shape: 0&nbsp;% unlike" in timeline.describe(5) and "unclear" not in timeline.describe(5)
+    mask = np.asarray(segment.controller.session.masks[3])
+    segment.controller.session.propose(3, mask, "v1", uncertainty=0.5, windows=0.25)
+    qtbot.waitUntil(lambda: bool(np.isfinite(view.unsure[3])), timeout=5000)
+    assert "outline unclear: 0.25 bits<br>windows disagree: 0.25 more" in timeline.describe(3)
     view.resize(1200, view.height())
     qtbot.mouseClick(view, Qt.MouseButton.LeftButton, pos=QPoint(1050, 30))
     assert segment.controller.current_frame == 10 == view.current
