@@ -28,6 +28,20 @@ FORMATS = {
     "dataset": "Training clip: frames and masks",
     "dicom-seg": "DICOM SEG (names the patient)",
 }
+TIPS = {
+    "png": "White where a lesion is, black elsewhere; named by the number of the frame",
+    "tiff": "One file, a page a frame; opens in Fiji, too",
+    "mp4": "The video with the masks over it, to show to others",
+    "csv": "Area, diameter and place of every lesion in every frame, in mm where the scale is known",
+    "coco": "Outlines and boxes for detectors and other annotation tools",
+    "nifti": "For 3D Slicer, ITK-SNAP and nibabel; time is the fourth axis",
+    "ome-tiff": "A TIFF stack that knows its axes and its scale",
+    "palette": "Lesions keep their number over time; the layout of DAVIS",
+    "youtube-vos": "The layout of the YouTube-VOS challenge",
+    "dataset": "What “vivim train” learns from",
+    "dicom-seg": "For a video that is one DICOM file; holds the patient's name, as that file does",
+}
+"""What each format is for."""
 SHOWN = 4
 """So many formats are always in sight; the others under "More formats"."""
 SCOPES = {"All frames": "all", "Corrected and accepted frames": "corrected"}
@@ -59,14 +73,16 @@ class ExportWidget(VideoPanel):
         more.setLayout(inside)
         for i, (name, box) in enumerate(self.formats.items()):
             box.setChecked(name == "png")
+            box.setToolTip(TIPS[name])
             box.toggled.connect(self.update_state)
             (self.body if i < SHOWN else inside).addWidget(box)
-        self.body.addWidget(Folded("More formats", more))
+        self.body.addWidget(Folded("More formats", "COCO, NIfTI, DICOM SEG and others", more))
 
     def _add_scope(self) -> None:
         self.scope, self.range = choice(), QLineEdit()
         self.scope.addItems(list(SCOPES))
-        self.range.setPlaceholderText("all, or such as 10:200")
+        self.scope.setToolTip("All, those without a mask as well; or only those that a person vouches for")
+        self.range.setPlaceholderText("all frames, or such as 10:200")
         self.range.setToolTip("From frame 10 up to, not including, frame 200; either may be left out")
         self.range.setValidator(QRegularExpressionValidator(QRegularExpression(r"\d*:?\d*")))
         self.range.textChanged.connect(self.update_state)
@@ -86,10 +102,12 @@ class ExportWidget(VideoPanel):
         self.target = QLineEdit()
         self.target.setToolTip("Folder to write into; it is made if it is not there")
         browse = QPushButton("Browse ...")
+        browse.setToolTip("Choose the folder to write into")
         browse.clicked.connect(self._browse)
         self.write = primary("Export", "Write the chosen formats; files appear when they are whole")
         self.write.clicked.connect(self._export)
         self.open = QPushButton("Open folder")
+        self.open.setToolTip("Show what was written")
         self.open.clicked.connect(lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(self.target.text())))
         self.open.hide()
         self.progress = Progress()
@@ -114,7 +132,8 @@ class ExportWidget(VideoPanel):
         lines.setContentsMargins(0, 0, 0, 0)
         lines.addWidget(self.status)
         lines.addLayout(row(self.take_file, self.take_folder))
-        self.body.addWidget(Folded("Start from masks you have", inner))
+        tip = "Bring masks made elsewhere into this session"
+        self.body.addWidget(Folded("Start from masks you have", tip, inner))
 
     def _browse(self) -> None:
         chosen = QFileDialog.getExistingDirectory(self, "Export into")

@@ -37,5 +37,5 @@ def shape_change(change: float, jumps: bool) -> str:
     """
     if not math.isfinite(change):
         return ""
-    share = f"{change:.0%}".replace("%", "&nbsp;%")
+    share = f"{change:.0%}"
     return f"shape jumps: {share} unlike the frame before" if jumps else f"shape: {share} unlike the frame before"

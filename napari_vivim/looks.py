@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import QEvent, Qt
+from qtpy.QtCore import QEvent, Qt, Signal
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
     QComboBox,
@@ -110,6 +110,11 @@ def clock(seconds: float | None) -> str:
     return f"about {round(seconds / 60)} min left"
 
 
+def plural(count: int, thing: str) -> str:
+    """So many of a thing, for people: "1 frame", "2,000 frames"."""
+    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
+
+
 class Progress(QWidget):
     """A bar, a line of text and a Cancel button; hidden while nothing runs."""
 
@@ -151,25 +156,37 @@ class Folded(QWidget):
     ----------
     title : str
         What stands beside the arrow.
+    tip : str
+        What the mouse is told that rests on it.
     content : QWidget
         What is folded away.
     heading : bool
         Whether the title looks like those of the sections.
     """
 
-    def __init__(self, title: str, content: QWidget, heading: bool = False) -> None:
+    opened = Signal()
+    """The person opened it."""
+
+    def __init__(self, title: str, tip: str, content: QWidget, heading: bool = False) -> None:
         super().__init__()
         self._title, self._content = title, content
         self.button = QPushButton()
         self.button.setStyleSheet(TITLE if heading else FLAT)
+        self.button.setToolTip(tip)
         self.button.setCursor(Qt.CursorShape.PointingHandCursor)
-        self.button.clicked.connect(lambda: self.expand(self._content.isHidden()))
+        self.button.clicked.connect(self._toggle)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(6)
         layout.addWidget(self.button)
         layout.addWidget(content)
         self.expand(False)
+
+    def _toggle(self) -> None:
+        opened = self._content.isHidden()
+        self.expand(opened)
+        if opened:
+            self.opened.emit()
 
     def expand(self, opened: bool = True) -> None:
         """Open it, or fold it away."""

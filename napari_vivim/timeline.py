@@ -10,21 +10,24 @@ from napari.utils.theme import get_theme
 from qtpy.QtCore import QPoint, Qt, QTimer
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QDockWidget, QHBoxLayout, QLabel, QMainWindow, QSizePolicy, QVBoxLayout, QWidget
+from vivim.session import STATUS_CODES
 from vivim.suggest import Suggestion
 from vivim.video.base import VideoBase
 
 from napari_vivim.controller import VideoController, controller_of, video_layers
 from napari_vivim.frame_words import doubts, shape_change
 from napari_vivim.frames import ShownFrames
+from napari_vivim.looks import plural
 from napari_vivim.problems import show_problem
 from napari_vivim.shape_watch import ShapeWatch
 from napari_vivim.thumbnails import HoverCard, Thumbnails
-from napari_vivim.timeline_columns import STATUS_COLORS
+from napari_vivim.timeline_columns import STATUS_COLORS, STATUS_GLYPHS
 from napari_vivim.timeline_view import AREA_COLOR, JUMP_COLOR, SUGGESTED_COLOR, TimelineView
 
 PLUGIN, TITLE = "napari-vivim", "Vivim Timeline"
 REDRAW_MS = 50
 """While masks are proposed, statuses are drawn anew at most this often."""
+EMPTY = "Drag a video onto the window: all its frames appear here"
 HOW_TO = (
     "Click or drag: go there · wheel: zoom · shift-wheel, or drag the numbers: pan · double click: show all"
 )
@@ -99,6 +102,7 @@ class TimelineWidget(QWidget):
             self._on_opened()
         else:
             controller.open_session()
+            self._show_frames()
 
     def _take_newest(self, event: Any = None) -> None:
         layers = video_layers(self.viewer)
@@ -181,10 +185,13 @@ class TimelineWidget(QWidget):
         session = self.controller.session if self.controller is not None else None
         if session is None:
             self.view.set_frames(np.zeros(0, np.uint8), np.zeros(0, np.float32))
-            self.legend.setText("Drag a video onto the window: all its frames appear here")
+            opening = self.controller is not None and self.controller.busy
+            self.legend.setText("Opening ..." if opening else EMPTY)
             self.range.setText("")
             return
-        self.view.set_frames(session.statuses, session.uncertainty)
+        statuses = session.statuses
+        models_own = statuses == STATUS_CODES["proposed"]  # of a frame that a person has settled nobody is unsure
+        self.view.set_frames(statuses, np.where(models_own, session.uncertainty, np.float32(np.nan)))
         self._show_legend()
         self._show_range()
 
@@ -203,17 +210,19 @@ class TimelineWidget(QWidget):
         if self.controller is None:
             return
         parts = [
-            f"<span style='color:{STATUS_COLORS[name]}'>■</span>&nbsp;{count:,}&nbsp;{name}"
+            f"<span style='color:{STATUS_COLORS[name]}'>{STATUS_GLYPHS[name]}</span>&nbsp;{count:,}&nbsp;{name}"
             for name, count in self.controller.counts().items()
         ]
         view = self.view
         if np.isfinite(view.unsure).any():
-            parts.append(f"<b>—</b>&nbsp;uncertainty, up&nbsp;to&nbsp;{np.nanmax(view.unsure):.2f}")
+            most_unsure = f"{np.nanmax(view.unsure):.2f}"
+            parts.append(f"<b>—</b>&nbsp;model unsure, up&nbsp;to&nbsp;{most_unsure}&nbsp;bits")
         if np.isfinite(view.areas).any():
             most = self._area_text(float(np.nanmax(view.areas)))
             parts.append(f"<span style='color:{AREA_COLOR}'>■</span>&nbsp;area, up&nbsp;to&nbsp;{most}")
         if len(view.jumps):
-            parts.append(f"<span style='color:{JUMP_COLOR}'>▲</span>&nbsp;{len(view.jumps)}&nbsp;jumps")
+            jumps = plural(len(view.jumps), "jump").replace(" ", "&nbsp;")
+            parts.append(f"<span style='color:{JUMP_COLOR}'>▲</span>&nbsp;{jumps}")
         if view.suggested:
             parts.append(f"<span style='color:{SUGGESTED_COLOR}'>◆</span>&nbsp;next&nbsp;(N)")
         self.legend.setText(" &nbsp; ".join(parts))
@@ -223,7 +232,7 @@ class TimelineWidget(QWidget):
         if view.zoomed:
             self.range.setText(f"{int(view.first):,} to {int(np.ceil(view.last)) - 1:,} of {count:,}")
         else:
-            self.range.setText(f"{count:,} frames")
+            self.range.setText(plural(count, "frame"))
 
     def _area_text(self, area: float) -> str:
         """An area for people: in mm² where every lesion has a scale, else as a share of the picture."""

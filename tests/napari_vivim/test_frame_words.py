@@ -25,4 +25,4 @@ def test_nothing_is_said_where_nothing_was_proposed() -> None:
 
 def test_a_jump_is_called_one() -> None:
     assert shape_change(0.45, True).startswith("shape jumps: 45")
-    assert shape_change(0.04, False) == "shape: 4&nbsp;% unlike the frame before"
+    assert shape_change(0.04, False) == "shape: 4% unlike the frame before"

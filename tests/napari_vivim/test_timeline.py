@@ -176,11 +176,12 @@ def test_it_follows_the_work(segment, qtbot, fake_model) -> None:
     assert not len(view.jumps) and "12&nbsp;proposed" in timeline.legend.text()
     segment.controller.session.correct(6, np.ones((64, 64), np.uint8))
     qtbot.waitUntil(lambda: view.jumps.tolist() == [6, 7], timeout=5000)
-    assert "shape jumps: 95&nbsp;% unlike" in timeline.describe(6) and "corrected" in timeline.describe(6)
-    assert "shape: 0&nbsp;% unlike" in timeline.describe(5) and "unclear" not in timeline.describe(5)
+    assert "shape jumps: 95% unlike" in timeline.describe(6) and "corrected" in timeline.describe(6)
+    assert "shape: 0% unlike" in timeline.describe(5) and "unclear" not in timeline.describe(5)
     mask = np.asarray(segment.controller.session.masks[3])
     segment.controller.session.propose(3, mask, "v1", uncertainty=0.5, windows=0.25)
     qtbot.waitUntil(lambda: bool(np.isfinite(view.unsure[3])), timeout=5000)
+    assert "up&nbsp;to&nbsp;0.50&nbsp;bits" in timeline.legend.text()
     assert "outline unclear: 0.25 bits<br>windows disagree: 0.25 more" in timeline.describe(3)
     view.resize(1200, view.height())
     qtbot.mouseClick(view, Qt.MouseButton.LeftButton, pos=QPoint(1050, 30))
@@ -190,6 +191,9 @@ def test_it_follows_the_work(segment, qtbot, fake_model) -> None:
     qtbot.waitUntil(lambda: not timeline.card.picture.pixmap().isNull(), timeout=5000)
     assert "Frame 3" in timeline.card.text.text()
     assert "suggested" in timeline.describe(view.suggested[0])
+    segment.controller.session.accept(3)
+    qtbot.waitUntil(lambda: not np.isfinite(view.unsure).any(), timeout=5000)  # a person is sure of it
+    assert "unclear" not in timeline.describe(3)
     segment.viewer.layers.remove(segment.controller.layer)
     assert not len(view.codes) and timeline.watch is None
 
