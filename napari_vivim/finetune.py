@@ -164,8 +164,7 @@ class FinetuneWidget(VideoPanel):
         number = event.fold or event.rounds
         round_ = f"Round {number} of {event.rounds}" if event.rounds > 1 else "One round"
         if event.step == 1:
-            what = f"{plural(self._usable(), 'frame')}" if not event.fold else "some frames held out"
-            self.curve.clear(f"{round_}: {what}", event.total)
+            self.curve.clear(f"Held-out round {event.fold}" if event.fold else "Last round", event.total)
         self.curve.add(event.loss)
         done, total, left = self._pace.taken(event)
         self.progress.show_step(done, total, " · ".join(filter(None, (round_, clock(left)))))

@@ -77,9 +77,9 @@ def primary(text: str, tip: str) -> QPushButton:
     button.setToolTip(tip)
     button.setMinimumHeight(34)
     button.setStyleSheet(
-        "QPushButton { background-color: #187a4b; color: white; font-weight: 600; border-radius: 4px; }"
-        "QPushButton:hover { background-color: #1a8552; }"
-        "QPushButton:disabled { background-color: #5b6470; color: #dde1e6; }"
+        "QPushButton { font-weight: 600; border-radius: 4px; }"
+        "QPushButton:enabled { background-color: #187a4b; color: white; }"
+        "QPushButton:enabled:hover { background-color: #1a8552; }"
     )
     return button
 

@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
 
 from napari_vivim.controller import VideoController
 from napari_vivim.corrections import HELP_KEY, SHORTCUTS, Shortcut, run
-from napari_vivim.key_overlay import key_overlay
+from napari_vivim.key_overlay import bind_help, key_overlay
 from napari_vivim.looks import row, subheading
 from napari_vivim.notice import picture_of
 
@@ -57,6 +57,11 @@ class Palette(QWidget):
         self._home.setContentsMargins(0, 0, 0, 0)
         self._arrange(COLUMNS, self._home)
 
+    def showEvent(self, event: Any) -> None:
+        """From now on "?" shows the keys."""
+        super().showEvent(event)
+        bind_help(_main_window(self))
+
     def _head(self) -> QHBoxLayout:
         """What the board is for, and how it and the keys are shown."""
         floating = _link("Float", "Keep this palette beside the picture")
@@ -67,6 +72,8 @@ class Palette(QWidget):
         self.floating, self.keys = floating, keys
         head = row(subheading("Correct the mask"), floating, keys)
         head.setStretch(0, 1)
+        for link in (floating, keys):
+            head.setAlignment(link, Qt.AlignmentFlag.AlignBottom)
         return head
 
     def set_floating(self, floating: bool) -> None:

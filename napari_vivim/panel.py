@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QDockWidget, QMainWindow, QScrollArea, QVBoxLayout, Q
 from superqt import QElidingLabel
 
 from napari_vivim.controller import VideoController, controller_of, video_layers
+from napari_vivim.focus_ring import FocusRing
 from napari_vivim.loading import look_at_all_again
 from napari_vivim.looks import choice, heading
 from napari_vivim.problems import show_problem
@@ -76,6 +77,7 @@ class VideoPanel(QWidget):
         area.setFrameShape(QScrollArea.Shape.NoFrame)
         area.setWidget(inner)
         self.setMinimumWidth(MINIMUM_WIDTH)
+        self._ring = FocusRing(self)
         return area
 
     def start(self) -> None:

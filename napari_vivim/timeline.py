@@ -22,15 +22,13 @@ from napari_vivim.problems import show_problem
 from napari_vivim.shape_watch import ShapeWatch
 from napari_vivim.thumbnails import HoverCard, Thumbnails
 from napari_vivim.timeline_columns import STATUS_COLORS, STATUS_GLYPHS
+from napari_vivim.timeline_legend import Legend
 from napari_vivim.timeline_view import AREA_COLOR, JUMP_COLOR, SUGGESTED_COLOR, TimelineView
 
 PLUGIN, TITLE = "napari-vivim", "Vivim Timeline"
 REDRAW_MS = 50
 """While masks are proposed, statuses are drawn anew at most this often."""
 EMPTY = "Drag a video onto the window: all its frames appear here"
-HOW_TO = (
-    "Click or drag: go there · wheel: zoom · shift-wheel, or drag the numbers: pan · double click: show all"
-)
 
 
 def show_timeline(viewer: napari.Viewer) -> TimelineWidget:
@@ -55,9 +53,7 @@ class TimelineWidget(QWidget):
         """Of the areas that are shown."""
         self._placed = False
         self.view = TimelineView()
-        self.legend, self.range = QLabel(), QLabel()
-        self.legend.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.legend.setToolTip(HOW_TO)
+        self.legend, self.range = Legend(), QLabel()
         self.card = HoverCard(self)
         line = QHBoxLayout()
         line.setContentsMargins(4, 0, 4, 0)
@@ -186,7 +182,7 @@ class TimelineWidget(QWidget):
         if session is None:
             self.view.set_frames(np.zeros(0, np.uint8), np.zeros(0, np.float32))
             opening = self.controller is not None and self.controller.busy
-            self.legend.setText("Opening ..." if opening else EMPTY)
+            self.legend.show_parts(["Opening ..." if opening else EMPTY])
             self.range.setText("")
             return
         statuses = session.statuses
@@ -225,7 +221,7 @@ class TimelineWidget(QWidget):
             parts.append(f"<span style='color:{JUMP_COLOR}'>▲</span>&nbsp;{jumps}")
         if view.suggested:
             parts.append(f"<span style='color:{SUGGESTED_COLOR}'>◆</span>&nbsp;next&nbsp;(N)")
-        self.legend.setText(" &nbsp; ".join(parts))
+        self.legend.show_parts(parts)
 
     def _show_range(self) -> None:
         count, view = len(self.view.codes), self.view
@@ -277,9 +273,9 @@ class TimelineWidget(QWidget):
         jumps = frame in view.jumps
         shape = shape_change(float(self.watch.track.changes[frame]) if self.watch is not None else np.nan, jumps)
         if shape:
-            lines.append(f"<span style='color:{JUMP_COLOR}'>▲ {shape}</span>" if jumps else shape)
+            lines.append(f"<span style='color:{JUMP_COLOR}'>▲</span> {shape}" if jumps else shape)
         lines += [
-            f"<span style='color:{SUGGESTED_COLOR}'>suggested: {one.reason}</span>"
+            f"<span style='color:{SUGGESTED_COLOR}'>◆</span> next: {one.reason}"
             for one in self.suggestions
             if one.frame == frame
         ]

@@ -11,9 +11,9 @@ from napari_vivim.looks import primary, quiet
 from napari_vivim.problems import guarded
 
 PLUGIN, SAMPLE = "napari-vivim", "ultrasound_phantom"
-HINT = "<b>No video yet.</b><br>Drag one onto the window, or a folder of pictures."
+HINT = "<b>No video yet.</b><br>Drag a video onto the window,<br>or a folder of pictures."
 STEPS = (
-    "<b>Propose</b>: a model outlines the lesion in every frame.<br>"
+    "<b>Propose</b>: a model outlines the lesion.<br>"
     "<b>Review</b>: correct a few frames; the others follow.<br>"
     "<b>Learn</b>: the model learns what you meant.<br>"
     "<b>Export</b>: masks, measurements, an overlay video."

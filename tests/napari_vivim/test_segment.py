@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from napari.utils.notifications import notification_manager
-from qtpy.QtCore import QPoint, Qt, QTimer
+from qtpy.QtCore import QPoint, QRect, Qt, QTimer
 from qtpy.QtWidgets import (
     QAbstractButton,
     QAbstractSpinBox,
@@ -19,6 +19,8 @@ from qtpy.QtWidgets import (
 from vivim.errors import SessionError
 from vivim.session import Session
 from vivim.video import make_phantom, write_video
+
+from napari_vivim.focus_ring import FocusRing
 
 
 def propose(segment, qtbot) -> None:
@@ -376,3 +378,18 @@ def test_a_video_of_another_size_is_fitted_and_one_of_the_same_size_leaves_the_c
     camera.zoom = 9.0  # by the person
     segment.video.setCurrentIndex(2)
     assert camera.zoom == 9.0
+
+
+def test_what_has_the_keyboard_is_framed(segment, qtbot) -> None:
+    window = segment.window()
+    window.show()
+    with qtbot.waitActive(window):
+        window.activateWindow()
+    ring = segment.findChild(FocusRing)
+    for control in (segment.model, segment.next):
+        control.setFocus(Qt.FocusReason.TabFocusReason)
+        qtbot.waitUntil(lambda control=control: ring.isVisible() and ring.widget() is control)
+        frame = QRect(ring.mapToGlobal(QPoint(0, 0)), ring.size())
+        assert frame.contains(QRect(control.mapToGlobal(QPoint(0, 0)), control.size()))
+    window.setFocus()
+    qtbot.waitUntil(ring.isHidden)

@@ -14,6 +14,7 @@ from vivim.video.base import VideoBase
 from napari_vivim.thumbnails import HEIGHT, WIDTH, HoverCard, Thumbnails, small
 from napari_vivim.timeline import show_timeline
 from napari_vivim.timeline_columns import columns, filled_curve, runs, status_bars
+from napari_vivim.timeline_legend import Legend
 from napari_vivim.timeline_view import BARS, CURVES, MARKS, TimelineView
 
 LONG = 20_000
@@ -166,6 +167,19 @@ def test_card_and_timeline_never_take_the_keys(qtbot, view) -> None:
     assert card.windowFlags() & Qt.WindowType.WindowTransparentForInput
 
 
+def test_the_legend_leaves_out_what_there_is_no_room_for(qtbot) -> None:
+    legend = Legend()
+    qtbot.addWidget(legend)
+    legend.show()
+    legend.show_parts([f"<b>{i}</b>&nbsp;of&nbsp;something" for i in range(8)])
+    legend.resize(1400, 20)
+    whole = legend.text()
+    assert whole.count("something") == 8
+    legend.resize(320, 20)
+    assert whole.startswith(legend.text()) and 1 < legend.text().count("something") < 8
+    assert legend.sizeHint().width() <= 320 and whole in legend.toolTip()
+
+
 def test_it_follows_the_work(segment, qtbot, fake_model) -> None:
     timeline = show_timeline(segment.viewer)
     assert show_timeline(segment.viewer) is timeline and timeline.controller is segment.controller
@@ -190,7 +204,7 @@ def test_it_follows_the_work(segment, qtbot, fake_model) -> None:
     view.under_mouse = 3
     qtbot.waitUntil(lambda: not timeline.card.picture.pixmap().isNull(), timeout=5000)
     assert "Frame 3" in timeline.card.text.text()
-    assert "suggested" in timeline.describe(view.suggested[0])
+    assert "next: " in timeline.describe(view.suggested[0])
     segment.controller.session.accept(3)
     qtbot.waitUntil(lambda: not np.isfinite(view.unsure).any(), timeout=5000)  # a person is sure of it
     assert "unclear" not in timeline.describe(3)
