@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from qtpy.QtGui import QDesktopServices, QRegularExpressionValidator
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QLineEdit, QPushButton, QSpinBox, QVBoxLayout, QWidget
 
 from napari_vivim.controller import VideoController
-from napari_vivim.looks import Folded, Progress, choice, primary, row, subheading
+from napari_vivim.looks import Folded, Progress, choice, clock, primary, row, subheading
 from napari_vivim.panel import VideoPanel
 
 FORMATS = {
@@ -57,6 +58,8 @@ class ExportWidget(VideoPanel):
     def __init__(self, napari_viewer: napari.Viewer, host: VideoPanel | None = None) -> None:
         super().__init__(napari_viewer, host)
         self._job = ""
+        self._written = "", 0, 0.0
+        """What is written or read now, at which step that was first told, and when."""
         self.formats = {name: QCheckBox(text) for name, text in FORMATS.items()}
         self.body.addWidget(subheading("What"))
         self._add_formats()
@@ -182,13 +185,22 @@ class ExportWidget(VideoPanel):
         """Writing or reading begins."""
         self._job = self.controller.job_name if self.controller is not None else ""
         self.open.hide()
-        self.progress.busy("Begins ...")
+        self._written = "", 0, 0.0
+        self.progress.busy("Starting ...")
 
     def on_job_event(self, event: Any) -> None:
         """Show how far it is."""
         what = FORMATS[event.format] if hasattr(event, "format") else "Masks"
-        note = f", {event.note}" if getattr(event, "note", "") else ""
-        self.progress.show_step(event.done, event.total, f"{what}: {event.done} of {event.total}{note}")
+        note = getattr(event, "note", "") or clock(self._seconds_left(what, event.done, event.total))
+        text = " · ".join(filter(None, (f"{what}: {event.done} of {event.total}", note)))
+        self.progress.show_step(event.done, event.total, text)
+
+    def _seconds_left(self, what: str, done: int, total: int) -> float | None:
+        """Of the format that is written now; None at its first step, from which nothing can be told."""
+        if what != self._written[0]:
+            self._written = what, done, time.monotonic()
+        _, first, began = self._written
+        return (time.monotonic() - began) / (done - first) * (total - done) if done > first else None
 
     def on_job_ended(self, finished: bool) -> None:
         """Offer the folder, or say that masks have come in."""

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QToolButton
 from vivim.session import Session
 
 from napari_vivim.looks import quiet
+from napari_vivim.outlines import outlined
 from napari_vivim.problems import show_problem
 from napari_vivim.worker import Job, Worker
 
@@ -28,7 +29,6 @@ LISTED = 12
 
 SIDE, TEXT = 60, 76
 """Pixels of a picture's longer side, and of the text below it."""
-OUTLINE = (38, 200, 120)
 
 
 class ResultCard(QFrame):
@@ -176,7 +176,7 @@ def pictures_of(
 
 
 def picture_of(frame: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """A frame ``(H, W)`` or ``(H, W, 3)`` made small, with the outline of its mask ``(H, W)``; ``(h, w, 3)`` uint8."""
+    """A frame ``(H, W)`` or ``(H, W, 3)`` made small, with the outlines of its mask ``(H, W)``; ``(h, w, 3)`` uint8."""
     import cv2
 
     scale = 2 * SIDE / max(mask.shape)
@@ -185,11 +185,5 @@ def picture_of(frame: np.ndarray, mask: np.ndarray) -> np.ndarray:
     if small.dtype != np.uint8:
         low, high = float(small.min()), float(small.max())
         small = ((small - low) * (255 / max(high - low, 1e-9))).astype(np.uint8)
-    picture = np.ascontiguousarray(small if small.ndim == 3 else np.repeat(small[..., None], 3, -1))
-    outlines, _ = cv2.findContours(
-        cv2.resize((mask > 0).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST),
-        cv2.RETR_EXTERNAL,
-        cv2.CHAIN_APPROX_NONE,
-    )
-    cv2.drawContours(picture, outlines, -1, OUTLINE, 2)
-    return picture
+    colour = small if small.ndim == 3 else np.repeat(small[..., None], 3, -1)
+    return outlined(np.asarray(colour, np.uint8), mask, width=2)
