@@ -15,6 +15,7 @@ from napari_vivim.controller import VideoController, controller_of, video_layers
 from napari_vivim.focus_ring import FocusRing
 from napari_vivim.loading import look_at_all_again
 from napari_vivim.looks import choice, heading
+from napari_vivim.problem_line import ProblemLine
 from napari_vivim.problems import show_problem
 from napari_vivim.welcome import Welcome
 
@@ -57,6 +58,9 @@ class VideoPanel(QWidget):
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(self.content if host is not None else self._make_dock())
+        if host is None:
+            self.problem = ProblemLine()
+            outer.addWidget(self.problem)
 
     def _make_dock(self) -> QScrollArea:
         """The choice of video above the body, in an area that scrolls."""
@@ -184,6 +188,8 @@ class VideoPanel(QWidget):
         self.update_state()
 
     def _on_job_started(self, name: str) -> None:
+        if self.host is None:
+            self.problem.hide()
         if name in self.own_jobs:
             self.on_job_started()
         self.update_state()

@@ -16,7 +16,7 @@ from qtpy.QtWidgets import (
     QMessageBox,
     QScrollArea,
 )
-from vivim.errors import SessionError
+from vivim.errors import SessionError, VideoError
 from vivim.session import Session
 from vivim.video import make_phantom, write_video
 
@@ -200,7 +200,12 @@ def test_a_first_video_is_one_button_away(make_napari_viewer, qtbot, video, monk
     for path in (damaged, video):
         monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_, path=path, **__: (str(path), ""))
         widget.empty.open.click()
-    assert "damaged.mp4 cannot be opened" in notification_manager.records[-1].message
+        if path is damaged:
+            assert "damaged.mp4 cannot be opened" in notification_manager.records[-1].message
+            assert "convert it to mp4" in widget.problem.text.text() and not widget.problem.isHidden()
+            with pytest.raises(VideoError), notification_manager:  # as where it is dragged onto the window
+                viewer.open(str(path), plugin="napari-vivim")
+    assert widget.problem.isHidden()  # another video is opened
     qtbot.waitUntil(lambda: widget.controller is not None and widget.controller.video_path == video)
     assert widget.empty.isHidden()
 
