@@ -18,8 +18,10 @@ from napari_vivim.controller import VideoController, controller_of, video_layers
 from napari_vivim.frame_words import doubts, shape_change
 from napari_vivim.frames import ShownFrames
 from napari_vivim.looks import plural
+from napari_vivim.panel import LAID_OUT_MS
 from napari_vivim.problems import show_problem
 from napari_vivim.shape_watch import ShapeWatch
+from napari_vivim.shown import fit, nearly_whole
 from napari_vivim.thumbnails import HoverCard, Thumbnails
 from napari_vivim.timeline_columns import STATUS_COLORS, STATUS_GLYPHS
 from napari_vivim.timeline_legend import Legend
@@ -69,6 +71,10 @@ class TimelineWidget(QWidget):
         self._redraw.setSingleShot(True)
         self._redraw.setInterval(REDRAW_MS)
         self._redraw.timeout.connect(self._show_frames)
+        self._fit_next = QTimer(self)
+        self._fit_next.setSingleShot(True)
+        self._fit_next.setInterval(LAID_OUT_MS)
+        self._fit_next.timeout.connect(self._fit_picture)
         self.view.clicked.connect(self._go_to)
         self.view.hovered.connect(self._hover)
         self.view.range_changed.connect(self._show_range)
@@ -156,8 +162,15 @@ class TimelineWidget(QWidget):
         while dock is not None and not isinstance(dock, QDockWidget):
             dock = dock.parentWidget()
         if dock is not None and isinstance(window, QMainWindow):
+            if self.controller is not None and nearly_whole(self.controller.layer):  # nobody has zoomed in yet
+                self._fit_next.start()
             window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
             window.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, dock)
+
+    def _fit_picture(self) -> None:
+        """The docks have taken room from the picture: show all of it again."""
+        if self.controller is not None:
+            fit(self.controller)
 
     # -- what is shown --------------------------------------------------------------------------------------------
 
