@@ -153,7 +153,7 @@ def test_the_card_of_a_finetune_on_the_server_is_that_of_one_here(
     learning.update_state()
     run(controller, qtbot, learning.learn.click)
     card = learning.card
-    before, after = map(float, card.scores.text().split(" → "))
+    before, after = map(float, card.scores.text().removeprefix("Dice ").split(" → "))
     better = after > before
     assert card.verdict.text() == ("Better: now in use" if better else "No better: the old model stays")
     assert card.choose.text() == ("Go back to “swift”" if better else "Use it anyway")
