@@ -1,6 +1,6 @@
 """Make the pictures of the window for the documentation, from the synthetic ultrasound video alone.
 
-``python docs/make_screenshots.py`` writes ``docs/images/window.png`` and ``docs/images/finetune.png``.
+``python docs/make_screenshots.py`` writes ``window.png``, ``finetune.png`` and ``frame.png`` into ``docs/images``.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from pathlib import Path
 
 import napari
 from qtpy.QtWidgets import QApplication
+
+from napari_vivim.timeline import show_timeline
 
 IMAGES = Path(__file__).parent / "images"
 
@@ -32,8 +34,18 @@ def picture(viewer: napari.Viewer, name: str) -> None:
     viewer.window.screenshot(str(IMAGES / name), flash=False, canvas_only=False)
 
 
+def card(viewer: napari.Viewer, frame: int, name: str) -> None:
+    """Save what the timeline says of a frame."""
+    timeline = show_timeline(viewer)
+    timeline.view.under_mouse = frame
+    timeline._hover(frame)
+    wait(lambda: not timeline.card.picture.pixmap().isNull())
+    timeline.card.grab().save(str(IMAGES / name))
+    timeline._hover(-1)
+
+
 def main() -> None:
-    """Propose, correct five frames, fine-tune."""
+    """Propose, correct five frames, propose again, fine-tune."""
     IMAGES.mkdir(exist_ok=True)
     viewer = napari.Viewer()
     viewer.window._qt_window.resize(1280, 800)
@@ -49,8 +61,11 @@ def main() -> None:
     for t in (5, 20, 30, 44, 56):
         segment.controller.session.correct(t, truth[t])
     segment.controller.session.accept(36)
+    segment.propose.click()
+    wait(lambda: not segment.controller.busy)
     segment.controller.go_to(26)
     picture(viewer, "window.png")
+    card(viewer, 26, "frame.png")
     segment.learn.expand()
     segment.learning.learn.click()
     wait(lambda: not segment.controller.busy)

@@ -9,8 +9,10 @@ from napari.layers import Labels
 from napari.utils import DirectLabelColormap
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor, QIcon, QPixmap
-from qtpy.QtWidgets import QButtonGroup, QGridLayout, QToolButton, QWidget
+from qtpy.QtWidgets import QButtonGroup, QGridLayout, QToolButton, QVBoxLayout, QWidget
 from vivim.settings import Settings, settings
+
+from napari_vivim.looks import subheading
 
 MOST_LABELS = 255
 COLUMNS = 2
@@ -42,9 +44,13 @@ class ClassLegend(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._grid = QGridLayout(self)
-        self._grid.setContentsMargins(0, 0, 0, 0)
+        lines = QVBoxLayout(self)
+        lines.setContentsMargins(0, 0, 0, 0)
+        lines.setSpacing(2)
+        lines.addWidget(subheading("Paint as"))
+        self._grid = QGridLayout()
         self._grid.setSpacing(2)
+        lines.addLayout(self._grid)
         self._group = QButtonGroup(self)
         self.setStyleSheet(
             "QToolButton { border: 1px solid transparent; border-radius: 3px; padding: 1px 4px; }"
@@ -77,7 +83,7 @@ class ClassLegend(QWidget):
         square = QPixmap(SWATCH, SWATCH)
         square.fill(QColor.fromRgbF(*(float(part) for part in masks.get_color(label)[:3])))
         button.setIcon(QIcon(square))
-        button.setText(name)
+        button.setText(f" {name}")
         button.setToolTip(f"Paint “{name}”: label {label} of the masks layer")
         button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         button.setCheckable(True)

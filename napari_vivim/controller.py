@@ -1,4 +1,4 @@
-"""Everything one video layer has beside its picture: session, masks layer, worker, the jobs that run.
+"""Everything one video layer has beside its picture: session, masks layer, jobs.
 
 The widgets show a controller and call it; they keep no state of their own about the video. A controller lives as
 long as its image layer, and closes the session when the layer goes.
@@ -9,32 +9,31 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import napari
 from napari.layers import Image, Labels, Layer
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import Signal
 from vivim.session import STATUS_NAMES, MaskEditor, Session
-from vivim.settings import settings
 
+from napari_vivim import work
 from napari_vivim.ahead import WorkAhead
 from napari_vivim.classes import appearance, class_features
-from napari_vivim.closing import close_aside, wait_for_closing
+from napari_vivim.closing import close_aside
 from napari_vivim.editing import Editing
+from napari_vivim.jobs import Jobs
 from napari_vivim.lesion_layer import LesionLayer
-from napari_vivim.loading import load_torch, look_at_all_again
-from napari_vivim.masks_layer import masks_layer, rehearse
+from napari_vivim.loaded_model import LoadedModel
+from napari_vivim.loading import look_at_all_again
+from napari_vivim.masks_layer import masks_layer
 from napari_vivim.problems import guarded, show_problem
 from napari_vivim.readers import PATH_KEY, SESSION_KEY
 from napari_vivim.scrubbing import Scrubbing
 from napari_vivim.shown import show_alone
-from napari_vivim.worker import Job, Worker
-
-if TYPE_CHECKING:
-    from vivim.network import Vivim
+from napari_vivim.worker import Job
 
 _log = logging.getLogger(__name__)
 CONTROLLER_KEY = "vivim_controller"
@@ -59,19 +58,13 @@ def controllers(viewer: napari.Viewer) -> dict[Image, VideoController | None]:
     return {layer: layer.metadata.get(CONTROLLER_KEY) for layer in video_layers(viewer)}
 
 
-class VideoController(QObject):
+class VideoController(Jobs):
     """Session, masks and long work of one video layer. Signals arrive in the window's thread."""
 
     opened = Signal()
     """The session is open and the masks layer is there."""
     frame_changed = Signal(int, str)
     """A frame's mask or status changed: frame, status."""
-    job_started = Signal(str)
-    """"propose", "finetune", "export", "import" or "open" began."""
-    job_event = Signal(object)
-    job_failed = Signal(str, object)
-    job_ended = Signal(str, bool)
-    """A job is over: its name, and whether it was finished."""
     model_made = Signal(str)
     """This version is to be used from now on: fine-tuning made a better one, or the person chose it."""
     classes_changed = Signal()
@@ -85,7 +78,7 @@ class VideoController(QObject):
     closing_failed = Signal(object)
 
     def __init__(self, viewer: napari.Viewer, layer: Image) -> None:
-        super().__init__()
+        super().__init__(f"vivim-{layer.name}")
         self.viewer, self.layer = viewer, layer
         self.session: Session | None = None
         self.masks: Labels | None = None
@@ -94,18 +87,13 @@ class VideoController(QObject):
         """What a person does to the masks, while the session is open."""
         self.lesions: LesionLayer | None = None
         """The layer that tells lesions apart, while it is shown."""
-        self.job: Job | None = None
-        self.job_name = ""
-        self.warming: Job | None = None
-        """Getting the model ready for the first click; a job of the person's waits for it."""
         self.put_aside: list[Layer] = []
         """Layers hidden because another video was chosen."""
         self.replayed: tuple[Path, ...] = ()
         """Folders of the other sessions that the last fine-tune learned from."""
-        self._worker = Worker(f"vivim-{layer.name}")
         self._scrubbing = Scrubbing(viewer, layer)
-        self._models: dict[tuple[Path, int], Vivim] = {}
-        self.ahead = WorkAhead(self, self._worker, self._model)
+        self._models = LoadedModel()
+        self.ahead = WorkAhead(self, self.worker, self._models.load)
         self._drawn = 0.0
         self._classes: tuple[str, ...] = ()
         self.frame_changed.connect(self._redraw)
@@ -137,11 +125,6 @@ class VideoController(QObject):
             self.go_to(len(self.layer.data) - 1)
         self.viewer.layers.selection.active = self.masks or self.layer
 
-    @property
-    def busy(self) -> bool:
-        """Whether a job runs."""
-        return self.job is not None
-
     def counts(self) -> dict[str, int]:
         """Frames by status."""
         if self.session is None:
@@ -166,13 +149,7 @@ class VideoController(QObject):
         if folder is not None:
             self.layer.metadata[SESSION_KEY] = str(folder)
         chosen = self.layer.metadata.get(SESSION_KEY) or self.layer.metadata.get("vivim_session_folder")
-
-        def work() -> Iterator[Session]:
-            rehearse()
-            wait_for_closing()
-            yield Session.open(self.video_path, folder=chosen, lazy=True, relink=relink)
-
-        self._run("open", work)
+        self.run("open", partial(work.opening, self.video_path, chosen, relink))
 
     def _session_opened(self, session: Session) -> None:
         self.session = session
@@ -218,20 +195,10 @@ class VideoController(QObject):
     def warm_up(self) -> None:
         """Load the default model and run it once, in the worker, so that the first mask comes soon after the click."""
         stop = threading.Event()
-
-        def work() -> Iterator[Any]:
-            load_torch()
-            from vivim.compiled import warm_up
-            from vivim.device import preferred_device
-            from vivim.models import default_model_name
-
-            warm_up(self._model(default_model_name()), preferred_device(), stop)
-            yield from ()
-
-        self.warming = Job(work, stop)
+        self.warming = Job(partial(work.warming, self._models.load, stop), stop)
         self.warming.failed.connect(lambda error: _log.info("Not ready in advance: %s", error))
         self.warming.ended.connect(self._on_warm)
-        self._worker.submit(self.warming)
+        self.worker.submit(self.warming)
 
     def _on_warm(self, finished: bool) -> None:
         self.warming = None
@@ -240,81 +207,36 @@ class VideoController(QObject):
         """Propose masks for all frames no person has touched, outward from the one on screen."""
         if self.session is None or self.busy:
             return
-        session, start, stop = self.session, self.current_frame, threading.Event()
+        stop = threading.Event()
         self.ahead.used(model_name, device)
-
-        def work() -> Iterator[Any]:
-            from vivim.compiled import compile_kernels
-            from vivim.device import choose_device, is_remote
-
-            if not is_remote(device) and choose_device(device).type == "cpu":
-                compile_kernels(stop)
-            yield from self._proposals(session, model_name, start, device, stop)
-
-        self._run("propose", work, stop)
+        where = (self.session, self._models.load, model_name, self.current_frame, device, stop)
+        self.run("propose", partial(work.proposing, *where), stop)
 
     def finetune(self, model_name: str, device: str, scope: str, others: Sequence[Path] = ()) -> None:
         """Learn from the corrected frames, and those of `others`; a version that does better renews the proposals."""
         if self.session is None or self.busy:
             return
-        session, start, stop = self.session, self.current_frame, threading.Event()
-        self.replayed = tuple(others)
+        stop, others = threading.Event(), tuple(others)
+        self.replayed = others
         self.ahead.used(model_name, device)
-        standby = self.ahead.standby
-
-        def work() -> Iterator[Any]:
-            from vivim.finetune import Finished, finetune
-
-            finished: Finished | None = None
-            with ExitStack() as stack:
-                more = [stack.enter_context(Session.open(path, read_only=True)) for path in others]
-                model = self._model(model_name)
-                events = finetune(
-                    [session, *more], model, device=device, scope=scope, stop=stop, standby=standby
-                )
-                for event in events:
-                    finished = event if isinstance(event, Finished) else None
-                    yield event
-            if finished is not None and finished.promoted:
-                yield from self._proposals(session, finished.name, start, device, stop)
-
-        self._run("finetune", work, stop)
+        where = (self.session, self._models.load, model_name, self.current_frame, device, stop)
+        self.run("finetune", partial(work.finetuning, *where, scope, others, self.ahead.standby), stop)
 
     def export(self, folder: Path, formats: list[str], **options: Any) -> None:
         """Export masks into a folder, with the options of `vivim.export.export`."""
         if self.session is None or self.busy:
             return
-        session = self.session
-
-        def work() -> Iterator[Any]:
-            from vivim.export import export
-
-            yield from export(session, folder, formats, **options)
-
-        self._run("export", work)
+        self.run("export", partial(work.exporting, self.session, folder, formats, options))
 
     def import_masks(self, path: Path, status: str) -> None:
         """Bring masks made elsewhere into the session, as ``"corrected"`` or ``"proposed"``."""
         if self.session is None or self.busy:
             return
-        session = self.session
-
-        def work() -> Iterator[Any]:
-            from vivim.imports import import_masks
-
-            yield from import_masks(session, path, status)
-
-        self._run("import", work)
-
-    def cancel(self) -> None:
-        """Stop the running job; what it has done stays."""
-        for job in (self.warming, self.job):
-            if job is not None:
-                job.cancel()
+        self.run("import", partial(work.importing, self.session, path, status))
 
     def close(self) -> None:
         """Stop all work and let go of the session; safe to call twice."""
-        self._worker.close()
+        self.worker.close()
         self._scrubbing.close()
         self._close_session()
         look_at_all_again()
@@ -338,36 +260,8 @@ class VideoController(QObject):
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
-    def _proposals(
-        self, session: Session, model_name: str, start: int, device: str, stop: threading.Event
-    ) -> Iterator[Any]:
-        from vivim.inference import propose
-
-        length = settings().clip_length
-        return propose(
-            session, self._model(model_name), start=start, device=device, stop=stop, clip_length=length
-        )
-
-    def _model(self, name: str) -> Vivim:
-        """A model by name, loaded once; called in the worker."""
-        from vivim.models import load_model, model_path
-
-        path = model_path(name)
-        key = (path, path.stat().st_mtime_ns)  # another file may be called so by now
-        if key not in self._models:
-            self._models = {key: load_model(name)}
-        return self._models[key]
-
-    def _run(self, name: str, work: Any, stop: threading.Event | None = None) -> None:
-        job = Job(work, stop)
-        self.job, self.job_name = job, name
-        job.event.connect(self._on_event)
-        job.failed.connect(lambda error: self.job_failed.emit(name, error))
-        job.ended.connect(self._on_ended)
-        self.job_started.emit(name)
-        self._worker.submit(job)
-
-    def _on_event(self, event: Any) -> None:
+    def on_event(self, event: Any) -> None:
+        """The running job reports: an open session, a new version, how far it is."""
         if isinstance(event, Session):
             if self.layer in self.viewer.layers:
                 self._session_opened(event)
@@ -377,13 +271,12 @@ class VideoController(QObject):
         self._name_classes()
         if getattr(event, "kind", "") == "finished" and event.promoted:
             self.model_made.emit(event.name)
-        self.job_event.emit(event)
+        super().on_event(event)
 
-    def _on_ended(self, finished: bool) -> None:
-        name, self.job, self.job_name = self.job_name, None, ""
+    def on_ended(self, name: str) -> None:
+        """Show the masks as the job left them."""
         if self.masks is not None and name in ("propose", "finetune", "import"):
             self.masks.refresh()
-        self.job_ended.emit(name, finished)
 
     def _redraw(self, frame: int, status: str) -> None:
         """Show a mask that a model has just written under the person's eyes; strokes are on screen already."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from qtpy.QtGui import QDesktopServices, QRegularExpressionValidator
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QLineEdit, QPushButton, QSpinBox, QVBoxLayout, QWidget
 
 from napari_vivim.controller import VideoController
-from napari_vivim.looks import Folded, Progress, choice, primary, row, subheading
+from napari_vivim.looks import Folded, Progress, choice, clock, primary, row, subheading
 from napari_vivim.panel import VideoPanel
 
 FORMATS = {
@@ -28,6 +29,20 @@ FORMATS = {
     "dataset": "Training clip: frames and masks",
     "dicom-seg": "DICOM SEG (names the patient)",
 }
+TIPS = {
+    "png": "White where a lesion is, black elsewhere; named by the number of the frame",
+    "tiff": "One file, a page a frame; opens in Fiji, too",
+    "mp4": "The video with the masks over it, to show to others",
+    "csv": "Area, diameter and place of every lesion in every frame, in mm where the scale is known",
+    "coco": "Outlines and boxes for detectors and other annotation tools",
+    "nifti": "For 3D Slicer, ITK-SNAP and nibabel; time is the fourth axis",
+    "ome-tiff": "A TIFF stack that knows its axes and its scale",
+    "palette": "Lesions keep their number over time; the layout of DAVIS",
+    "youtube-vos": "The layout of the YouTube-VOS challenge",
+    "dataset": "What “vivim train” learns from",
+    "dicom-seg": "For a video that is one DICOM file; holds the patient's name, as that file does",
+}
+"""What each format is for."""
 SHOWN = 4
 """So many formats are always in sight; the others under "More formats"."""
 SCOPES = {"All frames": "all", "Corrected and accepted frames": "corrected"}
@@ -43,6 +58,8 @@ class ExportWidget(VideoPanel):
     def __init__(self, napari_viewer: napari.Viewer, host: VideoPanel | None = None) -> None:
         super().__init__(napari_viewer, host)
         self._job = ""
+        self._written = "", 0, 0.0
+        """What is written or read now, at which step that was first told, and when."""
         self.formats = {name: QCheckBox(text) for name, text in FORMATS.items()}
         self.body.addWidget(subheading("What"))
         self._add_formats()
@@ -59,14 +76,16 @@ class ExportWidget(VideoPanel):
         more.setLayout(inside)
         for i, (name, box) in enumerate(self.formats.items()):
             box.setChecked(name == "png")
+            box.setToolTip(TIPS[name])
             box.toggled.connect(self.update_state)
             (self.body if i < SHOWN else inside).addWidget(box)
-        self.body.addWidget(Folded("More formats", more))
+        self.body.addWidget(Folded("More formats", "COCO, NIfTI, DICOM SEG and others", more))
 
     def _add_scope(self) -> None:
         self.scope, self.range = choice(), QLineEdit()
         self.scope.addItems(list(SCOPES))
-        self.range.setPlaceholderText("all, or such as 10:200")
+        self.scope.setToolTip("All, those without a mask as well; or only those that a person vouches for")
+        self.range.setPlaceholderText("all frames, or such as 10:200")
         self.range.setToolTip("From frame 10 up to, not including, frame 200; either may be left out")
         self.range.setValidator(QRegularExpressionValidator(QRegularExpression(r"\d*:?\d*")))
         self.range.textChanged.connect(self.update_state)
@@ -86,10 +105,12 @@ class ExportWidget(VideoPanel):
         self.target = QLineEdit()
         self.target.setToolTip("Folder to write into; it is made if it is not there")
         browse = QPushButton("Browse ...")
+        browse.setToolTip("Choose the folder to write into")
         browse.clicked.connect(self._browse)
         self.write = primary("Export", "Write the chosen formats; files appear when they are whole")
         self.write.clicked.connect(self._export)
         self.open = QPushButton("Open folder")
+        self.open.setToolTip("Show what was written")
         self.open.clicked.connect(lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(self.target.text())))
         self.open.hide()
         self.progress = Progress()
@@ -114,7 +135,8 @@ class ExportWidget(VideoPanel):
         lines.setContentsMargins(0, 0, 0, 0)
         lines.addWidget(self.status)
         lines.addLayout(row(self.take_file, self.take_folder))
-        self.body.addWidget(Folded("Start from masks you have", inner))
+        tip = "Bring masks made elsewhere into this session"
+        self.body.addWidget(Folded("Start from masks you have", tip, inner))
 
     def _browse(self) -> None:
         chosen = QFileDialog.getExistingDirectory(self, "Export into")
@@ -163,13 +185,22 @@ class ExportWidget(VideoPanel):
         """Writing or reading begins."""
         self._job = self.controller.job_name if self.controller is not None else ""
         self.open.hide()
-        self.progress.busy("Begins ...")
+        self._written = "", 0, 0.0
+        self.progress.busy("Starting ...")
 
     def on_job_event(self, event: Any) -> None:
         """Show how far it is."""
         what = FORMATS[event.format] if hasattr(event, "format") else "Masks"
-        note = f", {event.note}" if getattr(event, "note", "") else ""
-        self.progress.show_step(event.done, event.total, f"{what}: {event.done} of {event.total}{note}")
+        note = getattr(event, "note", "") or clock(self._seconds_left(what, event.done, event.total))
+        text = " · ".join(filter(None, (f"{what}: {event.done} of {event.total}", note)))
+        self.progress.show_step(event.done, event.total, text)
+
+    def _seconds_left(self, what: str, done: int, total: int) -> float | None:
+        """Of the format that is written now; None at its first step, from which nothing can be told."""
+        if what != self._written[0]:
+            self._written = what, done, time.monotonic()
+        _, first, began = self._written
+        return (time.monotonic() - began) / (done - first) * (total - done) if done > first else None
 
     def on_job_ended(self, finished: bool) -> None:
         """Offer the folder, or say that masks have come in."""

@@ -12,16 +12,17 @@ from vivim.errors import VivimError
 from napari_vivim.choices import Choices, chosen_device
 from napari_vivim.controller import VideoController, controllers
 from napari_vivim.curve import LossCurve
-from napari_vivim.looks import Progress, choice, clock, heading, primary, quiet
+from napari_vivim.looks import Progress, choice, clock, heading, plural, primary, quiet
+from napari_vivim.pace import Pace
 from napari_vivim.panel import VideoPanel, reveal
 from napari_vivim.problems import show_problem
 from napari_vivim.replay import Replay
 from napari_vivim.result_card import ResultCard
 
 SCOPES = {
-    "Decoder (seconds)": "decoder",
-    "Decoder and last stage": "last-stage",
-    "Whole network (many minutes)": "all",
+    "Quick: decoder": "decoder",
+    "Deeper: last stage too": "last-stage",
+    "All of it: many minutes": "all",
 }
 
 
@@ -38,6 +39,7 @@ class FinetuneWidget(VideoPanel):
 
     own_jobs = ("finetune",)
     _scored: Any = None
+    _pace = Pace()
     _parent = ""
 
     def __init__(
@@ -48,13 +50,13 @@ class FinetuneWidget(VideoPanel):
         self.model.setToolTip("The model to start from; it is never changed")
         self.scope.addItems(list(SCOPES))
         self.scope.setToolTip(
-            "What may change. The decoder is quick and safe; the last stage too where that is not enough;\n"
-            "the whole network for videos unlike any seen before"
+            "What may change in the model. Its last part, the decoder, is quick and safe; the encoder's last stage\n"
+            "too where that is not enough; the whole network for videos unlike any seen before"
         )
         form = QFormLayout()
         form.setContentsMargins(0, 0, 0, 0)
         form.addRow("Start from", self.model)
-        form.addRow("Learn", self.scope)
+        form.addRow("How much", self.scope)
         if device is None:
             self.device.setToolTip("Where it runs; auto takes the fastest there is")
             form.addRow("Device", self.device)
@@ -134,6 +136,8 @@ class FinetuneWidget(VideoPanel):
         self.curve.clear("Starting ...")
         self.curve.show()
         self.progress.busy("Starting ...")
+        self._pace = Pace()
+        reveal(self.curve)
 
     def on_job_event(self, event: Any) -> None:
         """Show a step, a score or the result."""
@@ -157,11 +161,13 @@ class FinetuneWidget(VideoPanel):
             self.progress.show_step(event.done, event.total, text)
 
     def _show_step(self, event: Any) -> None:
+        number = event.fold or event.rounds
+        round_ = f"Round {number} of {event.rounds}" if event.rounds > 1 else "One round"
         if event.step == 1:
-            round_ = f"Held-out round {event.fold}" if event.fold else "Last: all frames"
-            self.curve.clear(round_, event.total)
+            self.curve.clear(f"Held-out round {event.fold}" if event.fold else "Last round", event.total)
         self.curve.add(event.loss)
-        self.progress.show_step(event.step, event.total, f"Step {event.step} of {event.total}")
+        done, total, left = self._pace.taken(event)
+        self.progress.show_step(done, total, " · ".join(filter(None, (round_, clock(left)))))
 
     def _show_result(self, event: Any) -> None:
         session = self.controller.session if self.controller is not None else None
@@ -183,17 +189,26 @@ class FinetuneWidget(VideoPanel):
         """The button works when there is something to learn from, and says so when there is not."""
         if self.controller is None:
             return
-        counts = self.controller.counts()
-        usable = counts["corrected"] + counts["accepted"]
+        usable = self._usable()
         ready = self.controller.session is not None and not self.controller.busy
         self.learn.setEnabled(ready and usable > 0)
-        self.learn.setText(
-            f"Fine-tune on {usable} frame{'s' if usable != 1 else ''}" if usable else "Fine-tune"
-        )
+        self.learn.setText(f"Fine-tune on {plural(usable, 'frame')}" if usable else "Fine-tune")
         others = len(self.replay.folders(self.controller.session.folder if self.controller.session else None))
-        more = f", and those of {others} other video{'s' if others != 1 else ''}" if others else ""
+        more = f", and those of {plural(others, 'other video')}" if others else ""
         self.material.setText(
-            f"{counts['corrected']} corrected and {counts['accepted']} accepted frames of this video{more}."
+            f"{self._material()} of this video{more}."
             if usable
             else "Correct or accept a few frames first: that is what the model learns from."
         )
+
+    def _usable(self) -> int:
+        """How many frames of this video can be learned from."""
+        counts = self.controller.counts() if self.controller is not None else {}
+        return counts.get("corrected", 0) + counts.get("accepted", 0)
+
+    def _material(self) -> str:
+        """Those frames in words, without a kind that there is none of."""
+        counts = self.controller.counts() if self.controller is not None else {}
+        kinds = [kind for kind in ("corrected", "accepted") if counts.get(kind)]
+        said = [f"{counts[kind]:,} {kind}" for kind in kinds]
+        return f"{' and '.join(said)} {'frame' if self._usable() == 1 else 'frames'}"

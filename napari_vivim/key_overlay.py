@@ -13,6 +13,7 @@ STYLE = (
     "QFrame#vivimKeys { background-color: rgba(20, 24, 30, 225); border-radius: 8px; }"
     "QFrame#vivimKeys QLabel { color: #f2f4f7; background: transparent; font-size: 12px; }"
 )
+SHORTCUT = "vivimHelp"
 TIP_WIDTH = 300
 """Pixels in which what a key does is wrapped."""
 KEY_STYLE = "font-weight: 600; border: 1px solid #7b8794; border-radius: 3px; padding: 1px 6px;"
@@ -24,7 +25,7 @@ class KeyOverlay(QFrame):
     Parameters
     ----------
     window : QMainWindow
-        Whose central widget it covers; "?" anywhere in it shows and hides the table.
+        Whose central widget it covers.
     """
 
     shown = Signal(bool)
@@ -50,9 +51,6 @@ class KeyOverlay(QFrame):
             what.setMinimumWidth(TIP_WIDTH)
             for column, label in enumerate((cap, name, what)):
                 grid.addWidget(label, row, column)
-        shortcut = QShortcut(QKeySequence(HELP_KEY), window)
-        shortcut.activated.connect(self.toggle)
-        self.destroyed.connect(shortcut.deleteLater)
         self._picture.installEventFilter(self)
         self.hide()
 
@@ -78,6 +76,14 @@ class KeyOverlay(QFrame):
         self.adjustSize()
         middle = self._picture.rect().center() - self.rect().center()
         self.move(max(0, middle.x()), max(0, middle.y()))
+
+
+def bind_help(window: QMainWindow) -> None:
+    """Let "?" anywhere in a window show and hide its overlay, from now on; safe to call twice."""
+    if window.findChild(QShortcut, SHORTCUT) is None:
+        shortcut = QShortcut(QKeySequence(HELP_KEY), window)
+        shortcut.setObjectName(SHORTCUT)
+        shortcut.activated.connect(lambda: key_overlay(window).toggle())
 
 
 def key_overlay(window: QMainWindow) -> KeyOverlay:

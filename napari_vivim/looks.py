@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import QEvent, Qt
+from qtpy.QtCore import QEvent, Qt, Signal
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
     QComboBox,
@@ -77,9 +77,9 @@ def primary(text: str, tip: str) -> QPushButton:
     button.setToolTip(tip)
     button.setMinimumHeight(34)
     button.setStyleSheet(
-        "QPushButton { background-color: #187a4b; color: white; font-weight: 600; border-radius: 4px; }"
-        "QPushButton:hover { background-color: #1a8552; }"
-        "QPushButton:disabled { background-color: #5b6470; color: #dde1e6; }"
+        "QPushButton { font-weight: 600; border-radius: 4px; }"
+        "QPushButton:enabled { background-color: #187a4b; color: white; }"
+        "QPushButton:enabled:hover { background-color: #1a8552; }"
     )
     return button
 
@@ -108,6 +108,11 @@ def clock(seconds: float | None) -> str:
     if seconds < 60:
         return f"about {max(1, round(seconds))} s left"
     return f"about {round(seconds / 60)} min left"
+
+
+def plural(count: int, thing: str) -> str:
+    """So many of a thing, for people: "1 frame", "2,000 frames"."""
+    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
 
 
 class Progress(QWidget):
@@ -151,25 +156,37 @@ class Folded(QWidget):
     ----------
     title : str
         What stands beside the arrow.
+    tip : str
+        What the mouse is told that rests on it.
     content : QWidget
         What is folded away.
     heading : bool
         Whether the title looks like those of the sections.
     """
 
-    def __init__(self, title: str, content: QWidget, heading: bool = False) -> None:
+    opened = Signal()
+    """The person opened it."""
+
+    def __init__(self, title: str, tip: str, content: QWidget, heading: bool = False) -> None:
         super().__init__()
         self._title, self._content = title, content
         self.button = QPushButton()
         self.button.setStyleSheet(TITLE if heading else FLAT)
+        self.button.setToolTip(tip)
         self.button.setCursor(Qt.CursorShape.PointingHandCursor)
-        self.button.clicked.connect(lambda: self.expand(self._content.isHidden()))
+        self.button.clicked.connect(self._toggle)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(6)
         layout.addWidget(self.button)
         layout.addWidget(content)
         self.expand(False)
+
+    def _toggle(self) -> None:
+        opened = self._content.isHidden()
+        self.expand(opened)
+        if opened:
+            self.opened.emit()
 
     def expand(self, opened: bool = True) -> None:
         """Open it, or fold it away."""

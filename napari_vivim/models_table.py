@@ -16,7 +16,7 @@ from qtpy.QtWidgets import (
 )
 from vivim.versions import ModelInfo, origin
 
-from napari_vivim.looks import quiet
+from napari_vivim.looks import plural, quiet
 
 COLUMNS = ("Name", "Made from", "Made", "Learned from", "Held-out Dice", "")
 USE_WIDTH = 84
@@ -100,12 +100,8 @@ class ModelsTable(QTableWidget):
         made_from = parent.name if parent else f"{info.parent} (deleted)" if info.parent else NOTHING
         learned = NOTHING
         if info.frames:
-            learned = f"{_count(info.frames, 'frame')} of {_count(info.sessions or 1, 'video')}"
+            learned = f"{plural(info.frames, 'frame')} of {plural(info.sessions or 1, 'video')}"
         return name, made_from, _when(info.created), learned, _scores(info)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _when(created: str | None) -> str:

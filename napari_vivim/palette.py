@@ -6,15 +6,28 @@ from collections.abc import Callable
 from typing import Any
 
 from qtpy.QtCore import QPoint, Qt, Signal
-from qtpy.QtWidgets import QDockWidget, QGridLayout, QMainWindow, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QDockWidget,
+    QGridLayout,
+    QHBoxLayout,
+    QMainWindow,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_vivim.controller import VideoController
 from napari_vivim.corrections import HELP_KEY, SHORTCUTS, Shortcut, run
-from napari_vivim.key_overlay import key_overlay
+from napari_vivim.key_overlay import bind_help, key_overlay
+from napari_vivim.looks import row, subheading
 from napari_vivim.notice import picture_of
 
 COLUMNS, FLOATING_COLUMNS = 3, 2
 STYLE = "font-size: 11px; padding: 3px 2px;"
+LINK = (
+    "QPushButton { font-size: 11px; padding: 1px 4px; border: none; background: transparent; }"
+    "QPushButton:hover { text-decoration: underline; }"
+)
 MARGIN = 12
 """Pixels between the floating palette and the corner of the picture."""
 
@@ -32,19 +45,36 @@ class Palette(QWidget):
         super().__init__()
         self._window: _Float | None = None
         self.buttons = {one.title: _small(button_for(one, controller)) for one in SHORTCUTS if one.button}
-        self.buttons["Float"] = _small(_button("Float", "Keep this palette beside the picture"))
-        self.buttons["Float"].setCheckable(True)
-        self.buttons["Float"].clicked.connect(self.set_floating)
-        keys = _button(f"Keys {HELP_KEY}", f"Show all keys over the picture  ({HELP_KEY})")
-        self.buttons["Keys"] = _small(keys)
-        self.buttons["Keys"].clicked.connect(lambda: key_overlay(_main_window(self)).toggle())
         self._board = QWidget()
-        self._grid = QGridLayout(self._board)
-        self._grid.setContentsMargins(0, 0, 0, 0)
+        board = QVBoxLayout(self._board)
+        board.setContentsMargins(0, 0, 0, 0)
+        board.setSpacing(4)
+        board.addLayout(self._head())
+        self._grid = QGridLayout()
         self._grid.setSpacing(4)
+        board.addLayout(self._grid)
         self._home = QVBoxLayout(self)
         self._home.setContentsMargins(0, 0, 0, 0)
         self._arrange(COLUMNS, self._home)
+
+    def showEvent(self, event: Any) -> None:
+        """From now on "?" shows the keys."""
+        super().showEvent(event)
+        bind_help(_main_window(self))
+
+    def _head(self) -> QHBoxLayout:
+        """What the board is for, and how it and the keys are shown."""
+        floating = _link("Float", "Keep this palette beside the picture")
+        floating.setCheckable(True)
+        floating.clicked.connect(self.set_floating)
+        keys = _link(f"Keys {HELP_KEY}", f"Show all keys over the picture  ({HELP_KEY})")
+        keys.clicked.connect(lambda: key_overlay(_main_window(self)).toggle())
+        self.floating, self.keys = floating, keys
+        head = row(subheading("Correct the mask"), floating, keys)
+        head.setStretch(0, 1)
+        for link in (floating, keys):
+            head.setAlignment(link, Qt.AlignmentFlag.AlignBottom)
+        return head
 
     def set_floating(self, floating: bool) -> None:
         """Take the board out into a small window beside the picture, or back."""
@@ -63,14 +93,15 @@ class Palette(QWidget):
         self._arrange(FLOATING_COLUMNS, box)
         main.addDockWidget(Qt.DockWidgetArea.LeftDockWidgetArea, self._window)
         self._window.setFloating(True)
-        self.buttons["Float"].setText("Dock")
+        self.floating.setText("Dock")
+        self.floating.setChecked(True)
         self._window.adjustSize()
         self._window.move(picture_of(main).mapToGlobal(QPoint(MARGIN, MARGIN)))
 
     def _take_back(self) -> None:
         self._arrange(COLUMNS, self._home)
-        self.buttons["Float"].setChecked(False)
-        self.buttons["Float"].setText("Float")
+        self.floating.setChecked(False)
+        self.floating.setText("Float")
         window, self._window = self._window, None
         if window is not None:
             window.deleteLater()
@@ -111,6 +142,15 @@ def button_for(shortcut: Shortcut, controller: Callable[[], VideoController | No
 def _button(title: str, tip: str) -> QPushButton:
     button = QPushButton(title)
     button.setToolTip(tip)
+    return button
+
+
+def _link(title: str, tip: str) -> QPushButton:
+    """A button that concerns the board, not the mask: text alone, underlined under the mouse."""
+    button = _button(title, tip)
+    button.setStyleSheet(LINK)
+    button.setCursor(Qt.CursorShape.PointingHandCursor)
+    button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
     return button
 
 

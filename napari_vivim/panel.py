@@ -8,17 +8,16 @@ from typing import Any
 import napari
 from napari.layers import Image
 from qtpy.QtCore import Qt, QTimer, Signal
-from qtpy.QtWidgets import QDockWidget, QLabel, QMainWindow, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QDockWidget, QMainWindow, QScrollArea, QVBoxLayout, QWidget
 from superqt import QElidingLabel
 
 from napari_vivim.controller import VideoController, controller_of, video_layers
+from napari_vivim.focus_ring import FocusRing
 from napari_vivim.loading import look_at_all_again
 from napari_vivim.looks import choice, heading
+from napari_vivim.problem_line import ProblemLine
 from napari_vivim.problems import show_problem
-
-EMPTY_HINT = (
-    "<b>No video yet.</b><br>Drag a video onto the window,<br>or try <i>File › Open Sample › Vivim</i>."
-)
+from napari_vivim.welcome import Welcome
 
 LAID_OUT_MS = 50
 """Milliseconds after which a widget that was just shown has its place."""
@@ -55,18 +54,19 @@ class VideoPanel(QWidget):
         self.body.setContentsMargins(0, 0, 0, 0)
         self.body.setSpacing(6)
         self.video, self.info = choice(), QElidingLabel()
-        self.empty = QLabel(EMPTY_HINT)
+        self.empty = Welcome(napari_viewer)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(self.content if host is not None else self._make_dock())
+        if host is None:
+            self.problem = ProblemLine()
+            outer.addWidget(self.problem)
 
     def _make_dock(self) -> QScrollArea:
         """The choice of video above the body, in an area that scrolls."""
         self.video.setToolTip("The video to work on")
         self.video.currentIndexChanged.connect(self._choose)
         self.info.setStyleSheet("font-size: 11px;")
-        self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.empty.setMinimumHeight(120)
         for widget in (heading("Video"), self.video, self.info):
             self.body.addWidget(widget)
         inner = QWidget()
@@ -81,6 +81,7 @@ class VideoPanel(QWidget):
         area.setFrameShape(QScrollArea.Shape.NoFrame)
         area.setWidget(inner)
         self.setMinimumWidth(MINIMUM_WIDTH)
+        self._ring = FocusRing(self)
         return area
 
     def start(self) -> None:
@@ -187,6 +188,8 @@ class VideoPanel(QWidget):
         self.update_state()
 
     def _on_job_started(self, name: str) -> None:
+        if self.host is None:
+            self.problem.hide()
         if name in self.own_jobs:
             self.on_job_started()
         self.update_state()

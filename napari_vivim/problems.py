@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from napari.utils.notifications import show_error
+from napari.utils.notifications import Notification, NotificationSeverity, notification_manager
 from vivim.errors import VivimError
+
+
+class Problem(Notification):
+    """A notification of ours, which the docks show in full."""
 
 
 def show_problem(error: Exception) -> None:
     """Tell the person: our own errors are written for them, others come with their kind."""
-    show_error(str(error) if isinstance(error, VivimError) else f"{type(error).__name__}: {error}")
+    text = str(error) if isinstance(error, VivimError) else f"{type(error).__name__}: {error}"
+    notification_manager.dispatch(Problem(text, NotificationSeverity.ERROR))
 
 
 def guarded(action: Callable[[], object]) -> None:

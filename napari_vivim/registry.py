@@ -241,8 +241,8 @@ class ModelsWindow(QDialog):
             lines.append(f"Classes: {', '.join(info.classes)}")
         if info.learned_from:
             known = self._videos()
-            videos = ", ".join(f"{known[key]} ({key})" if key in known else key for key in info.learned_from)
-            lines.append(f"Learned from the videos with the content {videos}")
+            videos = [f"{known[key]} ({key})" if key in known else key for key in info.learned_from]
+            lines.append(f"Learned from video{'s' if len(videos) > 1 else ''} {', '.join(videos)}")
         if info.licence:
             lines.append(f"Licence: {info.licence}")
         lines.append(str(info.path))

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QToolButton
 from vivim.session import Session
 
 from napari_vivim.looks import quiet
+from napari_vivim.outlines import outlined
 from napari_vivim.problems import show_problem
 from napari_vivim.worker import Job, Worker
 
@@ -24,10 +25,10 @@ WORST = 3
 """Held-out frames shown as pictures."""
 
 LISTED = 12
-"""Held-out frames whose scores are written out."""
+"""Held-out frames beside them whose scores are written out."""
 
-SIDE = 60
-OUTLINE = (38, 200, 120)
+SIDE, TEXT = 60, 76
+"""Pixels of a picture's longer side, and of the text below it."""
 
 
 class ResultCard(QFrame):
@@ -45,13 +46,14 @@ class ResultCard(QFrame):
         self.verdict.setWordWrap(True)
         self.verdict.setStyleSheet("font-weight: 600;")
         self.scores.setStyleSheet("font-size: 20px;")
-        self.frames.setToolTip("Dice of frames while they were held out: before → after. Worst first")
+        self.frames.setToolTip("Dice of the other frames while they were held out: before → after. Worst first")
         self.pictures = QWidget()
         self._row = QHBoxLayout(self.pictures)
         self._row.setContentsMargins(0, 0, 0, 0)
         self._row.setSpacing(2)
         self._row.setAlignment(Qt.AlignmentFlag.AlignLeft)
         self.choose = QPushButton()
+        self.choose.setToolTip("Take another model from now on and propose anew; corrected frames stay")
         self.choose.clicked.connect(lambda: self.use.emit(self._offered))
         layout = QVBoxLayout(self)
         for part in (self.verdict, self.scores, self.explanation, self.pictures, self.frames, self.choose):
@@ -82,10 +84,11 @@ class ResultCard(QFrame):
         self._names = [folder.name.removesuffix(".vivim") for folder in others]
         self._say(finished, parent)
         texts = (
-            f"{self._called(n, t)}: {a:.2f} → {b:.2f}".replace(" ", "\u00a0") for n, t, a, b in rows[:LISTED]
+            f"{self._called(n, t)}: {a:.2f} → {b:.2f}".replace(" ", "\u00a0")
+            for n, t, a, b in rows[WORST : WORST + LISTED]
         )
         self.frames.setText(" · ".join(texts))
-        self.frames.setVisible(bool(rows))
+        self.frames.setVisible(len(rows) > WORST)
         self._clear_pictures()
         self.pictures.setVisible(bool(rows))
         if rows and session is not None:
@@ -112,11 +115,11 @@ class ResultCard(QFrame):
                 "frame and fine-tune again to see whether it helps."
             )
             return
-        self.verdict.setText("Better: now in use" if event.promoted else "No better: the old model stays")
-        self.scores.setText(f"{event.before:.3f} → {event.after:.3f}")
+        self.verdict.setText("Better: now in use" if event.promoted else "Not clearly better: the old model stays")
+        self.scores.setText(f"Dice {event.before:.3f} → {event.after:.3f}")
         self.explanation.setText(
-            f"Mean Dice on corrected frames while they were held out, before and after. Version “{event.name}”, "
-            f"made in {event.seconds:.0f} s. With few frames this number is rough."
+            "The mean over corrected frames while each was held out; 1 is perfect. With few frames it is rough. "
+            f"Version “{event.name}”, made in {event.seconds:.0f} s. Worst frames:"
         )
 
     def taken(self, name: str) -> None:
@@ -141,10 +144,10 @@ class ResultCard(QFrame):
         button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextUnderIcon)
         button.setIcon(QIcon(QPixmap.fromImage(image)))
         button.setIconSize(QSize(SIDE, SIDE))
-        name = button.fontMetrics().elidedText(
-            self._called(number, frame), Qt.TextElideMode.ElideMiddle, SIDE
-        )
-        button.setText(f"{name}: {after:.2f}" if number == 0 else f"{name}\n{after:.2f}")
+        called = self._called(number, frame) if number else f"Frame {frame}"
+        name = button.fontMetrics().elidedText(called, Qt.TextElideMode.ElideMiddle, TEXT)
+        button.setText(f"{name}\n{before:.2f} → {after:.2f}")
+        button.setStyleSheet("font-size: 11px;")
         tip = f"Frame {self._called(number, frame)}: Dice {before:.3f} before, {after:.3f} after."
         button.setToolTip(tip if number else f"{tip} Click to go there")
         if number == 0:
@@ -173,7 +176,7 @@ def pictures_of(
 
 
 def picture_of(frame: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """A frame ``(H, W)`` or ``(H, W, 3)`` made small, with the outline of its mask ``(H, W)``; ``(h, w, 3)`` uint8."""
+    """A frame ``(H, W)`` or ``(H, W, 3)`` made small, with the outlines of its mask ``(H, W)``; ``(h, w, 3)`` uint8."""
     import cv2
 
     scale = 2 * SIDE / max(mask.shape)
@@ -182,11 +185,5 @@ def picture_of(frame: np.ndarray, mask: np.ndarray) -> np.ndarray:
     if small.dtype != np.uint8:
         low, high = float(small.min()), float(small.max())
         small = ((small - low) * (255 / max(high - low, 1e-9))).astype(np.uint8)
-    picture = np.ascontiguousarray(small if small.ndim == 3 else np.repeat(small[..., None], 3, -1))
-    outlines, _ = cv2.findContours(
-        cv2.resize((mask > 0).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST),
-        cv2.RETR_EXTERNAL,
-        cv2.CHAIN_APPROX_NONE,
-    )
-    cv2.drawContours(picture, outlines, -1, OUTLINE, 2)
-    return picture
+    colour = small if small.ndim == 3 else np.repeat(small[..., None], 3, -1)
+    return outlined(np.asarray(colour, np.uint8), mask, width=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from napari_vivim.export import ExportWidget
 from napari_vivim.finetune import FinetuneWidget
 from napari_vivim.looks import Folded, Progress, choice, clock, heading, primary, quiet, row
 from napari_vivim.palette import Palette, button_for
-from napari_vivim.panel import VideoPanel
+from napari_vivim.panel import VideoPanel, reveal
 from napari_vivim.preferences import Preferences, open_preferences
 from napari_vivim.problems import show_problem
 from napari_vivim.questions import ELSEWHERE, RELINK, what_of_another_video
@@ -127,8 +128,10 @@ class SegmentWidget(VideoPanel):
         """What comes after reviewing, folded away until it is wanted."""
         self.learning = FinetuneWidget(self.viewer, host=self, device=self.device)
         self.exporting = ExportWidget(self.viewer, host=self)
-        self.learn = Folded("Learn", self.learning, heading=True)
-        self.export = Folded("Export", self.exporting, heading=True)
+        self.learn = Folded("Learn", "Teach the model what you corrected", self.learning, heading=True)
+        self.export = Folded("Export", "Write masks and measurements, or bring in masks", self.exporting, heading=True)
+        for section in (self.learn, self.export):
+            section.opened.connect(partial(reveal, section))
         for part in (self.learn, self.export, self.open_preferences):
             self.body.addWidget(part)
 
@@ -262,12 +265,21 @@ class SegmentWidget(VideoPanel):
         self.propose.setText("Propose masks" if not busy or not ready else "Working ...")
         self.review.setVisible(ready)
         self.export.setVisible(ready)
+        self._offer_accepting()
         self._offer_learning()
 
     def on_frame_changed(self, frame: int, status: str) -> None:
-        """The first corrected frame is something to learn from."""
+        """The first mask is something to accept, the first corrected frame something to learn from."""
+        self._offer_accepting()
         if status in ("corrected", "accepted") or self.learn.isVisible():
             self._offer_learning()
+
+    def _offer_accepting(self) -> None:
+        """There must be a mask first, in any frame."""
+        session = self.controller.session if self.controller is not None else None
+        there = session is not None and bool(session.statuses.any())
+        self.accept.setEnabled(there)
+        self.accept_range.setEnabled(there)
 
     def _offer_learning(self) -> None:
         """Show the part that learns once a frame is corrected or accepted."""

@@ -5,10 +5,14 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING
 
+import numpy as np
 from napari.layers import Image, Layer
 
 if TYPE_CHECKING:
     from napari_vivim.controller import VideoController
+
+NEARLY = 0.85
+"""Part of the picture's height and width that is still in sight after docks have opened beside it."""
 
 
 def show_alone(chosen: VideoController, others: dict[Image, VideoController | None]) -> None:
@@ -34,7 +38,7 @@ def show_alone(chosen: VideoController, others: dict[Image, VideoController | No
         layer.visible = True
     chosen.put_aside = []
     if sizes - {_size(chosen.layer)}:
-        _fit(chosen)
+        fit(chosen)
 
 
 def _size(video: Image) -> tuple[float, ...]:
@@ -43,7 +47,14 @@ def _size(video: Image) -> tuple[float, ...]:
     return tuple((high - low)[-2:].tolist())
 
 
-def _fit(chosen: VideoController) -> None:
+def nearly_whole(video: Image) -> bool:
+    """Whether all of a video's picture is in sight, but for a strip that a dock may have covered."""
+    low, high = video.corner_pixels[:, 1:3]
+    return bool(((high - low + 1) >= NEARLY * np.array(video.data.shape[1:3])).all())
+
+
+def fit(chosen: VideoController) -> None:
+    """Show the whole picture of a video, as large as there is room for."""
     reset = chosen.viewer.reset_view
     if "layers" in inspect.signature(reset).parameters:
         reset(layers=[chosen.layer])

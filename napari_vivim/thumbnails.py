@@ -15,13 +15,14 @@ from vivim.errors import SessionError, VideoError
 from vivim.session import Session
 from vivim.video.base import VideoBase
 
+from napari_vivim.outlines import outlined
+
 WIDTH, HEIGHT = 208, 156
 """A thumbnail fits into this many pixels."""
 DWELL = 0.12
 """Seconds the mouse rests on a frame before it is decoded exactly; a preview is there at once."""
 KEPT = 200
 """Thumbnails kept in memory, about 100 kB each."""
-OUTLINE = (38, 200, 120)
 
 
 class Thumbnails(QObject):
@@ -93,15 +94,11 @@ class Thumbnails(QObject):
         self.ready.emit(frame, frame, self._outlined(self._kept[frame], frame))
 
     def _outlined(self, thumbnail: NDArray[np.uint8], frame: int) -> NDArray[np.uint8]:
-        """A thumbnail with the outline of the frame's mask."""
+        """A thumbnail with the outlines of the frame's mask."""
         try:
-            mask = self._session.masks[frame] > 0
+            return outlined(thumbnail, np.asarray(self._session.masks[frame]))
         except SessionError:  # it is told to who opens that frame
             return thumbnail
-        size = thumbnail.shape[1], thumbnail.shape[0]
-        inside = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-        contours, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-        return np.asarray(cv2.drawContours(thumbnail.copy(), contours, -1, OUTLINE, 1, cv2.LINE_AA), np.uint8)
 
 
 def small(picture: NDArray, limits: tuple[float, float]) -> NDArray[np.uint8]:

@@ -10,23 +10,27 @@ from napari.utils.theme import get_theme
 from qtpy.QtCore import QPoint, Qt, QTimer
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QDockWidget, QHBoxLayout, QLabel, QMainWindow, QSizePolicy, QVBoxLayout, QWidget
+from vivim.session import STATUS_CODES
 from vivim.suggest import Suggestion
 from vivim.video.base import VideoBase
 
 from napari_vivim.controller import VideoController, controller_of, video_layers
+from napari_vivim.frame_words import doubts, shape_change
 from napari_vivim.frames import ShownFrames
+from napari_vivim.looks import plural
+from napari_vivim.panel import LAID_OUT_MS
 from napari_vivim.problems import show_problem
 from napari_vivim.shape_watch import ShapeWatch
+from napari_vivim.shown import fit, nearly_whole
 from napari_vivim.thumbnails import HoverCard, Thumbnails
-from napari_vivim.timeline_columns import STATUS_COLORS
+from napari_vivim.timeline_columns import STATUS_COLORS, STATUS_GLYPHS
+from napari_vivim.timeline_legend import Legend
 from napari_vivim.timeline_view import AREA_COLOR, JUMP_COLOR, SUGGESTED_COLOR, TimelineView
 
 PLUGIN, TITLE = "napari-vivim", "Vivim Timeline"
 REDRAW_MS = 50
 """While masks are proposed, statuses are drawn anew at most this often."""
-HOW_TO = (
-    "Click or drag: go there · wheel: zoom · shift-wheel, or drag the numbers: pan · double click: show all"
-)
+EMPTY = "Drag a video onto the window: all its frames appear here"
 
 
 def show_timeline(viewer: napari.Viewer) -> TimelineWidget:
@@ -51,9 +55,7 @@ class TimelineWidget(QWidget):
         """Of the areas that are shown."""
         self._placed = False
         self.view = TimelineView()
-        self.legend, self.range = QLabel(), QLabel()
-        self.legend.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.legend.setToolTip(HOW_TO)
+        self.legend, self.range = Legend(), QLabel()
         self.card = HoverCard(self)
         line = QHBoxLayout()
         line.setContentsMargins(4, 0, 4, 0)
@@ -69,6 +71,10 @@ class TimelineWidget(QWidget):
         self._redraw.setSingleShot(True)
         self._redraw.setInterval(REDRAW_MS)
         self._redraw.timeout.connect(self._show_frames)
+        self._fit_next = QTimer(self)
+        self._fit_next.setSingleShot(True)
+        self._fit_next.setInterval(LAID_OUT_MS)
+        self._fit_next.timeout.connect(self._fit_picture)
         self.view.clicked.connect(self._go_to)
         self.view.hovered.connect(self._hover)
         self.view.range_changed.connect(self._show_range)
@@ -98,6 +104,7 @@ class TimelineWidget(QWidget):
             self._on_opened()
         else:
             controller.open_session()
+            self._show_frames()
 
     def _take_newest(self, event: Any = None) -> None:
         layers = video_layers(self.viewer)
@@ -155,8 +162,15 @@ class TimelineWidget(QWidget):
         while dock is not None and not isinstance(dock, QDockWidget):
             dock = dock.parentWidget()
         if dock is not None and isinstance(window, QMainWindow):
+            if self.controller is not None and nearly_whole(self.controller.layer):  # nobody has zoomed in yet
+                self._fit_next.start()
             window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
             window.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, dock)
+
+    def _fit_picture(self) -> None:
+        """The docks have taken room from the picture: show all of it again."""
+        if self.controller is not None:
+            fit(self.controller)
 
     # -- what is shown --------------------------------------------------------------------------------------------
 
@@ -180,10 +194,13 @@ class TimelineWidget(QWidget):
         session = self.controller.session if self.controller is not None else None
         if session is None:
             self.view.set_frames(np.zeros(0, np.uint8), np.zeros(0, np.float32))
-            self.legend.setText("Drag a video onto the window: all its frames appear here")
+            opening = self.controller is not None and self.controller.busy
+            self.legend.show_parts(["Opening ..." if opening else EMPTY])
             self.range.setText("")
             return
-        self.view.set_frames(session.statuses, session.uncertainty)
+        statuses = session.statuses
+        models_own = statuses == STATUS_CODES["proposed"]  # of a frame that a person has settled nobody is unsure
+        self.view.set_frames(statuses, np.where(models_own, session.uncertainty, np.float32(np.nan)))
         self._show_legend()
         self._show_range()
 
@@ -202,27 +219,29 @@ class TimelineWidget(QWidget):
         if self.controller is None:
             return
         parts = [
-            f"<span style='color:{STATUS_COLORS[name]}'>■</span>&nbsp;{count:,}&nbsp;{name}"
+            f"<span style='color:{STATUS_COLORS[name]}'>{STATUS_GLYPHS[name]}</span>&nbsp;{count:,}&nbsp;{name}"
             for name, count in self.controller.counts().items()
         ]
         view = self.view
         if np.isfinite(view.unsure).any():
-            parts.append(f"<b>—</b>&nbsp;uncertainty, up&nbsp;to&nbsp;{np.nanmax(view.unsure):.2f}")
+            most_unsure = f"{np.nanmax(view.unsure):.2f}"
+            parts.append(f"<b>—</b>&nbsp;model unsure, up&nbsp;to&nbsp;{most_unsure}&nbsp;bits")
         if np.isfinite(view.areas).any():
             most = self._area_text(float(np.nanmax(view.areas)))
             parts.append(f"<span style='color:{AREA_COLOR}'>■</span>&nbsp;area, up&nbsp;to&nbsp;{most}")
         if len(view.jumps):
-            parts.append(f"<span style='color:{JUMP_COLOR}'>▲</span>&nbsp;{len(view.jumps)}&nbsp;jumps")
+            jumps = plural(len(view.jumps), "jump").replace(" ", "&nbsp;")
+            parts.append(f"<span style='color:{JUMP_COLOR}'>▲</span>&nbsp;{jumps}")
         if view.suggested:
             parts.append(f"<span style='color:{SUGGESTED_COLOR}'>◆</span>&nbsp;next&nbsp;(N)")
-        self.legend.setText(" &nbsp; ".join(parts))
+        self.legend.show_parts(parts)
 
     def _show_range(self) -> None:
         count, view = len(self.view.codes), self.view
         if view.zoomed:
             self.range.setText(f"{int(view.first):,} to {int(np.ceil(view.last)) - 1:,} of {count:,}")
         else:
-            self.range.setText(f"{count:,} frames")
+            self.range.setText(plural(count, "frame"))
 
     def _area_text(self, area: float) -> str:
         """An area for people: in mm² where every lesion has a scale, else as a share of the picture."""
@@ -262,13 +281,14 @@ class TimelineWidget(QWidget):
         facts = [session.status(frame)]
         if np.isfinite(view.areas[frame]):
             facts.append(self._area_text(float(view.areas[frame])) if view.areas[frame] else "nothing found")
-        if np.isfinite(view.unsure[frame]):
-            facts.append(f"uncertainty&nbsp;{view.unsure[frame]:.2f}")
         lines = [f"<b>Frame {frame:,}</b>{time}", " · ".join(facts)]
-        if frame in view.jumps:
-            lines.append(f"<span style='color:{JUMP_COLOR}'>the shape jumps here</span>")
+        lines += doubts(float(view.unsure[frame]), float(session.disagreement[frame]))
+        jumps = frame in view.jumps
+        shape = shape_change(float(self.watch.track.changes[frame]) if self.watch is not None else np.nan, jumps)
+        if shape:
+            lines.append(f"<span style='color:{JUMP_COLOR}'>▲</span> {shape}" if jumps else shape)
         lines += [
-            f"<span style='color:{SUGGESTED_COLOR}'>suggested: {one.reason}</span>"
+            f"<span style='color:{SUGGESTED_COLOR}'>◆</span> next: {one.reason}"
             for one in self.suggestions
             if one.frame == frame
         ]

@@ -11,7 +11,9 @@ from vivim.session import STATUS_NAMES
 
 STATUS_COLORS = {"empty": "#4a515b", "proposed": "#e3a73b", "corrected": "#26c878", "accepted": "#4a9eff"}
 STATUS_HEIGHTS = {"empty": 1, "proposed": 2, "accepted": 3, "corrected": 4}
-"""Quarters of the bars' height."""
+"""Quarters of the bars' height: colours alone do not tell statuses apart for everybody."""
+STATUS_GLYPHS = {name: "▂▄▆█"[height - 1] for name, height in STATUS_HEIGHTS.items()}
+"""The bars as text, in a legend."""
 
 
 def columns(values: NDArray, first: float, last: float, width: int) -> NDArray:

@@ -198,10 +198,10 @@ class TimelineView(QWidget):
         for frame in range(-(-int(self.first) // step) * step, int(np.ceil(self.last)), step):
             x = self.x_of(frame)
             painter.drawLine(QPointF(x, top), QPointF(x, top + 3))
-            box = QRectF(x - LABEL_PIXELS / 2, top + 3, LABEL_PIXELS, AXIS - 3)
-            box.moveLeft(float(np.clip(box.left(), 2, max(2.0, self.width() - LABEL_PIXELS))))
-            align = Qt.AlignmentFlag.AlignLeft if box.left() == 2 else Qt.AlignmentFlag.AlignHCenter
-            painter.drawText(box, align | Qt.AlignmentFlag.AlignTop, f"{frame:,}")
+            text = f"{frame:,}"
+            wide = painter.fontMetrics().horizontalAdvance(text) + 2
+            box = QRectF(float(np.clip(x - wide / 2, 2, self.width() - wide)), top + 3, wide, AXIS - 3)
+            painter.drawText(box, Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignTop, text)
 
     def _draw_marks(self, painter: QPainter) -> None:
         painter.setPen(Qt.PenStyle.NoPen)

@@ -22,6 +22,16 @@ WINDOWS = 0.25
 """Weight of a disagreement between windows, beside a bit of entropy."""
 
 
+@dataclass(frozen=True)
+class Doubts:
+    """How unsure a model is of some frames, and what of that comes from windows, both ``(n,)`` float32 in bits."""
+
+    total: NDArray[np.float32]
+    """What is added up: the entropy of the outline, and `windows`."""
+    windows: NDArray[np.float32]
+    """The disagreement between windows, times `WINDOWS`; 0 where one window alone kept a frame."""
+
+
 def boundary_uncertainty(logits: Tensor) -> NDArray[np.float32]:
     """How unsure the network is of the outline: mean entropy in bits, of frames with logits ``(T, C, H, W)``.
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from vivim.area import placed, size_of
 from vivim.device import choose_device, is_remote
-from vivim.doubt import Seen, boundary_uncertainty
+from vivim.doubt import Doubts, Seen, boundary_uncertainty
 from vivim.familiarity import familiarity
 from vivim.given import ResizedFrames, guide_of, window_inputs
 from vivim.predict import Inputs, Prepare, Runner, Stopped, check
@@ -68,8 +68,8 @@ def keep_windows(
     prepare: Prepare,
     weigh: Weigh,
     remembered: EncodedWindows | None = None,
-) -> Iterator[tuple[list[int], Tensor, NDArray[np.float32]]]:
-    """Yield frames as they get complete, their logits ``(n, C, H, W)`` and how unsure the model is of each, ``(n,)``.
+) -> Iterator[tuple[list[int], Tensor, Doubts]]:
+    """Yield frames as they get complete, their logits ``(n, C, H, W)`` and how unsure the model is of each.
 
     Logits are the mean over the windows that keep a frame, each counting as `weigh` says; see `vivim.doubt` for the
     second.
@@ -88,7 +88,7 @@ def keep_windows(
             whole = [seen.pop(t) for t in complete]
             means = torch.stack([one.mean() for one in whole])
             beside = torch.stack([one.doubt() for one in whole]).cpu().numpy()
-            yield complete, means, boundary_uncertainty(means) + beside
+            yield complete, means, Doubts(boundary_uncertainty(means) + beside, beside)
 
 
 def propose(
@@ -217,9 +217,8 @@ def propose(
             missing = [i for i in range(len(block)) if block[i] not in done_before]
             for i in sorted(missing, key=lambda i: abs(block[i] - start)):
                 check(stop)
-                written = keep and session.propose(
-                    block[i], masks[i], model.version or model.name, uncertainty=float(doubts[i])
-                )
+                said = {"uncertainty": float(doubts.total[i]), "windows": float(doubts.windows[i])}
+                written = keep and session.propose(block[i], masks[i], model.version or model.name, **said)
                 done += 1
                 left = (time.monotonic() - began) / done * (total - done)
                 yield ProposeEvent(block[i], written, done, total, left)

@@ -39,7 +39,8 @@ def test_windows_that_disagree_add_to_the_uncertainty() -> None:
     windows = [Window(frames, frames) for frames in rows]
     added = {}
     for block, logits, doubts in keep_windows(runner, windows, prepare, plainly):
-        beside = doubts - boundary_uncertainty(logits)
+        beside = doubts.total - boundary_uncertainty(logits)
+        assert doubts.windows.tolist() == pytest.approx(beside.tolist(), abs=1e-5)
         added.update(zip(block, beside.tolist(), strict=True))
     disagreement = 1 - 2 * 4 / (4 + 8)
     assert added == pytest.approx({0: 0, 1: 0, 2: WINDOWS * disagreement, 3: 0}, abs=1e-5)

@@ -93,6 +93,7 @@ def fake_model(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
             yield ProposeEvent(t, session.propose(t, mask, "fake"), done, len(order), 1.0)
 
     monkeypatch.setattr("vivim.inference.propose", propose)
+    monkeypatch.setattr("vivim.compiled.compile_kernels", lambda stop=None: None)  # tens of seconds the first time
     monkeypatch.setattr("vivim.models.load_model", lambda name: SimpleNamespace(name=name))
     monkeypatch.setattr("vivim.models.model_path", lambda name: Path(__file__))
     return fake

@@ -177,6 +177,9 @@ def test_keys_act_on_the_video_whatever_layer_is_selected(segment) -> None:
 def test_what_cannot_be_accepted_is_told(segment) -> None:
     from napari.utils.notifications import notification_manager
 
+    assert not segment.accept.isEnabled() and not segment.accept_range.isEnabled()  # none of any frame
+    segment.controller.session.propose(3, np.ones((64, 64), np.uint8), "v1")
+    assert segment.accept.isEnabled() and segment.accept_range.isEnabled()
     segment.accept.click()
     assert "no mask to accept yet" in notification_manager.records[-1].message
 
@@ -184,7 +187,7 @@ def test_what_cannot_be_accepted_is_told(segment) -> None:
 def test_the_palette_floats_and_comes_back(segment, qtbot) -> None:
     palette = segment.corrections
     segment.window().show()
-    palette.buttons["Float"].click()
+    palette.floating.click()
     board = palette.buttons["Grow"].parentWidget()
     assert board.window() is not palette.window() or board.parentWidget() is not palette
     controller = segment.controller
@@ -194,7 +197,7 @@ def test_the_palette_floats_and_comes_back(segment, qtbot) -> None:
     palette.buttons["Grow"].click()
     assert int(controller.editing.mask(3).sum()) > area
     palette._window.close()
-    assert board.parentWidget() is palette and not palette.buttons["Float"].isChecked()
+    assert board.parentWidget() is palette and not palette.floating.isChecked()
 
 
 def test_a_question_mark_shows_all_keys_over_the_picture(segment, qtbot) -> None:
@@ -202,13 +205,14 @@ def test_a_question_mark_shows_all_keys_over_the_picture(segment, qtbot) -> None
     window.show()
     with qtbot.waitActive(window):
         window.activateWindow()
-    segment.corrections.buttons["Keys"].click()
+    qtbot.keyClick(window, Qt.Key.Key_Question)  # the very first time
+    qtbot.waitUntil(lambda: len(window.findChildren(KeyOverlay)) == 1)
     (overlay,) = window.findChildren(KeyOverlay)
     assert not overlay.isHidden()
     qtbot.keyClick(window, Qt.Key.Key_Question)
     qtbot.waitUntil(overlay.isHidden)
-    qtbot.keyClick(window, Qt.Key.Key_Question)
-    qtbot.waitUntil(lambda: not overlay.isHidden())
+    segment.corrections.keys.click()
+    assert not overlay.isHidden()
     qtbot.mouseClick(overlay, Qt.MouseButton.LeftButton)
     assert overlay.isHidden()
 

@@ -28,7 +28,7 @@ def fake_finetune(promoted: bool):
     def run(sessions, model, *, device, scope, stop, standby):
         yield Preparing(1, 1)
         for step in range(1, 6):
-            yield Step(step, 5, 1 / step, 0)
+            yield Step(step, 5, 1 / step, 0, 1)
         yield HeldOut(5, 5, 0.7, 1)
         yield Scored(0.5, 0.7, 2, ((0, 2, 0.5, 0.7),))
         yield Finished("tuned", "v1", "nowhere", promoted, 0.5, 0.7, 1.0)
@@ -45,11 +45,11 @@ def test_one_click_learns_shows_the_score_and_renews_proposals(
     assert not widget.learn.isEnabled() and "first" in widget.material.text()
     correct(segment, 2, 8)
     qtbot.waitUntil(lambda: widget.learn.isEnabled())
-    assert "2 frames" in widget.learn.text()
+    assert "2 frames" in widget.learn.text() and widget.material.text() == "2 corrected frames of this video."
     widget.learn.click()
     qtbot.waitUntil(lambda: not segment.controller.busy, timeout=10000)
     assert "0.500" in widget.card.scores.text() and "0.700" in widget.card.scores.text()
-    assert ("Better" in widget.card.verdict.text()) == promoted or "No better" in widget.card.verdict.text()
+    assert ("Better" in widget.card.verdict.text()) == promoted or "Not clearly" in widget.card.verdict.text()
     proposed = segment.controller.session.frames_with("proposed")
     assert len(proposed) == (10 if promoted else 0)
     assert segment.controller.session.frames_with("corrected") == [2, 8]
@@ -85,8 +85,10 @@ def test_sessions_of_other_videos_are_learned_from_too(
     qtbot.waitUntil(lambda: not segment.controller.busy, timeout=10000)
     assert learned == [segment.controller.session.folder.name, "earlier.vivim"]
     assert widget.card.choose.text() == "Use it anyway"
-    assert widget.card.frames.text().startswith("earlier\u00a03:")  # the worst frame is another video's
+    assert widget.card.frames.isHidden()  # all of them are shown as pictures
     qtbot.waitUntil(lambda: widget.card._row.count() == 2, timeout=10000)
+    worst, other = (widget.card._row.itemAt(i).widget().text() for i in range(2))
+    assert worst == "earlier 3\n0.40 → 0.60" and other == "Frame 2\n0.60 → 0.80"
 
 
 def test_open_videos_are_offered_and_none_is_learned_from_unasked(qtbot, tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def test_a_file_goes_out_and_comes_in_after_a_check(
     window: ModelsWindow, qtbot: Any, monkeypatch, tmp_path: Path
 ) -> None:
     shown: list[str] = []
-    monkeypatch.setattr("napari_vivim.problems.show_error", shown.append)
+    monkeypatch.setattr("napari_vivim.registry.show_problem", lambda error: shown.append(str(error)))
     file = tmp_path / "shared.safetensors"
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, **__: (str(file.with_suffix("")), ""))
     window.table.select("second")

@@ -5,11 +5,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 from napari.utils.notifications import notification_manager
-from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QApplication, QMessageBox, QScrollArea
-from vivim.errors import SessionError
+from qtpy.QtCore import QPoint, QRect, Qt, QTimer
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QAbstractSpinBox,
+    QApplication,
+    QComboBox,
+    QFileDialog,
+    QLineEdit,
+    QMessageBox,
+    QScrollArea,
+)
+from vivim.errors import SessionError, VideoError
 from vivim.session import Session
 from vivim.video import make_phantom, write_video
+
+from napari_vivim.focus_ring import FocusRing
 
 
 def propose(segment, qtbot) -> None:
@@ -152,9 +163,7 @@ def test_cancel_stops_soon_and_keeps_what_is_done(segment, qtbot, fake_model) ->
 
 
 def test_accepting_needs_a_mask(segment, qtbot, fake_model) -> None:
-    notification_manager.records.clear()
-    segment.accept.click()
-    assert "no mask to accept" in notification_manager.records[-1].message
+    assert not segment.accept.isEnabled()
     propose(segment, qtbot)
     segment.controller.go_to(7)
     segment.accept.click()
@@ -180,7 +189,50 @@ def test_a_folder_that_cannot_be_written_is_said_and_another_is_offered(
 def test_without_a_video_the_panel_says_what_to_do(make_napari_viewer) -> None:
     viewer = make_napari_viewer()
     _, widget = viewer.window.add_plugin_dock_widget("napari-vivim", "Vivim Segment")
-    assert "No video yet" in widget.empty.text() and not widget.empty.isHidden()
+    assert "No video yet" in widget.empty.hint.text() and not widget.empty.isHidden()
+
+
+def test_a_first_video_is_one_button_away(make_napari_viewer, qtbot, video, monkeypatch) -> None:
+    viewer = make_napari_viewer()
+    _, widget = viewer.window.add_plugin_dock_widget("napari-vivim", "Vivim Segment")
+    damaged = video.with_name("damaged.mp4")
+    damaged.write_bytes(b"no video")
+    for path in (damaged, video):
+        monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_, path=path, **__: (str(path), ""))
+        widget.empty.open.click()
+        if path is damaged:
+            assert "damaged.mp4 cannot be opened" in notification_manager.records[-1].message
+            assert "convert it to mp4" in widget.problem.text.text() and not widget.problem.isHidden()
+            with pytest.raises(VideoError), notification_manager:  # as where it is dragged onto the window
+                viewer.open(str(path), plugin="napari-vivim")
+    assert widget.problem.isHidden()  # another video is opened
+    qtbot.waitUntil(lambda: widget.controller is not None and widget.controller.video_path == video)
+    assert widget.empty.isHidden()
+
+
+def test_every_control_says_what_it_does(segment) -> None:
+    controls = [
+        one
+        for kind in (QAbstractButton, QComboBox, QLineEdit, QAbstractSpinBox)
+        for one in segment.findChildren(kind)
+        if one.objectName() != "qt_spinbox_lineedit"
+    ]
+    assert len(controls) > 40
+    assert [f"{type(one).__name__} {one.text()}" for one in controls if not one.toolTip()] == []
+
+
+def test_what_is_unfolded_is_scrolled_into_sight(segment, qtbot) -> None:
+    window = segment.window()
+    window.resize(1000, 400)
+    window.show()
+    area = segment.findChild(QScrollArea)
+    qtbot.mouseClick(segment.export.button, Qt.MouseButton.LeftButton)
+
+    def in_sight() -> bool:
+        top = segment.exporting.formats["png"].mapTo(area.viewport(), QPoint(0, 0)).y()
+        return 0 <= top <= area.viewport().height()
+
+    qtbot.waitUntil(in_sight, timeout=3000)
 
 
 def press(qtbot, text: str) -> list[str]:
@@ -331,3 +383,18 @@ def test_a_video_of_another_size_is_fitted_and_one_of_the_same_size_leaves_the_c
     camera.zoom = 9.0  # by the person
     segment.video.setCurrentIndex(2)
     assert camera.zoom == 9.0
+
+
+def test_what_has_the_keyboard_is_framed(segment, qtbot) -> None:
+    window = segment.window()
+    window.show()
+    with qtbot.waitActive(window):
+        window.activateWindow()
+    ring = segment.findChild(FocusRing)
+    for control in (segment.model, segment.next):
+        control.setFocus(Qt.FocusReason.TabFocusReason)
+        qtbot.waitUntil(lambda control=control: ring.isVisible() and ring.widget() is control)
+        frame = QRect(ring.mapToGlobal(QPoint(0, 0)), ring.size())
+        assert frame.contains(QRect(control.mapToGlobal(QPoint(0, 0)), control.size()))
+    window.setFocus()
+    qtbot.waitUntil(ring.isHidden)

@@ -11,9 +11,11 @@ from qtpy.QtGui import QWheelEvent
 from vivim.session.ledger import STATUS_CODES
 from vivim.video.base import VideoBase
 
+from napari_vivim.shown import nearly_whole
 from napari_vivim.thumbnails import HEIGHT, WIDTH, HoverCard, Thumbnails, small
 from napari_vivim.timeline import show_timeline
 from napari_vivim.timeline_columns import columns, filled_curve, runs, status_bars
+from napari_vivim.timeline_legend import Legend
 from napari_vivim.timeline_view import BARS, CURVES, MARKS, TimelineView
 
 LONG = 20_000
@@ -166,6 +168,39 @@ def test_card_and_timeline_never_take_the_keys(qtbot, view) -> None:
     assert card.windowFlags() & Qt.WindowType.WindowTransparentForInput
 
 
+def test_the_legend_leaves_out_what_there_is_no_room_for(qtbot) -> None:
+    legend = Legend()
+    qtbot.addWidget(legend)
+    legend.show()
+    legend.show_parts([f"<b>{i}</b>&nbsp;of&nbsp;something" for i in range(8)])
+    legend.resize(1400, 20)
+    whole = legend.text()
+    assert whole.count("something") == 8
+    legend.resize(320, 20)
+    assert whole.startswith(legend.text()) and 1 < legend.text().count("something") < 8
+    assert legend.sizeHint().width() <= 320 and whole in legend.toolTip()
+
+
+def seen_whole(layer) -> bool:
+    return bool((layer.corner_pixels[:, 1:3] == [[0, 0], [63, 63]]).all())
+
+
+@pytest.mark.parametrize("zoomed", [False, True])
+def test_the_docks_leave_the_whole_picture_in_sight_unless_the_person_zoomed(segment, qtbot, zoomed: bool) -> None:
+    window, layer, camera = segment.window(), segment.controller.layer, segment.viewer.camera
+    timeline = show_timeline(segment.viewer)
+    window.resize(1280, 800)
+    window.show()
+    qtbot.wait(300)
+    camera.zoom *= 3 if zoomed else 1.15
+    qtbot.waitUntil(lambda: nearly_whole(layer) != zoomed and not seen_whole(layer))
+    before = camera.zoom
+    timeline._place()
+    qtbot.wait(300)
+    assert (camera.zoom == before) == zoomed
+    assert seen_whole(layer) != zoomed
+
+
 def test_it_follows_the_work(segment, qtbot, fake_model) -> None:
     timeline = show_timeline(segment.viewer)
     assert show_timeline(segment.viewer) is timeline and timeline.controller is segment.controller
@@ -176,7 +211,13 @@ def test_it_follows_the_work(segment, qtbot, fake_model) -> None:
     assert not len(view.jumps) and "12&nbsp;proposed" in timeline.legend.text()
     segment.controller.session.correct(6, np.ones((64, 64), np.uint8))
     qtbot.waitUntil(lambda: view.jumps.tolist() == [6, 7], timeout=5000)
-    assert "the shape jumps" in timeline.describe(6) and "corrected" in timeline.describe(6)
+    assert "shape jumps: 95% unlike" in timeline.describe(6) and "corrected" in timeline.describe(6)
+    assert "shape: 0% unlike" in timeline.describe(5) and "unclear" not in timeline.describe(5)
+    mask = np.asarray(segment.controller.session.masks[3])
+    segment.controller.session.propose(3, mask, "v1", uncertainty=0.5, windows=0.25)
+    qtbot.waitUntil(lambda: bool(np.isfinite(view.unsure[3])), timeout=5000)
+    assert "up&nbsp;to&nbsp;0.50&nbsp;bits" in timeline.legend.text()
+    assert "outline unclear: 0.25 bits<br>windows disagree: 0.25 more" in timeline.describe(3)
     view.resize(1200, view.height())
     qtbot.mouseClick(view, Qt.MouseButton.LeftButton, pos=QPoint(1050, 30))
     assert segment.controller.current_frame == 10 == view.current
@@ -184,7 +225,10 @@ def test_it_follows_the_work(segment, qtbot, fake_model) -> None:
     view.under_mouse = 3
     qtbot.waitUntil(lambda: not timeline.card.picture.pixmap().isNull(), timeout=5000)
     assert "Frame 3" in timeline.card.text.text()
-    assert "suggested" in timeline.describe(view.suggested[0])
+    assert "next: " in timeline.describe(view.suggested[0])
+    segment.controller.session.accept(3)
+    qtbot.waitUntil(lambda: not np.isfinite(view.unsure).any(), timeout=5000)  # a person is sure of it
+    assert "unclear" not in timeline.describe(3)
     segment.viewer.layers.remove(segment.controller.layer)
     assert not len(view.codes) and timeline.watch is None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,9 +70,10 @@ def join(session: Session, job: Job, options: Segmenting) -> Iterator[Working]:
                     f"Frames {first} to {stop} of {job.stem} are not whole. Run the same command again."
                 )
             session.take_classes(part.classes)
-            doubts = part.uncertainty
+            doubts, beside = part.uncertainty, part.disagreement
             for t in range(first, stop):
-                session.propose(t, part.masks[t], options.version, uncertainty=float(doubts[t]))
+                said = {"uncertainty": float(doubts[t]), "windows": None if math.isnan(beside[t]) else float(beside[t])}
+                session.propose(t, part.masks[t], options.version, **said)
                 yield Working(job.stem, "joining", t + 1, len(session))
 
 

@@ -26,13 +26,17 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Step:
-    """One optimiser step; `fold` counts the held-out rounds from 1, and is 0 for the final round."""
+    """One optimiser step; `fold` counts the held-out rounds from 1, and is 0 for the final round.
+
+    `rounds` is how many there are, the final one included; 0 where that is not known.
+    """
 
     kind: ClassVar[str] = "step"
     step: int
     total: int
     loss: float
     fold: int
+    rounds: int = 0
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from vivim.finetune.features import (
     encoded,
     variants,
 )
-from vivim.finetune.fit import Pupil, Scores, held_out_scores, mean_of, step_choices
+from vivim.finetune.fit import Pupil, Scores, folds_of, held_out_scores, mean_of, step_choices
 from vivim.finetune.pupils import Encoded, Whole
 from vivim.network import Vivim
 from vivim.session import Session
@@ -85,14 +85,16 @@ def run(
     before = pupil.score(set(keys))
     choices = step_choices(model)
     steps, scored = max(choices), Scored(None, None, len(keys), ())
+    rounds = 1 + (len(folds_of(keys)) if len(keys) > 1 else 0)
     if len(keys) > 1:
         for item in held_out_scores(pupil, seed, choices):
             if isinstance(item, dict):
                 steps, scored = judge(before, item)
             else:
-                yield item
+                yield replace(item, rounds=rounds) if isinstance(item, Step) else item
     yield scored
-    yield from pupil.fit(set(keys), steps, seed, 0)
+    for step in pupil.fit(set(keys), steps, seed, 0):
+        yield replace(step, rounds=rounds)
     promoted = clearly_better(scored)
     learned_from = sorted({*model.provenance.get("learned_from", []), *map(session_key, sessions)})
     tuned.provenance = {**tuned.provenance, "learned_from": learned_from, NEW_CLASSES: False}

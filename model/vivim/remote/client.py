@@ -80,8 +80,8 @@ def propose(
             if message.kind != "mask":
                 yield ProposeEvent(start, False, done, len(todo), None, _note(message))
                 continue
-            t, mask, doubt = _proposal(message, session, todo, flags, model.config.num_classes)
-            written = session.propose(t, mask, model.version or model.name, uncertainty=doubt)
+            t, mask, doubts = _proposal(message, session, todo, flags, model.config.num_classes)
+            written = session.propose(t, mask, model.version or model.name, **doubts)
             flags[t] |= HAVE
             talk.failures, done = 0, done + 1
             left = (time.monotonic() - began) / done * (len(todo) - done)
@@ -186,15 +186,17 @@ def _note(message: Message) -> str:
 
 def _proposal(
     message: Message, session: Session, todo: set[int], flags: NDArray[np.uint8], classes: int
-) -> tuple[int, NDArray[np.uint8], float | None]:
-    """Frame, mask and uncertainty of a message, checked: only what was asked for, only once."""
-    t, doubt = message.number("frame", 0, len(session) - 1), message.values.get("uncertainty")
+) -> tuple[int, NDArray[np.uint8], dict[str, float | None]]:
+    """Frame, mask and uncertainties of a message, checked: only what was asked for, only once."""
+    t = message.number("frame", 0, len(session) - 1)
+    doubts = {name: message.values.get(name) for name in ("uncertainty", "windows")}
     if t not in todo or flags[t] & HAVE:
         raise RemoteError(f"The server sent frame {t}, which was not asked for.")
     mask = expand(message.payload, size_of(session.area, session.shape[1:]))
-    if mask.max() > classes or not (doubt is None or (isinstance(doubt, float) and math.isfinite(doubt))):
+    finite = [doubt is None or (isinstance(doubt, float) and math.isfinite(doubt)) for doubt in doubts.values()]
+    if mask.max() > classes or not all(finite):
         raise RemoteError(f"The server sent a mask of frame {t} that this model cannot make.")
-    return t, placed(mask, session.area, session.shape[1:]), doubt
+    return t, placed(mask, session.area, session.shape[1:]), doubts
 
 
 def _event(message: Message) -> FinetuneEvent:

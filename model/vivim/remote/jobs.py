@@ -102,8 +102,8 @@ class Workshop:
         with closing(events):  # type: ignore[type-var]
             for _ in events:
                 assert session.latest is not None
-                t, mask, uncertainty = session.latest
-                link.send("mask", squeeze(mask), frame=t, uncertainty=uncertainty)
+                t, mask, doubts = session.latest
+                link.send("mask", squeeze(mask), frame=t, **doubts)
         check(link.stop)
 
     def _finetune(

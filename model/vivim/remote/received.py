@@ -86,7 +86,7 @@ class ReceivedSession:
         self._flags = flags
         self.video = Pixels(number, "frames", (*size, 3), len(flags), ask)
         self.masks = Pixels(number, "masks", size, len(flags), ask)
-        self.latest: tuple[int, NDArray[np.uint8], float | None] | None = None
+        self.latest: tuple[int, NDArray[np.uint8], dict[str, float | None]] | None = None
 
     def __len__(self) -> int:
         return len(self._flags)
@@ -109,10 +109,15 @@ class ReceivedSession:
         return self._marked(HAVE)
 
     def propose(
-        self, t: int, mask: NDArray[np.uint8], model_version: str, uncertainty: float | None = None
+        self,
+        t: int,
+        mask: NDArray[np.uint8],
+        model_version: str,
+        uncertainty: float | None = None,
+        windows: float | None = None,
     ) -> bool:
         """Hold a proposal until it is sent."""
-        self.latest = (t, mask, uncertainty)
+        self.latest = (t, mask, {"uncertainty": uncertainty, "windows": windows})
         return True
 
     def _marked(self, flag: int) -> list[int]:

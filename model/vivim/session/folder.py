@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import socket
@@ -67,7 +68,7 @@ def create_folder(folder: Path, description: Description) -> bool:
             return True
     except OSError as error:
         raise SessionError(
-            f"Cannot make a session in {folder}: {error.strerror or error}. Choose a session folder you can write to."
+            f"Cannot make a session in {folder}: {error.strerror or error}. {_what_to_do(error)}"
         ) from error
 
 
@@ -136,7 +137,7 @@ class FolderLock:
             ) from error
         except OSError as error:
             raise SessionError(
-                f"Cannot write in {folder}: {error.strerror or error}. Choose a session folder you can write to."
+                f"Cannot write in {folder}: {error.strerror or error}. {_what_to_do(error)}"
             ) from error
 
     def _known(self) -> str:
@@ -178,3 +179,9 @@ def sweep(folder: Path) -> int:
         else:
             path.unlink(missing_ok=True)
     return len(left)
+
+
+def _what_to_do(error: OSError) -> str:
+    if error.errno == errno.ENOSPC:
+        return "Free some space there, then repeat the last step."
+    return "Choose a session folder you can write to."

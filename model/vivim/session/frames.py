@@ -21,11 +21,14 @@ class FrameTable:
         ``(T,)`` uint8, see `STATUS_CODES`.
     uncertainty : ndarray
         ``(T,)`` float32, what the model that proposed last said; NaN where there is nothing.
+    disagreement : ndarray
+        ``(T,)`` float32, what of it comes from windows that disagree; NaN also where that was not written down.
     """
 
     def __init__(self, count: int) -> None:
         self.codes: NDArray[np.uint8] = np.zeros(count, np.uint8)
         self.uncertainty: NDArray[np.float32] = np.full(count, np.nan, np.float32)
+        self.disagreement = self.uncertainty.copy()
         self._last: dict[int, Entry] = {}
         self._accepted: dict[int, Entry] = {}
 
@@ -54,9 +57,10 @@ class FrameTable:
             self._accepted[t] = last
         self.codes[t] = STATUS_CODES[entry.status]
         if entry.status == "empty":
-            self.uncertainty[t] = np.nan
+            self.uncertainty[t] = self.disagreement[t] = np.nan
         elif entry.kind == MODEL:
             self.uncertainty[t] = np.nan if entry.uncertainty is None else entry.uncertainty
+            self.disagreement[t] = np.nan if entry.windows is None else entry.windows
         self._last[t] = entry
 
     def status(self, t: int) -> str:

@@ -157,8 +157,26 @@ class Gate(Undoable):
 
     # -- what a model does ----------------------------------------------------------------------------------------
 
-    def propose(self, t: int, mask: ArrayLike, model_version: str, uncertainty: float | None = None) -> bool:
+    def propose(
+        self,
+        t: int,
+        mask: ArrayLike,
+        model_version: str,
+        uncertainty: float | None = None,
+        windows: float | None = None,
+    ) -> bool:
         """A model proposes this frame's mask ``(H, W)``.
+
+        Parameters
+        ----------
+        t : int
+            The frame.
+        mask : array-like
+            ``(H, W)``, labels from 0 to 255.
+        model_version : str
+            Who proposes.
+        uncertainty, windows : float, optional
+            How unsure the model is, in bits, and what of that comes from windows that disagree; see `vivim.doubt`.
 
         Returns
         -------
@@ -176,7 +194,7 @@ class Gate(Undoable):
             if self._frames.status(t) in PERSONS:
                 return []
             self._leave_steps(t)
-            self._put(Entry(t, "proposed", model_version, MODEL, now(), uncertainty), pixels)
+            self._put(Entry(t, "proposed", model_version, MODEL, now(), uncertainty, windows=windows), pixels)
             return [t]
 
         return bool(self._write(work))

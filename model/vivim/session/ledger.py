@@ -31,7 +31,8 @@ LINE_BYTES = 2**16
 class Entry:
     """One line: frame, what it counts as from then on, who wrote it (a person, or a model's version), when (UTC).
 
-    `mask` is the digest of the frame's pixels, where the line knows it: BLAKE2b of 16 bytes, hexadecimal.
+    `mask` is the digest of the frame's pixels, where the line knows it: BLAKE2b of 16 bytes, hexadecimal. `uncertainty`
+    is how unsure the model was, in bits, and `windows` what of that came from windows that disagree; see `vivim.doubt`.
     """
 
     frame: int
@@ -41,6 +42,7 @@ class Entry:
     time: str
     uncertainty: float | None = None
     mask: str | None = None
+    windows: float | None = None
 
 
 def now() -> str:
@@ -72,6 +74,7 @@ def from_line(line: bytes) -> Entry:
         and isinstance(entry.time, str)
         and isinstance(entry.uncertainty, float | int | None)
         and isinstance(entry.mask, str | None)
+        and isinstance(entry.windows, float | int | None)
     ):
         raise ValueError("not an entry")
     return Entry(
@@ -82,6 +85,7 @@ def from_line(line: bytes) -> Entry:
         entry.time,
         None if entry.uncertainty is None else float(entry.uncertainty),
         entry.mask,
+        None if entry.windows is None else float(entry.windows),
     )
 
 

@@ -3,7 +3,8 @@
 Schema 1: as released first. Schema 2: ``session.json`` also keeps the video's size (to find it again when it was
 renamed) and the videos a session was about before; lines of the ledger carry the digest of the mask they speak of.
 Schema 3: of the video's path only the name is kept, since folders may name a patient; see `vivim.session.places`. In
-backups, too, the folders are left out, unless the video lies beside the session. `area` is new.
+backups, too, the folders are left out, unless the video lies beside the session. `area` is new. Schema 4: lines of the
+ledger may say what of a model's uncertainty comes from windows that disagree.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-SCHEMA = 3
+SCHEMA = 4
 _log = logging.getLogger(__name__)
 
 
@@ -30,7 +31,11 @@ def _from_2(values: dict[str, Any]) -> dict[str, Any]:
     return {**values, "schema": 3, "area": None}
 
 
-_STEPS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1, 2: _from_2}
+def _from_3(values: dict[str, Any]) -> dict[str, Any]:
+    return {**values, "schema": 4}
+
+
+_STEPS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1, 2: _from_2, 3: _from_3}
 
 
 def name_of(path: str) -> str:

@@ -53,8 +53,13 @@ class Record:
 
     @property
     def uncertainty(self) -> NDArray[np.float32]:
-        """How unsure the model was of each frame's outline, ``(T,)``; NaN where it proposed nothing."""
+        """How unsure the model was of each frame, in bits, ``(T,)``; NaN where it proposed nothing."""
         return self._frames.uncertainty.copy()
+
+    @property
+    def disagreement(self) -> NDArray[np.float32]:
+        """What of `uncertainty` comes from windows that disagree, ``(T,)``; NaN where older versions did not say."""
+        return self._frames.disagreement.copy()
 
     def status(self, t: int) -> str:
         """``"empty"``, ``"proposed"``, ``"corrected"`` or ``"accepted"``."""

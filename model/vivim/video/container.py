@@ -38,8 +38,8 @@ def opened(
         container = open_it()
     except (av.FFmpegError, OSError, ValueError) as error:
         raise VideoError(
-            f"{name} cannot be opened as a video: it is damaged, cut short or of an unknown kind ({error}). "
-            "Play it in a video player, or convert it to mp4."
+            f"{name} cannot be opened as a video: it is damaged, cut short or of an unknown kind{_why(error)}. "
+            "See whether a video player plays it, and convert it to mp4 (H.264) if one does."
         ) from error
     try:
         if not container.streams.video:
@@ -57,6 +57,12 @@ def opened(
     stream.thread_type = "AUTO"
     stream.codec_context.thread_count = min(MOST_THREADS, _cores() + SPARE_THREADS)
     return container, stream
+
+
+def _why(error: Exception) -> str:
+    """FFmpeg's own words in brackets, without its number and the path."""
+    words = getattr(error, "strerror", None)
+    return f" ({words.lower()})" if words else ""
 
 
 def _cores() -> int:

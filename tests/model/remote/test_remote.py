@@ -57,6 +57,7 @@ def test_masks_are_those_of_the_local_path(port, sessions, tiny_model) -> None:
     ]
     assert np.asarray(here.masks[:]).tobytes() == np.asarray(there.masks[:]).tobytes()
     assert all(here.status(t) == there.status(t) for t in range(12))
+    assert here.disagreement.tobytes() == there.disagreement.tobytes() and np.nanmax(here.disagreement) > 0
 
 
 @pytest.mark.parametrize("windows", ["every", "overlap"])

@@ -21,6 +21,7 @@ entries = st.builds(
     time=st.just("2026-01-01T00:00:00Z"),
     uncertainty=st.none() | st.floats(0, 1),
     mask=st.none() | st.text("0123456789abcdef", min_size=32, max_size=32),
+    windows=st.none() | st.floats(0, 1),
 )
 any_time = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

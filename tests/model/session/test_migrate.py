@@ -37,7 +37,7 @@ def check(session: Session, sample) -> None:
     assert [session.status(t) for t in range(3, 7)] == ["corrected", "proposed", "accepted", "empty"]
     for t in (3, 4, 5):
         np.testing.assert_array_equal(session.masks[t], sample.masks[t])
-    assert session.uncertainty[4] == 0.25
+    assert session.uncertainty[4] == 0.25 and np.isnan(session.disagreement[4])
     assert session.verify() == []
 
 
@@ -49,7 +49,7 @@ def test_an_old_session_is_migrated_and_its_files_are_kept(old: Path, sample) ->
     backup = old / "backup-schema-1"
     assert {path.name: path.read_bytes() for path in backup.iterdir()} == before
     stored = json.loads((old / "session.json").read_text())
-    assert stored["schema"] == SCHEMA == 3 and stored["size_bytes"] > 0 and stored["earlier"] == []
+    assert stored["schema"] == SCHEMA == 4 and stored["size_bytes"] > 0 and stored["earlier"] == []
     with Session.open(old) as again:
         check(again, sample) if again.status(6) == "empty" else None
         assert again.status(6) == "corrected"

@@ -28,7 +28,7 @@ def blank(session: Session, value: int = 1) -> np.ndarray:
 def test_reopening_the_video_resumes(sample) -> None:
     with Session.open(sample.video, author="ann") as session:
         session.correct(3, sample.masks[3])
-        session.propose(4, sample.masks[4], "v1", uncertainty=0.25)
+        session.propose(4, sample.masks[4], "v1", uncertainty=0.25, windows=0.0625)
         session.propose(5, sample.masks[5], "v1")
         session.accept(5)
         folder = session.folder
@@ -38,6 +38,7 @@ def test_reopening_the_video_resumes(sample) -> None:
             assert [again.status(t) for t in range(3, 7)] == ["corrected", "proposed", "accepted", "empty"]
             np.testing.assert_array_equal(again.masks[3], sample.masks[3])
             assert again.uncertainty[4] == 0.25 and np.isnan(again.uncertainty[3])
+            assert again.disagreement[4] == 0.0625 and np.isnan(again.disagreement[5])
             last = {entry.frame: entry for entry in again.entries()}
             assert (last[3].author, last[3].kind) == ("ann", "person")
             assert (last[4].author, last[4].kind) == ("v1", "model")
