@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 CONTROLLER_KEY = "vivim_controller"
+REST_SECONDS = 0.3
+"""The window has so much time to show a session that was opened, before the model is loaded."""
 REFRESH_SECONDS = 0.1
 """While proposing, the shown frame's masks are redrawn at most this often."""
 
@@ -220,6 +222,7 @@ class VideoController(QObject):
         stop = threading.Event()
 
         def work() -> Iterator[Any]:
+            stop.wait(REST_SECONDS)
             load_torch()
             from vivim.compiled import warm_up
             from vivim.device import preferred_device

@@ -76,7 +76,7 @@ class FinetuneWidget(VideoPanel):
         self.body.addWidget(self.progress)
         self.body.addWidget(self.curve)
         self._add_card()
-        self.choices = Choices(self.model, self.device if device is None else None)
+        self.choices = Choices(self.model, self.device if device is None else None, wait=self.is_opening)
         self.start()
 
     def _add_card(self) -> None:

@@ -27,10 +27,14 @@ from napari_vivim.problems import show_problem
 from napari_vivim.questions import ELSEWHERE, RELINK, what_of_another_video
 from napari_vivim.registry import ModelsWindow, names_of_videos
 from napari_vivim.timeline import show_timeline
+from napari_vivim.turns import in_turns
 
 
 class SegmentWidget(VideoPanel):
-    """The dock in the order of work: video, propose, review, learn, export; a part shows when it can be used."""
+    """The dock in the order of work: video, propose, review, learn, export; a part shows when it can be used.
+
+    Its parts are made in the turns of the event loop that follow; then it begins to follow the viewer.
+    """
 
     own_jobs = ("propose",)
     reports_opening = True
@@ -50,20 +54,20 @@ class SegmentWidget(VideoPanel):
         self.body.addWidget(self.area)
         self.body.addWidget(self.reopen)
         self.body.addWidget(self.folder)
-        self._add_propose()
-        self._add_review()
-        self.choices = Choices(self.model, self.device)
+        self._timeline_next = QTimer(self)
+        self._timeline_next.setSingleShot(True)
+        self._timeline_next.timeout.connect(self._show_timeline)
+        later_steps = self._add_learning, self._add_exporting
+        in_turns(self, self._add_propose, self._add_review, *later_steps, self._add_last, self.start)
+
+    def _add_last(self) -> None:
         self.preferences = Preferences(self)
         self.preferences.changed.connect(self._on_settings)
         self.open_preferences = QPushButton("Preferences ...")
         self.open_preferences.setToolTip("Device, window length, folders, colours, another machine's device")
         self.open_preferences.clicked.connect(lambda: open_preferences(self.viewer))
-        bind(napari_viewer, lambda: self.controller)
-        self._add_later_steps()
-        self._timeline_next = QTimer(self)
-        self._timeline_next.setSingleShot(True)
-        self._timeline_next.timeout.connect(self._show_timeline)
-        self.start()
+        self.body.addWidget(self.open_preferences)
+        bind(self.viewer, lambda: self.controller)
 
     def _add_propose(self) -> None:
         self.model, self.device = choice(), choice()
@@ -89,6 +93,7 @@ class SegmentWidget(VideoPanel):
         self.body.addLayout(form)
         self.body.addWidget(self.propose)
         self.body.addWidget(self.progress)
+        self.choices = Choices(self.model, self.device, wait=self.is_opening)
 
     def _add_review(self) -> None:
         self.accept, self.accept_range = self._does("Accept frame"), self._does("Accept up to here")
@@ -123,14 +128,15 @@ class SegmentWidget(VideoPanel):
     def _does(self, title: str) -> QPushButton:
         return button_for(BY_TITLE[title], lambda: self.controller)
 
-    def _add_later_steps(self) -> None:
-        """What comes after reviewing, folded away until it is wanted."""
+    def _add_learning(self) -> None:
         self.learning = FinetuneWidget(self.viewer, host=self, device=self.device)
-        self.exporting = ExportWidget(self.viewer, host=self)
         self.learn = Folded("Learn", self.learning, heading=True)
+        self.body.addWidget(self.learn)
+
+    def _add_exporting(self) -> None:
+        self.exporting = ExportWidget(self.viewer, host=self)
         self.export = Folded("Export", self.exporting, heading=True)
-        for part in (self.learn, self.export, self.open_preferences):
-            self.body.addWidget(part)
+        self.body.addWidget(self.export)
 
     # -- what the person does -------------------------------------------------------------------------------------
 
@@ -199,7 +205,7 @@ class SegmentWidget(VideoPanel):
 
     def _show_timeline(self) -> None:
         """In a turn of the event loop of its own: making it takes time."""
-        if self.controller is not None:
+        if self.controller is not None and (self.controller.session is not None or self.is_opening()):
             show_timeline(self.viewer).follow(self.controller)
 
     def on_problem(self, error: Exception) -> None:

@@ -22,6 +22,8 @@ from napari_vivim.timeline_columns import STATUS_COLORS
 from napari_vivim.timeline_view import AREA_COLOR, JUMP_COLOR, SUGGESTED_COLOR, TimelineView
 
 PLUGIN, TITLE = "napari-vivim", "Vivim Timeline"
+NAME = f"{TITLE} ({PLUGIN})"
+"""What napari calls the dock."""
 REDRAW_MS = 50
 """While masks are proposed, statuses are drawn anew at most this often."""
 HOW_TO = (
@@ -31,6 +33,11 @@ HOW_TO = (
 
 def show_timeline(viewer: napari.Viewer) -> TimelineWidget:
     """The timeline of a viewer, opened under the canvas if it is not there yet."""
+    if NAME not in viewer.window.dock_widgets:
+        # where it belongs at once, and shown with the next layout: each move lays out and draws the whole window
+        widget = TimelineWidget(viewer)
+        viewer.window.add_dock_widget(widget, name=NAME, area="bottom")
+        return widget
     dock, widget = viewer.window.add_plugin_dock_widget(PLUGIN, TITLE)
     if dock.isHidden():
         dock.show()
@@ -155,8 +162,10 @@ class TimelineWidget(QWidget):
         while dock is not None and not isinstance(dock, QDockWidget):
             dock = dock.parentWidget()
         if dock is not None and isinstance(window, QMainWindow):
+            bottom = Qt.DockWidgetArea.BottomDockWidgetArea
             window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
-            window.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, dock)
+            if window.dockWidgetArea(dock) != bottom:
+                window.addDockWidget(bottom, dock)
 
     # -- what is shown --------------------------------------------------------------------------------------------
 
