@@ -2,9 +2,10 @@
 
 Each run is a process of its own, as the first picture, dock and masks layer of a process cost most: one opens a video
 of 1280 x 720 with this plugin, the next adds an image and a labels layer of that size to plain napari, where all was
-imported before. A turn is the time between two ticks of a 5 ms timer in the GUI thread beyond those 5 ms; its processor
-time is that of the GUI thread alone, and so nearly the same on a busy machine. A turn belongs to the last that was there
-at its end: while reading, after the picture, the dock, the timeline, the masks. The model is not warmed up.
+imported before. A turn is the time between two ticks of a 5 ms timer in the GUI thread beyond those 5 ms; its
+processor time is that of the GUI thread alone, and so nearly the same on a busy machine. A turn belongs to the last
+that was there at its end: while reading, after the picture, the dock, the timeline, the masks. The model is not
+warmed up.
 """
 
 from __future__ import annotations

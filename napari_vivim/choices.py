@@ -58,6 +58,13 @@ class Choices:
         self._first.setInterval(REST_MS)
         self._first.timeout.connect(self._begin)
         self._first.start()
+        models.destroyed.connect(self._leave)
+
+    def _leave(self) -> None:
+        """The list is gone; what is still being asked for is of no interest."""
+        if self._job is not None:
+            self._job.event.disconnect(self._fill)
+        self._worker.close()
 
     def _begin(self) -> None:
         if not self._wait():

@@ -135,9 +135,15 @@ class VideoController(QObject):
         others = controllers(self.viewer)
         del others[self.layer]
         show_alone(self, others)
+        self.ahead.come_to_front()
         if self.current_frame >= len(self.layer.data):
             self.go_to(len(self.layer.data) - 1)
         self.viewer.layers.selection.active = self.masks or self.layer
+
+    def others(self) -> list[VideoController]:
+        """The controllers of the viewer's other videos."""
+        found = controllers(self.viewer).values()
+        return [one for one in found if one is not None and one is not self]
 
     @property
     def busy(self) -> bool:

@@ -10,7 +10,7 @@ from vivim import models
 from vivim.errors import VivimError
 
 from napari_vivim.choices import Choices, chosen_device
-from napari_vivim.controller import VideoController, controllers
+from napari_vivim.controller import VideoController
 from napari_vivim.curve import LossCurve
 from napari_vivim.looks import Progress, choice, clock, heading, primary, quiet
 from napari_vivim.panel import VideoPanel, reveal
@@ -120,10 +120,7 @@ class FinetuneWidget(VideoPanel):
 
     def _offer_open_videos(self, controller: VideoController) -> None:
         """Other videos of this viewer can be learned from with a tick."""
-        others = [
-            one for one in controllers(self.viewer).values() if one is not None and one is not controller
-        ]
-        folders = [other.session.folder for other in others if other.session is not None]
+        folders = [other.session.folder for other in controller.others() if other.session is not None]
         own = controller.session.folder if controller.session is not None else None
         self.replay.offer(folders, without=own)
 
