@@ -192,8 +192,9 @@ class TimelineWidget(QWidget):
             self.legend.setText("Drag a video onto the window: all its frames appear here")
             self.range.setText("")
             return
-        self.view.set_frames(session.statuses, session.uncertainty)
-        self._show_legend()
+        if not self.view.shows(session.statuses, session.uncertainty):  # another dab on the same frame changes neither
+            self.view.set_frames(session.statuses, session.uncertainty)
+            self._show_legend()
         self._show_range()
 
     def _show_shapes(self) -> None:
