@@ -25,7 +25,7 @@ from napari_vivim.classes import appearance, class_features
 from napari_vivim.closing import close_aside, wait_for_closing
 from napari_vivim.editing import Editing
 from napari_vivim.lesion_layer import LesionLayer
-from napari_vivim.loading import load_torch, look_at_all_again
+from napari_vivim.loading import load_torch, look_at_all_again, look_at_new_things_only
 from napari_vivim.masks_layer import masks_layer, rehearse
 from napari_vivim.problems import guarded, show_problem
 from napari_vivim.readers import PATH_KEY, SESSION_KEY
@@ -235,6 +235,7 @@ class VideoController(QObject):
             from vivim.models import default_model_name
 
             warm_up(self._model(default_model_name()), preferred_device(), stop)
+            look_at_new_things_only()
             yield from ()
 
         self.warming = Job(work, stop)
@@ -392,6 +393,7 @@ class VideoController(QObject):
         name, self.job, self.job_name = self.job_name, None, ""
         if self.masks is not None and name in ("propose", "finetune", "import"):
             self.masks.refresh()
+        look_at_new_things_only()
         self.job_ended.emit(name, finished)
 
     def _redraw(self, frame: int, status: str) -> None:

@@ -58,6 +58,7 @@ def aside(work: Callable[[], T]) -> T:
     thread.start()
     loop.exec(QEventLoop.ProcessEventsFlag.ExcludeUserInputEvents)
     thread.wait()
+    look_at_new_things_only()
     if thread.error is not None:
         raise thread.error
     return thread.result
@@ -73,7 +74,7 @@ def load_layers() -> None:
 
 
 def load_dock() -> None:
-    """Import the dock's modules, and do what the masks layer needs; in a thread of its own.
+    """Import the dock's modules, and work out what the masks layer needs; in a thread of its own.
 
     All that is done before the dock is made: of a window that is built while something loads, each call waits for the
     interpreter's lock.
@@ -111,6 +112,16 @@ def map_torch() -> None:
     for name, shared in (("libtorch_global_deps", os.RTLD_GLOBAL), ("libtorch", os.RTLD_LOCAL)):
         path = Path(found.origin).parent / "lib" / (name + suffix)
         system.dlopen(os.fsencode(path), os.RTLD_NOW | shared)
+
+
+def look_at_new_things_only() -> None:
+    """What a job has loaded and made by now stays, mostly: let the collector leave it out, of any thread.
+
+    A job's first run leaves 75,000 objects, and looking through 120,000 takes 80 ms. What was garbage by now is found
+    once `look_at_all_again` is called.
+    """
+    gc.collect(1)
+    gc.freeze()
 
 
 def look_at_all_again() -> None:
