@@ -1,11 +1,13 @@
 """How fluid the window is: ``python -m benchmarks.window [--cold] [--frames 5000]``, under Xvfb without a display.
 
 Drives a real viewer with the starter model. A stall is the time between two ticks of a 5 ms timer in the GUI thread
-beyond those 5 ms, so that waiting for the interpreter's lock counts too. Measured first, in processes of their own: the
-turns of opening a video, see `benchmarks.opening`; on the ultrasound phantom: from click to first mask, stalls while
-proposing, while what the next click needs is worked out, and while fine-tuning, from Cancel to stopped; on a video of
-1280 x 720: a dab of the brush with its redraw, here and in plain napari, a jump of the slider, the timeline's painting;
-at the end the memory. With ``--cold`` no kernel has been compiled before, as after an installation.
+beyond those 5 ms, so that waiting for the interpreter's lock counts too, and so does waiting for a core where other
+programs run. The latter is told apart on Linux; `LP_NUM_THREADS=0` has Mesa draw in the GUI thread, whose own threads
+else wait unseen. Measured first, in processes of their own: the turns of opening a video, see `benchmarks.opening`; on
+the ultrasound phantom: from click to first mask, stalls while proposing, while what the next click needs is worked
+out, and while fine-tuning, from Cancel to stopped; on a video of 1280 x 720: a dab of the brush with its redraw, here
+and in plain napari, a jump of the slider, the timeline's painting; at the end the memory. With ``--cold`` no kernel has
+been compiled before, as after an installation.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -50,11 +53,12 @@ def turn_until(done: Callable[[], bool]) -> None:
 
 def stalls_until(done: Callable[[], bool]) -> dict[str, float]:
     """Run an event loop of Qt's until `done`; the longest stall of the GUI thread meanwhile, and others, in ms."""
-    ticks, used, loop, end = [], [], QEventLoop(), time.perf_counter() + LIMIT
+    ticks, used, queued, loop, end = [], [], [], QEventLoop(), time.perf_counter() + LIMIT
 
     def tick() -> None:
         ticks.append(time.perf_counter())
         used.append(time.thread_time())
+        queued.append(seconds_without_a_core())
         if done() or ticks[-1] > end:
             loop.quit()
 
@@ -67,13 +71,22 @@ def stalls_until(done: Callable[[], bool]) -> dict[str, float]:
     if ticks[-1] > end:
         raise TimeoutError(f"not done after {LIMIT:.0f} s")
     late = np.append(1000 * (np.diff(ticks) - WAIT), 0.0)
+    own = late - np.append(1000 * np.diff(queued), 0.0)
     return {
         "longest_ms": round(float(late.max()), 1),
+        "longest_but_for_waiting_for_a_core_ms": round(float(own.max()), 1),
         "longest_processor_ms": round(1000 * float(np.append(np.diff(used), 0.0).max()), 1),
         "p99_ms": round(float(np.percentile(late, 99)), 1),
         "over_50_ms": int((late > 50).sum()),
+        "over_50_ms_but_for_waiting_for_a_core": int((own > 50).sum()),
         "ticks": len(late),
     }
+
+
+def seconds_without_a_core() -> float:
+    """How long the calling thread could have gone on, but other threads and programs had all cores; 0 beside Linux."""
+    told = Path(f"/proc/self/task/{threading.get_native_id()}/schedstat")
+    return int(told.read_text().split()[1]) / 1e9 if told.exists() else 0.0
 
 
 def timed(actions: list[Callable[[], Any]]) -> dict[str, float]:
