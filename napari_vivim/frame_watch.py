@@ -58,10 +58,12 @@ class FrameWatch(QObject):
 
     def _on_change(self, frame: int, status: str) -> None:
         with self._news:
+            asleep = not self._changed  # else it knows already, and is not woken with each dab
             self._changed.add(frame)
             if status != "proposed":
                 self._painted = time.monotonic()
-            self._news.notify_all()
+            if asleep:
+                self._news.notify_all()
 
     def _wait_for_a_pause(self) -> None:
         while (left := self._painted + PAUSE_SECONDS - time.monotonic()) > 0 and not self.stop.is_set():
