@@ -1,10 +1,13 @@
 """How fluid the window is: ``python -m benchmarks.window [--cold] [--frames 5000]``, under Xvfb without a display.
 
 Drives a real viewer with the starter model. A stall is the time between two ticks of a 5 ms timer in the GUI thread
-beyond those 5 ms, so that waiting for the interpreter's lock counts too. Measured on the ultrasound phantom: from click
-to first mask, stalls while proposing and while fine-tuning, from Cancel to stopped; on a video of 1280 x 720: a dab of
-the brush with its redraw, a jump of the slider, the timeline's painting; at the end the memory. With ``--cold`` no
-kernel has been compiled before, as after an installation.
+beyond those 5 ms, so that waiting for the interpreter's lock counts too, and so does waiting for a core where other
+programs run. The latter is told apart on Linux; `LP_NUM_THREADS=0` has Mesa draw in the GUI thread, whose own threads
+else wait unseen. Measured first, in processes of their own: the turns of opening a video, see `benchmarks.opening`; on
+the ultrasound phantom: from click to first mask, stalls while proposing, while what the next click needs is worked
+out, and while fine-tuning, from Cancel to stopped; on a video of 1280 x 720: a dab of the brush with its redraw, here
+and in plain napari, a jump of the slider, the timeline's painting; at the end the memory. With ``--cold`` no kernel has
+been compiled before, as after an installation.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,54 +28,78 @@ if "--cold" in sys.argv:
 import napari
 import numpy as np
 import psutil
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import QEventLoop, QTimer
 from qtpy.QtWidgets import QApplication
 from vivim.video import write_video
 
+from benchmarks.opening import measured
 from benchmarks.report import machine, parser, write
 from benchmarks.scrub import walks
 
-WAIT = 0.005
+WAIT, LIMIT = 0.005, 240.0
+"""Seconds between two ticks, and after which something is taken to hang."""
 HEIGHT, WIDTH = 720, 1280
 
 
-def turn_until(done: Callable[[], bool], limit: float = 240.0) -> None:
+def turn_until(done: Callable[[], bool]) -> None:
     """Turn the event loop until `done`."""
-    app, end = QApplication.instance(), time.perf_counter() + limit
+    app, end = QApplication.instance(), time.perf_counter() + LIMIT
     while not done():
         if time.perf_counter() > end:
-            raise TimeoutError(f"not done after {limit:.0f} s")
+            raise TimeoutError(f"not done after {LIMIT:.0f} s")
         app.processEvents()
         time.sleep(WAIT / 5)
 
 
 def stalls_until(done: Callable[[], bool]) -> dict[str, float]:
-    """Turn the event loop until `done`; the longest stall of the GUI thread meanwhile, and others, in ms."""
-    ticks: list[float] = []
+    """Run an event loop of Qt's until `done`; the longest stall of the GUI thread meanwhile, and others, in ms."""
+    ticks, used, queued, loop, end = [], [], [], QEventLoop(), time.perf_counter() + LIMIT
+
+    def tick() -> None:
+        ticks.append(time.perf_counter())
+        used.append(time.thread_time())
+        queued.append(seconds_without_a_core())
+        if done() or ticks[-1] > end:
+            loop.quit()
+
     timer = QTimer()
     timer.setInterval(int(1000 * WAIT))
-    timer.timeout.connect(lambda: ticks.append(time.perf_counter()))
+    timer.timeout.connect(tick)
     timer.start()
-    turn_until(done)
+    loop.exec()
     timer.stop()
+    if ticks[-1] > end:
+        raise TimeoutError(f"not done after {LIMIT:.0f} s")
     late = np.append(1000 * (np.diff(ticks) - WAIT), 0.0)
+    own = late - np.append(1000 * np.diff(queued), 0.0)
     return {
         "longest_ms": round(float(late.max()), 1),
+        "longest_but_for_waiting_for_a_core_ms": round(float(own.max()), 1),
+        "longest_processor_ms": round(1000 * float(np.append(np.diff(used), 0.0).max()), 1),
         "p99_ms": round(float(np.percentile(late, 99)), 1),
         "over_50_ms": int((late > 50).sum()),
+        "over_50_ms_but_for_waiting_for_a_core": int((own > 50).sum()),
         "ticks": len(late),
     }
 
 
+def seconds_without_a_core() -> float:
+    """How long the calling thread could have gone on, but other threads and programs had all cores; 0 beside Linux."""
+    told = Path(f"/proc/self/task/{threading.get_native_id()}/schedstat")
+    return int(told.read_text().split()[1]) / 1e9 if told.exists() else 0.0
+
+
 def timed(actions: list[Callable[[], Any]]) -> dict[str, float]:
-    """Milliseconds of each action, until what it changed is painted."""
-    app, took = QApplication.instance(), []
+    """Milliseconds of each action, until what it changed is painted, and of what comes before painting."""
+    app, took, acted = QApplication.instance(), [], []
     for action in actions:
         began = time.perf_counter()
         action()
+        acted.append(1000 * (time.perf_counter() - began))
         app.processEvents()
         took.append(1000 * (time.perf_counter() - began))
     return {
+        "before_painting_p95_ms": round(float(np.percentile(acted, 95)), 1),
         "median_ms": round(float(np.median(took)), 1),
         "p95_ms": round(float(np.percentile(took, 95)), 1),
         "longest_ms": round(max(took), 1),
@@ -87,6 +115,41 @@ def say(report: dict[str, Any], name: str, value: Any) -> None:
     """Note one measurement and print it."""
     report[name] = value
     print(f"{name}: {value}", flush=True)
+
+
+def once_over(ahead: Any) -> Callable[[], bool]:
+    """True once the work ahead has begun and is over."""
+    begun: list[object] = []
+
+    def over() -> bool:
+        if ahead.job is not None:
+            begun.append(ahead.job)
+        return bool(begun) and ahead.job is None
+
+    return over
+
+
+def dabs_on(labels: Any, frame: int) -> list[Callable[[], Any]]:
+    """Strokes of the brush along a line, each over pixels that were not painted before."""
+    return [lambda i=i: labels.paint((frame, 100 + 4 * i, 200 + 6 * i), 1) for i in range(100)]
+
+
+def paint_in_plain_napari(viewer: napari.Viewer, report: dict[str, Any]) -> None:
+    """The same dabs on layers of napari's own."""
+    shape = 64, HEIGHT, WIDTH
+    viewer.add_image(np.zeros((*shape, 3), np.uint8), rgb=True)
+    labels = viewer.add_labels(np.zeros(shape, np.uint8))
+    labels.brush_size = HEIGHT // 24
+    viewer.dims.set_current_step(0, 32)
+    turn_for(1.0)
+    say(report, f"a dab in plain napari at {WIDTH} x {HEIGHT} x 64", timed(dabs_on(labels, 32)))
+    viewer.layers.clear()
+
+
+def turn_for(seconds: float) -> None:
+    """Turn the event loop for so long."""
+    end = time.perf_counter() + seconds
+    turn_until(lambda: time.perf_counter() > end)
 
 
 def work_on_phantom(viewer: napari.Viewer, panel: Any, report: dict[str, Any]) -> None:
@@ -106,8 +169,7 @@ def work_on_phantom(viewer: napari.Viewer, panel: Any, report: dict[str, Any]) -
     waits = []
     for pause in (0.31, 0.52, 0.73):
         panel.propose.click()
-        until = time.perf_counter() + pause
-        turn_until(lambda until=until: time.perf_counter() > until)
+        turn_for(pause)
         began = time.perf_counter()
         controller.cancel()
         turn_until(lambda: not controller.busy)
@@ -115,6 +177,7 @@ def work_on_phantom(viewer: napari.Viewer, panel: Any, report: dict[str, Any]) -
     say(report, "from Cancel to stopped, ms", waits)
     for t in np.linspace(0, len(controller.session) - 1, 5).astype(int).tolist():
         controller.session.correct(t, np.asarray(controller.session.masks[t]))
+    say(report, "working ahead of the next click", stalls_until(once_over(controller.ahead)))
     began, first = time.perf_counter(), []
     controller.frame_changed.connect(lambda *_: first.append(time.perf_counter()))
     panel.propose.click()
@@ -146,9 +209,11 @@ def look_at_long_video(viewer: napari.Viewer, panel: Any, frames: int, report: d
             controller.session.propose(t, mask, "benchmark", 0.1 + 0.2 * (t % 7))
         controller.go_to(frames // 2)
         turn_until(lambda: bool(np.isfinite(show_timeline(viewer).watch.track.areas).any()))
-        paint = controller.masks.paint
-        dabs = [lambda i=i: paint((frames // 2, 100 + 4 * i, 200 + 6 * i), 1) for i in range(100)]
-        say(report, f"a dab at {WIDTH} x {HEIGHT} x {frames}", timed(dabs))
+        controller.masks.brush_size = HEIGHT // 24
+        turn_for(1.0)
+        say(
+            report, f"a dab at {WIDTH} x {HEIGHT} x {frames}", timed(dabs_on(controller.masks, frames // 2))
+        )
         for name, walk in walks(frames, 60).items():
             say(report, f"scrubbing, {name}", timed([lambda t=t: controller.go_to(t) for t in walk]))
         view = show_timeline(viewer).view
@@ -160,14 +225,17 @@ def look_at_long_video(viewer: napari.Viewer, panel: Any, frames: int, report: d
 
 
 def main(argv: list[str] | None = None) -> None:
-    options = parser(__doc__.splitlines()[0], rounds=1)
+    options = parser(__doc__.splitlines()[0], rounds=3)
     options.add_argument("--frames", type=int, default=5000)
     options.add_argument("--cold", action="store_true", help="nothing compiled before")
     arguments = options.parse_args(argv)
     report: dict[str, Any] = {"machine": machine()}
+    for kind, turns in measured(arguments.rounds).items():
+        say(report, f"turns while opening a video, {kind}", turns)
     viewer = napari.Viewer()
     viewer.window._qt_window.resize(1280, 800)
     say(report, "resident with an empty viewer, MiB", resident_mib())
+    paint_in_plain_napari(viewer, report)
     _, panel = viewer.window.add_plugin_dock_widget("napari-vivim", "Vivim Segment")
     work_on_phantom(viewer, panel, report)
     say(report, "resident after the phantom, MiB", resident_mib())

@@ -1,4 +1,4 @@
-"""Has the next click's work done beforehand, once the person has corrected a frame and paused."""
+"""Has the next click on the video in front prepared, once the person has corrected a frame and paused."""
 
 from __future__ import annotations
 
@@ -65,11 +65,21 @@ class WorkAhead(QObject):
             self.job.cancel()
 
     def close(self) -> None:
-        """Stop, and end the process that waits; safe to call twice."""
+        """Stop, and end the process that waits, without waiting for its end; safe to call twice."""
         self.stop()
-        self.standby.close()
+        threading.Thread(target=self.standby.close, name="vivim-standby").start()
         # for a session that is opened again; a job that is about to stop starts none any more
         self.standby = Standby()
+
+    def come_to_front(self) -> None:
+        """Work for this video soon, and for no other of the viewer any longer."""
+        self._end_others()
+        self._soon.start()
+
+    def _end_others(self) -> None:
+        """Of the processes that wait, some 250 MB each, one is enough."""
+        for other in self.controller.others():
+            other.ahead.close()
 
     def _on_model(self, name: str) -> None:
         self.model = name
@@ -88,6 +98,7 @@ class WorkAhead(QObject):
         if self.job is not None or self.controller.warming is not None:
             self._soon.start()  # the last one is about to make way, or the model is being made ready
             return
+        self._end_others()
         start, stop, length = self.controller.current_frame, threading.Event(), settings().clip_length
         chosen, device_chosen, standby = self.model, self.device, self.standby
 

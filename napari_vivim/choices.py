@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QComboBox
 
 from napari_vivim.loading import load_torch
 from napari_vivim.problems import show_problem
 from napari_vivim.worker import Job, Worker
+
+REST_MS = 200
+"""Milliseconds after which the lists are asked for, at the earliest."""
 
 
 def device_label(name: str) -> str:
@@ -30,9 +33,19 @@ def chosen_device(devices: QComboBox) -> str:
 
 
 class Choices:
-    """Fills a list of models, and one of devices, in the background: asking for them loads PyTorch."""
+    """Fills a list of models, and one of devices, in the background, soon: asking for them loads PyTorch.
 
-    def __init__(self, models: QComboBox, devices: QComboBox | None = None) -> None:
+    Parameters
+    ----------
+    models, devices : QComboBox
+        The lists.
+    wait : callable
+        True while the window has more urgent things to do: loading would slow them down.
+    """
+
+    def __init__(
+        self, models: QComboBox, devices: QComboBox | None = None, wait: Callable[[], bool] = lambda: False
+    ) -> None:
         self._models, self._devices = models, devices
         models.addItem("starter")
         if devices is not None:
@@ -40,10 +53,26 @@ class Choices:
         self._worker = Worker("vivim-lists")
         self._job: Job | None = None
         self._preferred = "auto"
-        self.refresh()
+        self._wait = wait
+        self._first = QTimer(models)  # gone with the list
+        self._first.setInterval(REST_MS)
+        self._first.timeout.connect(self._begin)
+        self._first.start()
+        models.destroyed.connect(self._leave)
+
+    def _leave(self) -> None:
+        """The list is gone; what is still being asked for is of no interest."""
+        if self._job is not None:
+            self._job.event.disconnect(self._fill)
+        self._worker.close()
+
+    def _begin(self) -> None:
+        if not self._wait():
+            self.refresh()
 
     def refresh(self, select: str | None = None) -> None:
         """Ask again; then choose the model `select`, or keep the choice there is."""
+        self._first.stop()
 
         def work() -> Iterator[tuple[list[Any], list[str], str, str]]:
             load_torch()

@@ -27,7 +27,7 @@ from napari_vivim.editing import Editing
 from napari_vivim.jobs import Jobs
 from napari_vivim.lesion_layer import LesionLayer
 from napari_vivim.loaded_model import LoadedModel
-from napari_vivim.loading import look_at_all_again
+from napari_vivim.loading import look_at_all_again, look_at_new_things_only
 from napari_vivim.masks_layer import masks_layer
 from napari_vivim.problems import guarded, show_problem
 from napari_vivim.readers import PATH_KEY, SESSION_KEY
@@ -121,9 +121,15 @@ class VideoController(Jobs):
         others = controllers(self.viewer)
         del others[self.layer]
         show_alone(self, others)
+        self.ahead.come_to_front()
         if self.current_frame >= len(self.layer.data):
             self.go_to(len(self.layer.data) - 1)
         self.viewer.layers.selection.active = self.masks or self.layer
+
+    def others(self) -> list[VideoController]:
+        """The controllers of the viewer's other videos."""
+        found = controllers(self.viewer).values()
+        return [one for one in found if one is not None and one is not self]
 
     def counts(self) -> dict[str, int]:
         """Frames by status."""
@@ -277,6 +283,7 @@ class VideoController(Jobs):
         """Show the masks as the job left them."""
         if self.masks is not None and name in ("propose", "finetune", "import"):
             self.masks.refresh()
+        look_at_new_things_only()
 
     def _redraw(self, frame: int, status: str) -> None:
         """Show a mask that a model has just written under the person's eyes; strokes are on screen already."""

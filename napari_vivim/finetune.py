@@ -10,7 +10,7 @@ from vivim import models
 from vivim.errors import VivimError
 
 from napari_vivim.choices import Choices, chosen_device
-from napari_vivim.controller import VideoController, controllers
+from napari_vivim.controller import VideoController
 from napari_vivim.curve import LossCurve
 from napari_vivim.looks import Progress, choice, clock, heading, plural, primary, quiet
 from napari_vivim.pace import Pace
@@ -78,7 +78,7 @@ class FinetuneWidget(VideoPanel):
         self.body.addWidget(self.progress)
         self.body.addWidget(self.curve)
         self._add_card()
-        self.choices = Choices(self.model, self.device if device is None else None)
+        self.choices = Choices(self.model, self.device if device is None else None, wait=self.is_opening)
         self.start()
 
     def _add_card(self) -> None:
@@ -122,10 +122,7 @@ class FinetuneWidget(VideoPanel):
 
     def _offer_open_videos(self, controller: VideoController) -> None:
         """Other videos of this viewer can be learned from with a tick."""
-        others = [
-            one for one in controllers(self.viewer).values() if one is not None and one is not controller
-        ]
-        folders = [other.session.folder for other in others if other.session is not None]
+        folders = [other.session.folder for other in controller.others() if other.session is not None]
         own = controller.session.folder if controller.session is not None else None
         self.replay.offer(folders, without=own)
 

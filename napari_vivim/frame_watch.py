@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -12,14 +13,16 @@ from vivim.session import Session
 
 QUIET_SECONDS = 0.5
 """Nothing has changed for so long: time for what looks at the whole video."""
+PAUSE_SECONDS = 0.3
+"""A person has not painted for so long: what is measured while they do holds the interpreter's lock, and the brush."""
 
 
 class FrameWatch(QObject):
     """Base of those that follow a session; at first all frames that are not empty count as changed.
 
     Subclasses say what to do with changed frames (`look`), and once nothing has changed for a while (`settle`); both
-    run in the thread. `begin` starts it. What goes wrong there arrives as `failed`, and following goes on; signals
-    arrive in the thread it was made in.
+    run in the thread, while no person paints. `begin` starts it. What goes wrong there arrives as `failed`, and
+    following goes on; signals arrive in the thread it was made in.
     """
 
     failed = Signal(object)
@@ -30,6 +33,7 @@ class FrameWatch(QObject):
         self.session = session
         self.stop = threading.Event()
         self._changed = set(np.flatnonzero(session.statuses).tolist())
+        self._painted = -PAUSE_SECONDS
         self._news = threading.Condition()
         self._forget: Callable[[], None] = session.on_change(self._on_change)
         self._thread = threading.Thread(target=self._run, name=type(self).__name__, daemon=True)
@@ -54,8 +58,16 @@ class FrameWatch(QObject):
 
     def _on_change(self, frame: int, status: str) -> None:
         with self._news:
+            asleep = not self._changed  # else it knows already, and is not woken with each dab
             self._changed.add(frame)
-            self._news.notify_all()
+            if status != "proposed":
+                self._painted = time.monotonic()
+            if asleep:
+                self._news.notify_all()
+
+    def _wait_for_a_pause(self) -> None:
+        while (left := self._painted + PAUSE_SECONDS - time.monotonic()) > 0 and not self.stop.is_set():
+            self._news.wait(left)
 
     def _run(self) -> None:
         stale = True
@@ -64,6 +76,7 @@ class FrameWatch(QObject):
                 self._news.wait_for(
                     lambda: self._changed or self.stop.is_set(), QUIET_SECONDS if stale else None
                 )
+                self._wait_for_a_pause()
                 frames, self._changed = self._changed, set()
             try:
                 if frames:

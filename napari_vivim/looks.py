@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from qtpy.QtCore import QEvent, Qt, Signal
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
@@ -18,6 +20,8 @@ INK = 0.75
 """Share of the text's colour in that of explaining text; the rest is the ground's."""
 FLAT = "QPushButton { text-align: left; border: none; background: transparent; padding: 2px 0; }"
 TITLE = FLAT.replace("padding: 2px 0;", "padding: 6px 0 2px 0; font-weight: 600; font-size: 13px;")
+STEP_SECONDS = 0.15
+"""How far a job is, is shown at most this often."""
 CLOSED, OPEN = "\u25b8", "\u25be"
 """Arrows before a title that folds, drawn as text: in the colour of the text, whatever the theme."""
 
@@ -116,10 +120,14 @@ def plural(count: int, thing: str) -> str:
 
 
 class Progress(QWidget):
-    """A bar, a line of text and a Cancel button; hidden while nothing runs."""
+    """A bar, a line of text and a Cancel button; hidden while nothing runs.
+
+    Steps that come in quick succession are not all shown: each time the whole window is drawn anew.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self._shown = 0.0
         self.bar = QProgressBar()
         self.bar.setTextVisible(False)
         self.bar.setMaximumHeight(8)
@@ -137,6 +145,7 @@ class Progress(QWidget):
 
     def busy(self, text: str) -> None:
         """Show that something is under way whose length is not known."""
+        self._shown = 0.0
         self.bar.setRange(0, 0)
         self.text.setText(text)
         self.cancel.setEnabled(True)
@@ -144,6 +153,9 @@ class Progress(QWidget):
 
     def show_step(self, done: int, total: int, text: str) -> None:
         """Show how far it is."""
+        if done < total and time.monotonic() - self._shown < STEP_SECONDS:
+            return
+        self._shown = time.monotonic()
         self.bar.setRange(0, total)
         self.bar.setValue(done)
         self.text.setText(text)

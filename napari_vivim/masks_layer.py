@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from napari.layers import Image, Labels
+from vispy.visuals.line.dash_atlas import DashAtlas
 from vivim.session import MaskEditor, Session
 
 from napari_vivim.classes import appearance, class_features
@@ -37,6 +40,11 @@ def masks_layer(session: Session, editor: MaskEditor, video: Image) -> Labels:
     return masks
 
 
+@cache
 def rehearse() -> None:
-    """Make a layer that nobody sees, in any thread: a process's first one imports and compiles for about a second."""
+    """Make a layer that nobody sees, in any thread: a process's first one imports and compiles for about a second.
+
+    So do the patterns of dashes that VisPy works out, and keeps, before it draws its first line.
+    """
+    DashAtlas()
     Labels(np.zeros((1, 1, 1), np.uint8), features=class_features(("lesion",)), **appearance())

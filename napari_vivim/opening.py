@@ -9,7 +9,7 @@ from qtpy.QtCore import QThread, QTimer
 from qtpy.QtWidgets import QApplication
 from vivim.settings import WITH_A_VIDEO, settings
 
-from napari_vivim.loading import load_dock
+from napari_vivim.loading import load_dock, look_at_new_things_only
 
 PLUGIN, TITLE = "napari-vivim", "Vivim Segment"
 POLL_MS = 20
@@ -40,4 +40,5 @@ def _open_dock(loading: threading.Thread | None = None) -> None:
     if loading.is_alive():
         QTimer.singleShot(POLL_MS, lambda: _open_dock(loading))
     else:
+        look_at_new_things_only()
         viewer.window.add_plugin_dock_widget(PLUGIN, TITLE)

@@ -67,6 +67,8 @@ class VideoPanel(QWidget):
         self.video.setToolTip("The video to work on")
         self.video.currentIndexChanged.connect(self._choose)
         self.info.setStyleSheet("font-size: 11px;")
+        for widget in (self.empty, self.content):
+            widget.hide()  # until it is known which of them is wanted
         for widget in (heading("Video"), self.video, self.info):
             self.body.addWidget(widget)
         inner = QWidget()
@@ -109,6 +111,10 @@ class VideoPanel(QWidget):
                 window.tabifyDockWidget(dock, mine)
                 QTimer.singleShot(0, mine.raise_)
                 return
+
+    def is_opening(self) -> bool:
+        """Whether the video's session is being opened."""
+        return self.controller is not None and self.controller.job_name == "open"
 
     def _forget_viewer(self) -> None:
         self.viewer.layers.events.inserted.disconnect(self._list_videos)

@@ -58,7 +58,7 @@ class Scrubbing(QObject):
             self._say("")
 
     def _say_failed(self, frame: int, error: VideoError) -> None:
-        if self._step() == frame:
+        if self._frames is not None and self._step() == frame:
             self._say(str(error))
 
     def _say(self, text: str) -> None:
@@ -67,7 +67,7 @@ class Scrubbing(QObject):
             notice(self._viewer.window._qt_window).say(text)
 
     def close(self) -> None:
-        """Show exact frames only; safe to call twice."""
+        """Show exact frames only, without waiting for the one in the making; safe to call twice."""
         if self._frames is None or self._scrubber is None:
             return
         self._viewer.dims.events.current_step.disconnect(self._moved)
@@ -75,3 +75,4 @@ class Scrubbing(QObject):
         self._frames = None
         self._say("")
         self._scrubber.close()
+        self._scrubber = None

@@ -28,10 +28,14 @@ from napari_vivim.problems import show_problem
 from napari_vivim.questions import ELSEWHERE, RELINK, what_of_another_video
 from napari_vivim.registry import ModelsWindow, names_of_videos
 from napari_vivim.timeline import show_timeline
+from napari_vivim.turns import in_turns
 
 
 class SegmentWidget(VideoPanel):
-    """The dock in the order of work: video, propose, review, learn, export; a part shows when it can be used."""
+    """The dock in the order of work: video, propose, review, learn, export; a part shows when it can be used.
+
+    Its parts are made in the turns of the event loop that follow; then it begins to follow the viewer.
+    """
 
     own_jobs = ("propose",)
     reports_opening = True
@@ -51,20 +55,20 @@ class SegmentWidget(VideoPanel):
         self.body.addWidget(self.area)
         self.body.addWidget(self.reopen)
         self.body.addWidget(self.folder)
-        self._add_propose()
-        self._add_review()
-        self.choices = Choices(self.model, self.device)
+        self._timeline_next = QTimer(self)
+        self._timeline_next.setSingleShot(True)
+        self._timeline_next.timeout.connect(self._show_timeline)
+        later_steps = self._add_learning, self._add_exporting
+        in_turns(self, self._add_propose, self._add_review, *later_steps, self._add_last, self.start)
+
+    def _add_last(self) -> None:
         self.preferences = Preferences(self)
         self.preferences.changed.connect(self._on_settings)
         self.open_preferences = QPushButton("Preferences ...")
         self.open_preferences.setToolTip("Device, window length, folders, colours, another machine's device")
         self.open_preferences.clicked.connect(lambda: open_preferences(self.viewer))
-        bind(napari_viewer, lambda: self.controller)
-        self._add_later_steps()
-        self._timeline_next = QTimer(self)
-        self._timeline_next.setSingleShot(True)
-        self._timeline_next.timeout.connect(self._show_timeline)
-        self.start()
+        self.body.addWidget(self.open_preferences)
+        bind(self.viewer, lambda: self.controller)
 
     def _add_propose(self) -> None:
         self.model, self.device = choice(), choice()
@@ -90,6 +94,7 @@ class SegmentWidget(VideoPanel):
         self.body.addLayout(form)
         self.body.addWidget(self.propose)
         self.body.addWidget(self.progress)
+        self.choices = Choices(self.model, self.device, wait=self.is_opening)
 
     def _add_review(self) -> None:
         self.accept, self.accept_range = self._does("Accept frame"), self._does("Accept up to here")
@@ -124,16 +129,21 @@ class SegmentWidget(VideoPanel):
     def _does(self, title: str) -> QPushButton:
         return button_for(BY_TITLE[title], lambda: self.controller)
 
-    def _add_later_steps(self) -> None:
-        """What comes after reviewing, folded away until it is wanted."""
+    def _add_learning(self) -> None:
         self.learning = FinetuneWidget(self.viewer, host=self, device=self.device)
-        self.exporting = ExportWidget(self.viewer, host=self)
         self.learn = Folded("Learn", "Teach the model what you corrected", self.learning, heading=True)
-        self.export = Folded("Export", "Write masks and measurements, or bring in masks", self.exporting, heading=True)
-        for section in (self.learn, self.export):
-            section.opened.connect(partial(reveal, section))
-        for part in (self.learn, self.export, self.open_preferences):
-            self.body.addWidget(part)
+        self._add_folded(self.learn)
+
+    def _add_exporting(self) -> None:
+        self.exporting = ExportWidget(self.viewer, host=self)
+        about = "Write masks and measurements, or bring in masks"
+        self.export = Folded("Export", about, self.exporting, heading=True)
+        self._add_folded(self.export)
+
+    def _add_folded(self, section: Folded) -> None:
+        """A step folded away until it is wanted, and scrolled into sight then."""
+        section.opened.connect(partial(reveal, section))
+        self.body.addWidget(section)
 
     # -- what the person does -------------------------------------------------------------------------------------
 
@@ -202,7 +212,7 @@ class SegmentWidget(VideoPanel):
 
     def _show_timeline(self) -> None:
         """In a turn of the event loop of its own: making it takes time."""
-        if self.controller is not None:
+        if self.controller is not None and (self.controller.session is not None or self.is_opening()):
             show_timeline(self.viewer).follow(self.controller)
 
     def on_problem(self, error: Exception) -> None:

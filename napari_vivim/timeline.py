@@ -28,6 +28,8 @@ from napari_vivim.timeline_legend import Legend
 from napari_vivim.timeline_view import AREA_COLOR, JUMP_COLOR, SUGGESTED_COLOR, TimelineView
 
 PLUGIN, TITLE = "napari-vivim", "Vivim Timeline"
+NAME = f"{TITLE} ({PLUGIN})"
+"""What napari calls the dock."""
 REDRAW_MS = 50
 """While masks are proposed, statuses are drawn anew at most this often."""
 EMPTY = "Drag a video onto the window: all its frames appear here"
@@ -35,6 +37,11 @@ EMPTY = "Drag a video onto the window: all its frames appear here"
 
 def show_timeline(viewer: napari.Viewer) -> TimelineWidget:
     """The timeline of a viewer, opened under the canvas if it is not there yet."""
+    if NAME not in viewer.window.dock_widgets:
+        # where it belongs at once, and shown with the next layout: each move lays out and draws the whole window
+        widget = TimelineWidget(viewer)
+        viewer.window.add_dock_widget(widget, name=NAME, area="bottom")
+        return widget
     dock, widget = viewer.window.add_plugin_dock_widget(PLUGIN, TITLE)
     if dock.isHidden():
         dock.show()
@@ -164,8 +171,10 @@ class TimelineWidget(QWidget):
         if dock is not None and isinstance(window, QMainWindow):
             if self.controller is not None and nearly_whole(self.controller.layer):  # nobody has zoomed in yet
                 self._fit_next.start()
+            bottom = Qt.DockWidgetArea.BottomDockWidgetArea
             window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
-            window.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, dock)
+            if window.dockWidgetArea(dock) != bottom:
+                window.addDockWidget(bottom, dock)
 
     def _fit_picture(self) -> None:
         """The docks have taken room from the picture: show all of it again."""
@@ -200,8 +209,10 @@ class TimelineWidget(QWidget):
             return
         statuses = session.statuses
         models_own = statuses == STATUS_CODES["proposed"]  # of a frame that a person has settled nobody is unsure
-        self.view.set_frames(statuses, np.where(models_own, session.uncertainty, np.float32(np.nan)))
-        self._show_legend()
+        unsure = np.where(models_own, session.uncertainty, np.float32(np.nan))
+        if not self.view.shows(statuses, unsure):  # another dab on the same frame changes neither
+            self.view.set_frames(statuses, unsure)
+            self._show_legend()
         self._show_range()
 
     def _show_shapes(self) -> None:

@@ -63,6 +63,10 @@ class TimelineView(QWidget):
         self.codes, self.unsure = codes, unsure
         self._repaint_lanes()
 
+    def shows(self, codes: NDArray[np.uint8], unsure: NDArray[np.float32]) -> bool:
+        """Whether these are the statuses and uncertainties that it shows."""
+        return np.array_equal(codes, self.codes) and np.array_equal(unsure, self.unsure, equal_nan=True)
+
     def set_shapes(self, areas: NDArray[np.float32], jumps: NDArray[np.intp]) -> None:
         """Show areas ``(T,)``, of any unit, and mark the frames in `jumps`."""
         self.areas, self.jumps = areas, jumps

@@ -15,7 +15,7 @@ from vivim.session import Session
 from vivim.settings import settings
 
 from napari_vivim.closing import wait_for_closing
-from napari_vivim.loading import load_torch
+from napari_vivim.loading import load_torch, look_at_new_things_only
 from napari_vivim.masks_layer import rehearse
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from vivim.network import Vivim
 
     Load = Callable[[str], Vivim]
+
+REST_SECONDS = 0.3
+"""The window has so much time to show a session that was opened, before the model is loaded."""
 
 
 def opening(video: Path, folder: str | None, relink: bool) -> Iterator[Session]:
@@ -34,12 +37,14 @@ def opening(video: Path, folder: str | None, relink: bool) -> Iterator[Session]:
 
 def warming(load: Load, stop: threading.Event) -> Iterator[Any]:
     """Load the default model and run it once, so that the first mask comes soon after the click."""
+    stop.wait(REST_SECONDS)
     load_torch()
     from vivim.compiled import warm_up
     from vivim.device import preferred_device
     from vivim.models import default_model_name
 
     warm_up(load(default_model_name()), preferred_device(), stop)
+    look_at_new_things_only()
     yield from ()
 
 

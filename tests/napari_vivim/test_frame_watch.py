@@ -11,7 +11,7 @@ from vivim import Session
 from vivim.errors import SessionError
 from vivim.video import make_phantom, write_video
 
-from napari_vivim.frame_watch import FrameWatch
+from napari_vivim.frame_watch import PAUSE_SECONDS, FrameWatch
 
 
 class Failing(FrameWatch):
@@ -66,3 +66,15 @@ def test_nothing_is_said_of_a_session_that_was_closed(qtbot, session: Session) -
     watch._thread.join(20)
     qtbot.wait(50)
     assert watch.seen == [{1}] and said == []
+
+
+def test_nothing_is_measured_while_a_person_paints(session: Session) -> None:
+    watch = Failing(session)
+    watch.seen.append(set())  # the first look is not the one that fails
+    watch.begin()
+    for row in range(10):
+        session.correct(1, np.eye(32, k=row, dtype=np.uint8))
+        assert not watch.began.wait(PAUSE_SECONDS / 6)
+    assert watch.began.wait(20)
+    assert watch.settled.wait(20) and watch.seen == [set(), {1}]
+    watch.close()

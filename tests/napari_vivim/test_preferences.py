@@ -73,7 +73,7 @@ def test_page_and_file_stay_in_step(page: Any, linked: Any, qtbot: Any) -> None:
     assert settings() == Settings(clip_length=12, opacity=80)
     with qtbot.waitSignal(link.changed, timeout=5000):
         change_settings(opacity=30)  # as another program does
-    assert page.display.opacity == 30
+    qtbot.waitUntil(lambda: page.display.opacity == 30, timeout=5000)
 
 
 @has_page

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import time
+import weakref
 from pathlib import Path
 
 import numpy as np
 import pytest
 from napari.layers import Image
 from vivim import open_video
+from vivim.errors import VideoError
 from vivim.video import make_phantom, write_video
 
 from napari_vivim import readers
@@ -47,3 +51,32 @@ def test_a_jump_shows_a_preview_and_then_the_exact_frame(
     scrubbing.close()
     viewer.dims.set_current_step(0, 7)
     np.testing.assert_array_equal(layer._slice.image.raw, truth[7])
+
+
+def test_closing_waits_for_no_frame_and_lets_go_of_the_video(
+    make_napari_viewer, qtbot, video: Path, monkeypatch
+) -> None:
+    viewer = make_napari_viewer()
+    [(data, options, _)] = readers.read(video)
+    layer = viewer.add_layer(Image(data, **options))
+    begun, gate = threading.Event(), threading.Event()
+
+    def stalled(i: int, stop: object) -> None:
+        begun.set()
+        gate.wait(10)
+        raise VideoError("The disk has not answered.")
+
+    monkeypatch.setattr(data.video, "fetch", stalled)
+    scrubbing = Scrubbing(viewer, layer)
+    scrubber, thread = weakref.ref(scrubbing._scrubber), scrubbing._scrubber._thread
+    viewer.dims.set_current_step(0, FAR)
+    assert begun.wait(10)
+    began = time.monotonic()
+    scrubbing.close()
+    assert time.monotonic() - began < 5 and thread.is_alive()
+    gate.set()
+    thread.join(10)
+    qtbot.wait(20)
+    assert not thread.is_alive() and notice(viewer.window._qt_window).isHidden()
+    gc.collect()
+    assert scrubber() is None

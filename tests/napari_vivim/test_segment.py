@@ -186,10 +186,11 @@ def test_a_folder_that_cannot_be_written_is_said_and_another_is_offered(
     assert not widget.propose.isEnabled()
 
 
-def test_without_a_video_the_panel_says_what_to_do(make_napari_viewer) -> None:
+def test_without_a_video_the_panel_says_what_to_do(make_napari_viewer, qtbot) -> None:
     viewer = make_napari_viewer()
     _, widget = viewer.window.add_plugin_dock_widget("napari-vivim", "Vivim Segment")
-    assert "No video yet" in widget.empty.hint.text() and not widget.empty.isHidden()
+    qtbot.waitUntil(lambda: not widget.empty.isHidden())
+    assert "No video yet" in widget.empty.hint.text() and widget.content.isHidden()
 
 
 def test_a_first_video_is_one_button_away(make_napari_viewer, qtbot, video, monkeypatch) -> None:

@@ -237,3 +237,16 @@ def test_opening_a_video_gets_the_model_ready(segment, qtbot, fake_model, cold) 
     segment.controller.warm_up()
     qtbot.waitUntil(lambda: segment.controller.warming is None and "starter" in cold, timeout=10000)
     assert not segment.controller.busy and segment.propose.isEnabled()
+
+
+def test_another_dab_on_the_same_frame_draws_no_lane_anew(segment, qtbot) -> None:
+    timeline, masks = show_timeline(segment.viewer), segment.controller.masks
+    qtbot.waitUntil(lambda: len(timeline.view.codes) == 12)
+    masks.paint((3, 30, 30), 1)
+    qtbot.waitUntil(lambda: timeline.view.codes[3] == STATUS_CODES["corrected"])
+    shown = timeline.view.codes
+    masks.paint((3, 40, 40), 1)
+    qtbot.waitUntil(lambda: not timeline._redraw.isActive())
+    assert timeline.view.codes is shown
+    masks.paint((4, 40, 40), 1)
+    qtbot.waitUntil(lambda: timeline.view.codes[4] == STATUS_CODES["corrected"])

@@ -90,3 +90,23 @@ def test_what_fails_ahead_disturbs_nobody(ahead, segment, qtbot, fake_model, mon
     controller.propose("starter", "cpu")
     qtbot.waitUntil(lambda: not controller.busy, timeout=10000)
     assert controller.session.status(4) == "proposed"
+
+
+def test_only_for_the_video_in_front_a_process_waits(ahead, segment, qtbot, fake_model, tmp_path) -> None:
+    def waits(controller: Any) -> bool:
+        return controller.ahead.standby._waiting is not None
+
+    first = segment.controller
+    correct(segment, 3)
+    qtbot.waitUntil(lambda: waits(first))
+    other = first.video_path.with_name("other.mp4")
+    other.write_bytes(first.video_path.read_bytes())
+    segment.viewer.open(str(other), plugin="napari-vivim")
+    qtbot.waitUntil(lambda: segment.controller is not first and segment.controller.session is not None)
+    second = segment.controller
+    qtbot.waitUntil(lambda: not ahead.standbys)
+    correct(segment, 5)
+    qtbot.waitUntil(lambda: waits(second))
+    segment.video.setCurrentIndex(segment.video.findData(first.layer))
+    qtbot.waitUntil(lambda: waits(first) and len(ahead.standbys) == 1)
+    assert not waits(second) and ahead.stopped == 2

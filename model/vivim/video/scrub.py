@@ -26,7 +26,7 @@ class Scrubber:
     Parameters
     ----------
     video : VideoBase
-        The video; it stays the caller's to close, after the scrubber.
+        The video; it stays the caller's to close, before or after the scrubber.
     on_exact : callable
         Called in the background thread with the number of a frame of which a preview was shown, once it is ready.
     on_failed : callable
@@ -59,11 +59,14 @@ class Scrubber:
         return (i, self._video.frame(i)) if ready else self._video.preview(i)
 
     def close(self) -> None:
-        """Stop decoding ahead; safe to call twice."""
+        """Decode no more, without waiting for the frame in the making; safe to call twice.
+
+        The thread ends by itself once that frame is decoded or its file has answered, and lets go of the video. What it
+        was about to tell may still be told.
+        """
         with self._news:
             self._closed = True
             self._news.notify_all()
-        self._thread.join()
 
     def _run(self) -> None:
         while True:
