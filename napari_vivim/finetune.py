@@ -109,7 +109,7 @@ class FinetuneWidget(VideoPanel):
     def _cancel(self) -> None:
         if self.controller is not None:
             self.progress.cancel.setEnabled(False)
-            self.progress.text.setText("Stopping; every model stays as it was ...")
+            self.progress.say("Stopping; every model stays as it was ...")
             self.controller.cancel()
 
     def on_controller(self, controller: VideoController) -> None:
@@ -140,7 +140,7 @@ class FinetuneWidget(VideoPanel):
         """Show a step, a score or the result."""
         kind = getattr(event, "kind", "propose")
         if kind == "waiting":
-            self.progress.text.setText(event.note)
+            self.progress.say(event.note)
         elif kind == "preparing":
             self.progress.show_step(
                 event.done, event.total, f"Looking at corrected frame {event.done} of {event.total}"
@@ -154,8 +154,10 @@ class FinetuneWidget(VideoPanel):
         elif kind == "finished":
             self._show_result(event)
         elif kind == "propose":
-            text = f"Renewing proposals: {event.done} of {event.total} · {event.note or clock(event.seconds_left)}"
-            self.progress.show_step(event.done, event.total, text)
+            text = f"Renewing proposals: {event.done} of {event.total}"
+            if not event.note:
+                text += f" · {clock(event.seconds_left)}"
+            self.progress.show_step(event.done, event.total, text, event.note)
 
     def _show_step(self, event: Any) -> None:
         number = event.fold or event.rounds

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-
-from qtpy.QtCore import QEvent, Qt, Signal
+from qtpy.QtCore import QEvent, Qt, QTimer, Signal
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
     QComboBox,
@@ -122,12 +120,17 @@ def plural(count: int, thing: str) -> str:
 class Progress(QWidget):
     """A bar, a line of text and a Cancel button; hidden while nothing runs.
 
-    Steps that come in quick succession are not all shown: each time the whole window is drawn anew.
+    Of steps that come in quick succession only the latest is shown, a little later: each time the whole window is drawn
+    anew.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._shown = 0.0
+        self._latest = (0, 0, "")
+        self._rest = QTimer(self)
+        self._rest.setSingleShot(True)
+        self._rest.setInterval(round(1000 * STEP_SECONDS))
+        self._rest.timeout.connect(self._show_latest)
         self.bar = QProgressBar()
         self.bar.setTextVisible(False)
         self.bar.setMaximumHeight(8)
@@ -145,20 +148,30 @@ class Progress(QWidget):
 
     def busy(self, text: str) -> None:
         """Show that something is under way whose length is not known."""
-        self._shown = 0.0
         self.bar.setRange(0, 0)
-        self.text.setText(text)
+        self.say(text)
         self.cancel.setEnabled(True)
         self.show()
 
-    def show_step(self, done: int, total: int, text: str) -> None:
-        """Show how far it is."""
-        if done < total and time.monotonic() - self._shown < STEP_SECONDS:
-            return
-        self._shown = time.monotonic()
-        self.bar.setRange(0, total)
-        self.bar.setValue(done)
+    def say(self, text: str) -> None:
+        """Show a text until the next step."""
+        self._rest.stop()
+        self._latest = (0, 0, text)
         self.text.setText(text)
+
+    def show_step(self, done: int, total: int, text: str, note: str = "") -> None:
+        """Show how far it is; with a `note` that nobody should miss, at once."""
+        self._latest = (done, total, f"{text} · {note}" if note else text)
+        if note or done >= total or not self._rest.isActive():
+            self._show_latest()
+            self._rest.start()
+
+    def _show_latest(self) -> None:
+        done, total, text = self._latest
+        if total:
+            self.bar.setRange(0, total)
+            self.bar.setValue(done)
+            self.text.setText(text)
 
 
 class Folded(QWidget):

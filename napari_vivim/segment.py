@@ -154,7 +154,7 @@ class SegmentWidget(VideoPanel):
     def _cancel(self) -> None:
         if self.controller is not None:
             self.progress.cancel.setEnabled(False)
-            self.progress.text.setText("Stopping ...")
+            self.progress.say("Stopping ...")
             self.controller.cancel()
 
     def _tell_apart(self, wanted: bool) -> None:
@@ -240,8 +240,10 @@ class SegmentWidget(VideoPanel):
 
     def on_job_event(self, event: Any) -> None:
         """Show how far it is."""
-        text = f"{event.done} of {event.total} · {event.note or clock(event.seconds_left)}"
-        self.progress.show_step(event.done, event.total, text)
+        text = f"{event.done} of {event.total}"
+        if not event.note:
+            text += f" · {clock(event.seconds_left)}"
+        self.progress.show_step(event.done, event.total, text, event.note)
 
     def on_job_ended(self, finished: bool) -> None:
         """Back to rest."""

@@ -19,3 +19,19 @@ def test_steps_in_quick_succession_are_not_all_shown_but_the_last_one_is(qtbot: 
     progress.busy("Starting ...")
     progress.show_step(1, 500, "1 of 500")
     assert progress.text.text() == "1 of 500"
+
+
+def test_the_latest_of_quick_steps_is_shown_a_little_later_and_a_note_at_once(qtbot: Any) -> None:
+    progress = Progress()
+    qtbot.addWidget(progress)
+    progress.busy("Starting ...")
+    for done in (1, 2, 3):
+        progress.show_step(done, 9, f"{done} of 9")
+    assert progress.text.text() == "1 of 9"
+    qtbot.waitUntil(lambda: progress.text.text() == "3 of 9" and progress.bar.value() == 3, timeout=2000)
+    progress.show_step(4, 9, "4 of 9", "waiting for the server")
+    assert progress.text.text() == "4 of 9 · waiting for the server"
+    progress.show_step(5, 9, "5 of 9")
+    progress.say("Stopping ...")
+    qtbot.wait(300)
+    assert progress.text.text() == "Stopping ..."
