@@ -53,22 +53,17 @@ class ResizedFrames:
         return found
 
 
-def guide_of(
-    session: Session,
-    frames: ResizedFrames,
-    size: tuple[int, int],
-    label: int | None = None,
-) -> MaskGuide:
+def guide_of(session: Session, frames: ResizedFrames, size: tuple[int, int]) -> MaskGuide:
     """Guidance from all corrected and accepted frames of a session.
 
-    The guide is one plane: where anything is, whatever its class; or where `label` is.
+    The guide is one plane: where anything is, whatever its class.
     """
-    return MaskGuide(frames, _Corrected(session, size, None, label), frames.motion, frames.recall.trusts)
+    return MaskGuide(frames, _Corrected(session, size, None), frames.motion, frames.recall.trusts)
 
 
 def guide_without(session: Session, frames: ResizedFrames, size: tuple[int, int], t: int) -> MaskGuide:
     """`guide_of` all corrected frames but `t`; guides without different frames can be asked side by side."""
-    return MaskGuide(frames, _Corrected(session, size, t, None), frames.motion, frames.recall.trusts)
+    return MaskGuide(frames, _Corrected(session, size, t), frames.motion, frames.recall.trusts)
 
 
 def resized_mask(session: Session, t: int, size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -79,17 +74,14 @@ def resized_mask(session: Session, t: int, size: tuple[int, int]) -> NDArray[np.
 class _Corrected(Mapping[int, NDArray[np.bool_]]):
     """Masks of a session's corrected and accepted frames at the network's size, each read when asked for."""
 
-    def __init__(
-        self, session: Session, size: tuple[int, int], leave_out: int | None, label: int | None
-    ) -> None:
-        self._session, self._size, self._label = session, size, label
+    def __init__(self, session: Session, size: tuple[int, int], leave_out: int | None) -> None:
+        self._session, self._size = session, size
         self._frames = {t: None for t in session.frames_with("corrected", "accepted") if t != leave_out}
 
     def __getitem__(self, t: int) -> NDArray[np.bool_]:
         if t not in self._frames:
             raise KeyError(t)
-        mask = resized_mask(self._session, t, self._size)
-        return mask > 0 if self._label is None else mask == self._label
+        return resized_mask(self._session, t, self._size) > 0
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._frames)
