@@ -252,7 +252,7 @@ def test_finetune_makes_a_version_that_segment_can_use(
     code, result, _ = call(capsys, "finetune", session.folder, "-o", "mine", "--model", tiny)
     assert code == 0
     assert result["name"] == "mine" and result["frames"] == 2
-    assert result["promoted"] == (result["after"] > result["before"])
+    assert result["after"] > result["before"] or not result["promoted"]
     _, listed, _ = call(capsys, "models", "list")
     mine = next(row for row in listed["models"] if row["name"] == "mine")
     assert (mine["parent"], mine["frames"], mine["version"]) == ("tiny", 2, result["version"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import FRAMES, Sample
 from vivim import Session, Vivim, VivimConfig
 from vivim.familiarity import MOST, familiarity, looked_at
 from vivim.given import ResizedFrames, guide_of
@@ -32,7 +31,7 @@ class Bright(Runner):
 
 
 @pytest.fixture
-def corrected(session: Session, sample: Sample) -> Session:
+def corrected(session: Session, sample) -> Session:
     for t in (1, 4, 10):
         session.correct(t, sample.masks[t])
     return session
@@ -42,8 +41,9 @@ def asked(session: Session, runner: Runner, weights: str = "these") -> float:
     reader = ResizedFrames(session, SIZE)
     guide = guide_of(session, reader, SIZE)
     done = session.frames_with("corrected")
-    windows = plan([t for t in range(FRAMES) if t not in done], done, FRAMES, 4, 0)
-    remembered = EncodedWindows(reader.recall, "", guide, FRAMES)
+    frames = len(session)
+    windows = plan([t for t in range(frames) if t not in done], done, frames, 4, 0)
+    remembered = EncodedWindows(reader.recall, "", guide, frames)
     return familiarity(session, reader, runner, guide, windows, remembered, weights)
 
 
@@ -53,7 +53,7 @@ def test_it_is_how_right_the_network_is_where_a_person_was(corrected: Session) -
 
 
 def test_only_windows_with_corrected_frames_are_looked_at_and_once_for_the_same_weights(
-    corrected: Session, sample: Sample
+    corrected: Session, sample
 ) -> None:
     runner = Bright(1)
     first = asked(corrected, runner)

@@ -160,8 +160,11 @@ def test_the_command_line_stops_on_ctrl_c(worked: Session, tmp_path: Path) -> No
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
         assert program.stdout is not None
         assert program.stdout.readline() == "writes\n"
-        time.sleep(0.1)  # until it stands in the pipe
+        time.sleep(0.5)  # until it stands in the pipe
         program.send_signal(signal.SIGINT)
-        _, said = program.communicate(timeout=10)
+        try:
+            _, said = program.communicate(timeout=10)
+        finally:
+            program.kill()  # else a failure here is one of every test that counts processes
     assert program.returncode not in (0, None) and "Traceback" not in said
     assert not (tmp_path / "out" / worked.folder.stem / "measurements.csv").exists()
