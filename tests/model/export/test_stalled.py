@@ -138,7 +138,8 @@ def test_what_was_given_up_while_it_was_flushed_is_not_put_in_place(
 
 
 PROGRAM = """
-import os, sys
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background ignores it
 from pathlib import Path
 from vivim import cli
 from vivim.export import api
