@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from qtpy.compat import isalive
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QComboBox
 
@@ -62,7 +63,7 @@ class Choices:
 
     def _leave(self) -> None:
         """The list is gone; what is still being asked for is of no interest."""
-        if self._job is not None:
+        if self._job is not None and isalive(self._job):  # as the program ends, Qt may have deleted it before
             self._job.event.disconnect(self._fill)
         self._worker.close()
 
