@@ -154,10 +154,7 @@ class FinetuneWidget(VideoPanel):
         elif kind == "finished":
             self._show_result(event)
         elif kind == "propose":
-            text = f"Renewing proposals: {event.done} of {event.total}"
-            if not event.note:
-                text += f" · {clock(event.seconds_left)}"
-            self.progress.show_step(event.done, event.total, text, event.note)
+            self.progress.show_proposed(event, "Renewing proposals: ")
 
     def _show_step(self, event: Any) -> None:
         number = event.fold or event.rounds

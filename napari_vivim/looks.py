@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from qtpy.QtCore import QEvent, Qt, QTimer, Signal
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
@@ -13,6 +15,9 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+
+if TYPE_CHECKING:
+    from vivim.inference import ProposeEvent
 
 INK = 0.75
 """Share of the text's colour in that of explaining text; the rest is the ground's."""
@@ -165,6 +170,13 @@ class Progress(QWidget):
         if note or done >= total or not self._rest.isActive():
             self._show_latest()
             self._rest.start()
+
+    def show_proposed(self, event: ProposeEvent, before: str = "") -> None:
+        """Show how far proposing is, with the time left, or the note of a server that is waited for."""
+        text = f"{before}{event.done} of {event.total}"
+        if not event.note:
+            text += f" · {clock(event.seconds_left)}"
+        self.show_step(event.done, event.total, text, event.note)
 
     def _show_latest(self) -> None:
         done, total, text = self._latest

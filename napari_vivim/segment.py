@@ -20,7 +20,7 @@ from napari_vivim.controller import VideoController, controller_of, video_layers
 from napari_vivim.corrections import BY_TITLE, bind
 from napari_vivim.export import ExportWidget
 from napari_vivim.finetune import FinetuneWidget
-from napari_vivim.looks import Folded, Progress, choice, clock, heading, primary, quiet, row
+from napari_vivim.looks import Folded, Progress, choice, heading, primary, quiet, row
 from napari_vivim.palette import Palette, button_for
 from napari_vivim.panel import VideoPanel, reveal
 from napari_vivim.preferences import Preferences, open_preferences
@@ -240,10 +240,7 @@ class SegmentWidget(VideoPanel):
 
     def on_job_event(self, event: Any) -> None:
         """Show how far it is."""
-        text = f"{event.done} of {event.total}"
-        if not event.note:
-            text += f" · {clock(event.seconds_left)}"
-        self.progress.show_step(event.done, event.total, text, event.note)
+        self.progress.show_proposed(event)
 
     def on_job_ended(self, finished: bool) -> None:
         """Back to rest."""

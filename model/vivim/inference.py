@@ -184,17 +184,17 @@ def propose(
     began, done = time.monotonic(), 0
     with contextlib.suppress(Stopped):
         guide = guide_of(session, reader, size) if guided and model.config.guided and corrected else None
-        encoder = whole_model = ""
+        encoder = ""
         if runner.remembers:
             encoder = f"{digest_of_weights(model.encoder, model.guide_embed)} {precision}"
-            whole_model = f"{encoder} {digest_of_weights(model.decoder)}"
         planned = plan(todo, corrected, len(session), clip_length, start, windows)
         familiar = 1.0
         encodings = total if guide is None else 2 * total + len(corrected)
         remembered = EncodedWindows(reader.recall, encoder, guide, encodings)
         if guide is not None:
             alone = plan(todo, corrected, len(session), clip_length, start)
-            familiar = familiarity(session, reader, runner, guide, alone, remembered, whole_model)
+            weights = f"{encoder} {digest_of_weights(model.decoder)}" if runner.remembers else ""
+            familiar = familiarity(session, reader, runner, guide, alone, remembered, weights)
             led = plan(todo, corrected, len(session), clip_length, start, windows, guide)
             planned = both_ways(led, planned, clip_length, start)
         done_before = {*have, *corrected}

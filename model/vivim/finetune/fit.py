@@ -141,7 +141,7 @@ Judged = Iterable[tuple[Sample | Window, Tensor, Tensor]]
 def scores_of(judged: Judged, familiar: Mapping[tuple[int, int], float]) -> Scores:
     """Dice of frames with guidance and without, mixed as while proposing; see `vivim.trust`.
 
-    `familiar` says for each frame how well the network knows the video by other frames, as `familiar_with` does.
+    `familiar` says for each frame how well the network knows the video by other frames; `score_all` finds it out.
     """
     means: dict[tuple[int, int], Tensor] = {}
     trusts: dict[tuple[int, int], float] = {}
