@@ -4,8 +4,7 @@ A corrected mask, as a signed distance, follows the motion of the picture (dense
 around it. The network gets that guess and a confidence that falls with the distance in time, and refines it with
 what it sees. Everything here works at the network's input size.
 
-Shapes: `maps` are sampling positions ``(n, H, W, 2)`` in pixels, x first; `distance` is ``(n, 1, H, W)`` float in
-pixels, positive inside the lesion, cut at `vivim.distance.MAX_DISTANCE`.
+Signed distances are in pixels, positive inside the lesion, cut at `vivim.distance.MAX_DISTANCE`.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -67,58 +65,10 @@ def _optical_flow() -> cv2.DISOpticalFlow:
     return flow
 
 
-def identity_map(count: int, height: int, width: int, device: torch.device | str = "cpu") -> Tensor:
-    """Sampling positions ``(count, height, width, 2)`` that leave a picture as it is."""
-    ys, xs = torch.meshgrid(
-        torch.arange(height, device=device, dtype=torch.float32),
-        torch.arange(width, device=device, dtype=torch.float32),
-        indexing="ij",
-    )
-    return torch.stack((xs, ys), dim=-1).expand(count, -1, -1, -1).clone()
-
-
-def sample(picture: Tensor, maps: Tensor) -> Tensor:
-    """Read `picture` ``(n, c, H, W)`` at `maps` ``(n, H, W, 2)`` pixels, bilinearly, clamped at the border."""
-    size = torch.tensor([picture.shape[3], picture.shape[2]], device=maps.device, dtype=maps.dtype)
-    grid = (maps * 2 + 1) / size - 1
-    return F.grid_sample(picture, grid, mode="bilinear", padding_mode="border", align_corners=False)
-
-
-def follow(maps: Tensor, flow: Tensor, identity: Tensor) -> Tensor:
-    """Advance sampling maps by one frame.
-
-    Parameters
-    ----------
-    maps : Tensor
-        ``(n, H, W, 2)``: where each pixel of the current frame lies in the anchor frame.
-    flow : Tensor
-        ``(n, H, W, 2)``: displacement from the next frame back to the current one, in pixels.
-    identity : Tensor
-        `identity_map` of the same size.
-
-    Returns
-    -------
-    Tensor
-        ``(n, H, W, 2)``: where each pixel of the next frame lies in the anchor frame.
-    """
-    return sample(maps.permute(0, 3, 1, 2), identity + flow).permute(0, 2, 3, 1)
-
-
 def confidence(frames_away: Tensor) -> Tensor:
     """Confidence in a mask propagated over `frames_away` frames: 1 at 0, else 0.9 exp(-d / 8)."""
     fading = 0.9 * torch.exp(-frames_away / CONFIDENCE_DECAY)
     return torch.where(frames_away == 0, torch.ones_like(fading), fading)
-
-
-def blend(before: Tensor, after: Tensor, frames_before: Tensor, frames_after: Tensor) -> Tensor:
-    """Mix distances propagated from the corrected frame before and the one after, the nearer one counting more.
-
-    All four broadcast; an infinite frame distance means there is no such frame.
-    """
-    both = torch.isfinite(frames_before) & torch.isfinite(frames_after)
-    linear = frames_after / (frames_before + frames_after).clamp(min=1.0)
-    share = torch.where(both, linear, torch.isfinite(frames_before).float())
-    return share * before + (1 - share) * after
 
 
 def planes(distance: Tensor, frames_away: Tensor) -> Tensor:

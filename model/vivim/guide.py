@@ -42,6 +42,25 @@ LEAST_TRUST = 0.05
 """Trust with which a carried mask counts at least beside another."""
 
 
+def neighbours(anchors: NDArray[np.int_], t: int) -> tuple[int | None, int | None]:
+    """Of corrected frames in rising order, the one at or before and the one at or after `t`, where within `REACH`."""
+    after = int(np.searchsorted(anchors, t))
+    if after < len(anchors) and anchors[after] == t:
+        return t, t
+    previous = int(anchors[after - 1]) if after else None
+    following = int(anchors[after]) if after < len(anchors) else None
+    return (
+        previous if previous is not None and t - previous <= REACH else None,
+        following if following is not None and following - t <= REACH else None,
+    )
+
+
+def shares(trusts: Sequence[float], gaps: Sequence[int]) -> list[float]:
+    """How much masks count that were carried to one frame, 1 together: by how far to trust each, and from how far."""
+    weights = [max(trust, LEAST_TRUST) ** FAVOUR / gap for trust, gap in zip(trusts, gaps, strict=True)]
+    return [weight / sum(weights) for weight in weights]
+
+
 @dataclass
 class _Run:
     """A mask carried frame by frame from its anchor, as far as anybody has asked."""
@@ -90,15 +109,7 @@ class MaskGuide:
 
     def neighbours(self, t: int) -> tuple[int | None, int | None]:
         """The corrected frames at or before and at or after `t`, where they are within reach."""
-        after = int(np.searchsorted(self._anchors, t))
-        if after < len(self._anchors) and self._anchors[after] == t:
-            return t, t
-        previous = int(self._anchors[after - 1]) if after else None
-        following = int(self._anchors[after]) if after < len(self._anchors) else None
-        return (
-            previous if previous is not None and t - previous <= REACH else None,
-            following if following is not None and following - t <= REACH else None,
-        )
+        return neighbours(self._anchors, t)
 
     def depends_on(self, frames: Sequence[int]) -> tuple[tuple[int, str], ...]:
         """The corrected frames that some frames are guided by, and what tells their masks from others."""
@@ -121,8 +132,7 @@ class MaskGuide:
 
     def _shares(self, ends: Sequence[int], t: int) -> list[float]:
         """How much the masks carried to frame `t` from one or two corrected frames count, 1 together."""
-        weights = [max(self._trust_in(anchor, t), LEAST_TRUST) ** FAVOUR / abs(t - anchor) for anchor in ends]
-        return [weight / sum(weights) for weight in weights]
+        return shares([self._trust_in(anchor, t) for anchor in ends], [abs(t - anchor) for anchor in ends])
 
     def _trust_in(self, anchor: int, t: int) -> float:
         """How far to trust the mask that is carried to frame `t` from one corrected frame."""

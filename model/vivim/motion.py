@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vivim import guidance
+from vivim.cores import cores
 
 FLOWS_KEPT = 512
 """Flows between neighbouring frames kept in memory: at 256 x 256, a quarter of a MiB each."""
@@ -114,7 +114,7 @@ def _grey(frame: Callable[[int], NDArray[np.uint8]], t: int) -> NDArray[np.uint8
 
 @functools.cache
 def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1), thread_name_prefix="vivim-flow")
+    return ThreadPoolExecutor(min(MOST_THREADS, cores()), thread_name_prefix="vivim-flow")
 
 
 def _flow(source: NDArray[np.uint8], target: NDArray[np.uint8]) -> NDArray[np.float16]:
@@ -140,7 +140,7 @@ def identity(shape: tuple[int, int]) -> NDArray[np.float32]:
 
 
 def read(picture: NDArray[np.float32], maps: NDArray[np.float32]) -> NDArray[np.float32]:
-    """`guidance.sample` for one picture ``(H, W)`` or ``(H, W, c)``, through OpenCV."""
+    """Read a picture ``(H, W)`` or ``(H, W, c)`` at `maps` ``(H, W, 2)`` pixels, bilinearly, clamped at the border."""
     import cv2
 
     return np.asarray(

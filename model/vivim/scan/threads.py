@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 import torch
 
+from vivim.cores import cores
+
 _pool: ThreadPoolExecutor | None = None
 
 
@@ -55,7 +57,7 @@ def run_each(run: Callable[[Any], None], work: Sequence[Share] | Sequence[Span])
     """Call `run` for every piece of work, each in a thread, the caller being one of them."""
     global _pool
     if len(work) > 1 and _pool is None:
-        _pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="vivim-scan")
+        _pool = ThreadPoolExecutor(cores(), thread_name_prefix="vivim-scan")
     others = [_pool.submit(run, piece) for piece in work[1:]] if _pool else []
     run(work[0])
     for other in others:

@@ -1,24 +1,21 @@
-"""Training material on the device the network runs on: all pictures as bytes, and the flow between neighbours."""
+"""Training material on the device the network runs on: all pictures as bytes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vivim import guidance
 from vivim.distance import MAX_DISTANCE
 from vivim.training.data import Clip
 from vivim.training.teacher import embeddings
 
 
 class ClipPool:
-    """All clips of a dataset in one tensor on the device, with the optical flow between neighbours if asked.
+    """All clips of a dataset in one tensor on the device.
 
     Attributes
     ----------
@@ -28,12 +25,10 @@ class ClipPool:
         Where each clip begins, and how many frames it has.
     embeddings : Tensor
         ``(N, 256, 64, 64)`` float16 of the teacher; ``(N, 0, 1, 1)`` without one.
-    onward, back : Tensor or None
-        Flow ``(N, H, W, 2)`` float16 in pixels from each frame to the one before and to the one after.
     """
 
     def __init__(
-        self, clips: Sequence[Clip], device: torch.device, flow: bool, teacher: nn.Module | None = None
+        self, clips: Sequence[Clip], device: torch.device, teacher: nn.Module | None = None
     ) -> None:
         self.frames = torch.from_numpy(np.concatenate([c.frames for c in clips])).to(device)
         self.masks = torch.from_numpy(np.concatenate([c.masks for c in clips])).to(device)
@@ -43,28 +38,9 @@ class ClipPool:
         self.embeddings = torch.zeros(len(self.masks), 0, 1, 1, device=device)
         if teacher is not None:
             self.embeddings = embeddings(teacher, self.frames)
-        self.onward: Tensor | None = None
-        self.back: Tensor | None = None
-        if flow:
-            with ThreadPoolExecutor() as threads:
-                pairs = list(threads.map(_flow_pairs, clips))
-            self.onward = torch.from_numpy(np.concatenate([p[0] for p in pairs])).to(device)
-            self.back = torch.from_numpy(np.concatenate([p[1] for p in pairs])).to(device)
 
     def __len__(self) -> int:
         return len(self.lengths)
-
-
-def _flow_pairs(clip: Clip) -> tuple[np.ndarray, np.ndarray]:
-    """Flow from frame t to t-1 and from t to t+1, ``(T, H, W, 2)`` float16 each; zeros where there is none."""
-    flow = guidance.OpticalFlow()
-    grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in clip.frames]
-    onward = np.zeros((*clip.masks.shape, 2), np.float16)
-    back = np.zeros_like(onward)
-    for t in range(1, len(grey)):
-        onward[t] = flow(grey[t], grey[t - 1])
-        back[t - 1] = flow(grey[t - 1], grey[t])
-    return onward, back
 
 
 def truncated_distance(masks: Tensor, radius: int = int(MAX_DISTANCE)) -> Tensor:

@@ -1,13 +1,16 @@
 """Random training batches, made where the network runs.
 
-All pictures stay in the device's memory as bytes; a batch is gathered, guided, moved and coloured there in a few
-large operations. Part of a batch are windows of real clips, the rest are stills that a smooth random motion turns
-into clips. One draw of every augmentation holds for a whole clip. A batch follows from the seed and its number alone.
+All pictures stay in the device's memory as bytes; a batch is gathered, moved and coloured there in a few large
+operations, and given the masks that threads of the processor have carried along the motion. Part of a batch are
+windows of real clips, the rest are stills that a smooth random motion turns into clips. One draw of every augmentation
+holds for a whole clip. A batch follows from the seed and its number alone.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -15,8 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from vivim import guidance
+from vivim.cores import cores
 from vivim.training.augment import Augment, regrained
 from vivim.training.batch import Batch
+from vivim.training.carried import CarriedMasks
 from vivim.training.data import Clip
 from vivim.training.motion import elastic_field, smooth_motion, warp
 from vivim.training.pool import ClipPool, distances_where
@@ -24,6 +29,11 @@ from vivim.training.windows import Windows, draw_windows, known_frames
 
 MISLED = 0.15
 """Part of the clips whose carried masks are moved away, as optical flow does where a lesion jumps."""
+
+MOST_PROCESSES = 15
+"""Processes that carry masks, where there are many cores: each takes 0.3 GiB."""
+
+_THREADS = ThreadPoolExecutor(cores(), thread_name_prefix="vivim-carried")
 
 
 @dataclass(frozen=True)
@@ -71,12 +81,19 @@ class Sampler:
     ) -> None:
         self.device = device
         self.seed = seed
-        self.clips = ClipPool(clips, device, flow=guided_share > 0, teacher=teacher) if clips else None
-        self.stills = ClipPool(stills, device, flow=False, teacher=teacher) if stills else None
+        self.clips = ClipPool(clips, device, teacher) if clips else None
+        self.stills = ClipPool(stills, device, teacher) if stills else None
+        self.carried = CarriedMasks(clips)
+        if self.clips and guided_share and device.type == "cuda":
+            self.carried.work_ahead(_processes())
         self.still_share = 1.0 if not clips else (0.0 if not stills else still_share)
         self.guided_share = guided_share
         self.clip_odds = _odds(clip_weights, len(clips))
         self.still_odds = _odds(still_weights, len(stills))
+
+    def close(self) -> None:
+        """End what works beside it."""
+        self.carried.close()
 
     @torch.no_grad()
     def batch(
@@ -144,7 +161,7 @@ class Sampler:
         known = torch.from_numpy(windows.known).to(self.device)
         pictures = self.clips.frames[index].movedim(-1, -3).float()
         masks = self.clips.masks[index].float()
-        prior, away = self._propagate(masks, known, first, windows)
+        prior, away = self._carried(chosen, windows)
         prior = _mislead(rng, prior, known)
         theta = smooth_motion(rng, count, frames, 0.22, 0.02, zoom=0.15).to(self.device)
         bend = elastic_field(generator, count, frames, size, 0.02)
@@ -212,59 +229,12 @@ class Sampler:
         prior = distances_where(guessed, moved[:, 0].view_as(masks))
         return prior + distances_where(known, masks), away
 
-    def _propagate(
-        self, masks: Tensor, known: Tensor, first: np.ndarray, windows: Windows
-    ) -> tuple[Tensor, Tensor]:
-        """Known masks carried along the optical flow to every frame of the windows, from both sides."""
-        if not windows.known.any():
-            return torch.zeros_like(masks), torch.full(known.shape, torch.inf, device=self.device)
-        distance = distances_where(known, masks)
-        before, frames_before = self._carry(distance, known, first, windows.offsets, forward=True)
-        after, frames_after = self._carry(distance, known, first, windows.offsets, forward=False)
-        both = guidance.blend(before, after, frames_before[..., None, None], frames_after[..., None, None])
-        away = torch.minimum(frames_before, frames_after)
-        return torch.where(torch.isfinite(away)[..., None, None], both, 0.0), away
-
-    def _carry(
-        self, distance: Tensor, known: Tensor, starts: np.ndarray, offsets: np.ndarray, forward: bool
-    ) -> tuple[Tensor, Tensor]:
-        """One direction of `_propagate`: distances ``(B, T, H, W)`` and frames since the last known ``(B, T)``."""
-        assert self.clips is not None and self.clips.onward is not None and self.clips.back is not None
-        count, frames, height, width = distance.shape
-        flows = self.clips.onward if forward else self.clips.back
-        span = int(offsets.max())
-        slot = np.full((count, span + 1), -1)
-        for row, offset in enumerate(offsets):
-            slot[row, offset] = np.arange(frames)
-        slots = torch.from_numpy(slot).to(self.device)
-        first = torch.from_numpy(starts).to(self.device)
-        identity = guidance.identity_map(count, height, width, self.device)
-        maps = identity
-        anchor = torch.zeros_like(distance[:, 0])
-        since = torch.full((count,), torch.inf, device=self.device)
-        out = torch.zeros_like(distance)
-        out_since = torch.full((count, frames), torch.inf, device=self.device)
-        rows = torch.arange(count, device=self.device)
-        last = len(flows) - 1
-        for number, position in enumerate(range(span + 1) if forward else range(span, -1, -1)):
-            if number:
-                flow = flows[(first + position).clamp(max=last)].float()
-                maps = guidance.follow(maps, flow, identity)
-                since = since + 1
-            if not (slot[:, position] >= 0).any():
-                continue
-            here = slots[:, position]
-            present = here >= 0
-            at = here.clamp(min=0)
-            fresh = present & known[rows, at]
-            maps = torch.where(fresh[:, None, None, None], identity, maps)
-            anchor = torch.where(fresh[:, None, None], distance[rows, at], anchor)
-            since = torch.where(fresh, 0.0, since)
-            carried = guidance.sample(anchor[:, None], maps)[:, 0]
-            out[rows, at] = torch.where(present[:, None, None], carried, out[rows, at])
-            out_since[rows, at] = torch.where(present, since, out_since[rows, at])
-        twice = torch.from_numpy(np.take_along_axis(slot, offsets, axis=1)).to(self.device)
-        return out[rows[:, None], twice], out_since[rows[:, None], twice]
+    def _carried(self, chosen: np.ndarray, windows: Windows) -> tuple[Tensor, Tensor]:
+        """Known masks carried to every frame of windows in the `chosen` clips: distances, and frames to the nearest."""
+        frames = windows.starts[:, None] + windows.offsets
+        found = list(_THREADS.map(self.carried.window, chosen.tolist(), frames, windows.known))
+        distance, away = (torch.from_numpy(np.stack(part)).to(self.device) for part in zip(*found, strict=True))
+        return distance, away
 
 
 def _move_embeddings(found: Tensor, theta: Tensor, bend: Tensor) -> Tensor:
@@ -289,6 +259,12 @@ def _mislead(rng: np.random.Generator, prior: Tensor, known: Tensor) -> Tensor:
     out = prior.clone()
     out[rows] = torch.where(known[rows][..., None, None], prior[rows], moved)
     return out
+
+
+def _processes() -> int:
+    """Processes that carry masks for one of several that train on this machine; a core is left to each of these."""
+    training = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    return max(1, min(MOST_PROCESSES, cores() // training - 1))
 
 
 def _odds(weights: Sequence[float] | None, count: int) -> np.ndarray | None:

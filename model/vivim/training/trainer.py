@@ -116,7 +116,10 @@ def train(
         return state.step % ASK_EVERY == 0 and bool(fabric.broadcast(clock.paused()))
 
     seen = Seen()
-    with contextlib.closing(prefetched(draw, state.step, fabric.device)) as batches:
+    with (
+        contextlib.closing(sampler),
+        contextlib.closing(prefetched(draw, state.step, fabric.device)) as batches,
+    ):
         while state.step < config.steps and clock.progress(state.step) < 1.0 and patient() and not paused():
             share.take(config.batch_shape(clock.progress(state.step), state.step)[0])
             batch = next(batches)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import av
 
+from vivim.cores import cores
 from vivim.errors import VideoError
 from vivim.video.base import MAX_PIXELS, check_size
 
@@ -55,7 +55,7 @@ def opened(
         raise
     stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
     stream.thread_type = "AUTO"
-    stream.codec_context.thread_count = min(MOST_THREADS, _cores() + SPARE_THREADS)
+    stream.codec_context.thread_count = min(MOST_THREADS, cores() + SPARE_THREADS)
     return container, stream
 
 
@@ -63,11 +63,6 @@ def _why(error: Exception) -> str:
     """FFmpeg's own words in brackets, without its number and the path."""
     words = getattr(error, "strerror", None)
     return f" ({words.lower()})" if words else ""
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)

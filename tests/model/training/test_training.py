@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +18,16 @@ import torch
 import torch.nn.functional as F
 from material import SIZE, blob_clip, shared_recipe
 from PIL import Image
-from vivim.baselines import propagate
 from vivim.cli import main
 from vivim.errors import VivimError
-from vivim.motion import Motion
+from vivim.guide import MaskGuide
 from vivim.network import Vivim, VivimConfig
 from vivim.network.checkpoints import load_checkpoint
 from vivim.session import Session
+from vivim.training import carried as carried_masks
 from vivim.training.augment import regrained
 from vivim.training.batch import Batch
+from vivim.training.carried import CarriedMasks
 from vivim.training.config import Phase, TrainConfig
 from vivim.training.data import Clip, binary_mask, find_clips, load_dataset
 from vivim.training.implant import implanted, with_vessels
@@ -33,7 +36,7 @@ from vivim.training.recipes import default_recipe, read_recipe, recipe_names, to
 from vivim.training.sampler import Sampler
 from vivim.training.teacher import Pupil, embeddings
 from vivim.training.trainer import train
-from vivim.training.windows import MAX_SPAN, Windows, draw_windows
+from vivim.training.windows import MAX_SPAN, draw_windows
 from vivim.video import make_phantom, write_video
 
 
@@ -162,20 +165,52 @@ def test_windows_stay_in_their_clip(length: int) -> None:
         assert 0.5 < windows.known.any(1).mean() < 0.9
 
 
-def test_carried_masks_follow_the_flow_as_in_use() -> None:
-    """What training shows as carried masks is what the flow alone carries; in use the drift is taken out of it."""
+def test_masks_are_carried_as_in_use() -> None:
     clip = blob_clip("a", 0)
-    sampler = Sampler([clip], [], torch.device("cpu"))
-    known = np.zeros((1, 5), bool)
-    known[0, 1] = True
-    windows = Windows(np.array([2]), np.array([[0, 1, 2, 5, 8]]), known)
-    index = torch.from_numpy(windows.starts[:, None] + windows.offsets)
-    masks = torch.from_numpy(clip.masks)[index].float()
-    distance, away = sampler._propagate(masks, torch.from_numpy(known), windows.starts, windows)
-    carried = propagate({3: clip.masks[3]}, 12, Motion(lambda t: clip.frames[t]), SIZE)
-    assert away.tolist() == [[1, 0, 1, 4, 7]]
-    for slot, t in enumerate([2, 3, 4, 7, 10]):
-        np.testing.assert_allclose(distance[0, slot].numpy(), carried[t], atol=0.1)
+    frames, known = np.array([2, 3, 4, 7, 10, 10]), np.array([False, True, False, False, True, True])
+    carried = CarriedMasks([blob_clip("b", 1), clip])
+    guide = MaskGuide(lambda t: clip.frames[t], {t: clip.masks[t] > 0 for t in (3, 10)})
+    for _ in range(2):  # worked out, and found again
+        distance, away = carried.window(1, frames, known)
+        assert away.tolist() == [1, 0, 1, 3, 0, 0]
+        for slot, t in enumerate(frames.tolist()):
+            np.testing.assert_allclose(distance[slot], guide.distance(t)[0], atol=0.3)
+
+
+def test_without_known_frames_nothing_is_carried() -> None:
+    distance, away = CarriedMasks([blob_clip("a", 0)]).window(0, np.arange(3), np.zeros(3, bool))
+    assert not distance.any()
+    assert np.isinf(away).all()
+
+
+def test_old_carried_masks_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(carried_masks, "KEPT", 4 * SIZE[0] * SIZE[1])
+    carried, clip = CarriedMasks([blob_clip("a", 0)]), blob_clip("a", 0)
+    for first in (0, 3, 6, 0):
+        known = np.array([True, False, False, False])
+        distance, _ = carried.window(0, first + np.arange(4), known)
+        guide = MaskGuide(lambda t: clip.frames[t], {first: clip.masks[first] > 0})
+        np.testing.assert_allclose(distance[3], guide.distance(first + 3)[0], atol=0.3)
+        assert len(carried._found) <= 4
+
+
+def test_other_processes_carry_masks_ahead() -> None:
+    clips = [blob_clip("a", 0, 4), blob_clip("b", 1, 3)]
+    carried = CarriedMasks(clips)
+    carried.work_ahead(1)
+    end = time.monotonic() + 60
+    while len(carried._found) < 4 * 3 + 3 * 2:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    alone = CarriedMasks(clips)
+    for (clip, anchor, t), (steps, trust) in carried._found.items():
+        again, trusted = alone._carried(clip, anchor, t)
+        np.testing.assert_array_equal(steps, again)
+        assert trust == trusted
+    folder = Path(carried._folder.name)
+    carried.close()
+    assert not multiprocessing.active_children()
+    assert not folder.exists()
 
 
 def test_implants_have_exact_outlines() -> None:
