@@ -1,21 +1,26 @@
 """How well a network by itself knows what a video shows: how right it is at frames that a person has corrected.
 
 A network that finds those lesions without help deserves to be heard on other frames; one that finds nothing of them,
-in a kind of video that it never saw, would only take away from the masks that are carried along the motion.
+in a kind of video that it never saw, would only take away from the masks that are carried along the motion. A person
+corrects the frames first that the network is least sure of, and is told little by one of them: how right it was is
+held against how right it expected to be, there and over the video.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, MutableMapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
+from torch import Tensor
 
 from vivim.given import ResizedFrames, resized_mask, window_inputs
 from vivim.guide import MaskGuide
 from vivim.predict import Inputs, Runner
 from vivim.preprocess import agreement
 from vivim.recall import EncodedWindows
+from vivim.trust import FEWEST
 from vivim.windows import Window
 
 if TYPE_CHECKING:
@@ -25,6 +30,50 @@ T = TypeVar("T")
 
 MOST = 4
 """Corrected frames that are looked at, spread over all of them."""
+
+EXPECTED = 0.25
+"""What its own expectation weighs beside one corrected frame; beside n of them, 1 / n² as much."""
+
+QUARTERS = (1, 3)
+"""Where else in the video windows are looked at for how sure the network is, in quarters of its length."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a network says of some frames."""
+
+    right: dict[int, float]
+    """Dice at corrected frames."""
+    sure: dict[int, float]
+    """`certainty` of each frame."""
+
+
+def certainty(logits: Tensor) -> float:
+    """Dice that a network expects of its own mask, in [0, 1].
+
+    That is 2 Σ p m / Σ (p + m) over its probabilities p and mask m of one frame's logits ``(C, H, W)``; 1 where the
+    mask is smaller than `vivim.trust.FEWEST` pixels, as where it finds nothing.
+    """
+    inside = logits.amax(dim=0).float().sigmoid()
+    mask = inside > 0.5
+    size = int(mask.sum())
+    return 2 * float(inside[mask].sum()) / (float(inside.sum()) + size) if size >= FEWEST else 1.0
+
+
+def familiar_by(right: Sequence[float], sure_there: Sequence[float], sure: Sequence[float]) -> float:
+    """How well a network knows a video, in [0, 1].
+
+    Parameters
+    ----------
+    right, sure_there : sequence of float
+        Its Dice at corrected frames, and its `certainty` of the same.
+    sure : sequence of float
+        Its certainty of frames all over the video; it is expected to be right by that, as far as it has been so far.
+    """
+    expected = float(np.mean(sure))
+    weight = EXPECTED / len(right) ** 2
+    kept_its_word = (sum(right) + weight * expected) / (sum(sure_there) + weight * expected)
+    return min(1.0, expected * kept_its_word)
 
 
 def looked_at(corrected: Sequence[T]) -> list[T]:
@@ -43,7 +92,7 @@ def familiarity(
     remembered: EncodedWindows,
     weights: str,
 ) -> float:
-    """Mean Dice of the network without guidance at corrected frames of a session, in [0, 1].
+    """How well the network without guidance knows the video of a session, in [0, 1]; see `familiar_by`.
 
     Parameters
     ----------
@@ -56,7 +105,7 @@ def familiarity(
     guide : MaskGuide
         Knows the corrected masks.
     windows : sequence of Window
-        Windows without guidance that keep the corrected frames, each one of them.
+        Windows without guidance, each corrected frame kept by one of them.
     remembered : EncodedWindows
         Where encoded windows are kept.
     weights : str
@@ -67,18 +116,30 @@ def familiarity(
     Stopped, DeviceError
         As `Runner.run`.
     """
-    found: MutableMapping[Hashable, float] = reader.recall.familiar if weights else {}
+    found: MutableMapping[Hashable, Answers] = reader.recall.familiar if weights else {}
     judged = looked_at(session.frames_with("corrected", "accepted"))
-    holding = {t: window for window in windows for t in judged if t in window.kept}
-    keys = {t: (weights, holding[t].frames, guide.depends_on([t])) for t in judged}
+    by_time = sorted(windows, key=lambda window: window.kept[0])
+    asked = [window for window in by_time if not set(judged).isdisjoint(window.kept)]
+    asked += [by_time[len(by_time) * quarter // 4] for quarter in QUARTERS]
+    corrected_in = {window: [t for t in judged if t in window.kept] for window in asked}
+    keys = {window: (weights, window, guide.depends_on(mine)) for window, mine in corrected_in.items()}
 
     def prepare(window: Window) -> Inputs:
         return window_inputs(reader, window.frames, None, runner.device)
 
-    asked = list(dict.fromkeys(holding[t] for t in judged if keys[t] not in found))
-    for window, logits, _ in runner.run(asked, prepare, remembered):
-        for t, one in zip(window.kept, logits, strict=True):
-            if t in keys:
-                truth = resized_mask(session, t, runner.model.config.input_size)
-                found[keys[t]] = agreement(one[None], truth)
-    return float(np.mean([found[key] for key in keys.values()]))
+    missing = [window for window, key in keys.items() if key not in found]
+    for window, logits, _ in runner.run(missing, prepare, remembered):
+        said = dict(zip(window.kept, logits, strict=True))
+        truths = {
+            t: resized_mask(session, t, runner.model.config.input_size) for t in corrected_in[window]
+        }
+        found[keys[window]] = Answers(
+            {t: agreement(said[t][None], truth) for t, truth in truths.items()},
+            {t: certainty(one) for t, one in said.items()},
+        )
+    answers = [found[key] for key in keys.values()]
+    return familiar_by(
+        [right for one in answers for right in one.right.values()],
+        [one.sure[t] for one in answers for t in one.right],
+        [sure for one in answers for sure in one.sure.values()],
+    )

@@ -23,6 +23,7 @@ from vivim.motion import Flows
 from vivim.windows import Window
 
 if TYPE_CHECKING:
+    from vivim.familiarity import Answers
     from vivim.session import Session
 
 LIMIT_BYTES = 640 * 2**20
@@ -55,7 +56,7 @@ class Recall:
         self.about = about
         self.flows = Flows()
         self.trusts: dict[Hashable, float] = {}
-        self.familiar: dict[Hashable, float] = {}
+        self.familiar: dict[Hashable, Answers] = {}
         self._kept: OrderedDict[Hashable, Encoded] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()

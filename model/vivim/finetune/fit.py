@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from vivim.device import unprepared
 from vivim.errors import FinetuneError
-from vivim.familiarity import looked_at
+from vivim.familiarity import certainty, familiar_by, looked_at
 from vivim.finetune.events import HeldOut, Step
 from vivim.finetune.features import Sample, Window
 from vivim.preprocess import agreement, masks_from_logits
@@ -183,21 +183,26 @@ def score_all(
     ``judge(keys, guided)`` gives frames as the network sees them, without guidance alone if not `guided`.
     """
     judged, others = list(judge(keys, True)), others_of(keys, known)
-    alone = alone_at(judged)
-    alone |= alone_at(judge({other for some in others.values() for other in some} - alone.keys(), False))
-    familiar = {
-        key: float(np.mean([alone[other] for other in some])) if some else 1.0 for key, some in others.items()
-    }
+    right, sure = alone_at(judged)
+    missing = {other for some in others.values() for other in some} - right.keys()
+    for found, more in zip((right, sure), alone_at(judge(missing, False)), strict=True):
+        found.update(more)
+    familiar = {}
+    for key, some in others.items():
+        of_video = [sure[other] for other in sure if other[0] == key[0]]
+        there = [right[other] for other in some], [sure[other] for other in some]
+        familiar[key] = familiar_by(*there, of_video) if some else 1.0
     return scores_of(judged, familiar)
 
 
-def alone_at(judged: Judged) -> Scores:
-    """Dice of frames by what the network says of them without guidance."""
-    return {
-        (sample.session, sample.frame): agreement(logits, true_mask(sample))
-        for sample, logits, _ in judged
-        if sample.trust is None
-    }
+def alone_at(judged: Judged) -> tuple[Scores, Scores]:
+    """Of frames, by what the network says of them without guidance: Dice, and how sure it is."""
+    right, sure = {}, {}
+    for sample, logits, _ in judged:
+        if sample.trust is None:
+            key = sample.session, sample.frame
+            right[key], sure[key] = agreement(logits, true_mask(sample)), certainty(logits[0])
+    return right, sure
 
 
 def true_mask(sample: Sample | Window) -> NDArray[np.uint8]:
