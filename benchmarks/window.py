@@ -5,9 +5,9 @@ beyond those 5 ms, so that waiting for the interpreter's lock counts too, and so
 programs run. The latter is told apart on Linux; `LP_NUM_THREADS=0` has Mesa draw in the GUI thread, whose own threads
 else wait unseen. Measured first, in processes of their own: the turns of opening a video, see `benchmarks.opening`; on
 the ultrasound phantom: from click to first mask, stalls while proposing, while what the next click needs is worked
-out, and while fine-tuning, from Cancel to stopped; on a video of 1280 x 720: a dab of the brush with its redraw, here
-and in plain napari, a jump of the slider, the timeline's painting; at the end the memory. With ``--cold`` no kernel has
-been compiled before, as after an installation.
+out, and while fine-tuning, from Cancel to stopped; on a video of 1280 x 720: a dab of the brush with its redraw, and a
+jump of the slider, here and in plain napari, and the timeline's painting; at the end the memory. With ``--cold`` no
+kernel has been compiled before, as after an installation.
 """
 
 from __future__ import annotations
@@ -134,8 +134,8 @@ def dabs_on(labels: Any, frame: int) -> list[Callable[[], Any]]:
     return [lambda i=i: labels.paint((frame, 100 + 4 * i, 200 + 6 * i), 1) for i in range(100)]
 
 
-def paint_in_plain_napari(viewer: napari.Viewer, report: dict[str, Any]) -> None:
-    """The same dabs on layers of napari's own."""
+def work_in_plain_napari(viewer: napari.Viewer, report: dict[str, Any]) -> None:
+    """The same dabs and jumps on layers of napari's own, all of it in memory."""
     shape = 64, HEIGHT, WIDTH
     viewer.add_image(np.zeros((*shape, 3), np.uint8), rgb=True)
     labels = viewer.add_labels(np.zeros(shape, np.uint8))
@@ -143,6 +143,9 @@ def paint_in_plain_napari(viewer: napari.Viewer, report: dict[str, Any]) -> None
     viewer.dims.set_current_step(0, 32)
     turn_for(1.0)
     say(report, f"a dab in plain napari at {WIDTH} x {HEIGHT} x 64", timed(dabs_on(labels, 32)))
+    for name, walk in walks(64, 60).items():
+        jumps = [lambda t=t: viewer.dims.set_current_step(0, t) for t in walk]
+        say(report, f"scrubbing in plain napari, {name}", timed(jumps))
     viewer.layers.clear()
 
 
@@ -235,7 +238,7 @@ def main(argv: list[str] | None = None) -> None:
     viewer = napari.Viewer()
     viewer.window._qt_window.resize(1280, 800)
     say(report, "resident with an empty viewer, MiB", resident_mib())
-    paint_in_plain_napari(viewer, report)
+    work_in_plain_napari(viewer, report)
     _, panel = viewer.window.add_plugin_dock_widget("napari-vivim", "Vivim Segment")
     work_on_phantom(viewer, panel, report)
     say(report, "resident after the phantom, MiB", resident_mib())

@@ -15,7 +15,7 @@ from typing import Any
 
 import napari
 from napari.utils.notifications import show_warning
-from qtpy.QtCore import QFileSystemWatcher, QObject, QTimer, Signal
+from qtpy.QtCore import QFileSystemWatcher, QObject, Qt, QTimer, Signal
 from qtpy.QtWidgets import (
     QComboBox,
     QDialog,
@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
     QFormLayout,
     QGroupBox,
     QLineEdit,
+    QListWidget,
     QSpinBox,
     QVBoxLayout,
     QWidget,
@@ -31,10 +32,13 @@ from vivim.errors import SettingsError
 from vivim.leavings import part_of
 from vivim.settings import About, Settings, about, change_settings, read_settings, vivim_home
 
+from napari_vivim.main_window import main_window
 from napari_vivim.problems import show_problem
 from napari_vivim.worker import Job, Worker
 
 PLUGIN, DISPLAY_NAME = "napari-vivim", "Vivim"
+PREFERENCES_ACTION, PAGES = "napari.window.file.show_preferences_dialog", "Preferences"
+"""Names of napari's: of the menu's entry, and of the list of pages that it opens."""
 SEEN = "napari-page.json"
 QUIET_MS = 600
 """A text on the page is taken over when nobody has typed for so long."""
@@ -191,18 +195,21 @@ def _keep_seen(values: dict[str, Any]) -> None:
     os.replace(part, path)
 
 
-def open_preferences(viewer: napari.Viewer) -> Any:
+def open_preferences(viewer: napari.Viewer) -> QDialog:
     """Open napari's preferences at this plugin's page, or a dialog of ours where there is none."""
-    opener = getattr(viewer.window, "_open_preferences_dialog", None)
-    if napari_page() is None or opener is None:
-        ours = SettingsDialog(viewer.window._qt_window)
-        ours.open()
-        return ours
-    dialog = opener()
-    for at in range(dialog._list.count()):
-        if dialog._list.item(at).text() == DISPLAY_NAME:
-            dialog._list.setCurrentRow(at)
-    return dialog
+    window = main_window(viewer)
+    opening = [one for one in viewer.window.file_menu.actions() if one.objectName() == PREFERENCES_ACTION]
+    if napari_page() is not None and opening:
+        opening[0].trigger()
+        for pages in window.findChildren(QListWidget, PAGES):
+            for found in pages.findItems(DISPLAY_NAME, Qt.MatchFlag.MatchExactly):
+                pages.setCurrentItem(found)
+                dialog = pages.window()
+                assert isinstance(dialog, QDialog)
+                return dialog
+    ours = SettingsDialog(window)
+    ours.open()
+    return ours
 
 
 class SettingsDialog(QDialog):

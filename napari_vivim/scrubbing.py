@@ -16,6 +16,7 @@ from vivim.video import Scrubber
 from vivim.video.base import VideoBase
 
 from napari_vivim.frames import ShownFrames
+from napari_vivim.main_window import main_window
 from napari_vivim.notice import notice
 
 
@@ -64,7 +65,7 @@ class Scrubbing(QObject):
     def _say(self, text: str) -> None:
         if text != self._said:
             self._said = text
-            notice(self._viewer.window._qt_window).say(text)
+            notice(main_window(self._viewer)).say(text)
 
     def close(self) -> None:
         """Show exact frames only, without waiting for the one in the making; safe to call twice."""

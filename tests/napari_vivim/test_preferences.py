@@ -11,10 +11,12 @@ from typing import Any
 import napari.settings
 import pytest
 import yaml
+from qtpy.QtWidgets import QListWidget
 from vivim.models import add_classes
 from vivim.settings import Settings, about, change_settings, settings, vivim_home
 
 from napari_vivim import preferences
+from napari_vivim.main_window import main_window
 from napari_vivim.preferences import GROUPS, Preferences, SettingsDialog, napari_page, shown
 
 MANIFEST = Path(preferences.__file__).with_name("napari.yaml")
@@ -101,6 +103,23 @@ def test_what_cannot_be_is_said_and_changes_nothing(page: Any, linked: Any, qtbo
     qtbot.waitUntil(lambda: bool(said), timeout=5000)
     assert "'green' is not a colour" in said[0]
     assert settings() == Settings() and link is not None
+
+
+@has_page
+@pytest.mark.filterwarnings("error:Private attribute access:FutureWarning")
+def test_the_button_opens_the_page_of_this_plugin(segment: Any, page: Any) -> None:
+    segment.open_preferences.click()
+    pages = main_window(segment.viewer).findChild(QListWidget, preferences.PAGES)
+    assert pages.currentItem().text() == preferences.DISPLAY_NAME
+    pages.window().reject()
+
+
+def test_without_a_page_the_button_opens_a_dialog(segment: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preferences, "napari_page", lambda: None)
+    segment.open_preferences.click()
+    dialog = main_window(segment.viewer).findChild(SettingsDialog)
+    assert dialog.isVisibleTo(main_window(segment.viewer))
+    dialog.reject()
 
 
 def test_the_dialog_for_an_older_napari(qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
