@@ -181,8 +181,10 @@ class Progress(QWidget):
     def _show_latest(self) -> None:
         done, total, text = self._latest
         if total:
+            self.bar.setUpdatesEnabled(False)  # else it draws the whole window at once, and again after this
             self.bar.setRange(0, total)
             self.bar.setValue(done)
+            self.bar.setUpdatesEnabled(True)
             self.text.setText(text)
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from qtpy.QtCore import QEvent, QObject
+from qtpy.QtWidgets import QWidget
+
 from napari_vivim.looks import Progress
 
 
@@ -35,3 +38,29 @@ def test_the_latest_of_quick_steps_is_shown_a_little_later_and_a_note_at_once(qt
     progress.say("Stopping ...")
     qtbot.wait(300)
     assert progress.text.text() == "Stopping ..."
+
+
+class Draws(QObject):
+    """Notes when something is drawn."""
+
+    def __init__(self, watched: QWidget) -> None:
+        super().__init__(watched)
+        self.count = 0
+        watched.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        self.count += event is not None and event.type() == QEvent.Type.Paint
+        return False
+
+
+def test_a_step_draws_nothing_at_once(qtbot: Any) -> None:
+    progress = Progress()
+    qtbot.addWidget(progress)
+    with qtbot.waitExposed(progress):
+        progress.show()
+    qtbot.wait(50)
+    draws = Draws(progress.bar)
+    for done in (1, 20):
+        progress.show_step(done, 40, f"{done} of 40", note="a note, shown without waiting")
+    assert progress.bar.value() == 20 and draws.count == 0
+    qtbot.waitUntil(lambda: draws.count == 1, timeout=2000)
