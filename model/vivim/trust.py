@@ -88,7 +88,7 @@ def share_guided(trust: float, familiar: float) -> float:
     All of it where carried masks are trusted in full, and where the network by itself is not `familiar` with what it
     sees; see `vivim.familiarity`.
     """
-    return 1.0 - (1.0 - trust) * familiar**2
+    return 1.0 - (1.0 - trust) * familiar
 
 
 def with_guidance(
