@@ -7,6 +7,7 @@ processes work all of it out in the first minutes of a run.
 from __future__ import annotations
 
 import multiprocessing
+import os
 import tempfile
 import threading
 import warnings
@@ -88,8 +89,9 @@ class CarriedMasks:
             if self._room() > len(carried):
                 self._found.update(carried)
                 return
-        if self._ahead is not None:
-            self._ahead.shutdown(wait=False, cancel_futures=True)
+        ahead = self._ahead
+        if ahead is not None:
+            ahead.shutdown(wait=False, cancel_futures=True)
 
     def _room(self) -> int:
         """How many more carried masks there is room for."""
@@ -169,12 +171,21 @@ def _begin(folder: str, clips: int) -> None:
     import cv2
 
     global _own
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     cv2.setNumThreads(1)
     pixels = [
         [np.load(_file(folder, name, number), mmap_mode="r") for name in ("frames", "masks")]
         for number in range(clips)
     ]
     _own = CarriedMasks([Clip(str(number), *both) for number, both in enumerate(pixels)])
+
+
+def _end_with_parent() -> None:
+    """A training run that is killed cannot end its processes, which would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _all_of(clip: int, anchor: int) -> _Carried:

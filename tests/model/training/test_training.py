@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 import torch.nn.functional as F
@@ -211,6 +212,31 @@ def test_other_processes_carry_masks_ahead() -> None:
     carried.close()
     assert not multiprocessing.active_children()
     assert not folder.exists()
+
+
+def test_processes_that_carry_ahead_end_with_a_killed_run(tmp_path: Path) -> None:
+    """The folder of a killed run stays, as anything of a killed process does in a temporary folder."""
+    script = tmp_path / "run.py"
+    script.write_text(
+        "import multiprocessing, sys, time\n"
+        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from material import blob_clip\n"
+        "from vivim.training.carried import CarriedMasks\n"
+        "if __name__ == '__main__':\n"
+        "    carried = CarriedMasks([blob_clip('a', 0, 4)])\n"
+        "    carried.work_ahead(1)\n"
+        "    while len(carried._found) < 12: time.sleep(0.02)\n"
+        "    print(*(child.pid for child in multiprocessing.active_children()), flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(tmp_path)}
+    ) as run:
+        assert run.stdout is not None
+        children = [psutil.Process(int(pid)) for pid in run.stdout.readline().split()]
+        run.kill()
+        _, alive = psutil.wait_procs(children, timeout=20)
+        assert children and not alive
 
 
 def test_implants_have_exact_outlines() -> None:
