@@ -31,7 +31,7 @@ T = TypeVar("T")
 MOST = 4
 """Corrected frames that are looked at, spread over all of them."""
 
-EXPECTED = 0.25
+EXPECTED = 0.1
 """What its own expectation weighs beside one corrected frame; beside n of them, 1 / n² as much."""
 
 QUARTERS = (1, 3)

@@ -20,6 +20,9 @@ from torch import Tensor
 CARRIED = 3.0
 """What is added to the guided logits, times the squashed signed distance of the carried mask and its trust."""
 
+LEAST_CARRIED = 0.1
+"""Trust with which a carried mask counts at least: where the network has nothing to say, any guess is better."""
+
 LEAST = 1e-6
 """Weight of what counts for nothing, so that a mean is defined where nothing else was said."""
 
@@ -101,16 +104,19 @@ def with_guidance(
     logits : Tensor
         ``(T, C, H, W)``.
     planes : Tensor
-        Guide planes ``(T, 2, H, W)``; the first is added, `CARRIED` times as far as it is trusted. It is one plane
-        whatever the number of classes: it says where something is, and the network says which class. Added to all
-        classes alike, it moves the outline against the background and never exchanges classes.
+        Guide planes ``(T, 2, H, W)``; the first is added, `CARRIED` times as far as it is trusted, `LEAST_CARRIED` at
+        least. It is one plane whatever the number of classes: it says where something is, and the network says which
+        class. Added to all classes alike, it moves the outline against the background and never exchanges classes.
     trusts : sequence of float
         How far to trust the carried masks of each frame.
     familiar : float
         How well the network by itself knows what the video shows; all that it says counts by it.
     """
     shares = [share_guided(trust, familiar) for trust in trusts]
-    carried = [CARRIED * trust / max(share, LEAST) for trust, share in zip(trusts, shares, strict=True)]
+    carried = [
+        CARRIED * max(trust, LEAST_CARRIED) / max(share, LEAST)
+        for trust, share in zip(trusts, shares, strict=True)
+    ]
     factor = torch.tensor(carried, dtype=logits.dtype, device=logits.device)[:, None, None, None]
     return familiar * logits + factor * planes[:, :1], [max(share, LEAST) for share in shares]
 
