@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 QUIET_MS = 700
-"""Milliseconds without a stroke after which the work begins."""
+"""Milliseconds without a stroke, and without a move to another frame, after which the work begins."""
 
 
 class WorkAhead(QObject):
-    """Works ahead for one video in its worker, and keeps a process ready; any job, stroke or closing stops it.
+    """Works ahead for one video in its worker, and keeps a process ready.
+
+    Any job, stroke or closing stops it, and so does moving about, for a moment.
 
     Parameters
     ----------
@@ -63,6 +65,12 @@ class WorkAhead(QObject):
         self._soon.stop()
         if self.job is not None:
             self.job.cancel()
+
+    def make_way(self, event: object = None) -> None:
+        """The person moves about in the video, which wants both cores: go on a little later."""
+        if self.job is not None or self._soon.isActive():
+            self.stop()
+            self._soon.start()
 
     def close(self) -> None:
         """Stop, and end the process that waits, without waiting for its end; safe to call twice."""

@@ -99,6 +99,7 @@ class VideoController(Jobs):
         self.frame_changed.connect(self._redraw)
         self.closing_failed.connect(show_problem)
         viewer.layers.events.removed.connect(self._on_removed)
+        viewer.dims.events.current_step.connect(self.ahead.make_way)
 
     # -- what is shown --------------------------------------------------------------------------------------------
 
@@ -242,6 +243,7 @@ class VideoController(Jobs):
 
     def close(self) -> None:
         """Stop all work and let go of the session; safe to call twice."""
+        self.viewer.dims.events.current_step.disconnect(self.ahead.make_way)
         self.worker.close()
         self._scrubbing.close()
         self._close_session()

@@ -70,6 +70,19 @@ def test_another_stroke_makes_it_begin_anew(ahead, segment, qtbot, fake_model) -
     assert ahead.stopped == 1 and len(ahead.standbys) == 1
 
 
+def test_moving_about_makes_it_pause(ahead, segment, qtbot, fake_model) -> None:
+    controller = segment.controller
+    qtbot.waitUntil(lambda: controller.warming is None)
+    controller.go_to(2)
+    qtbot.wait(50)
+    assert not ahead.models, "nothing is corrected yet"
+    correct(segment, 3)
+    qtbot.waitUntil(lambda: len(ahead.models) == 1)
+    controller.go_to(7)
+    qtbot.waitUntil(lambda: ahead.stopped == 1 and len(ahead.models) == 2)
+    assert len(ahead.standbys) == 1
+
+
 def test_closing_the_video_stops_it_and_ends_the_process(ahead, segment, qtbot, fake_model) -> None:
     correct(segment, 3)
     qtbot.waitUntil(lambda: len(ahead.models) == 1)
