@@ -183,7 +183,7 @@ def propose(
     total = len(set(todo) - set(have))
     began, done = time.monotonic(), 0
     with contextlib.suppress(Stopped):
-        guide = guide_of(session, reader, size) if guided and model.config.guided and corrected else None
+        guide = guide_of(session, reader, size) if guided and model.config.guided and corrected and total else None
         encoder = ""
         if runner.remembers:
             encoder = f"{digest_of_weights(model.encoder, model.guide_embed)} {precision}"

@@ -81,6 +81,15 @@ def test_corrections_guide_the_frames_around_them(session: Session, tiny_model: 
     assert 6 not in changed
 
 
+def test_where_all_is_done_the_network_is_not_asked(
+    session: Session, tiny_model: Vivim, sample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for t in range(len(session)):
+        session.correct(t, sample.masks[t])
+    monkeypatch.setattr(Runner, "run", lambda self, windows, *rest: iter([pytest.fail("asked")] if windows else []))
+    assert list(propose(session, tiny_model, device="cpu")) == []
+
+
 def test_only_the_frames_asked_for(session: Session, tiny_model: Vivim) -> None:
     events = list(propose(session, tiny_model, frames=[1, 2, 9]))
     assert sorted(e.frame for e in events) == [1, 2, 9]

@@ -48,6 +48,7 @@ class CarriedMasks:
         self._clips = clips
         self._motions = [Motion(clip.frames.__getitem__) for clip in clips]
         self._found: OrderedDict[tuple[int, int, int], tuple[NDArray[np.int8], float]] = OrderedDict()
+        self._most = KEPT // max((clip.masks[0].size for clip in clips), default=1)
         self._lock = threading.Lock()
         self._ahead: ProcessPoolExecutor | None = None
         self._folder: tempfile.TemporaryDirectory | None = None
@@ -95,8 +96,7 @@ class CarriedMasks:
 
     def _room(self) -> int:
         """How many more carried masks there is room for."""
-        size = max(clip.masks[0].size for clip in self._clips)
-        return KEPT // size - len(self._found)
+        return self._most - len(self._found)
 
     def window(
         self, clip: int, frames: NDArray[np.int_], known: NDArray[np.bool_]

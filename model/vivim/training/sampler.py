@@ -231,6 +231,11 @@ class Sampler:
 
     def _carried(self, chosen: np.ndarray, windows: Windows) -> tuple[Tensor, Tensor]:
         """Known masks carried to every frame of windows in the `chosen` clips: distances, and frames to the nearest."""
+        assert self.clips is not None
+        if not windows.known.any():
+            size = self.clips.masks.shape[1:]
+            nothing = torch.zeros(*windows.known.shape, *size, device=self.device)
+            return nothing, torch.full(windows.known.shape, torch.inf, device=self.device)
         frames = windows.starts[:, None] + windows.offsets
         found = list(_THREADS.map(self.carried.window, chosen.tolist(), frames, windows.known))
         distance, away = (torch.from_numpy(np.stack(part)).to(self.device) for part in zip(*found, strict=True))

@@ -184,6 +184,12 @@ def test_without_known_frames_nothing_is_carried() -> None:
     assert np.isinf(away).all()
 
 
+def test_without_guidance_nothing_is_asked_of_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CarriedMasks, "window", lambda *_: pytest.fail("asked"))
+    batch = Sampler([blob_clip("a", 0)], [], torch.device("cpu"), guided_share=0.0).batch(0, 3, 4)
+    assert not batch.guide.any() and not batch.known.any()
+
+
 def test_old_carried_masks_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(carried_masks, "KEPT", 4 * SIZE[0] * SIZE[1])
     carried, clip = CarriedMasks([blob_clip("a", 0)]), blob_clip("a", 0)
