@@ -2,9 +2,9 @@
 
 Windows of five 256 x 256 frames, one at a time and batched, in float32, TF32 and bfloat16, launched kernel by kernel
 and replayed as a CUDA graph. Beside it, on the same GPU and in the same interleaved rounds, the reference arrangement:
-the same weights in the plain form (decoder not folded, attention as matrix products, copies for the token orders), with
-mamba-ssm's scan where that works and else this project's. The reference keeps a window's centre frame alone, this
-project all five: both the frames kept and those computed are shown. Last, one window of 5 to 1024 frames.
+the same weights in the form of the paper (`vivim.network.paper`), with mamba-ssm's scan where that works and else this
+project's. The reference keeps a window's centre frame alone, this project all five: both the frames kept and those
+computed are shown. Last, one window of 5 to 1024 frames.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 from vivim.network import Vivim, VivimConfig
 from vivim.scan import available_backends, selective_scan
 
-from benchmarks.plain import plain
+from benchmarks.network import paper_form
 from benchmarks.report import interleaved, machine, parser, replayed, summary, write
 
 FRAMES, SIDE = 5, 256
@@ -36,7 +36,7 @@ def precision(name: str, device: str):
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = kept
 
 
-def run(model: Vivim, clips: torch.Tensor, name: str) -> torch.Tensor:
+def run(model: torch.nn.Module, clips: torch.Tensor, name: str) -> torch.Tensor:
     with torch.inference_mode(), precision(name, clips.device.type):
         return model(clips)
 
@@ -44,7 +44,7 @@ def run(model: Vivim, clips: torch.Tensor, name: str) -> torch.Tensor:
 def measure(model: Vivim, batch: int, rounds: int, device: str) -> list[dict[str, object]]:
     """One row per arrangement for `batch` windows at once."""
     backend = "mamba-ssm" if "mamba-ssm" in available_backends() else "auto"
-    reference = plain(model, partial(selective_scan, backend=backend))
+    reference = paper_form(model, partial(selective_scan, backend=backend))
     clips = torch.randn(batch, FRAMES, 3, SIDE, SIDE, device=device)
     exact = run(reference, clips, "float32")
     runs: dict[str, Callable[[], object]] = {}

@@ -1,25 +1,46 @@
 """Time of the whole network for one clip of five 256 x 256 frames: ``python -m benchmarks.network [--size b3]``.
 
-Compared in one run, interleaved: this network in float32 and bfloat16, the same weights in the plain arrangement the
-paper describes (a loop over the scan's steps; mambapy's scan where it is installed), and SegFormer of the same size
-from `transformers`, frame by frame and as a batch, where that is installed. All predict all five frames.
+Compared in one run, interleaved: this network in float32 and bfloat16, the same weights in the form of the paper
+(`vivim.network.paper`, whose scan is a loop over tokens, and mambapy's scan where it is installed), and SegFormer of
+the same size from `transformers`, frame by frame and as a batch, where that is installed. All predict all five frames.
 """
 
 from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from functools import partial
 
 import torch
+from torch import Tensor
 from vivim.device import native_bfloat16
-from vivim.network import Vivim, VivimConfig
+from vivim.network import Vivim, VivimConfig, paper
 
-from benchmarks.plain import plain
 from benchmarks.report import interleaved, machine, parser, set_threads, summary, write
-from benchmarks.scan import mambapy_scan
+from benchmarks.scan import Scan, mambapy_scan
 
 FRAMES, SIDE = 5, 256
-LOOP = "plain, loop over steps"
+LOOP = "paper's form, loop"
+MAMBAPY = "paper's form, mambapy's scan"
+
+
+def paper_form(model: Vivim, scan: Scan | None = None) -> paper.Vivim:
+    """The weights of a network in the form of the paper, its scans computed by `scan` where one is given."""
+    form = paper.Vivim(model.config).to(next(model.parameters()).device).eval()
+    form.load_state_dict(model.state_dict())
+    for module in form.modules():
+        if scan is not None and isinstance(module, paper.ScanBranch):
+            module.forward = partial(branch_with, scan, module)
+    return form
+
+
+def branch_with(scan: Scan, branch: paper.ScanBranch, u: Tensor, z: Tensor) -> Tensor:
+    """`paper.ScanBranch.forward` with another scan, which computes the softplus of the step size and the gate too."""
+    length, rank, states = u.shape[1], branch.dt_proj.in_features, branch.A_log.shape[1]
+    u = torch.nn.functional.silu(branch.conv(u.transpose(1, 2))[..., :length]).transpose(1, 2).contiguous()
+    delta, b, c = branch.x_proj(u).split([rank, states, states], dim=-1)
+    delta = torch.nn.functional.linear(delta, branch.dt_proj.weight)
+    return scan(u, delta, -torch.exp(branch.A_log), b, c, branch.D, z, branch.dt_proj.bias)
 
 
 def segformer(model: Vivim) -> torch.nn.Module:
@@ -52,11 +73,11 @@ def implementations(model: Vivim, clip: torch.Tensor, with_loop: bool) -> dict[s
         found["SegFormer, frame by frame"] = lambda: [peer(frames[t : t + 1]) for t in range(len(frames))]
         found["SegFormer, one batch"] = lambda: peer(frames)
     if importlib.util.find_spec("mambapy"):
-        with_mambapy = plain(model, mambapy_scan)
-        found["plain, mambapy's scan"] = lambda: with_mambapy(clip)
+        with_mambapy = paper_form(model, mambapy_scan)
+        found[MAMBAPY] = lambda: with_mambapy(clip)
     if with_loop:
-        with_steps = plain(model)
-        found[LOOP] = lambda: with_steps(clip)
+        with_loop_scan = paper_form(model)
+        found[LOOP] = lambda: with_loop_scan(clip)
     return found
 
 
@@ -73,8 +94,8 @@ def main(argv: list[str] | None = None) -> None:
     print(report["machine"])
     with torch.inference_mode():
         runs = implementations(model, clip, not arguments.no_loop)
-        times = interleaved(runs, arguments.rounds, at_most={LOOP: 1, "plain, mambapy's scan": 2})
-        exact = plain(model)(clip) if not arguments.no_loop else None
+        times = interleaved(runs, arguments.rounds, at_most={LOOP: 1, MAMBAPY: 2})
+        exact = paper_form(model)(clip) if not arguments.no_loop else None
         error = None if exact is None else float((model(clip) - exact).abs().max() / exact.abs().max())
     rows = {name: summary(seconds) for name, seconds in times.items()}
     base = rows["vivim, float32"]["median_ms"]
@@ -82,7 +103,7 @@ def main(argv: list[str] | None = None) -> None:
     for name, row in rows.items():
         print(f"{name:28} {row['median_ms']:9.0f} ms {row['median_ms'] / base:7.2f} x")
     if error is not None:
-        print(f"largest difference from the plain arrangement: {error:.0e} of the largest logit")
+        print(f"largest difference from the form of the paper: {error:.0e} of the largest logit")
     report |= {"rows": rows, "relative_error": error}
     write(report, arguments.json)
 

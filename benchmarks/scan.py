@@ -16,9 +16,9 @@ from functools import partial
 
 import torch
 from torch.nn import functional as F
+from vivim.network import paper
 from vivim.scan import available_backends, selective_scan
 
-from benchmarks.plain import loop_scan
 from benchmarks.report import interleaved, machine, parser, replayed, set_threads, summary, write
 
 SIZES = {"stage 1": (1, 20480, 128, 16), "stage 3": (1, 1280, 640, 16)}
@@ -27,6 +27,11 @@ Scan = Callable[..., torch.Tensor]
 CHANNELS_FIRST = "mamba-ssm, channels first"
 REPLAYED = ("vivim triton", CHANNELS_FIRST)
 REPLAY = ", replayed"
+
+
+def loop_scan(u, delta, A, B, C, D, z, delta_bias):
+    """The loop over tokens of the paper's form."""
+    return paper.selective_scan(u, F.softplus(delta + delta_bias), A, B, C, D) * F.silu(z)
 
 
 def mambapy_scan(u, delta, A, B, C, D, z, delta_bias):

@@ -12,8 +12,9 @@ import pytest
 import torch
 from vivim import Vivim, VivimConfig
 from vivim.errors import CheckpointError
+from vivim.network import paper
 from vivim.network.checkpoints import load_checkpoint, save_checkpoint
-from vivim.network.reference import load_segformer
+from vivim.network.reference import load_reference_state_dict, load_segformer
 from vivim.scan import available_backends
 
 
@@ -58,6 +59,20 @@ def test_logits_equal_the_reference(model: Vivim, fixtures_folder: Path, backend
     model.cpu()
     expected = np.load(fixtures_folder / "upstream_parity_a.npz")["logits"]
     assert np.abs(logits - expected).max() < 1e-4
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_logits_of_the_papers_form_equal_the_reference(
+    reference, fixtures_folder: Path, dtype: torch.dtype
+) -> None:
+    model = paper.Vivim(VivimConfig(size="b3")).eval()
+    load_reference_state_dict(model, reference)
+    x = torch.randn((1, 5, 3, 64, 64), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        logits = model.to(dtype)(x.to(dtype))[0]
+    assert logits.dtype == dtype
+    expected = np.load(fixtures_folder / "upstream_parity_a.npz")["logits"]
+    assert np.abs(logits.numpy() - expected).max() < 1e-4
 
 
 def test_the_report_says_what_was_not_used(reference) -> None:
