@@ -1,6 +1,6 @@
-"""Model files: our own (safetensors, everything about the model in the header) and the reference's, read safely.
+"""Model files: our own (safetensors, everything about the model in the header) and the reference's.
 
-Nothing here ever unpickles objects: foreign ``.ckpt``/``.pth`` files are read as plain tensors or refused.
+Nothing here ever unpickles objects, see `vivim.network.state_dict`.
 """
 
 from __future__ import annotations
@@ -8,26 +8,22 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import pickle
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
 
 from vivim.errors import CheckpointError
 from vivim.leavings import part_of
 from vivim.network.config import MOST_CLASSES, VivimConfig, class_names
 from vivim.network.reference import LoadReport, is_reference, load_reference_state_dict, reference_config
+from vivim.network.state_dict import PICKLED, read_state_dict
 from vivim.network.vivim import Vivim
 
 FORMAT = "vivim-1"
-"""Written into every header; a file with another one is refused."""
-
-PICKLED = {".ckpt", ".pth", ".pt", ".bin"}
+"""Written into every header. A file with another one is refused."""
 
 LARGEST_SIDE = 4096
 """A file that claims a larger input than this many pixels a side is damaged or means harm."""
@@ -36,7 +32,7 @@ LARGEST_SIDE = 4096
 def save_checkpoint(
     model: Vivim, path: Path, provenance: dict[str, Any], dtype: torch.dtype = torch.float32
 ) -> None:
-    """Write a model, atomically: a file of this name is either the old one or the whole new one.
+    """Write a model to a file, atomically.
 
     Parameters
     ----------
@@ -77,7 +73,7 @@ def save_checkpoint(
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """Config, classes and provenance of one of our files, without reading its weights.
+    """Read the configuration, classes and provenance of one of our files, without its weights.
 
     Raises
     ------
@@ -112,7 +108,7 @@ def read_header(path: Path) -> dict[str, Any]:
 
 
 def load_checkpoint(path: str | Path) -> Vivim:
-    """Load a model: one of ours (``.safetensors``) or a reference checkpoint (``.ckpt``, ``.pth``, ``.pt``).
+    """Load one of our models (``.safetensors``) or a reference checkpoint (``.ckpt``, ``.pth``, ``.pt``, ``.bin``).
 
     Returns
     -------
@@ -156,50 +152,8 @@ def _load_reference(path: Path) -> Vivim:
     return model
 
 
-def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Tensors of a file by name, never running code from it; a Lightning ``state_dict`` entry is unwrapped.
-
-    Raises
-    ------
-    CheckpointError
-        If it is damaged, holds no tensors, or holds objects other than plain data.
-    """
-    try:
-        if path.suffix.lower() == ".safetensors":
-            with safe_open(str(path), framework="pt") as file:
-                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        _refuse_packed(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"{path} holds more than plain tensors and is not read, because reading it could run code. "
-            "Save its state dict alone (torch.save(model.state_dict(), ...)) and load that."
-        ) from error
-    except Exception as error:  # a damaged pickle fails in any way inside PyTorch
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(f"{path} is damaged or not a checkpoint: {reason}") from error
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
-    tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, dict) else {}
-    if not tensors:
-        raise CheckpointError(f"{path} holds no named tensors. Choose a checkpoint of a Vivim.")
-    if any(value.nbytes > value.untyped_storage().nbytes() for value in tensors.values()):
-        raise CheckpointError(f"{path} holds tensors that claim to be larger than what is stored of them.")
-    return tensors
-
-
-def _refuse_packed(path: Path) -> None:
-    """Raise a `ValueError` for an archive with packed members: PyTorch packs none, and they may unpack to any size."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
-                raise ValueError("its members are packed")
-            if sum(member.file_size for member in archive.infolist()) > path.stat().st_size:
-                raise ValueError("its members claim to be larger than the file")
-
-
 def check_usable(model: Vivim, source: str | Path) -> None:
-    """Make sure that a model that comes from elsewhere can predict at all.
+    """Check that the weights of a model from elsewhere are finite numbers.
 
     Raises
     ------
@@ -215,7 +169,7 @@ def check_usable(model: Vivim, source: str | Path) -> None:
 
 
 def content_version(model: Vivim) -> str:
-    """First 12 hexadecimal digits of the SHA-256 of the weights (as float16): the same weights, the same version."""
+    """First 12 hexadecimal digits of the SHA-256 of the weights as float16."""
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
         digest.update(name.encode())

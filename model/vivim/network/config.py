@@ -1,4 +1,4 @@
-"""Sizes and options of a Vivim network, in one place. Frozen: a network is described by its configuration."""
+"""Sizes and options of a Vivim network."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 STATE_SIZE = 16
-"""Number of states N of every selective scan."""
+"""Number of states N in every channel of a selective scan."""
 
 HEADS = (1, 2, 5, 8)
 """Attention heads of the four MiT stages."""
@@ -16,7 +16,7 @@ KEY_REDUCTION = (8, 4, 2, 1)
 
 
 SCANS = ("onward", "backward", "temporal")
-"""The three scans of a Temporal Mamba block, see `vivim.scan.orders`."""
+"""The three scans of ST-Mamba: the paper's temporal forward, temporal backward and spatial scan (its Fig. 4)."""
 
 STAGES = 4
 
@@ -45,7 +45,7 @@ PRESETS = {
 
 @dataclass(frozen=True)
 class VivimConfig:
-    """What a Vivim network is made of.
+    """Size and options of a Vivim network.
 
     Parameters
     ----------
@@ -103,12 +103,12 @@ class VivimConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> VivimConfig:
-        """Rebuild from `to_dict`; unknown keys are refused with a `TypeError`."""
+        """Rebuild from `to_dict`, with a `TypeError` for unknown keys."""
         return cls(**values)
 
 
 def class_names(count: int, given: object = ()) -> tuple[str, ...]:
-    """Names of `count` classes: those `given`, if they are that many different texts, else plain ones."""
+    """Names of `count` classes: those `given` where they are that many different texts, else defaults."""
     if isinstance(given, list | tuple) and len(given) == count:
         names = tuple(name for name in given if isinstance(name, str) and name.strip())
         if len(set(names)) == count:

@@ -1,9 +1,8 @@
 """SegFormer's all-MLP decoder, with its linear parts folded together.
 
-Written plainly, each stage's feature goes through its own linear layer, is upsampled to the finest grid,
-concatenated, and mixed by a 1x1 convolution. Bilinear interpolation and 1x1 convolutions commute, so the linear
-layer and its slice of the 1x1 convolution are multiplied into one small matrix and applied BEFORE upsampling.
-The result is the same and most of the work is gone; this holds in training too.
+In the paper each stage's feature goes through its own linear layer, is upsampled to the finest grid, concatenated, and
+mixed by a 1x1 convolution. Bilinear interpolation and 1x1 convolutions commute. So the linear layer and its slice of
+the 1x1 convolution are multiplied into one small matrix, which is applied before upsampling and saves most of the work.
 """
 
 from __future__ import annotations
@@ -17,7 +16,11 @@ from vivim.network.layers import EPS
 
 
 class Decoder(nn.Module):
-    """From the four stages' features to logits on the finest grid."""
+    """From the four stages' features to logits on the finest grid.
+
+    Equal to `paper.Decoder`, in training too: upsampling after the folded matrix equals upsampling before it, and the
+    sum over stages equals the 1x1 convolution of their concatenation.
+    """
 
     def __init__(self, widths: tuple[int, ...], decoder_width: int, num_classes: int) -> None:
         super().__init__()
@@ -28,7 +31,7 @@ class Decoder(nn.Module):
         self.classify = nn.Conv2d(decoder_width, num_classes, 1)
 
     def folded(self) -> list[tuple[Tensor, Tensor]]:
-        """One ``(decoder_width, width)`` matrix and bias per stage: the linear layer, then its slice of `fuse`."""
+        """Matrix ``(decoder_width, width)`` and bias of each stage: its linear layer, then its slice of `fuse`."""
         slices = self.fuse.weight.flatten(1).chunk(len(self.linears), dim=1)[
             ::-1
         ]  # deepest stage comes first
@@ -39,7 +42,7 @@ class Decoder(nn.Module):
         return folded
 
     def _folded_with_norm(self) -> list[tuple[Tensor, Tensor]]:
-        """As `folded`, with the BatchNorm's running scale and shift inside."""
+        """As `folded`, followed by the BatchNorm of evaluation, which is linear: a scale and a shift."""
         norm = self.norm
         assert norm.running_mean is not None and norm.running_var is not None
         scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
@@ -47,7 +50,7 @@ class Decoder(nn.Module):
         return [(matrix, bias + norm.bias - norm.running_mean * scale), *others]
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """Features ``(n, width_i, h_i, w_i)``, finest first, to logits ``(n, num_classes, h_0, w_0)``."""
+        """Decode features ``(n, width_i, h_i, w_i)``, finest first, to logits ``(n, num_classes, h_0, w_0)``."""
         if not self.training and fused.usable(*features, self.classify.weight):
             weight, bias = self.classify.weight.flatten(1), self.classify.bias
             assert bias is not None

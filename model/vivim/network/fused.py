@@ -1,7 +1,7 @@
-"""CPU kernels for inference, compiled by numba: what PyTorch would do in several passes over memory, in one.
+"""Fused CPU operations for inference: one pass over memory where PyTorch makes several.
 
-They compute the same as the modules they stand in for, in float32 whatever they are given, and without gradients;
-`usable` says when they may.
+They equal the modules they stand in for, in float32 whatever they are given, and without gradients. `usable` says when
+they may be used.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ def usable(*tensors: Tensor) -> bool:
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """A linear layer on tokens ``(..., width)``, as a 1x1 convolution where that is faster: float32 on a CPU.
+    """Apply a linear layer to tokens ``(..., width)``.
 
-    PyTorch sends linear layers to MKL and convolutions to oneDNN; on processors that are not Intel's the latter does up
-    to a third more multiplications a second.
+    Equal to `F.linear`. In float32 on a CPU it is a 1x1 convolution, because PyTorch sends linear layers to MKL and
+    convolutions to oneDNN, which on processors that are not Intel's does up to a third more multiplications a second.
     """
     if not (
         x.dtype == torch.float32
@@ -43,7 +43,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def depthwise_gelu(x: Tensor, weight: Tensor, bias: Tensor, frames: int) -> Tensor:
-    """GELU of a depthwise convolution over space, and over time where the kernel has a time axis.
+    """Compute the GELU of a depthwise convolution over space, and over time where the kernel has a time axis.
+
+    Equal to the middle of `paper.MixFFN`.
 
     Parameters
     ----------
@@ -75,7 +77,9 @@ def depthwise_gelu(x: Tensor, weight: Tensor, bias: Tensor, frames: int) -> Tens
 def mix_and_classify(
     features: list[Tensor], folded: list[tuple[Tensor, Tensor]], weight: Tensor, bias: Tensor
 ) -> Tensor:
-    """The decoder after folding: four linear layers, upsampling to the finest grid, sum, ReLU, linear layer.
+    """Run the folded decoder: four linear layers, upsampling to the finest grid, sum, ReLU, linear layer.
+
+    Equal to `paper.Decoder` in evaluation, with the matrices of `Decoder.folded` and its BatchNorm in them.
 
     Parameters
     ----------

@@ -1,4 +1,7 @@
-"""The loops of `fused`. Arrays are C-contiguous float32 with channels last; a kernel releases the GIL."""
+"""Compiled loops of `fused`.
+
+Arrays are C-contiguous float32 with channels last. A kernel releases the GIL.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,7 @@ def _add_plane(x, taps, k, image, row, j, sums):
 
 @kernel
 def depthwise_gelu(x, taps, bias, frames, y, first, last):
-    """Write rows ``first..last`` of GELU of the convolution of x (n, h, w, channels); rows count over all images."""
+    """Write rows ``first..last``, counted over all images, of GELU of the convolution of x (n, h, w, channels)."""
     height, width, channels = x.shape[1], x.shape[2], x.shape[3]
     times = taps.shape[0]
     sums = aligned(width * COUNT)

@@ -1,7 +1,7 @@
 """Small parts shared by the encoder's blocks: depthwise convolutions on tokens, Mix-FFN, stochastic depth.
 
-Tokens are ``(frames, height, width, channels)``; seen as ``(frames, channels, height, width)`` they are
-channels-last in memory, so a convolution needs no copy in between.
+Tokens are ``(frames, height, width, channels)``. Seen as ``(frames, channels, height, width)`` they are channels-last
+in memory, so a convolution needs no copy in between.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ EPS = 1e-5
 
 
 def conv2d_on_tokens(conv: nn.Conv2d, x: Tensor) -> Tensor:
-    """Apply a 2-D convolution to tokens ``(n, h, w, c)``; returns tokens ``(n, h', w', c')``."""
+    """Apply a 2-D convolution to tokens ``(n, h, w, c)``, with tokens ``(n, h', w', c')`` out."""
     return conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
@@ -26,7 +26,7 @@ class DepthwiseSpace(nn.Conv2d):
         super().__init__(channels, channels, 3, padding=1, groups=channels)
 
     def forward(self, x: Tensor, frames: int = 1) -> Tensor:
-        """Convolve every frame by itself; `frames` is accepted for symmetry and not needed."""
+        """Convolve every frame by itself, whatever `frames` is."""
         return F.conv2d(x.permute(0, 3, 1, 2), self.weight, self.bias, padding=1, groups=self.groups).permute(
             0, 2, 3, 1
         )
@@ -35,15 +35,15 @@ class DepthwiseSpace(nn.Conv2d):
 class DepthwiseSpaceTime(nn.Conv3d):
     """Depthwise 3x3x3 convolution over time, height and width on tokens ``(clips * frames, h, w, c)``.
 
-    Computed as three 2-D convolutions, one per time offset, because channels-last 2-D kernels are an order of
-    magnitude faster than 3-D ones on a CPU; the sum is the same.
+    Equal to the `nn.Conv3d` of `paper.MixFFN`: three 2-D convolutions, one for each offset in time, shifted and summed.
+    On a CPU channels-last 2-D kernels are an order of magnitude faster than 3-D ones.
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, channels, 3, padding=1, groups=channels)
 
     def forward(self, x: Tensor, frames: int = 1) -> Tensor:
-        """Convolve clips of `frames` frames each; the frame axis is padded with zeros, as space is."""
+        """Convolve clips of `frames` frames each, padded with zeros in time as in space."""
         image = x.permute(0, 3, 1, 2)
         before, here, after = (
             F.conv2d(
@@ -59,7 +59,10 @@ class DepthwiseSpaceTime(nn.Conv3d):
 
 
 class MixFFN(nn.Module):
-    """Linear to four times the width, depthwise convolution, GELU, linear back."""
+    """Linear to four times the width, depthwise convolution, GELU, linear back.
+
+    Equal to `paper.MixFFN`: with `DepthwiseSpace` to its 2-D form, with `DepthwiseSpaceTime` to its 3-D form.
+    """
 
     def __init__(self, width: int, depthwise: type[DepthwiseSpace] | type[DepthwiseSpaceTime]) -> None:
         super().__init__()
@@ -79,14 +82,14 @@ class MixFFN(nn.Module):
 
 
 class DropPath(nn.Module):
-    """Stochastic depth: in training, drops a whole residual branch of a sample with probability `rate`."""
+    """Stochastic depth: in training, drop a whole residual branch of a sample with probability `rate`."""
 
     def __init__(self, rate: float) -> None:
         super().__init__()
         self.rate = rate
 
     def forward(self, x: Tensor) -> Tensor:
-        """Drop along the first axis; the identity in evaluation or at rate 0."""
+        """Drop along the first axis in training."""
         if not self.training or self.rate == 0.0:
             return x
         keep = 1.0 - self.rate

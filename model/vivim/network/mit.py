@@ -1,6 +1,6 @@
 """The per-frame half of a stage: SegFormer's Mix Transformer (MiT) blocks.
 
-Source: Xie et al., "SegFormer" (arXiv 2105.15203).
+Source: Xie et al., "SegFormer" (arXiv 2105.15203). Every class equals the one of its name in `vivim.network.paper`.
 """
 
 from __future__ import annotations
@@ -21,16 +21,20 @@ class PatchEmbedding(nn.Module):
         self.norm = nn.LayerNorm(width, eps=EPS)
 
     def forward(self, x: Tensor, added: Tensor | None = None) -> Tensor:
-        """Tokens ``(n, h, w, channels)`` to tokens ``(n, h/stride, w/stride, width)``.
+        """Embed tokens ``(n, h, w, channels)`` as tokens ``(n, h/stride, w/stride, width)``.
 
-        `added`, of the output's shape, is added before the LayerNorm (used for guidance).
+        `added`, of the output's shape, is added before the LayerNorm. It is the embedded guide, and ours alone.
         """
         y = conv2d_on_tokens(self.proj, x)
         return self.norm(y if added is None else y + added)
 
 
 class EfficientAttention(nn.Module):
-    """Self-attention of one frame whose keys and values live on a grid `reduction` times coarser."""
+    """Self-attention of one frame, with its keys and values on a grid `reduction` times coarser.
+
+    Equal to `paper.EfficientAttention`: PyTorch's fused kernel computes softmax(Q Kᵀ / √(d/heads)) V without keeping
+    the weights.
+    """
 
     def __init__(self, width: int, heads: int, reduction: int) -> None:
         super().__init__()
@@ -63,7 +67,7 @@ class EfficientAttention(nn.Module):
 
 
 class MiTBlock(nn.Module):
-    """Pre-norm attention, then pre-norm Mix-FFN, each with a residual."""
+    """Pre-norm attention and pre-norm Mix-FFN, each with a residual."""
 
     def __init__(self, width: int, heads: int, reduction: int, drop_path: float) -> None:
         super().__init__()

@@ -1,6 +1,7 @@
-"""Weights under other names: the reference implementation's checkpoints and SegFormer's from a model hub.
+"""Conversion of weights under other names: the reference implementation's, and SegFormer's from a model hub.
 
-Names are translated by the short tables below, one rule a line, applied in order.
+Names are translated by the short tables below, one rule a line, applied in order. The target may be any module with the
+names of `vivim.network.vivim`, so `vivim.network.paper` loads the same files.
 """
 
 from __future__ import annotations
@@ -9,15 +10,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from vivim.errors import CheckpointError
 from vivim.network.config import PRESETS, VivimConfig
-
-if TYPE_CHECKING:
-    from vivim.network.vivim import Vivim
+from vivim.network.state_dict import read_state_dict
 
 _SEGFORMER_RULES = (
     (r"\.patch_embeddings\.(\d)\.layer_norm\.", r".patch_embeddings.\1.norm."),
@@ -76,7 +74,7 @@ _HUB_RULES = (
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What became of a foreign checkpoint: names loaded, names in the file not used, own names not in the file."""
+    """Names of a foreign checkpoint that were loaded, those not used, and own names that it lacks."""
 
     loaded: tuple[str, ...]
     unused: tuple[str, ...]
@@ -102,7 +100,7 @@ def _translate(name: str, rules: tuple[tuple[str, str], ...]) -> str:
 
 
 def strip_prefix(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Remove a leading ``model.`` (Lightning) from all names, if all that matter have it."""
+    """Remove the prefix ``model.`` of Lightning from all names."""
     if any(name.startswith("model.encoder.") for name in state_dict):
         return {name.removeprefix("model."): value for name, value in state_dict.items()}
     return dict(state_dict)
@@ -114,7 +112,7 @@ def is_reference(state_dict: Mapping[str, Tensor]) -> bool:
 
 
 def reference_config(state_dict: Mapping[str, Tensor]) -> VivimConfig:
-    """Size, classes and edge head of a reference checkpoint, read off its names and shapes.
+    """Read size, classes and edge head of a reference checkpoint off its names and shapes.
 
     Raises
     ------
@@ -141,7 +139,7 @@ def reference_config(state_dict: Mapping[str, Tensor]) -> VivimConfig:
     )
 
 
-def load_reference_state_dict(model: Vivim, state_dict: Mapping[str, Tensor]) -> LoadReport:
+def load_reference_state_dict(model: nn.Module, state_dict: Mapping[str, Tensor]) -> LoadReport:
     """Load the reference implementation's weights into `model`.
 
     Parameters
@@ -163,8 +161,10 @@ def load_reference_state_dict(model: Vivim, state_dict: Mapping[str, Tensor]) ->
     return report
 
 
-def load_segformer(model: Vivim, source: str | Path | Mapping[str, Tensor]) -> LoadReport:
-    """Start encoder and decoder MLPs from SegFormer weights; the temporal blocks stay as they are.
+def load_segformer(model: nn.Module, source: str | Path | Mapping[str, Tensor]) -> LoadReport:
+    """Load SegFormer weights into encoder and decoder.
+
+    The temporal blocks stay as they are.
 
     Parameters
     ----------
@@ -178,8 +178,6 @@ def load_segformer(model: Vivim, source: str | Path | Mapping[str, Tensor]) -> L
         If nothing in it fits this network.
     """
     if isinstance(source, (str, Path)):
-        from vivim.network.checkpoints import read_state_dict
-
         source = read_state_dict(Path(source))
     renamed = {_translate(_hub_name(name), _SEGFORMER_RULES): name for name in source}
     report = _load(model, {own: source[theirs] for own, theirs in renamed.items()}, renamed)
@@ -195,7 +193,9 @@ def _hub_name(name: str) -> str:
 
 
 def fetch_segformer(repository: str) -> Path:
-    """Download SegFormer weights (``nvidia/mit-b0`` and the like) and return the file; cached by the hub's client.
+    """Download SegFormer weights (``nvidia/mit-b0`` and the like) and return their file.
+
+    The hub's client keeps what it has downloaded.
 
     Raises
     ------
@@ -219,8 +219,8 @@ def fetch_segformer(repository: str) -> Path:
     )
 
 
-def _load(model: Vivim, renamed: dict[str, Tensor], origin: dict[str, str]) -> LoadReport:
-    """Copy the tensors whose names and shapes fit; a shape that does not fit is an error."""
+def _load(model: nn.Module, renamed: dict[str, Tensor], origin: dict[str, str]) -> LoadReport:
+    """Copy the tensors whose names fit, and refuse a shape that does not fit."""
     own = model.state_dict()
     for name, value in renamed.items():
         if name in own and own[name].shape != value.shape:

@@ -1,6 +1,7 @@
 """The temporal half of a stage: Temporal Mamba blocks over all tokens of a clip.
 
-Source: Yang, Xing, Zhu, "Vivim" (arXiv 2401.14168); selective state spaces after Gu and Dao (arXiv 2312.00752).
+Source: Yang, Xing, Zhu, "Vivim" (arXiv 2401.14168, Figs. 3b, 3c and 4), and for the selective state spaces Gu and Dao,
+"Mamba" (arXiv 2312.00752).
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ CONV_KERNEL = 4
 class ScanBranch(nn.Module):
     """One selective state space branch: causal convolution, input-dependent parameters, scan.
 
-    It sees tokens ``(B, L, E)`` already put into its own order.
+    Equal to `paper.ScanBranch` before its gate: the convolution and the scan read tokens by index, and these stay in
+    the order (t, y, x), where the paper's form copies them into the order of the scan and back. The bias of the step
+    size Δ and its softplus are applied inside the scan.
     """
 
     def __init__(self, inner: int, rank: int) -> None:
@@ -35,7 +38,7 @@ class ScanBranch(nn.Module):
         self.rank = rank
 
     def reset_step_size(self) -> None:
-        """Mamba's initialisation of the step size: its bias gives log-uniform steps in [1e-3, 1e-1]."""
+        """Initialise the step size as Mamba does: its bias gives log-uniform steps in [1e-3, 1e-1]."""
         nn.init.uniform_(self.dt_proj.weight, -(self.rank**-0.5), self.rank**-0.5)
         low, high = math.log(1e-3), math.log(1e-1)
         step = torch.exp(torch.rand(self.dt_proj.bias.shape) * (high - low) + low)
@@ -43,7 +46,10 @@ class ScanBranch(nn.Module):
             self.dt_proj.bias.copy_(step + torch.log(-torch.expm1(-step)))
 
     def forward(self, u: Tensor, order: Tensor | None) -> Tensor:
-        """Scan ``u`` ``(B, L, E)`` in an order ``(L,)`` of its tokens; ``(B, L, E)``, in place, not yet gated."""
+        """Scan ``u`` ``(B, L, E)`` in an order ``(L,)`` of its tokens.
+
+        The result ``(B, L, E)`` is in the order of `u`, and not yet gated.
+        """
         assert self.conv.bias is not None
         u = causal_conv(u, self.conv.weight[:, 0], self.conv.bias, order)
         step, b, c = fused.linear(u, self.x_proj.weight).split([self.rank, STATE_SIZE, STATE_SIZE], dim=-1)
@@ -53,7 +59,11 @@ class ScanBranch(nn.Module):
 
 
 class STMamba(nn.Module):
-    """Three scans over one clip: forward, backward, and temporal-first; their mean is gated and projected."""
+    """Three scans over one clip, their mean gated and projected (Fig. 3c).
+
+    Equal to `paper.STMamba`: each output is back in the order (t, y, x), so one gate SiLU(z) after the sum does for the
+    three before it, and the division by their number moves into the weight of `out_proj`.
+    """
 
     def __init__(self, width: int, scans: tuple[str, ...] = SCANS) -> None:
         super().__init__()
@@ -63,7 +73,7 @@ class STMamba(nn.Module):
         self.out_proj = nn.Linear(inner, width, bias=False)
 
     def forward(self, x: Tensor, frames: int) -> Tensor:
-        """Tokens ``(B, T*h*w, width)`` in (t, y, x) order; same shape out. `frames` is T, any number."""
+        """Mix tokens ``(B, T*h*w, width)`` in the order (t, y, x), `frames` any number T, same shape out."""
         length = x.shape[1]
         to_u, to_z = self.in_proj.weight.chunk(2)  # two products, so that each result lies in one piece
         u, z = fused.linear(x, to_u), fused.linear(x, to_z)
@@ -76,7 +86,7 @@ class STMamba(nn.Module):
 
 
 def _order(name: str, frames: int, length: int, device: torch.device) -> Tensor | None:
-    """The order ``(length,)`` in which the scan `name` visits the tokens of a clip; None for theirs."""
+    """Order ``(length,)`` in which the scan `name` visits the tokens of a clip, None for the order they lie in."""
     if name == "onward":
         return None
     if name == "backward":
@@ -85,7 +95,10 @@ def _order(name: str, frames: int, length: int, device: torch.device) -> Tensor 
 
 
 class TemporalMambaBlock(nn.Module):
-    """Pre-norm ST-Mamba, then a pre-norm Mix-FFN over space and time, each with a residual."""
+    """Pre-norm ST-Mamba and a pre-norm Mix-FFN over space and time, each with a residual.
+
+    Equal to `paper.MambaLayer`, Eq. 5.
+    """
 
     def __init__(self, width: int, drop_path: float, scans: tuple[str, ...] = SCANS) -> None:
         super().__init__()
@@ -96,7 +109,7 @@ class TemporalMambaBlock(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor, frames: int) -> Tensor:
-        """Tokens ``(B*T, h, w, width)``, clips of `frames` frames; same shape out."""
+        """Mix tokens ``(B*T, h, w, width)`` of clips of `frames` frames, same shape out."""
         n, h, w, width = x.shape
         clips = self.norm1(x).reshape(n // frames, frames * h * w, width)
         x = x + self.drop_path(self.mamba(clips, frames)).view(n, h, w, width)

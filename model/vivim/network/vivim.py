@@ -1,12 +1,16 @@
 """Vivim, the network: clips of frames in, lesion logits for every frame out.
 
 Source: Yang, Xing, Zhu, "Vivim: a Video Vision Mamba for Medical Video Segmentation" (arXiv 2401.14168).
+
+This is the fast form. `vivim.network.paper` has the same network as the paper writes it, with a glossary of its
+letters, and gives the same numbers from the same state dict. What is arranged in another way says here what it equals
+there. Ours alone are guidance by corrected masks and stochastic depth.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -15,17 +19,19 @@ from vivim.network.config import HEADS, KEY_REDUCTION, VivimConfig, class_names
 from vivim.network.decoder import Decoder
 from vivim.network.layers import conv2d_on_tokens, drop_path_rates, init_weights
 from vivim.network.mit import MiTBlock, PatchEmbedding
+from vivim.network.reference import LoadReport, load_reference_state_dict
 from vivim.network.temporal_mamba import ScanBranch, TemporalMambaBlock
-
-if TYPE_CHECKING:
-    from vivim.network.reference import LoadReport
 
 TEMPORAL_BLOCKS = 2
 GUIDE_PLANES = 2
 
 
 class Encoder(nn.Module):
-    """Four stages, each a per-frame MiT stage followed by Temporal Mamba blocks over the clip."""
+    """Four stages, each a per-frame MiT stage followed by Temporal Mamba blocks over the clip.
+
+    Equal to `paper.Encoder`: tokens stay ``(B*T, h, w, width)`` throughout, channels last, and the blocks that see a
+    whole clip are told its number of frames.
+    """
 
     def __init__(self, config: VivimConfig) -> None:
         super().__init__()
@@ -49,7 +55,7 @@ class Encoder(nn.Module):
         )
 
     def forward(self, x: Tensor, frames: int, added: Tensor | None = None) -> list[Tensor]:
-        """Tokens ``(B*T, H, W, 3)`` to four features ``(B*T, width, h, w)`` on grids 1/4, 1/8, 1/16, 1/32."""
+        """Encode pixels ``(B*T, H, W, 3)`` as four features ``(B*T, width, h, w)`` on grids 1/4, 1/8, 1/16, 1/32."""
         features = []
         for number in range(len(self.mit)):
             x = self.stage(number, x, frames, added if number == 0 else None)
@@ -57,7 +63,7 @@ class Encoder(nn.Module):
         return features
 
     def stage(self, number: int, x: Tensor, frames: int, added: Tensor | None = None) -> Tensor:
-        """One stage alone: tokens of the stage before, or pictures, to tokens ``(B*T, h, w, width)``."""
+        """Run one stage: tokens of the stage before, or pixels, to tokens ``(B*T, h, w, width)``."""
         x = self.patch_embeddings[number](x, added)
         for block in self.mit[number].children():
             x = block(x)
@@ -68,6 +74,8 @@ class Encoder(nn.Module):
 
 class Vivim(nn.Module):
     """The whole network, with random weights until some are loaded.
+
+    Equal to `paper.Vivim` where no guide is given.
 
     Parameters
     ----------
@@ -142,7 +150,7 @@ class Vivim(nn.Module):
             raise ValueError(f"guide must be {expected}, not {tuple(guide.shape)}.")
 
     def decode(self, features: list[Tensor], size: tuple[int, int]) -> Tensor:
-        """Features of `features` to logits ``(B*T, C, *size)``."""
+        """Decode the features of `features` to logits ``(B*T, C, *size)``."""
         return F.interpolate(self.decoder(features), size=size, mode="bilinear", align_corners=False)
 
     def forward(
@@ -185,6 +193,4 @@ class Vivim(nn.Module):
         CheckpointError
             If parameters are missing or have other shapes.
         """
-        from vivim.network.reference import load_reference_state_dict
-
         return load_reference_state_dict(self, state_dict)

@@ -1,4 +1,4 @@
-"""Give a network more classes, so that it can learn them: the last layer gets a plane for each."""
+"""Class expansion: one more plane of logits for each class that a network is to learn."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from vivim.network.vivim import Vivim
 
 
 def with_classes(model: Vivim, names: Sequence[str]) -> Vivim:
-    """A copy of `model` that tells the classes `names` apart once it has learned them.
+    """Copy a model and add planes of logits for new classes.
 
-    Its own classes stay the first; each new one starts as a copy of the last of these. Until it is fine-tuned, what it
-    finds is of its own classes.
+    Its own classes stay the first. Each new one starts as a copy of the last of these, so that the model finds its own
+    classes only until it is fine-tuned.
 
     Raises
     ------

@@ -1,0 +1,66 @@
+"""Tensors of a model file by name, read without ever running code from it.
+
+Foreign ``.ckpt`` and ``.pth`` files are read as plain tensors or refused.
+"""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from vivim.errors import CheckpointError
+
+PICKLED = {".ckpt", ".pth", ".pt", ".bin"}
+"""Endings of files that PyTorch pickles."""
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of a file by name, without running code from it.
+
+    What Lightning keeps under ``state_dict`` is unwrapped.
+
+    Raises
+    ------
+    CheckpointError
+        If it is damaged, holds no tensors, or holds objects other than plain data.
+    """
+    try:
+        if path.suffix.lower() == ".safetensors":
+            with safe_open(str(path), framework="pt") as file:
+                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        _refuse_packed(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path} holds more than plain tensors and is not read, because reading it could run code. "
+            "Save its state dict alone (torch.save(model.state_dict(), ...)) and load that."
+        ) from error
+    except Exception as error:  # a damaged pickle fails in any way inside PyTorch
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(f"{path} is damaged or not a checkpoint: {reason}") from error
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
+    tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, dict) else {}
+    if not tensors:
+        raise CheckpointError(f"{path} holds no named tensors. Choose a checkpoint of a Vivim.")
+    if any(value.nbytes > value.untyped_storage().nbytes() for value in tensors.values()):
+        raise CheckpointError(f"{path} holds tensors that claim to be larger than what is stored of them.")
+    return tensors
+
+
+def _refuse_packed(path: Path) -> None:
+    """Raise a `ValueError` for an archive with compressed members, which could unpack to any size.
+
+    PyTorch itself compresses none.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                raise ValueError("its members are packed")
+            if sum(member.file_size for member in archive.infolist()) > path.stat().st_size:
+                raise ValueError("its members claim to be larger than the file")
