@@ -101,10 +101,10 @@ class Encoder(nn.Module):
             self.patch_embeddings, self.mit, self.temporal, strict=True
         ):
             x = embedding(x)  # (B·T, h, w, d)
-            for block in mit_blocks:
+            for block in mit_blocks.children():
                 x = block(x)
             x = x.unflatten(0, clips)  # (B, T, h, w, d)
-            for layer in mamba_layers:
+            for layer in mamba_layers.children():
                 x = layer(x)
             x = x.flatten(0, 1)  # (B·T, h, w, d)
             features.append(x.movedim(-1, 1))  # (B·T, d, h, w)
