@@ -44,7 +44,7 @@ class Content:
     Attributes
     ----------
     digest : str
-        BLAKE2b of names, sizes and bytes, 32 bytes, hexadecimal. The name of a single file does not count.
+        SHA-256 of names, sizes and bytes, hexadecimal. The name of a single file does not count.
     stamp : str
         Digest of names, sizes, times and inodes.
     """
@@ -91,7 +91,7 @@ def content_of(root: Path, files: Sequence[Path]) -> Generator[tuple[int, int], 
     if known is not None:
         return Content(known, stamp)
     total, done = sum(size for _, size, *_ in facts), 0
-    digest = hashlib.blake2b(digest_size=32)
+    digest = hashlib.sha256()  # twice as fast as BLAKE2b where the processor has instructions for it
     for path, (name, size, *_) in zip(files, facts, strict=True):
         digest.update(f"{len(name)} {size} ".encode() + name)
         with path.open("rb", buffering=0) as file:
