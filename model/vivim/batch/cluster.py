@@ -104,7 +104,8 @@ def local_cluster(
     gpus = _gpus() if device in ("auto", "cuda") else []
     count = workers or len(gpus) or (1 if _is_mps(device) else max(1, CPU_COUNT // THREADS))
     threads = threads or max(1, CPU_COUNT // count)
-    settings = {
+    settings: dict[str, Any] = {
+        "temporary-directory": folder or dask.config.get("temporary-directory"),  # the scheduler's
         "distributed.scheduler.allowed-failures": ATTEMPTS - 1,
         "distributed.scheduler.worker-saturation": 1.0,
         f"distributed.nanny.pre-spawn-environ.{ONE_HEAP[0]}": ONE_HEAP[1],
