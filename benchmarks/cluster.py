@@ -7,6 +7,7 @@ and how busy the scheduler would be with real ones.
 ``python -m benchmarks.cluster memory``: the most memory a worker ever held, by the length and number of videos.
 ``python -m benchmarks.cluster kill``: 20 videos, workers killed in the middle; every file against the plain loop's.
 ``python -m benchmarks.cluster deadly``: one of 20 videos kills every worker that takes it up.
+``python -m benchmarks.cluster digest``: what reading a whole video costs beside segmenting it, with the starter.
 """
 
 from __future__ import annotations
@@ -283,6 +284,40 @@ def deadly(args: argparse.Namespace) -> dict[str, object]:
     }
 
 
+# -- digest ------------------------------------------------------------------------------------------------------------
+
+
+def digest(args: argparse.Namespace) -> dict[str, object]:
+    """Seconds to read a video and digest it, to find its digest in the cache, and to segment it."""
+    from vivim.batch.content import FRESH_SECONDS, content_of
+    from vivim.batch.one import loaded
+
+    def read(path: Path) -> float:
+        began = time.perf_counter()
+        for _ in content_of(path, [path]):
+            pass
+        return time.perf_counter() - began
+
+    with tempfile.TemporaryDirectory() as name:
+        os.environ["VIVIM_HOME"] = f"{name}/home"
+        make_videos(Path(name, "videos"), args.videos, args.frames, SIZE)
+        large = Path(name, "large.bin")
+        large.write_bytes(os.urandom(2**20) * 2**10)
+        time.sleep(2 * FRESH_SECONDS)
+        first, again = read(large), read(large)
+        options = Segmenting("starter", loaded("starter").version, device="cpu")
+        outcomes = ended(jobs_of(Path(name, "videos"), Path(name, "out"), options))
+        size = sum(path.stat().st_size for path in Path(name, "videos").iterdir())
+    seconds = sum(outcome.seconds for outcome in outcomes)
+    return {
+        "digest_seconds_a_gib": round(first, 2),
+        "cached_seconds_a_gib": round(again, 4),
+        "segmenting_seconds": round(seconds, 2),
+        "video_mib": round(size / 2**20, 3),
+        "digest_percent_of_segmenting": round(100 * first * size / 2**30 / seconds, 4),
+    }
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -297,6 +332,7 @@ def main() -> int:
         (wait, 40, 0),
         (memory, 0, 96),
         (deadly, 20, 0),
+        (digest, 1, 48),
     ):
         sub = commands.add_parser(command.__name__)
         sub.set_defaults(run=command)

@@ -9,12 +9,15 @@ import importlib.util
 import logging
 import os
 import re
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vivim.batch.installed import check_installed
 from vivim.errors import BatchError
+from vivim.leavings import own_name, sweep
 from vivim.memory import ONE_HEAP
 
 if TYPE_CHECKING:
@@ -67,14 +70,20 @@ def connected(text: str, device: str) -> Iterator[Client]:
             check_installed(client)
             yield client
         return
+    scratch = Path(tempfile.gettempdir())
+    sweep(scratch)  # what the workers of a killed program have left
     with (
-        local_cluster(int(match[1]) if match[1] else None, device) as cluster,
+        # workers that are killed may be writing there yet
+        tempfile.TemporaryDirectory(prefix=own_name("vivim-dask"), ignore_cleanup_errors=True) as folder,
+        local_cluster(int(match[1]) if match[1] else None, device, folder=folder) as cluster,
         Client(cluster) as client,
     ):
         yield client
 
 
-def local_cluster(workers: int | None, device: str, threads: int | None = None) -> SpecCluster:
+def local_cluster(
+    workers: int | None, device: str, threads: int | None = None, folder: str | None = None
+) -> SpecCluster:
     """Worker processes on this machine that only this machine can reach; one that dies is started again.
 
     Parameters
@@ -85,6 +94,8 @@ def local_cluster(workers: int | None, device: str, threads: int | None = None) 
         As `vivim.device.choose_device` takes it.
     threads : int, optional
         Cores of each; by default all cores are divided among them.
+    folder : str, optional
+        Where Dask keeps its own files; by default where it likes.
     """
     import dask
     from dask.system import CPU_COUNT
@@ -93,7 +104,8 @@ def local_cluster(workers: int | None, device: str, threads: int | None = None) 
     gpus = _gpus() if device in ("auto", "cuda") else []
     count = workers or len(gpus) or (1 if _is_mps(device) else max(1, CPU_COUNT // THREADS))
     threads = threads or max(1, CPU_COUNT // count)
-    settings = {
+    settings: dict[str, Any] = {
+        "temporary-directory": folder or dask.config.get("temporary-directory"),  # the scheduler's
         "distributed.scheduler.allowed-failures": ATTEMPTS - 1,
         "distributed.scheduler.worker-saturation": 1.0,
         f"distributed.nanny.pre-spawn-environ.{ONE_HEAP[0]}": ONE_HEAP[1],
@@ -101,7 +113,7 @@ def local_cluster(workers: int | None, device: str, threads: int | None = None) 
     with dask.config.set(settings):
         return SpecCluster(
             workers={
-                i: {"cls": Nanny, "options": _options(threads, gpus[i % len(gpus)] if gpus else None)}
+                i: {"cls": Nanny, "options": _options(threads, gpus[i % len(gpus)] if gpus else None, folder)}
                 for i in range(count)
             },
             scheduler={"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, **_dashboard()}},
@@ -109,7 +121,7 @@ def local_cluster(workers: int | None, device: str, threads: int | None = None) 
         )
 
 
-def _options(threads: int, gpu: str | None) -> dict[str, Any]:
+def _options(threads: int, gpu: str | None, folder: str | None) -> dict[str, Any]:
     """How one worker process is started. No limit on memory: a paused worker with a model in it would never go on."""
     environment = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
     if gpu is not None:
@@ -118,6 +130,7 @@ def _options(threads: int, gpu: str | None) -> dict[str, Any]:
         "nthreads": 1,
         "host": "127.0.0.1",
         "memory_limit": 0,
+        "local_directory": folder,
         "dashboard": False,
         "preload": ["vivim.batch.worker"],
         "env": environment,

@@ -145,13 +145,18 @@ class _Waiting:
         if outcome.status == LONG:
             assert isinstance(job.options, Segmenting)
             parts = cut(outcome.frames, job.options)
-            self._cut[job.stem] = _Cut(tuple(parts), set(parts))
-            self._first.extendleft(replace(job, part=part) for part in reversed(parts))
+            self._cut[job.stem] = _Cut(tuple(parts), set(parts), outcome.note)
+            self._first.extendleft(
+                replace(job, part=part, content=outcome.content) for part in reversed(parts)
+            )
             return None
         video = self._cut.get(job.stem)
         if job.part is None:
             self._cut.pop(job.stem, None)
-            return replace(outcome, seconds=round(outcome.seconds + video.seconds, 3)) if video else outcome
+            if video is None:
+                return outcome
+            note = " ".join(filter(None, (video.note, outcome.note)))
+            return replace(outcome, seconds=round(outcome.seconds + video.seconds, 3), note=note)
         if video is None:
             return None  # another of its ranges has failed
         if outcome.status != PART:
@@ -171,6 +176,7 @@ class _Cut:
 
     parts: tuple[tuple[int, int], ...]
     missing: set[tuple[int, int]]
+    note: str = ""
     seconds: float = 0.0
 
 

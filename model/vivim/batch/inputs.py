@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
+from vivim.batch.earlier import PUT_ASIDE
 from vivim.batch.jobs import SESSION
 from vivim.errors import VideoError
 from vivim.session.description import FILE
@@ -106,7 +107,7 @@ def _meant(path: Path, out: Path, sessions: bool) -> list[tuple[Path, PurePath]]
 
 def _matched(match: Path, pattern: Path, out: Path | None, sessions: bool) -> Iterator[Path]:
     """What one match of a glob means; files of other kinds and sessions only where the glob names their ending."""
-    if _is_inside(match, out):
+    if _is_inside(match, out) or any(map(_is_put_aside, (match, match.parent))):
         return
     if match.is_dir() and not _is_leaf(match):
         yield from _within(match, out, sessions)
@@ -117,7 +118,7 @@ def _matched(match: Path, pattern: Path, out: Path | None, sessions: bool) -> It
 def _within(folder: Path, out: Path | None, sessions: bool) -> Iterator[Path]:
     """Videos or sessions in a folder and those below it."""
     for entry in sorted(folder.iterdir(), key=lambda entry: natural_key(entry.name)):
-        if entry.name.startswith(".") or _is_inside(entry, out):
+        if entry.name.startswith(".") or _is_inside(entry, out) or _is_put_aside(entry):
             continue
         if entry.is_dir():
             session = (entry / FILE).is_file()
@@ -130,6 +131,11 @@ def _within(folder: Path, out: Path | None, sessions: bool) -> Iterator[Path]:
                 yield from _within(entry, out, sessions)
         elif not sessions and _is_video_file(entry):
             yield entry
+
+
+def _is_put_aside(folder: Path) -> bool:
+    """Whether a folder is work on an earlier video, beside a session of `vivim segment`: to be named itself."""
+    return bool(PUT_ASIDE.fullmatch(folder.name)) and (folder.parent / SESSION).is_dir()
 
 
 def _is_leaf(folder: Path) -> bool:

@@ -93,6 +93,8 @@ class Job:
         Only these frames, from the first up to, not including, the second, into a session of their own.
     parts : tuple
         Ranges that are done and now to be joined.
+    content : str
+        What the video must hold, where it is done in ranges: see `Outcome`.
     """
 
     path: str
@@ -102,6 +104,7 @@ class Job:
     before: dict[str, Any] | None = None
     part: tuple[int, int] | None = None
     parts: tuple[tuple[int, int], ...] = ()
+    content: str = ""
 
     @property
     def folder(self) -> Path:
@@ -128,9 +131,10 @@ class Outcome:
     Attributes
     ----------
     identity : str
-        Digest of the video's content; empty where it could not be opened.
+        Digest of the video's size, beginning and end, as sessions have it; empty where it could not be opened.
     state : str
-        Digest of the session's ledger when it was done: whether anybody has worked on it since.
+        Digest of the session's ledger, of segmented videos also of its masks, when it was done: whether anything has
+        changed since.
     files : dict
         What was written, by format, relative to the output folder.
     lesion_frames : int
@@ -141,6 +145,12 @@ class Outcome:
         The mean in square millimetres, each lesion by the scale of its region; None unless all have one.
     reason : str
         Why it failed, for people; it may name the video's place.
+    content : str
+        Digest of all that the video holds.
+    digests : dict
+        The digest of what was written, by format.
+    note : str
+        What else people should know: what was put aside.
     """
 
     stem: str
@@ -155,6 +165,9 @@ class Outcome:
     mean_area_mm2: float | None = None
     files: dict[str, str] = field(default_factory=dict)
     reason: str = ""
+    content: str = ""
+    digests: dict[str, str] = field(default_factory=dict)
+    note: str = ""
 
     @property
     def frames_per_second(self) -> float | None:

@@ -2,17 +2,19 @@
 
 A line says which video by a digest of its content, which model by its version, and the options; it names no file or
 person beyond the video's folder in the output. It is appended whole and written through to the disk after all that it
-speaks of. What a power cut cuts short is passed over.
+speaks of. A line that is damaged, or of a newer version, is passed over and told: what it spoke of is done again.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from filelock import FileLock, Timeout
 
@@ -22,6 +24,11 @@ from vivim.errors import BatchError
 NAME = "manifest.jsonl"
 SCHEMA = 1
 LOCK_SECONDS = 60.0
+LINE_BYTES = 2**20
+"""A longer line is none of ours."""
+MOST = 2**53
+"""A number beyond this is damaged."""
+_log = logging.getLogger(__name__)
 
 
 class Manifest:
@@ -31,22 +38,68 @@ class Manifest:
         self.path = out / NAME
 
     def read(self) -> dict[tuple[str, str], dict[str, Any]]:
-        """The latest line of every task and video, by both.
+        """The latest line of every task and video, by both; the log is told of lines that are passed over.
+
+        A manifest that cannot be read is moved aside.
 
         Raises
         ------
         BatchError
-            If a newer version of this program wrote it.
+            If it cannot be moved aside either, or not be added to, or a newer version of this program wrote all of it.
         """
         latest: dict[tuple[str, str], dict[str, Any]] = {}
-        if not self.path.is_file():
+        if not os.path.lexists(self.path):
             return latest
-        with self.path.open("rb") as file:
-            for line in file:
-                record = _parsed(line)
-                if record is not None:
-                    latest[record["task"], record["stem"]] = record
+        damaged, newer = [], 0
+        try:
+            if self.path.exists() and not self.path.is_file():
+                raise OSError("it is no file")
+            with self.path.open("rb") as file:
+                for number, line in enumerate(_lines(file), start=1):
+                    record = _parsed(line)
+                    if record is not None:
+                        latest[record["task"], record["stem"]] = record
+                    elif line.strip():
+                        damaged.append(number)
+                        newer += _is_newer(line)
+        except OSError as error:
+            self._move_aside(error)
+            return {}
+        if not os.access(self.path, os.W_OK):
+            raise BatchError(
+                f"Nothing can be added to {self.path}. Make it writable, or choose another output folder."
+            )
+        if newer and not latest:
+            raise BatchError(
+                f"{self.path} was written by a newer version of this program. Update napari-vivim, or choose another "
+                "output folder."
+            )
+        if damaged:
+            _log.warning(
+                "%s: %s passed over, damaged or of a newer version (the first is line %d). What is missing in it is "
+                "done again.",
+                self.path,
+                "1 line is" if len(damaged) == 1 else f"{len(damaged)} lines are",
+                damaged[0],
+            )
         return latest
+
+    def _move_aside(self, error: OSError) -> None:
+        number = 1
+        while os.path.lexists(place := self.path.with_name(f"{NAME}.damaged-{number}")):
+            number += 1
+        try:
+            os.rename(self.path, place)
+        except OSError:
+            raise BatchError(
+                f"{self.path} cannot be read: {error.strerror or error}. Move it away, or choose another output folder."
+            ) from error
+        _log.warning(
+            "%s cannot be read (%s). It is moved to %s, and every video is done again.",
+            self.path,
+            error.strerror or error,
+            place.name,
+        )
 
     def append(self, record: dict[str, Any]) -> None:
         """Add a line; it is on the disk when this returns.
@@ -54,16 +107,19 @@ class Manifest:
         Raises
         ------
         BatchError
-            If another program keeps it locked.
-        OSError
-            If it cannot be written.
+            If another program keeps it locked, or it cannot be written.
         """
-        text = json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
+        text = json.dumps(record, allow_nan=False) + "\n"  # in ASCII: names of files may be no UTF-8
         try:
             with FileLock(self.path.with_name(f".{NAME}.lock"), timeout=LOCK_SECONDS):
                 self._write(text.encode())
         except Timeout as error:
             raise BatchError(f"Another program keeps {self.path} locked. End it, then try again.") from error
+        except OSError as error:
+            raise BatchError(
+                f"Cannot write {self.path}: {error.strerror or error}. Free some space there or check that you may "
+                "write, then run the same command again: it goes on with what is missing."
+            ) from error
 
     def _write(self, line: bytes) -> None:
         with self.path.open("a+b") as file:
@@ -84,6 +140,7 @@ def record_of(job: Job, outcome: Outcome) -> dict[str, Any]:
         "video": outcome.identity,
         "options": job.options.decisive(),
         "reason": nameless(outcome.reason, job),
+        "note": nameless(outcome.note, job),
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
 
@@ -112,13 +169,59 @@ def _last_byte(descriptor: int, size: int) -> bytes:
     return os.read(descriptor, 1)
 
 
-def _parsed(line: bytes) -> dict[str, Any] | None:
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    """Lines of a file; the beginning alone of those that are too long to be ours."""
+    while line := file.readline(LINE_BYTES):
+        yield line
+        while not line.endswith(b"\n") and len(line) == LINE_BYTES:
+            line = file.readline(LINE_BYTES)
+
+
+def _loaded(line: bytes) -> dict[str, Any] | None:
     try:
         record = json.loads(line)
-    except ValueError:
-        return None  # cut short by a power cut: what it spoke of is done again
-    if not isinstance(record, dict) or not {"schema", "task", "stem", "status", "video"} <= set(record):
+    except (ValueError, RecursionError):
         return None
-    if isinstance(record["schema"], int) and record["schema"] > SCHEMA:
-        raise BatchError("The manifest was written by a newer version of this program. Update napari-vivim.")
-    return record if record["status"] in (DONE, FAILED) else None
+    known = isinstance(record, dict) and {"task", "stem", "status", "video", "options"} <= set(record)
+    return record if known else None
+
+
+def _is_newer(line: bytes) -> bool:
+    record = _loaded(line)
+    return record is not None and type(record.get("schema")) is int and record["schema"] > SCHEMA
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    """A line with all that `outcome_of` takes, None if it is damaged or of another version."""
+    record = _loaded(line)
+    if record is None:
+        return None
+    schema = record.get("schema")
+    if type(schema) is not int or not 1 <= schema <= SCHEMA or record["status"] not in (DONE, FAILED):
+        return None
+    # what an older version did not say has its default
+    record = {**asdict(Outcome("", "")), **record}
+    return record if all(_fits(record[name], kind) for name, kind in _KINDS.items()) else None
+
+
+_KINDS: dict[str, type | None] = {
+    **{name: type(value) for name, value in asdict(Outcome("", "")).items() if value is not None},
+    **{"task": str, "video": str, "options": list, "mean_area_mm2": None},
+}
+"""What the values of a line must be: None is a number or null, dict is texts by name, list is options by name."""
+
+
+def _fits(value: Any, kind: type | None) -> bool:
+    if kind is str:
+        return isinstance(value, str)
+    if kind is dict:
+        return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
+    if kind is list:  # of texts, numbers, or lists of them
+        return isinstance(value, dict) and all(
+            not isinstance(part, dict | list)
+            for option in value.values()
+            for part in (option if isinstance(option, list) else [option])
+        )
+    if value is None or isinstance(value, bool):
+        return value is None and kind is None
+    return isinstance(value, int if kind is int else int | float) and 0 <= value < MOST

@@ -9,24 +9,30 @@ from __future__ import annotations
 import functools
 import hashlib
 import logging
+import os
 import time
-from collections.abc import Generator, Iterator
-from dataclasses import replace
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vivim.batch.content import Content, content_of, files_in, stamp_of
+from vivim.batch.earlier import is_of, note_content, settle_session, sparing
 from vivim.batch.jobs import DONE, FAILED, LONG, PART, SESSION, SKIPPED, Job, Outcome, Segmenting, Working
 from vivim.batch.manifest import outcome_of
 from vivim.batch.ranges import forget_parts, join, part_folder, splittable
-from vivim.errors import CheckpointError, VideoError, VivimError
+from vivim.errors import CheckpointError, VideoChangedError, VideoError, VideoMissingError, VivimError
+from vivim.export.api import FILES
 from vivim.leavings import flush
 from vivim.memory import trim
 from vivim.session.description import FILE
-from vivim.session.record import LEDGER
+from vivim.session.record import LEDGER, MASKS
 
 if TYPE_CHECKING:
     from vivim.network import Vivim
     from vivim.session import Session
+    from vivim.video import Video
 
 Doing = Generator[Working, None, Outcome]
 _log = logging.getLogger(__name__)
@@ -48,6 +54,13 @@ def do(job: Job) -> Doing:
     began = time.monotonic()
     try:
         outcome = yield from _doing(job)
+    except VideoChangedError as error:
+        return Outcome(
+            job.stem,
+            FAILED,
+            reason=f"{error.video.name} is another video than {error.folder} was made for. Put the original back, or "
+            "segment the new one by its own path: vivim segment VIDEO -o OUT.",
+        )
     except (VivimError, OSError) as error:
         return Outcome(job.stem, FAILED, reason=str(error))
     except Exception as error:  # a bug, or a video damaged in a way no reader foresaw: the others go on
@@ -61,38 +74,110 @@ def do(job: Job) -> Doing:
 
 
 def _doing(job: Job) -> Doing:
-    if unchanged(job):
-        assert job.before is not None
-        return outcome_of(job.before, SKIPPED)
     if not isinstance(job.options, Segmenting):
         return (yield from _export(job))
     return (yield from (_segment(job, job.options) if job.part is None else _part(job, job.options)))
 
 
-def unchanged(job: Job) -> bool:
-    """Whether a job was done before: same video, model and options, nothing corrected since, all files there."""
-    from vivim.session import Session
+# -- what was done before ----------------------------------------------------------------------------------------------
 
+
+@dataclass(frozen=True)
+class Seen:
+    """A video as it is now: its identity, its path and files, and what they hold."""
+
+    identity: str
+    path: Path
+    files: tuple[Path, ...]
+    content: Content
+
+    def check(self, job: Job) -> Iterator[Working]:
+        """Make sure that the video still holds what it held.
+
+        Raises
+        ------
+        VideoError
+            If it was changed.
+        """
+        if stamp_of(self.path, self.files) == self.content.stamp:
+            return
+        content = yield from _digested(job, self.path, self.files)
+        if content.digest != self.content.digest:
+            raise _changed(self.path)
+
+
+def _see(job: Job, video: Video) -> Generator[Working, None, Seen]:
+    path, files = Path(video.path), tuple(video.files)
+    return Seen(video.identity(), path, files, (yield from _digested(job, path, files)))
+
+
+def _digested(job: Job, path: Path, files: Sequence[Path]) -> Generator[Working, None, Content]:
+    reading = content_of(path, files)
+    try:
+        while True:
+            done, total = next(reading)
+            yield Working(job.stem, f"reading {path.name} in MiB", done >> 20, max(1, total >> 20))
+    except StopIteration as end:
+        return end.value
+
+
+def _changed(path: Path) -> VideoError:
+    return VideoError(f"{path.name} was changed while it was worked on. Run the same command again.")
+
+
+def same_as_before(job: Job, identity: str, content: str, state: str) -> bool:
+    """Whether what the manifest says of a job is of the same video, model, options and masks; formats apart."""
     before = job.before
-    if before is None or before["status"] != DONE or before["options"] != job.options.decisive():
+    if before is None or before["status"] != DONE:
         return False
-    folder = _session_folder(job)
-    if not (folder / FILE).is_file() or state_of(folder) != before["state"]:
-        return False
-    if not all(Path(job.out, name).exists() for name in before["files"].values()):
-        return False
-    with Session.open(job.path, folder=folder, read_only=True) as session:
-        return session.identity == before["video"]
+    options = {**before["options"], "formats": job.options.decisive()["formats"]}
+    then = before["video"], before["content"], before["state"], options
+    return then == (identity, content, state, job.options.decisive())
+
+
+def _before(job: Job, status: str) -> Outcome:
+    """What the manifest says of a job that is done."""
+    assert job.before is not None
+    before = outcome_of(job.before, status)
+    files = {name: f"{job.stem}/{FILES[name]}" for name in before.digests if name in FILES}
+    return replace(before, files=files, note="")
+
+
+def stale(job: Job) -> Generator[Working, None, tuple[list[str], dict[str, Path]]]:
+    """Formats that are not there as they were written; and by format, what is in their place but was not written so."""
+    digests = job.before["digests"] if job.before is not None else {}
+    formats, others = [], {}
+    for name in job.options.formats:
+        path = job.folder / FILES[name]
+        if name in digests and (yield from _output_digest(job, path)) == digests[name]:
+            continue
+        formats.append(name)
+        if os.path.lexists(path):
+            others[name] = path
+    return formats, others
+
+
+def _output_digest(job: Job, path: Path) -> Generator[Working, None, str]:
+    try:
+        files = files_in(path)
+        return (yield from _digested(job, path, files)).digest if files else ""
+    except OSError:
+        return ""  # gone meanwhile, or not to be read: it is written again
+
+
+def _written_again(session: Session, job: Job, formats: Sequence[str], others: Mapping[str, Path]) -> Doing:
+    """Export only some formats of a job that is done otherwise; what was measured then still holds."""
+    before = _before(job, DONE)
+    with sparing(job, others) as notes:
+        files, digests = yield from _exported(session, job, formats)
+    files, digests = {**before.files, **files}, {**before.digests, **digests}
+    return replace(before, files=files, digests=digests, note=" ".join(notes))
 
 
 def _session_folder(job: Job) -> Path:
-    """Where the session of a job is, as far as can be known without opening its video."""
-    from vivim.session.folder import SUFFIX
-
+    """Where the session of a video is segmented into: itself, or in the output."""
     path = Path(job.path)
-    if (path / FILE).is_file():
-        return path
-    return job.folder / SESSION if job.options.task == "segment" else path.with_name(path.name + SUFFIX)
+    return path if (path / FILE).is_file() else job.folder / SESSION
 
 
 def state_of(folder: Path) -> str:
@@ -109,25 +194,87 @@ def state_of(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def _masks_too(job: Job, folder: Path) -> Generator[Working, None, str]:
+    """`state_of`, and a digest of the masks on the disk: of a session that this program wrote, and can write again."""
+    return f"{state_of(folder)}-{(yield from _output_digest(job, folder / MASKS))[:32]}"
+
+
 # -- segmenting --------------------------------------------------------------------------------------------------------
 
 
 def _segment(job: Job, options: Segmenting) -> Doing:
     from vivim.session import Session
 
-    with Session.open(job.path, folder=job.folder / SESSION) as session:
+    seen = yield from _see_for(job)
+    home, note = _session_folder(job), ""
+    if home == Path(job.path):
+        _check_own(home, seen)
+    else:
+        note = settle_session(job, seen.identity, seen.content.digest)
+    if not job.parts and (home / FILE).is_file():
+        state = yield from _masks_too(job, home)
+        if same_as_before(job, seen.identity, seen.content.digest, state):
+            formats, others = yield from stale(job)
+            if not formats:
+                return _before(job, SKIPPED)
+            with Session.open(job.path, folder=home, read_only=True) as session:
+                outcome = yield from _written_again(session, job, formats, others)
+                yield from seen.check(job)
+            return outcome
+    with Session.open(job.path, folder=home) as session:
+        note_content(home, seen.identity, seen.content.digest)
         if not job.parts and options.split and splittable(session, options):
-            return Outcome(job.stem, LONG, session.identity, frames=len(session))
+            found = {"content": seen.content.digest, "note": note}
+            return Outcome(job.stem, LONG, session.identity, frames=len(session), **found)
         _set_area(session, options)
         if job.parts:
             yield from join(session, job, options)
         else:
             yield from _propose(session, job, options, None)
         outcome = yield from _written(session, job)
+        yield from seen.check(job)
         flush(session.folder)
-        outcome = replace(outcome, state=state_of(session.folder))  # before anybody else may open it
+        state = yield from _masks_too(job, session.folder)  # before anybody else may open it
+        note = " ".join(filter(None, (note, outcome.note)))
+        outcome = replace(outcome, content=seen.content.digest, state=state, note=note)
     forget_parts(job)
     return outcome
+
+
+def _see_for(job: Job) -> Generator[Working, None, Seen]:
+    """The video to segment.
+
+    Raises
+    ------
+    VideoError
+        If a part of it was segmented when it was another.
+    """
+    from vivim.session import Session
+    from vivim.video import open_video
+
+    if (Path(job.path) / FILE).is_file():
+        with Session.open(job.path, read_only=True) as session:
+            seen = yield from _see(job, session.video)
+    else:
+        with closing(open_video(job.path)) as video:
+            seen = yield from _see(job, video)
+    if job.content and job.content != seen.content.digest:
+        raise _changed(seen.path)
+    return seen
+
+
+def _check_own(home: Path, seen: Seen) -> None:
+    """Refuse a session that was named itself, if a person corrected frames of another content of its video."""
+    from vivim.session import Session
+
+    if is_of(home, seen.identity, seen.content.digest):
+        return
+    with Session.open(home, read_only=True) as session:
+        if session.frames_with("corrected", "accepted"):
+            raise VideoError(
+                f"{seen.path.name} was changed since frames were corrected in {home.name}. Put the original back, or "
+                "name the video instead of the session: it gets a session of its own in the output."
+            )
 
 
 def _part(job: Job, options: Segmenting) -> Doing:
@@ -136,6 +283,7 @@ def _part(job: Job, options: Segmenting) -> Doing:
 
     assert job.part is not None
     frames = range(*job.part)
+    yield from _see_for(job)
     with Session.open(job.path, folder=part_folder(job, job.part)) as session:
         _set_area(session, options)
         if set(frames) - set(session.frames_with("proposed")):
@@ -221,20 +369,50 @@ def _export(job: Job) -> Doing:
     from vivim.session import Session
 
     with Session.open(job.path, read_only=True) as session:
-        state = state_of(session.folder)  # what somebody corrects from now on may come too late for the files
-        outcome = yield from _written(session, job)
-    return replace(outcome, state=state)
+        # what somebody corrects from now on may come too late for the files
+        state, seen = state_of(session.folder), (yield from _seen_if_there(job, session))
+        content = seen.content.digest if seen else job.before["content"] if job.before else ""
+        if same_as_before(job, session.identity, content, state):
+            formats, others = yield from stale(job)
+            if not formats:
+                return _before(job, SKIPPED)
+            outcome = yield from _written_again(session, job, formats, others)
+        else:
+            outcome = yield from _written(session, job)
+        if seen:
+            yield from seen.check(job)
+    return replace(outcome, content=content, state=state)
+
+
+def _seen_if_there(job: Job, session: Session) -> Generator[Working, None, Seen | None]:
+    """The video of a session; None if it is gone or damaged or was replaced: files that are whole stay as they are."""
+    try:
+        video = session.video
+    except (VideoMissingError, VideoChangedError, VideoError):
+        return None
+    return (yield from _see(job, video))
 
 
 def _written(session: Session, job: Job) -> Doing:
-    """Export, and measure what was exported."""
+    """Export all formats, and measure what was exported."""
+    _, others = yield from stale(job)
+    with sparing(job, others) as notes:
+        files, digests = yield from _exported(session, job, job.options.formats)
+    outcome = yield from _measured(session, job, files)
+    return replace(outcome, digests=digests, note=" ".join(notes))
+
+
+def _exported(
+    session: Session, job: Job, formats: Sequence[str]
+) -> Generator[Working, None, tuple[dict[str, str], dict[str, str]]]:
+    """Export some formats; returns where each is below the output folder, and the digest of what it holds."""
     from vivim.export import export
 
-    options, files = job.options, {}
+    options, files, digests = job.options, {}, {}
     events = export(
         session,
         job.folder,
-        options.formats,
+        formats,
         only=options.only,
         frames=options.frames,
         min_area_px=options.min_area_px,
@@ -244,7 +422,9 @@ def _written(session: Session, job: Job) -> Doing:
         files[event.format] = event.path.relative_to(job.out).as_posix()
         stage = f"writing {event.format}" + (f", {event.note}" if event.note else "")
         yield Working(job.stem, stage, event.done, event.total)
-    return (yield from _measured(session, job, files))
+    for name in files:
+        digests[name] = yield from _output_digest(job, job.folder / FILES[name])
+    return files, digests
 
 
 def _measured(session: Session, job: Job, files: dict[str, str]) -> Doing:

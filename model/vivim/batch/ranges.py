@@ -47,9 +47,10 @@ def cut(total: int, options: Segmenting) -> list[tuple[int, int]]:
 
 
 def part_folder(job: Job, part: tuple[int, int]) -> Path:
-    """The session of a range; other options or another model make another folder."""
-    options = hashlib.blake2b(json.dumps(job.options.decisive()).encode(), digest_size=8).hexdigest()
-    return job.folder / f"{HIDDEN}{options}" / f"{part[0]:08d}-{part[1]:08d}.vivim"
+    """The session of a range; other options, another model or other content of the video make another folder."""
+    decisive = json.dumps([job.options.decisive(), job.content])
+    digest = hashlib.blake2b(decisive.encode(), digest_size=8).hexdigest()
+    return job.folder / f"{HIDDEN}{digest}" / f"{part[0]:08d}-{part[1]:08d}.vivim"
 
 
 def join(session: Session, job: Job, options: Segmenting) -> Iterator[Working]:

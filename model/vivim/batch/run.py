@@ -87,7 +87,11 @@ def run(
         rows = [(job, ended[job.stem]) for job in jobs if job.stem in ended]
         if rows:  # else nothing was begun, and the table of an earlier run stays
             write_summary(
-                [replace(outcome, reason=nameless(outcome.reason, job)) for job, outcome in rows], out
+                [
+                    replace(outcome, reason=nameless(outcome.reason or outcome.note, job))
+                    for job, outcome in rows
+                ],
+                out,
             )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from vivim.batch.jobs import Outcome
+from vivim.errors import BatchError
 from vivim.leavings import flush, part_of, remove
 
 NAME = "summary.csv"
@@ -22,18 +23,24 @@ def write_summary(outcomes: Iterable[Outcome], out: Path) -> Path:
 
     Raises
     ------
-    OSError
+    BatchError
         If it cannot be written.
     """
     final = out / NAME
     part = part_of(final)
     try:
-        with part.open("w", newline="", encoding="utf-8") as file:
+        # names of files may be no UTF-8
+        with part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
             table = csv.writer(file)
             table.writerow(COLUMNS)
             table.writerows(_row(outcome) for outcome in outcomes)
         flush(part)
         os.replace(part, final)
+    except OSError as error:
+        raise BatchError(
+            f"Cannot write {final}: {error.strerror or error}. Free some space there or check that you may write, then "
+            "run the same command again: it goes on with what is missing."
+        ) from error
     finally:
         remove(part)
     return final

@@ -12,6 +12,7 @@ import math
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext, redirect_stdout
 from types import ModuleType
 from typing import Any
 
@@ -49,7 +50,7 @@ def build_parser(command: str | None) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
         if name == command:
             _module(name).add_arguments(sub)
-            sub.add_argument("--json", action="store_true", help="print the result as one line of JSON, last")
+            sub.add_argument("--json", action="store_true", help="print one line of JSON, alone on stdout")
     return parser
 
 
@@ -79,7 +80,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = next((word for word in given if not word.startswith("-")), None)
     try:
         args = build_parser(command).parse_args(given)
-        result = _module(args.command).run(args)
+        # with --json stdout is for that object alone
+        with redirect_stdout(sys.stderr) if args.json else nullcontext():
+            result = _module(args.command).run(args)
         if args.json:
             print(json.dumps(_plain(result), allow_nan=False), flush=True)
         else:

@@ -85,6 +85,8 @@ class Board:
         self.tally(event)
         if isinstance(event, Outcome) and event.status == FAILED:
             self.say(f"{event.stem}: {event.reason}")
+        elif isinstance(event, Outcome) and event.note:
+            self.say(f"{event.stem}: {event.note}")
         elif not self._console and time.monotonic() - self._said >= SPARSE_SECONDS:
             self.say(self.tally.line())
 

@@ -90,13 +90,20 @@ def _one_by_one(jobs: Sequence[Job]) -> dict[str, Outcome]:
             elif isinstance(event, Outcome):
                 outcomes[event.stem] = event
                 path, folder = paths[event.stem], Path(jobs[0].out, event.stem)
+                if event.note:
+                    say(f"{path}: {event.note}")
                 if event.status == FAILED and len(jobs) > 1:
                     say(f"{path}: {event.reason}")
                 elif event.status == SKIPPED:
-                    print(f"{path}: done before, in {folder}")
+                    _print(f"{path}: done before, in {folder}")
                 elif event.status != FAILED:
-                    print(f"{path}: {event.frames} frames in {event.seconds:.1f} s, written to {folder}")
+                    _print(f"{path}: {event.frames} frames in {event.seconds:.1f} s, written to {folder}")
     return outcomes
+
+
+def _print(text: str) -> None:
+    """Print a line that may name files whose names are no UTF-8."""
+    print(text.encode(errors="backslashreplace").decode())
 
 
 def _show(progress: Any, event: Working, label: str) -> None:
@@ -153,7 +160,10 @@ def _entry(job: Job, outcome: Outcome) -> dict[str, Any]:
         "mean_area_px": outcome.mean_area_px,
         "mean_area_mm2": outcome.mean_area_mm2,
         **session,
-        "files": {name: str(Path(job.out, path)) for name, path in outcome.files.items()},
+        "files": {
+            name: str(Path(job.out, path)) for name, path in outcome.files.items() if name in job.options.formats
+        },
+        **({"note": outcome.note} if outcome.note else {}),
     }
 
 

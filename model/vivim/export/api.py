@@ -69,6 +69,9 @@ _BY_LESION = {"palette", "youtube-vos", "coco", "dicom-seg", "csv"}
 
 FORMATS = tuple(_WRITERS)
 
+FILES = {name: file for name, (file, _) in _WRITERS.items()}
+"""For each format the name of what it makes in the output folder."""
+
 
 def export(
     session: Session,

@@ -66,6 +66,11 @@ class Video(Protocol):
         """A digest of the content, the same wherever the file lies."""
         ...
 
+    @property
+    def files(self) -> list[Path]:
+        """The files that it is read from, in order."""
+        ...
+
     def close(self) -> None:
         """Let go of the file."""
         ...
@@ -177,6 +182,11 @@ class VideoBase:
     def frame_time(self, i: int) -> float:
         """When frame `i` is shown, in seconds from the first; frame numbers where the video has no rate."""
         return i / self.fps if self.fps else float(i)
+
+    @property
+    def files(self) -> list[Path]:
+        """The files that it is read from, in order; see `Video.files`."""
+        return [self.path]
 
     def identity(self) -> str:
         """SHA-256 over the file's size, beginning and end and the video's shape, as hexadecimal digits."""

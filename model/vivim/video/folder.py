@@ -112,6 +112,11 @@ class FolderVideo(VideoBase):
             )
         return picture
 
+    @property
+    def files(self) -> list[Path]:
+        """The files that it is read from, in order; see `Video.files`."""
+        return self._files
+
     def identity(self) -> str:
         """Digest of every file's name and size and of the first and last file's content."""
         files = tuple((file.name, file.stat().st_size) for file in self._files)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import closing, nullcontext
@@ -27,6 +29,7 @@ from vivim.batch.jobs import WAITING
 from vivim.cli.board import Tally
 from vivim.errors import BatchError
 from vivim.export.api import FORMATS
+from vivim.leavings import own_name
 from vivim.memory import ONE_HEAP
 from vivim.session import Session
 from vivim.video import make_phantom, write_video
@@ -43,6 +46,44 @@ def here() -> Iterator[str]:
         n_workers=2, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=None
     ) as cluster:
         yield cluster.scheduler_address
+
+
+def test_files_of_dask_go_with_the_workers_also_after_a_kill(tmp_path: Path, monkeypatch) -> None:
+    folders = []
+
+    def no_workers(count: int | None, device: str, *, folder: str) -> nullcontext[None]:
+        folders.append(Path(folder))
+        (Path(folder) / "dask-scratch-space").mkdir()
+        return nullcontext()
+
+    monkeypatch.setattr("vivim.batch.cluster.local_cluster", no_workers)
+    monkeypatch.setattr("distributed.Client", nullcontext)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left = tmp_path / own_name("vivim-dask", "left").replace(f"-{os.getpid()}-", f"-{dead.pid}-")
+    (left / "dask-scratch-space").mkdir(parents=True)
+    with connected("local", "cpu"):
+        assert list(tmp_path.iterdir()) == folders and not left.exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_replaced_video_is_done_again_by_workers_also_in_ranges(study, here: str, tmp_path: Path) -> None:
+    video = Path(shutil.copytree(study.videos, tmp_path / "videos")) / "scan0.mp4"
+    out = tmp_path / "out"
+    jobs = [replace(study.jobs(out, split=4)[0], path=str(video))]
+    assert [study.outcomes(jobs, here)["scan0"].status for _ in range(2)] == ["done", "skipped"]
+    with Session.open(out / "scan0" / "session.vivim") as session:
+        session.correct(2, session.masks[3])
+    shutil.copyfile(study.videos / "scan3.mp4", video)
+    again = study.outcomes(jobs, here)["scan0"]
+    assert (again.status, again.frames) == ("done", study.frames[3]) and "put-aside-1" in again.note
+    written = {Path(name).name: mask for name, mask in study.pictures(out).items() if "put-aside" not in name}
+    wanted = {Path(name).name: mask for name, mask in study.pictures(study.plain).items() if "scan3" in name}
+    assert written == wanted != {}
+    with Session.open(out / "scan0/put-aside-1/session.vivim", read_only=True) as session:
+        assert session.frames_with("corrected") == [2]
+    assert study.outcomes(jobs, here)["scan0"].status == "skipped"
 
 
 @pytest.mark.parametrize("windows", ["every", "overlap", "centre"])

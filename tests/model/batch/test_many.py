@@ -21,7 +21,7 @@ def call(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, dict,
     capsys.readouterr()
     code = cli.main([*map(str, words), "--json"])
     out, err = capsys.readouterr()
-    return code, json.loads(out.splitlines()[-1]), err
+    return code, json.loads(out), err  # nothing else is on stdout
 
 
 def statuses(result: dict) -> list[str]:
@@ -58,10 +58,12 @@ def test_another_video_of_the_same_name_is_not_taken_for_done(
     (videos / "scan3.mp4").write_bytes(b"damaged")
     words = ["segment", videos, "-o", done, "--model", study.options.model, "--clip-length", 4]
     code, result, err = call(capsys, *words)
-    assert code == 1 and "2 of 4 videos failed" in result["error"]
-    assert statuses(result) == [SKIPPED] * 2
-    assert [Path(video["video"]).name for video in result["failed"]] == ["scan0.mp4", "scan3.mp4"]
-    assert "made for another video" in result["failed"][0]["reason"] and "scan3.mp4: " in err
+    assert code == 1 and "scan3.mp4" in result["error"]
+    assert statuses(result) == [DONE] + [SKIPPED] * 2
+    assert [Path(video["video"]).name for video in result["failed"]] == ["scan3.mp4"]
+    assert "kept in" in result["videos"][0]["note"] and result["videos"][0]["note"] in err
+    assert (done / "scan0" / "put-aside-1" / "session.vivim").is_dir() and "scan3.mp4: " in err
+    assert statuses(call(capsys, *words)[1]) == [SKIPPED] * 3
 
 
 def test_sessions_are_exported_into_a_folder_each(study, done: Path, tmp_path: Path, capsys) -> None:

@@ -1,0 +1,185 @@
+"""Digests of all bytes of a video or of an output, computed once and cached by path, size and time.
+
+A window tells a video by its size, beginning and end (`vivim.video.Video.identity`), so that it opens at once. A batch
+reads all of it, and so notices a picture that was replaced in the middle. The cache is in `vivim_home`. It holds
+digests of paths, not the paths, which may name a patient.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import stat
+import threading
+import time
+from collections.abc import Generator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from vivim.leavings import part_of, sweep
+from vivim.settings import vivim_home
+
+FOLDER = "digests"
+ENTRIES = 512
+"""Entries of each of the 256 files of the cache; the oldest go first."""
+FILE_BYTES = 2**20
+"""A larger file of the cache is none of ours."""
+BLOCK = 4 * 2**20
+FRESH_SECONDS = 2.0
+"""A file that changed so lately may change again within one tick of its disk's clock, so its digest is not cached."""
+UNSEEN = {"Thumbs.db", "desktop.ini"}
+"""What file browsers leave in folders, beside names that begin with a dot."""
+
+_writing = threading.Lock()
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Content:
+    """What some files hold, and how to see quickly that nothing has touched them since.
+
+    Attributes
+    ----------
+    digest : str
+        SHA-256 of names, sizes and bytes, hexadecimal. The name of a single file does not count.
+    stamp : str
+        Digest of names, sizes, times and inodes.
+    """
+
+    digest: str
+    stamp: str
+
+
+def files_in(path: Path) -> list[Path]:
+    """A file itself, or all files of a folder in order; none if there is nothing. Hidden files do not count."""
+    if not path.is_dir():
+        return [path] if path.exists() else []
+    found = []
+    for folder, folders, names in os.walk(path):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(folder, name) for name in names if not name.startswith(".") and name not in UNSEEN]
+    return sorted(found)
+
+
+def content_of(root: Path, files: Sequence[Path]) -> Generator[tuple[int, int], None, Content]:
+    """Digest files, or take their digest from the cache.
+
+    Parameters
+    ----------
+    root : Path
+        The video or output that they are.
+    files : sequence of Path
+        `root` itself, or files below it.
+
+    Yields
+    ------
+    tuple of int
+        Bytes read, and bytes in all, after each `BLOCK`.
+
+    Raises
+    ------
+    OSError
+        If one cannot be read, or is no ordinary file.
+    """
+    facts = _facts(root, files)
+    stamp = _stamp(facts)
+    key = hashlib.blake2b(os.fsencode(os.path.abspath(root)), digest_size=16).hexdigest()
+    known = _cached(key, stamp)
+    if known is not None:
+        return Content(known, stamp)
+    total, done = sum(size for _, size, *_ in facts), 0
+    digest = hashlib.sha256()  # twice as fast as BLAKE2b where the processor has instructions for it
+    for path, (name, size, *_) in zip(files, facts, strict=True):
+        digest.update(f"{len(name)} {size} ".encode() + name)
+        with path.open("rb", buffering=0) as file:
+            while block := file.read(BLOCK):
+                digest.update(block)
+                done += len(block)
+                if len(block) == BLOCK:
+                    yield done, total
+    if stamp_of(root, files) == stamp and all(_is_old(times) for *_, times, _ in facts):
+        _cache(key, stamp, digest.hexdigest())
+    return Content(digest.hexdigest(), stamp)
+
+
+def stamp_of(root: Path, files: Sequence[Path]) -> str:
+    """What `Content.stamp` would be now; another one where a file is gone."""
+    try:
+        return _stamp(_facts(root, files))
+    except OSError:
+        return ""
+
+
+Facts = tuple[bytes, int, tuple[int, int], int]
+"""Of one file: name below the root, bytes, times of its content and of its entry in nanoseconds, inode."""
+
+
+def _facts(root: Path, files: Sequence[Path]) -> list[Facts]:
+    facts = []
+    for path in files:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(f"{path} is not an ordinary file. Move it away.")
+        name = b"" if path == root else os.fsencode(os.path.relpath(path, root))
+        facts.append((name, found.st_size, (found.st_mtime_ns, found.st_ctime_ns), found.st_ino))
+    return facts
+
+
+def _stamp(facts: list[Facts]) -> str:
+    return hashlib.blake2b(repr(facts).encode(), digest_size=16).hexdigest()
+
+
+def _is_old(times: tuple[int, int]) -> bool:
+    return abs(time.time() - max(times) / 1e9) > FRESH_SECONDS
+
+
+# -- the cache ---------------------------------------------------------------------------------------------------------
+
+
+def _cached(key: str, stamp: str) -> str | None:
+    entry = _entries(_file(key)).get(key)
+    return entry[1] if entry is not None and entry[0] == stamp else None
+
+
+def _cache(key: str, stamp: str, digest: str) -> None:
+    """Note a digest; two programs at a time may lose one another's note, which costs one more reading."""
+    file = _file(key)
+    part = part_of(file)
+    with _writing:
+        entries = _entries(file)
+        entries.pop(key, None)
+        entries[key] = [stamp, digest]
+        kept = dict(list(entries.items())[-ENTRIES:])
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            sweep(file.parent)
+            part.write_text(json.dumps(kept), encoding="ascii")
+            os.replace(part, file)
+        except OSError as error:
+            with suppress(OSError):  # there may be no such folder
+                part.unlink()
+            _log.info("Digests cannot be cached in %s: %s", file.parent, error.strerror or error)
+
+
+def _file(key: str) -> Path:
+    return vivim_home() / FOLDER / f"{key[:2]}.json"
+
+
+def _entries(file: Path) -> dict[str, list[str]]:
+    """What a file of the cache holds; nothing if it is damaged, since every digest can be computed again."""
+    try:
+        if file.stat().st_size > FILE_BYTES:
+            return {}
+        found = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    if not isinstance(found, dict):
+        return {}
+    return {
+        key: entry
+        for key, entry in found.items()
+        if isinstance(entry, list) and len(entry) == 2 and all(isinstance(text, str) for text in entry)
+    }
