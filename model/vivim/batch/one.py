@@ -87,12 +87,12 @@ def unchanged(job: Job) -> bool:
 
 def _session_folder(job: Job) -> Path:
     """Where the session of a job is, as far as can be known without opening its video."""
-    from vivim.session.folder import SUFFIX
+    from vivim.session.identify import beside
 
     path = Path(job.path)
     if (path / FILE).is_file():
         return path
-    return job.folder / SESSION if job.options.task == "segment" else path.with_name(path.name + SUFFIX)
+    return job.folder / SESSION if job.options.task == "segment" else beside(path)
 
 
 def state_of(folder: Path) -> str:
