@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import linecache
 import random
 import signal
-import sys
 import threading
 from collections.abc import Callable
-from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -18,7 +14,7 @@ from vivim import Session
 from vivim.errors import SessionError
 from vivim.session import patience
 
-OURS = str(Path(patience.__file__).parent)
+from benchmarks.interrupts import Strike, interrupt_everywhere
 
 
 def of(session: Session, value: int) -> np.ndarray:
@@ -96,92 +92,6 @@ def test_a_disk_that_stays_silent_after_an_interrupt_is_said_and_nothing_gets_ou
         thread.join(10)
     session.correct(3, of(session, 3))
     assert (session.masks[3] == 3).all() and session.verify() == []
-
-
-class Strike:
-    """Raises a KeyboardInterrupt at the `number`-th line that the calling thread runs in the session's modules."""
-
-    def __init__(self, number: int) -> None:
-        self.left = number
-
-    def __call__(self, frame: FrameType, event: str, arg: object) -> Any:
-        if not frame.f_code.co_filename.startswith(OURS) or "folder.py" in frame.f_code.co_filename:
-            return self  # deeper there may be more of ours
-        # Python itself sees to it that none comes between the end of a block and letting go of its lock
-        line = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
-        if event == "line" and not line.lstrip().startswith("with "):
-            self.left -= 1
-            if self.left == 0:
-                sys.settrace(None)
-                raise KeyboardInterrupt
-        return self
-
-    def during(self, work: Callable[[], object]) -> bool:
-        """Whether `work` was interrupted; any other error is raised."""
-        before = sys.gettrace()
-        sys.settrace(self)
-        try:
-            work()
-        except KeyboardInterrupt:
-            return True
-        finally:
-            sys.settrace(before)
-        return False
-
-
-def acts(session: Session, editor: Any, value: int) -> dict[str, Callable[[], object]]:
-    return {
-        "correct": lambda: session.correct(3, of(session, value)),
-        "paint": lambda: editor.__setitem__((slice(2, 5), slice(0, 9), slice(0, 9)), value),
-        "accept": lambda: session.accept_frames([2, 3, 4]),
-        "clear": lambda: session.clear(3),
-        "revert": lambda: session.revert(3),
-        "undo": session.undo,
-        "redo": session.redo,
-        "propose": lambda: session.propose(6, of(session, value), "v1"),
-        "undo_frames": session.undo_frames,
-    }
-
-
-def check_after(session: Session, editor: Any, value: int) -> None:
-    """What is acknowledged after an interrupt stays, for the window, the disk and the ledger alike."""
-    session.end_step()
-    session.correct(3, of(session, value))
-    assert (session.masks[3] == value).all() and (editor[3] == value).all()
-    assert session.status(3) == "corrected"
-    free: list[bool] = []
-
-    def other() -> None:
-        if session._lock.acquire(timeout=5):
-            free.append(True)
-            session._lock.release()
-
-    thread = threading.Thread(target=other)
-    thread.start()
-    thread.join()
-    assert free, "the session's lock is held by nobody who works"
-    before = np.asarray(session.masks[3])
-    assert session.undo() == [3] and session.redo() == [3]
-    np.testing.assert_array_equal(session.masks[3], before)
-    assert session.verify() == []
-
-
-def interrupt_everywhere(session: Session, step: int, first: int = 1) -> int:
-    """Interrupt each act at every `step`-th of its lines; returns how often."""
-    editor, count, value = session.editable(), 0, 0
-    for t in range(2, 6):
-        session.propose(t, of(session, 9), "v1")
-    for name in acts(session, editor, 1):
-        number = first
-        while True:
-            value = value % 200 + 1
-            if Strike(number).during(acts(session, editor, value)[name]):
-                count += 1
-            else:
-                break
-            check_after(session, editor, value + 1)
-            number += step
-    return count
 
 
 def test_an_interrupt_at_any_line_leaves_a_session_that_goes_on(session: Session) -> None:
