@@ -34,15 +34,21 @@ class Strike:
 
     def __init__(self, number: int) -> None:
         self.left = number
+        self.where = ""
+        self.seen: dict[int, int] = {}
 
     def __call__(self, frame: FrameType, event: str, arg: object) -> Any:
         if not frame.f_code.co_filename.startswith(OURS) or "folder.py" in frame.f_code.co_filename:
             return self  # deeper there may be more of ours
         # Python itself sees to it that none comes between the end of a block and letting go of its lock
         line = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
-        if event == "line" and not line.lstrip().startswith("with "):
+        leaving = line.lstrip().startswith("with ") or self.seen.get(id(frame)) == frame.f_lineno
+        if event == "line":
+            self.seen[id(frame)] = frame.f_lineno
+        if event == "line" and not leaving:
             self.left -= 1
             if self.left == 0:
+                self.where = f"{frame.f_code.co_filename}:{frame.f_lineno}"
                 sys.settrace(None)
                 raise KeyboardInterrupt
         return self
@@ -106,11 +112,14 @@ def interrupt_everywhere(session: Session, step: int, first: int = 1) -> int:
         number = first
         while True:
             value = value % 200 + 1
-            if Strike(number).during(acts(session, editor, value)[name]):
-                count += 1
-            else:
+            strike = Strike(number)
+            if not strike.during(acts(session, editor, value)[name]):
                 break
-            check_after(session, editor, value + 1)
+            count += 1
+            try:
+                check_after(session, editor, value + 1)
+            except Exception as error:
+                raise AssertionError(f"after {name} was interrupted at {strike.where}") from error
             number += step
     return count
 

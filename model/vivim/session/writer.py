@@ -69,15 +69,15 @@ class Writer(Record):
                     untold.extend(changed)
                     return changed
 
-                try:
-                    return self._patience(step, lambda changed: self._tell(untold))
-                except OSError as error:
-                    raise self._not_written(error) from error
+                changed = self._patience(step, lambda changed: self._tell(untold))
+        except OSError as error:
+            raise self._not_written(error) from error
         finally:  # a caller who is interrupted has mostly written, and may be interrupted while he tells
             try:
                 self._tell(untold)
             finally:
                 self._tell(untold)
+        return changed
 
     def _begin(self) -> None:
         """Make ready what is made only when it is first written to."""
