@@ -176,13 +176,18 @@ class Undoable(Writer):
             self._patience.settle()
             self.end_step()
             while not restored and (step := self._steps.latest(source)) is not None:
-                back, states = self._steps.begin(other), self._steps.states(step)
-                try:
-                    while step in self._steps:
-                        restored += self._write(partial(self._exchange_next, states, step, back))
-                finally:
-                    with suppress(ValueError):  # still at it on a disk that does not answer: closes with that
-                        states.close()
+                restored = self._restore_step(step, other)
+        return restored
+
+    def _restore_step(self, step: Step, other: str) -> list[int]:
+        restored: list[int] = []
+        back, states = self._steps.begin(other), self._steps.states(step)
+        try:
+            while step in self._steps:
+                restored += self._write(partial(self._exchange_next, states, step, back))
+        finally:
+            with suppress(ValueError):  # still at it on a disk that does not answer: closes with that
+                states.close()
         return restored
 
     def _exchange_next(self, states: Iterator[State], step: Step, back: Step) -> list[int]:
