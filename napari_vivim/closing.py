@@ -19,30 +19,33 @@ PATIENCE = 10.0
 """Seconds a job that was cancelled may take to stop."""
 
 
-def close_aside(session: Session, jobs: Sequence[Job], failed: Callable[[Exception], object]) -> None:
-    """Close a session once `jobs`, which were cancelled, have stopped.
+def close_aside(
+    sessions: Sequence[Session], jobs: Sequence[Job], failed: Callable[[Exception], object]
+) -> None:
+    """Close sessions once `jobs`, which were cancelled, have stopped.
 
     The thread is no daemon: a program that ends waits for it, so that what was acknowledged is on disk.
 
     Parameters
     ----------
-    session : Session
-        To be closed.
+    sessions : sequence of Session
+        To be closed; one of the jobs may still add one, which it was opening.
     jobs : sequence of Job
-        All that still work on it.
+        All that still work on them.
     failed : callable
-        Called in the thread with a `VivimError` if the session cannot be closed properly.
+        Called in the thread with a `VivimError` if a session cannot be closed properly.
     """
 
     def work() -> None:
         for job in jobs:
             if not job.over.wait(PATIENCE):
                 _log.warning("A job has not stopped %g s after it was cancelled.", PATIENCE)
-        try:
-            session.close()
-        except VivimError as error:
-            _log.error("%s", error)
-            failed(error)
+        for session in sessions:
+            try:
+                session.close()
+            except VivimError as error:
+                _log.error("%s", error)
+                failed(error)
 
     thread = threading.Thread(target=work, name=THREAD)
     thread.start()

@@ -17,6 +17,7 @@ from typing import Any
 import napari
 from napari.layers import Image, Labels, Layer
 from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QApplication
 from vivim.session import STATUS_NAMES, MaskEditor, Session
 
 from napari_vivim import work
@@ -28,6 +29,7 @@ from napari_vivim.jobs import Jobs
 from napari_vivim.lesion_layer import LesionLayer
 from napari_vivim.loaded_model import LoadedModel
 from napari_vivim.loading import look_at_all_again, look_at_new_things_only
+from napari_vivim.main_window import main_window
 from napari_vivim.masks_layer import masks_layer
 from napari_vivim.problems import guarded, show_problem
 from napari_vivim.readers import PATH_KEY, SESSION_KEY
@@ -82,6 +84,8 @@ class VideoController(Jobs):
         self.viewer, self.layer = viewer, layer
         self.session: Session | None = None
         self.masks: Labels | None = None
+        self._opened: list[Session] = []
+        """The session that is open, also before it is taken over from the job that opens it."""
         self._editor: MaskEditor | None = None
         self.editing: Editing | None = None
         """What a person does to the masks, while the session is open."""
@@ -94,12 +98,15 @@ class VideoController(Jobs):
         self._scrubbing = Scrubbing(viewer, layer)
         self._models = LoadedModel()
         self.ahead = WorkAhead(self, self.worker, self._models.load)
-        self._drawn = 0.0
+        self._drawn, self._gone = 0.0, False
         self._classes: tuple[str, ...] = ()
         self.frame_changed.connect(self._redraw)
         self.closing_failed.connect(show_problem)
         viewer.layers.events.removed.connect(self._on_removed)
         viewer.dims.events.current_step.connect(self.ahead.make_way)
+        # napari keeps the layers of a window that is closed by its X, or by quitting
+        main_window(viewer).destroyed.connect(self.close)
+        QApplication.instance().aboutToQuit.connect(self.close)
 
     # -- what is shown --------------------------------------------------------------------------------------------
 
@@ -156,7 +163,8 @@ class VideoController(Jobs):
         if folder is not None:
             self.layer.metadata[SESSION_KEY] = str(folder)
         chosen = self.layer.metadata.get(SESSION_KEY) or self.layer.metadata.get("vivim_session_folder")
-        self.run("open", partial(work.opening, self.video_path, chosen, relink))
+        stop = threading.Event()
+        self.run("open", partial(work.opening, self.video_path, chosen, relink, self._opened, stop), stop)
 
     def _session_opened(self, session: Session) -> None:
         self.session = session
@@ -242,7 +250,10 @@ class VideoController(Jobs):
         self.run("import", partial(work.importing, self.session, path, status))
 
     def close(self) -> None:
-        """Stop all work and let go of the session; safe to call twice."""
+        """Stop all work and let go of the session for good; safe to call twice."""
+        if self._gone:
+            return
+        self._gone = True
         self.viewer.dims.events.current_step.disconnect(self.ahead.make_way)
         self.worker.close()
         self._scrubbing.close()
@@ -261,20 +272,20 @@ class VideoController(Jobs):
         if self._editor is not None:
             self._editor.close()
             self._editor = None
+        sessions, self._opened = self._opened, []
         if self.session is not None:
-            session, self.session = self.session, None
+            self.session = None
             self.closed.emit()
-            close_aside(session, under_way, self.closing_failed.emit)
+        if sessions or self.job_name == "open":
+            close_aside(sessions, under_way, self.closing_failed.emit)
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
     def on_event(self, event: Any) -> None:
         """The running job reports: an open session, a new version, how far it is."""
         if isinstance(event, Session):
-            if self.layer in self.viewer.layers:
+            if event in self._opened:  # else the video was closed meanwhile, and the session with it
                 self._session_opened(event)
-            else:  # the video was closed meanwhile
-                event.close()
             return
         self._name_classes()
         if getattr(event, "kind", "") == "finished" and event.promoted:

@@ -28,11 +28,21 @@ REST_SECONDS = 0.3
 """The window has so much time to show a session that was opened, before the model is loaded."""
 
 
-def opening(video: Path, folder: str | None, relink: bool) -> Iterator[Session]:
-    """Open or resume a video's session; the one item is the session."""
+def opening(
+    video: Path, folder: str | None, relink: bool, opened: list[Session], stop: threading.Event
+) -> Iterator[Session]:
+    """Open or resume a video's session; the one item is the session.
+
+    It is added to `opened`, for whoever closes it if nobody is left to take it.
+    """
     rehearse()
     wait_for_closing()
-    yield Session.open(video, folder=folder, lazy=True, relink=relink)
+    session = Session.open(video, folder=folder, lazy=True, relink=relink)
+    opened.append(session)
+    if stop.is_set():  # it took so long that nobody waits any more
+        session.close()
+        return
+    yield session
 
 
 def warming(load: Load, stop: threading.Event) -> Iterator[Any]:

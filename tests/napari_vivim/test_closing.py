@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,6 +71,71 @@ def test_what_was_accepted_just_before_closing_is_accepted(
     wait_for_closing()
     with Session.open(video) as again:
         assert again.frames_with("accepted") == list(range(12))
+
+
+WINDOW = """
+import sys
+import napari
+from napari.settings import get_settings
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QApplication
+from napari_vivim.controller import controllers
+from napari_vivim.main_window import main_window
+
+get_settings().application.confirm_close_window = False
+viewer = napari.Viewer()
+viewer.open(sys.argv[1], plugin="napari-vivim")
+
+def look():
+    for controller in controllers(viewer).values():
+        if controller is not None and controller.session is not None:
+            timer.stop()
+            controller.masks.paint((3, 30, 30), 1)
+            main_window(viewer).close() if sys.argv[2] == "X" else QApplication.instance().quit()
+
+timer = QTimer()
+timer.timeout.connect(look)
+timer.start(20)
+napari.run()
+"""
+
+
+@pytest.mark.parametrize("how", ["X", "quit"])
+def test_closing_the_window_closes_its_sessions(
+    make_napari_viewer: Any, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """In a program of its own; `make_napari_viewer` only skips it where there is no display."""
+    monkeypatch.setenv("NAPARI_CONFIG", str(tmp_path / "settings.yaml"))
+    done = subprocess.run([sys.executable, "-c", WINDOW, str(video), how], capture_output=True, text=True)
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+    home = video.with_name(video.name + ".vivim")
+    assert (home / "ledger.jsonl").exists() and not (home / "lock.holder").exists()
+    with Session.open(video) as again:
+        assert again.frames_with("corrected") == [3] and again.verify() == []
+
+
+def test_a_session_that_was_being_opened_when_its_video_was_closed_is_closed(
+    segment: Any, qtbot: Any, video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    controller, found, answer, opened = segment.controller, threading.Event(), threading.Event(), []
+    controller.masks.paint((3, 30, 30), 1)
+    segment.viewer.layers.remove(controller.masks)
+    real = Session.open
+
+    def slow(*args: Any, **kwargs: Any) -> Session:
+        found.set()
+        answer.wait(10)
+        opened.append(real(*args, **kwargs))
+        return opened[-1]
+
+    monkeypatch.setattr(Session, "open", slow)
+    controller.open_session()
+    assert found.wait(10)
+    segment.viewer.layers.clear()
+    answer.set()
+    wait_for_closing()
+    qtbot.waitUntil(lambda: bool(opened) and opened[0]._closed, timeout=10000)
+    assert not (video.with_name(video.name + ".vivim") / "lock.holder").exists()
 
 
 def test_a_job_that_does_not_stop_holds_nobody(qtbot: Any) -> None:

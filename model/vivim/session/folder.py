@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
-import socket
-from contextlib import suppress
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from vivim.errors import SessionError
 from vivim.session.description import FILE, Description
 from vivim.session.kept import PROPOSALS
+from vivim.session.lock import FolderLock, what_to_do
 from vivim.session.migrate import SCHEMA, back_up, leave_folders_out
 from vivim.session.places import keep_place
 from vivim.session.record import LEDGER, MASKS
 from vivim.session.store import MaskStore, half_written
 
 SUFFIX = ".vivim"
-LOCK, HOLDER = "lock", "lock.holder"
 
 
 def check_place(folder: Path) -> None:
@@ -68,7 +63,7 @@ def create_folder(folder: Path, description: Description) -> bool:
             return True
     except OSError as error:
         raise SessionError(
-            f"Cannot make a session in {folder}: {error.strerror or error}. {_what_to_do(error)}"
+            f"Cannot make a session in {folder}: {error.strerror or error}. {what_to_do(error)}"
         ) from error
 
 
@@ -105,60 +100,6 @@ def brought_up_to_date(folder: Path) -> Description:
     return description
 
 
-class FolderLock:
-    """The right to write in a folder, for one program at a time; any thread may let go of it again.
-
-    Attributes
-    ----------
-    after_crash : bool
-        Whether the last one who had it ended without letting go: killed, or in a power cut.
-
-    Raises
-    ------
-    SessionError
-        If another program has it, or the folder cannot be written.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._lock = FileLock(folder / LOCK, timeout=0, thread_local=False)
-        self._holder = folder / HOLDER
-        try:
-            self._lock.acquire()
-            try:
-                self.after_crash = self._holder.exists()
-                self._holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
-            except OSError:
-                self._lock.release()
-                raise
-        except Timeout as error:
-            raise SessionError(
-                f"{folder} is open in another window or program{self._known()}. Close it there first, or open it for "
-                "reading only."
-            ) from error
-        except OSError as error:
-            raise SessionError(
-                f"Cannot write in {folder}: {error.strerror or error}. {_what_to_do(error)}"
-            ) from error
-
-    def _known(self) -> str:
-        try:
-            return f" ({self._holder.read_text(errors='replace')[:200]})"
-        except OSError:
-            return ""
-
-    def release(self) -> None:
-        """Let go of it."""
-        with suppress(OSError):  # the folder may be gone; then nothing is left to say
-            self._holder.unlink()
-        self._lock.release()
-
-    def __enter__(self) -> FolderLock:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.release()
-
-
 def sweep(folder: Path) -> int:
     """Remove what a killed program left half-written in a session; for its one writer, before anything is written.
 
@@ -179,9 +120,3 @@ def sweep(folder: Path) -> int:
         else:
             path.unlink(missing_ok=True)
     return len(left)
-
-
-def _what_to_do(error: OSError) -> str:
-    if error.errno == errno.ENOSPC:
-        return "Free some space there, then repeat the last step."
-    return "Choose a session folder you can write to."

@@ -58,6 +58,7 @@ class Gate(Undoable):
         """
         t, pixels = self._checked(t), self._checked_mask(mask)
         with self._lock:
+            self._patience.settle()
             opened = self._open.get(get_ident())
             before = opened.before.get(t) if opened is not None else None
             if before is None or self._frames.status(t) != "corrected" or digest(pixels) != before.mask:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vivim.errors import SessionError, VideoChangedError, VideoError
+from vivim.leavings import shortened
 from vivim.session.description import FILE, Description, Earlier, shape_of, size_of
 from vivim.session.folder import SUFFIX
 from vivim.session.ledger import now
@@ -98,7 +99,7 @@ def home_of(video: Video) -> Path:
     its content's digest: videos of many folders may be called alike.
     """
     path = Path(video.path)
-    home = path.with_name(path.name + SUFFIX)
+    home = beside(path)
     if home.exists():
         return home
     identity = video.identity()
@@ -112,7 +113,12 @@ def home_of(video: Video) -> Path:
         if description.identity == identity and not any(at.exists() for at in places(description, folder)):
             return folder
     common = settings().sessions_folder
-    return Path(common).expanduser() / f"{path.name}-{identity[:8]}{SUFFIX}" if common else home
+    return Path(common).expanduser() / shortened(f"{path.name}-{identity[:8]}{SUFFIX}") if common else home
+
+
+def beside(path: Path) -> Path:
+    """The folder of a session beside its video, named after it as far as the file system takes so long a name."""
+    return path.with_name(shortened(path.name + SUFFIX))
 
 
 def _is_it(path: Path, description: Description) -> bool:

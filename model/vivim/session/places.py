@@ -18,6 +18,9 @@ from vivim.session.migrate import name_of
 from vivim.settings import vivim_home
 
 FOLDER = "videos"
+NAMES_ONLY = 3
+"""From this schema on a session keeps of its video's path only the name."""
+UNNAMED = "unnamed video"
 FILE_BYTES = 2**16
 """A larger note is none of ours."""
 _log = logging.getLogger(__name__)
@@ -31,10 +34,14 @@ def places(description: Description, folder: Path) -> list[Path]:
     folder : Path
         The session's.
     """
-    home = folder.absolute()
+    home, name = folder.absolute(), name_of(description.video)
     known = known_place(description.identity)
-    recorded = Path(os.path.normpath(home / description.video))
-    return [recorded, home.parent / name_of(description.video), *([known] if known is not None else [])]
+    if name in ("", ".", ".."):  # damaged, or made to lead elsewhere
+        name = UNNAMED
+    # only older versions kept the way to a video
+    recorded = description.video if description.schema < NAMES_ONLY and name != UNNAMED else name
+    beside = home.parent / name
+    return [Path(os.path.normpath(home / recorded)), beside, *([known] if known is not None else [])]
 
 
 def keep_place(description: Description, folder: Path) -> None:
@@ -59,7 +66,7 @@ def known_place(identity: str) -> Path | None:
 
 def remember_place(description: Description, folder: Path, video: Path) -> None:
     """Note where a session's video is, unless it lies beside; where that cannot be written, the log is told."""
-    beside, video = folder.absolute().parent / name_of(description.video), Path(os.path.abspath(video))
+    beside, video = places(description, folder)[1], Path(os.path.abspath(video))
     note = _note(description.identity)
     if note is None or video in (Path(os.path.abspath(beside)), known_place(description.identity)):
         return

@@ -18,7 +18,6 @@ from vivim.session.description import FILE, Description, describe
 from vivim.session.editor import MaskEditor
 from vivim.session.folder import (
     SUFFIX,
-    FolderLock,
     brought_up_to_date,
     check_ledger,
     check_place,
@@ -26,6 +25,7 @@ from vivim.session.folder import (
     sweep,
 )
 from vivim.session.identify import find_video, home_of, linked
+from vivim.session.lock import FolderLock, check_entries
 from vivim.session.places import remember_place
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class Session(About):
         self._video = video
         self._writer: FolderLock | None = None
         self._closed = False
+        self._begun = False
         if self._made:
             self._attach()
 
@@ -54,9 +55,12 @@ class Session(About):
             if not self.read_only:
                 self._writer = FolderLock(self.folder)
                 undo.callback(self._writer.release)
+                self._writer.acquire()
                 if self._writer.after_crash:
                     self._sweep()
                 self._description = brought_up_to_date(self.folder)
+            else:
+                check_entries(self.folder, follow=True)
             self._masks.open(self.read_only)
             check_ledger(self.folder)
             self._frames.replay(self._ledger.read())
@@ -75,12 +79,27 @@ class Session(About):
         """Make the folder of a session that was opened with `lazy`."""
         if self._made:
             return
-        if not create_folder(self.folder, self._description):
+        wanted = self._description
+        try:
+            made = create_folder(self.folder, wanted)
+        except SessionError as error:  # of the disk, or because another program has it
+            self._begun |= not isinstance(error.__cause__, TimeoutError)
+            raise
+        found = wanted if made else Description.read(self.folder / FILE)
+        self._begun |= made
+        if not self._begun or (found.identity, found.created) != (wanted.identity, wanted.created):
             raise SessionError(
                 f"{self.folder} has been made by another window or program meanwhile. Close this video, and open it "
                 "again once it is closed there."
             )
         self._attach()
+        if self._description != wanted:  # changed since the earlier try
+            try:
+                wanted.write(self.folder / FILE)
+            except OSError:
+                self._let_go()
+                raise
+            self._description = wanted
         self._made = True
         if self._video is not None:
             remember_place(self._description, self.folder, Path(self._video.path))
@@ -166,27 +185,33 @@ class Session(About):
         """Write everything out and let go of the folder; safe to call twice."""
         if self._closed:
             return
-        writing, self.read_only, self._closed = self._made and not self.read_only, True, True
+        self.read_only = True
         try:
             with self._lock:
-                self._patience(lambda: self._finish(writing), eventually=True)
+                self._patience(self._finish, eventually=True)
         except OSError as error:
+            self._closed = True
             raise SessionError(
                 f"{self.folder} could not be closed properly: {error.strerror or error}. Every mask is written, but "
                 "the disk may not have the latest yet: check it before going on."
             ) from error
+        self._closed = True
 
-    def _finish(self, writing: bool) -> None:
+    def _finish(self) -> None:
+        with ExitStack() as stack:
+            if self._video is not None:
+                stack.callback(self._video.close)
+                self._video = None
+            stack.callback(self._let_go)
+            self._say_unsaid()
+
+    def _let_go(self) -> None:
+        """Let go of the folder."""
         with ExitStack() as stack:
             if self._writer is not None:
                 stack.callback(self._writer.release)
                 self._writer = None
-            if self._video is not None:
-                stack.callback(self._video.close)
-                self._video = None
-            stack.callback(self._ledger.close)
-            if writing:
-                self._say_unsaid()
+            self._ledger.close()
 
     def __enter__(self) -> Session:
         return self

@@ -22,6 +22,7 @@ from numpy.typing import DTypeLike, NDArray
 from zarr.codecs import BloscCodec
 
 from vivim.errors import SessionError
+from vivim.session.lock import refuse_links
 
 METADATA = "zarr.json"
 PARTIAL = ".partial"
@@ -125,6 +126,7 @@ class MaskStore:
             self.path / METADATA
         ).is_file():  # Zarr would make the folders anew, and the frame would be lost
             raise FileNotFoundError(errno.ENOENT, "the masks have been moved or removed")
+        refuse_links(self.path, "c", str(t), "0")
         self._array[t] = pixels
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray:
@@ -174,10 +176,12 @@ def half_written(path: Path) -> list[Path]:
     Looks only where they can be, which takes a quarter of a second for 20,000 frames.
     """
     chunks = path / "c"
-    frames = os.listdir(chunks) if chunks.is_dir() else []
+    frames = [one.name for one in os.scandir(chunks) if not one.is_symlink()] if chunks.is_dir() else []
     found = [path / name for name in (os.listdir(path) if path.is_dir() else []) if name.endswith(PARTIAL)]
     for t in frames:
         folder = os.path.join(chunks, t, "0")
+        if os.path.islink(folder):
+            continue
         with suppress(FileNotFoundError, NotADirectoryError):  # none of our making
             found += [Path(folder, name) for name in os.listdir(folder) if name.endswith(PARTIAL)]
     return found

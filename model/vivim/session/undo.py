@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,7 +100,7 @@ class UndoSteps:
         """The frames that a step changed."""
         return list(dict.fromkeys(kept.frames(self._folder / step.name)))
 
-    def states(self, step: Step) -> Iterator[kept.State]:
+    def states(self, step: Step) -> Generator[kept.State, None, None]:
         """What the frames of a step were before it, each once."""
         seen: set[int] = set()
         for entry, pixels in kept.states(self._folder / step.name, self._shape):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -55,10 +55,11 @@ class Undoable(Writer):
             return
         wanted = frozenset(frames or ())
         with self._lock:
+            self._patience.settle()
             if frames is None or opened is None or not wanted <= opened.frames | opened.before.keys():
                 opened = self._open[get_ident()] = _Open(frames=wanted)
-            opened.joining = True
         try:
+            opened.joining = True
             yield
         finally:
             opened.joining = False
@@ -164,6 +165,7 @@ class Undoable(Writer):
 
     def _step_frames(self, side: str) -> list[int]:
         with self._lock:
+            self._patience.settle()
             step = self._steps.latest(side)
             return self._steps.frames(step) if step is not None else []
 
@@ -171,11 +173,21 @@ class Undoable(Writer):
         """Exchange the frames of the latest step that differ from what they are, and keep those for the way back."""
         restored: list[int] = []
         with self._lock:
+            self._patience.settle()
             self.end_step()
             while not restored and (step := self._steps.latest(source)) is not None:
-                back, states = self._steps.begin(other), self._steps.states(step)
-                while step in self._steps:
-                    restored += self._write(partial(self._exchange_next, states, step, back))
+                restored = self._restore_step(step, other)
+        return restored
+
+    def _restore_step(self, step: Step, other: str) -> list[int]:
+        restored: list[int] = []
+        back, states = self._steps.begin(other), self._steps.states(step)
+        try:
+            while step in self._steps:
+                restored += self._write(partial(self._exchange_next, states, step, back))
+        finally:
+            with suppress(ValueError):  # still at it on a disk that does not answer: closes with that
+                states.close()
         return restored
 
     def _exchange_next(self, states: Iterator[State], step: Step, back: Step) -> list[int]:

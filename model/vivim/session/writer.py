@@ -53,20 +53,30 @@ class Writer(Record):
 
     def _write(self, work: Callable[[], list[int]]) -> list[int]:
         """Try `work`, one step, and tell the listeners of the frames that it says it changed; returns these."""
-        with self._lock:
-            if self.read_only:
-                raise SessionError("This session is closed or open for reading only. Open it again to go on.")
+        untold: list[int] = []
+        try:
+            with self._lock:
+                self._patience.settle()
+                if self.read_only:
+                    raise SessionError(
+                        "This session is closed or open for reading only. Open it again to go on."
+                    )
 
-            def step() -> list[int]:
-                self._begin()
-                self._ledger.check_in_place()
-                return work()
+                def step() -> list[int]:
+                    self._begin()
+                    self._ledger.check_in_place()
+                    changed = work()
+                    untold.extend(changed)
+                    return changed
 
+                changed = self._patience(step, lambda changed: self._tell(untold))
+        except OSError as error:
+            raise self._not_written(error) from error
+        finally:  # a caller who is interrupted has mostly written, and may be interrupted while he tells
             try:
-                changed = self._patience(step, self._tell)
-            except OSError as error:
-                raise self._not_written(error) from error
-        self._tell(changed)
+                self._tell(untold)
+            finally:
+                self._tell(untold)
         return changed
 
     def _begin(self) -> None:
@@ -126,11 +136,14 @@ class Writer(Record):
         self._said[entry.frame] = time.monotonic()
         self._frames.apply(entry)
 
-    def _tell(self, frames: list[int]) -> None:
-        for t in frames:
+    def _tell(self, untold: list[int]) -> None:
+        """Tell the listeners of changed frames; those that they have been told of are taken off the list."""
+        while untold:
+            t = untold[0]
             status = self._frames.status(t)
             for listener in tuple(self._listeners):
                 listener(t, status)
+            del untold[:1]
 
     def _checked_mask(self, mask: ArrayLike) -> NDArray[np.uint8]:
         pixels = np.asarray(mask)

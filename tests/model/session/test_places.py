@@ -117,3 +117,22 @@ def test_the_folders_an_older_version_kept_go_into_the_users_own(
     backups = [json.loads((away / f"backup-schema-{n}" / "session.json").read_text()) for n in (1, 2)]
     assert [(b["schema"], b["video"]) for b in backups] == [(1, "../scan"), (2, "../scan")]
     assert backups[1] == {**kept, "video": "../scan"}
+
+
+@pytest.mark.parametrize("schema", [1, 2, 3, 4])
+@pytest.mark.parametrize("told", ["../../..", "..", ".", "/", "", "../../secrets/scan", "/etc/..", "..\\.."])
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_session_that_tells_of_no_video_leads_nowhere(
+    away: Path, video: Path, vivim_home: Path, schema: int, told: str, read_only: bool
+) -> None:
+    """As somebody else may hand it over; only what older versions wrote may name other folders."""
+    values = {**json.loads((away / "session.json").read_text()), "schema": schema, "video": told}
+    (away / "session.json").write_text(json.dumps(values))
+    (vivim_home / "videos" / values["identity"]).unlink()
+    secret = away.parents[1].parent / "secrets" / "scan" if schema < 3 else away.parents[1] / "secrets" / "scan"
+    with Session.open(away, read_only=read_only) as session:
+        at = session.video_path
+        assert not at.exists() and (at.parent in (away, away.parent) or at == away.parents[1] / "secrets" / "scan")
+        with pytest.raises(VideoMissingError):
+            _ = session.video
+    assert not secret.exists()

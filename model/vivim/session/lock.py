@@ -1,0 +1,192 @@
+"""The right to write in a session's folder, for one program at a time, and only inside that folder."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from filelock import FileLock, SoftFileLock, Timeout
+
+from vivim.errors import SessionError
+
+LOCK, HOLDER = "lock", "lock.holder"
+MARKER = "lock.marker"
+"""Stands for the lock on a disk that knows no locks; names its process, so that a dead one's is taken away."""
+
+_FILES = (LOCK, HOLDER, "session.json", "ledger.jsonl")
+_FOLDERS = ("masks.zarr", "undo", "proposals")
+_NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
+_HELD = (errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK)
+
+
+class FolderLock:
+    """The right to write in a folder: `acquire` it, or use it in a ``with`` block; any thread may release it.
+
+    Attributes
+    ----------
+    after_crash : bool
+        Whether the last one who had it ended without letting go: killed, or in a power cut.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._holder = folder / HOLDER
+        self._let_go: Callable[[], object] | None = None
+        self.after_crash = False
+
+    def acquire(self) -> None:
+        """Take it.
+
+        Raises
+        ------
+        SessionError
+            If another program has it, the folder cannot be written, or something in it leads out of it.
+        """
+        try:
+            check_entries(self._folder)
+            self._let_go = _locked(self._folder)
+            try:
+                self.after_crash = self._holder.exists()
+                self._holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+            except BaseException:
+                self._unlock()
+                raise
+        except Timeout as error:
+            raise SessionError(
+                f"{self._folder} is open in another window or program{self._known()}. Close it there first, or open "
+                f"it for reading only.{self._if_nowhere()}"
+            ) from error
+        except OSError as error:
+            raise SessionError(
+                f"Cannot write in {self._folder}: {error.strerror or error}. {what_to_do(error)}"
+            ) from error
+
+    def _known(self) -> str:
+        try:
+            return f" ({self._holder.read_text(errors='replace')[:200]})"
+        except OSError:
+            return ""
+
+    def _if_nowhere(self) -> str:
+        """What to do about a marker whose process cannot be looked for, since it runs on another machine."""
+        marker = self._folder / MARKER
+        return f" If it is open nowhere any more, delete {marker}." if marker.exists() else ""
+
+    def release(self) -> None:
+        """Let go of it; safe to call twice."""
+        if self._let_go is not None:
+            with suppress(OSError):  # the folder may be gone; then nothing is left to say
+                self._holder.unlink()
+            self._unlock()
+
+    def _unlock(self) -> None:
+        if self._let_go is not None:
+            let_go, self._let_go = self._let_go, None
+            let_go()
+
+    def __enter__(self) -> FolderLock:
+        self.acquire()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.release()
+
+
+def _locked(folder: Path) -> Callable[[], object]:
+    """Lock a folder, and return what unlocks it; a `Timeout` if another program has it."""
+    if os.name == "nt":
+        lock = FileLock(folder / LOCK, timeout=0, thread_local=False)
+        lock.acquire()
+        return lock.release
+    import fcntl
+
+    # non-blocking: not to wait for the other end of a pipe
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    descriptor = os.open(folder / LOCK, flags, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        if error.errno in _HELD:
+            raise Timeout(str(folder / LOCK)) from error
+        if error.errno not in _NO_LOCKS:
+            raise
+        marker = SoftFileLock(folder / MARKER, timeout=0, thread_local=False)
+        marker.acquire()
+        return marker.release
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+    def unlock() -> None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # also where a child process has the file open
+        finally:
+            os.close(descriptor)
+
+    return unlock
+
+
+def check_entries(folder: Path, follow: bool = False) -> None:
+    """Whether nothing in a session leads out of it, or is no file or folder at all; masks are looked at when written.
+
+    Parameters
+    ----------
+    follow : bool
+        Allow symbolic links to files and folders: nothing is to be written.
+
+    Raises
+    ------
+    SessionError
+        If something does.
+    OSError
+        If the folder cannot be read.
+    """
+    with os.scandir(folder) as found:
+        entries = list(found)
+    for entry in entries:
+        _check_entry(entry, follow)
+        if entry.is_dir() and (entry.name in _FOLDERS or entry.name.startswith("backup-schema-")):
+            with os.scandir(entry.path) as inner:
+                for one in inner:
+                    _check_entry(one, follow)
+
+
+def _check_entry(entry: os.DirEntry[str], follow: bool) -> None:
+    if entry.is_symlink() and not follow:
+        raise SessionError(
+            f"{entry.path} is a symbolic link, and this program writes only inside a session's folder. Put the file "
+            "or folder itself there, or delete the link; for reading only the session opens as it is."
+        )
+    is_file, is_folder = entry.is_file(), entry.is_dir()
+    if (
+        not (is_file or is_folder or not os.path.exists(entry.path))
+        or (is_folder and entry.name in _FILES)
+        or (is_file and entry.name in _FOLDERS)
+    ):
+        wanted = "folder" if entry.name in _FOLDERS else "file"
+        raise SessionError(f"{entry.path} is no {wanted}. Delete it, or restore the session from a backup.")
+
+
+def refuse_links(folder: Path, *parts: str) -> None:
+    """Raise an `OSError` if a part of a path inside `folder` is a symbolic link; it need not be there."""
+    path = os.fspath(folder)
+    for part in parts:
+        path = os.path.join(path, part)
+        try:
+            if stat.S_ISLNK(os.lstat(path).st_mode):
+                raise OSError(errno.ELOOP, f"{path} is a symbolic link: delete it")
+        except FileNotFoundError:
+            return
+
+
+def what_to_do(error: OSError) -> str:
+    """A sentence on what helps against an error of the disk."""
+    if error.errno == errno.ENOSPC:
+        return "Free some space there, then repeat the last step."
+    return "Choose a session folder you can write to."
