@@ -86,11 +86,12 @@ class _Known:
 
     def count(self, key: str) -> int | None:
         value = self.values.get(key)
-        return value if isinstance(value, int) else None
+        return value if isinstance(value, int) and not isinstance(value, bool) else None
 
     def score(self, key: str) -> float | None:
         value = self.values.get(key)
-        return float(value) if isinstance(value, int | float) else None
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return float(value) if number and 0 <= value <= 1 else None
 
     def texts(self, key: str) -> tuple[str, ...]:
         value = self.values.get(key)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from vivim.batch.jobs import Outcome
+from vivim.csv_writer import CsvWriter
 from vivim.leavings import flush, part_of, remove
 
 NAME = "summary.csv"
@@ -29,7 +29,7 @@ def write_summary(outcomes: Iterable[Outcome], out: Path) -> Path:
     part = part_of(final)
     try:
         with part.open("w", newline="", encoding="utf-8") as file:
-            table = csv.writer(file)
+            table = CsvWriter(file)
             table.writerow(COLUMNS)
             table.writerows(_row(outcome) for outcome in outcomes)
         flush(part)
