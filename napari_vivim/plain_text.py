@@ -7,6 +7,7 @@ for what napari and Qt's own dialogs show: `tip` and `plain` leave nothing to de
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,6 +17,7 @@ from vivim.errors import VivimError
 
 _JOINER = "\u2060"
 """Has no width, and makes of a tag none."""
+_TAG = re.compile(r"<(?=\s*[\w!?/])|&(?=\w)")
 
 
 class PlainLabel(QLabel):
@@ -29,16 +31,14 @@ class PlainLabel(QLabel):
 
 def tip(text: str) -> str:
     """A tooltip that reads as `text` does."""
-    if not Qt.mightBeRichText(text):
+    if "<" not in text and "&" not in text:
         return text
     return f"<p style='white-space:pre-wrap'>{html.escape(text)}</p>"
 
 
 def plain(text: str) -> str:
     """A text that reads as `text` does wherever it is shown, for what is not drawn by this program."""
-    if not Qt.mightBeRichText(text):
-        return text
-    return text.replace("<", f"<{_JOINER}").replace("&", f"&{_JOINER}")
+    return _TAG.sub(rf"\g<0>{_JOINER}", text)
 
 
 @contextmanager
