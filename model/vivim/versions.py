@@ -90,8 +90,9 @@ class _Known:
 
     def score(self, key: str) -> float | None:
         value = self.values.get(key)
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        return float(value) if number and 0 <= value <= 1 else None
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            return None
+        return float(value) if 0 <= value <= 1 else None
 
     def texts(self, key: str) -> tuple[str, ...]:
         value = self.values.get(key)

@@ -91,10 +91,10 @@ class Answers:
         session = message.number("session", 0, len(self._sessions) - 1)
         what, numbers = message.text("what"), message.values.get("numbers")
         allowed = {"frames": range(len(self._sessions[session])), "masks": self._known[session]}.get(what, ())
-        whole = isinstance(numbers, list) and all(type(t) is int and t in allowed for t in numbers)
-        if not whole or len(set(numbers)) < len(numbers):
+        asked = numbers if isinstance(numbers, list) else [None]
+        if not all(type(t) is int and t in allowed for t in asked) or len(set(asked)) < len(asked):
             raise RemoteError("The server asked for pictures that it has no business with.")
-        for t in numbers:
+        for t in asked:
             yield pack("pixels", squeeze(self._pixels(session, what, t)))
 
     def _pixels(self, session: int, what: str, t: int) -> np.ndarray:
