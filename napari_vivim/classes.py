@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QButtonGroup, QGridLayout, QToolButton, QVBoxLayout, 
 from vivim.settings import Settings, settings
 
 from napari_vivim.looks import subheading
+from napari_vivim.plain_text import tip
 
 MOST_LABELS = 255
 COLUMNS = 2
@@ -84,7 +85,7 @@ class ClassLegend(QWidget):
         square.fill(QColor.fromRgbF(*(float(part) for part in masks.get_color(label)[:3])))
         button.setIcon(QIcon(square))
         button.setText(f" {name}")
-        button.setToolTip(f"Paint “{name}”: label {label} of the masks layer")
+        button.setToolTip(tip(f"Paint “{name}”: label {label} of the masks layer"))
         button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         button.setCheckable(True)
         button.setAutoRaise(True)

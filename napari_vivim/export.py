@@ -15,6 +15,7 @@ from qtpy.QtWidgets import QCheckBox, QFileDialog, QLineEdit, QPushButton, QSpin
 from napari_vivim.controller import VideoController
 from napari_vivim.looks import Folded, Progress, choice, clock, primary, row, subheading
 from napari_vivim.panel import VideoPanel
+from napari_vivim.plain_text import plain
 
 FORMATS = {
     "png": "PNG masks, one a frame",
@@ -207,7 +208,7 @@ class ExportWidget(VideoPanel):
         self.progress.hide()
         if finished and self._job == "export":
             self.open.show()
-            show_info(f"Exported into {self.target.text()}")
+            show_info(plain(f"Exported into {self.target.text()}"))
         elif finished:
             show_info("The masks are in the session; frames that a person had worked on stayed as they were")
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from qtpy.QtCore import QEvent, QObject, Qt, Signal
 from qtpy.QtGui import QKeySequence
-from qtpy.QtWidgets import QFrame, QGridLayout, QLabel, QMainWindow, QShortcut
+from qtpy.QtWidgets import QFrame, QGridLayout, QMainWindow, QShortcut
 
 from napari_vivim.corrections import HELP_KEY, rows
 from napari_vivim.notice import picture_of
+from napari_vivim.plain_text import PlainLabel
 
 STYLE = (
     "QFrame#vivimKeys { background-color: rgba(20, 24, 30, 225); border-radius: 8px; }"
@@ -41,12 +42,12 @@ class KeyOverlay(QFrame):
         grid.setHorizontalSpacing(14)
         grid.setVerticalSpacing(3)
         for row, (key, title, tip) in enumerate(rows()):
-            cap = QLabel(key)
+            cap = PlainLabel(key)
             cap.setStyleSheet(KEY_STYLE)
             cap.setAlignment(Qt.AlignmentFlag.AlignCenter)
-            name = QLabel(title)
+            name = PlainLabel(title)
             name.setStyleSheet("font-weight: 600;")
-            what = QLabel(tip)
+            what = PlainLabel(tip)
             what.setWordWrap(True)
             what.setMinimumWidth(TIP_WIDTH)
             for column, label in enumerate((cap, name, what)):

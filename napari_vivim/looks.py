@@ -9,12 +9,13 @@ from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
     QComboBox,
     QHBoxLayout,
-    QLabel,
     QProgressBar,
     QPushButton,
     QVBoxLayout,
     QWidget,
 )
+
+from napari_vivim.plain_text import PlainLabel
 
 if TYPE_CHECKING:
     from vivim.inference import ProposeEvent
@@ -29,21 +30,21 @@ CLOSED, OPEN = "\u25b8", "\u25be"
 """Arrows before a title that folds, drawn as text: in the colour of the text, whatever the theme."""
 
 
-def heading(text: str) -> QLabel:
+def heading(text: str) -> PlainLabel:
     """Title of a section."""
-    label = QLabel(text)
+    label = PlainLabel(text)
     label.setStyleSheet("font-weight: 600; font-size: 13px; margin-top: 6px;")
     return label
 
 
-def subheading(text: str) -> QLabel:
+def subheading(text: str) -> PlainLabel:
     """Title of a part of a section."""
-    label = QLabel(text)
+    label = PlainLabel(text)
     label.setStyleSheet("font-weight: 600; font-size: 11px; margin-top: 4px;")
     return label
 
 
-class Quiet(QLabel):
+class Quiet(PlainLabel):
     """Explaining text, less prominent: small, in a colour between those of text and ground, in whatever theme."""
 
     def __init__(self, text: str = "") -> None:

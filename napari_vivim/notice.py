@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QLabel, QMainWindow, QWidget
+from qtpy.QtWidgets import QMainWindow, QWidget
+
+from napari_vivim.plain_text import PlainLabel
 
 STYLE = "background-color: rgba(20, 24, 30, 200); color: #f2f4f7; border-radius: 4px; padding: 4px 8px;"
 MARGIN = 10
 """Pixels from the picture's corner."""
 
 
-class Notice(QLabel):
+class Notice(PlainLabel):
     """Text in the upper left corner of a window's picture; lets every click through.
 
     Parameters
@@ -20,7 +22,8 @@ class Notice(QLabel):
     """
 
     def __init__(self, window: QMainWindow) -> None:
-        super().__init__(picture_of(window))
+        super().__init__()
+        self.setParent(picture_of(window))
         self.setStyleSheet(STYLE)
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         self.move(MARGIN, MARGIN)

@@ -15,6 +15,7 @@ from napari_vivim.controller import VideoController, controller_of, video_layers
 from napari_vivim.focus_ring import FocusRing
 from napari_vivim.loading import look_at_all_again
 from napari_vivim.looks import choice, heading
+from napari_vivim.plain_text import tip
 from napari_vivim.problem_line import ProblemLine
 from napari_vivim.problems import show_problem
 from napari_vivim.welcome import Welcome
@@ -67,6 +68,7 @@ class VideoPanel(QWidget):
         self.video.setToolTip("The video to work on")
         self.video.currentIndexChanged.connect(self._choose)
         self.info.setStyleSheet("font-size: 11px;")
+        self.info.setTextFormat(Qt.TextFormat.PlainText)
         for widget in (self.empty, self.content):
             widget.hide()  # until it is known which of them is wanted
         for widget in (heading("Video"), self.video, self.info):
@@ -181,7 +183,7 @@ class VideoPanel(QWidget):
         parts += [f"{session.fps:.3g} fps"] if session.fps else []
         parts += [f"{session.pixel_spacing_mm[0]:.2g} mm/px"] if session.pixel_spacing_mm else []
         self.info.setText(" · ".join(parts))
-        self.info.setToolTip(f"Your work is kept, stroke by stroke, in\n{session.folder}")
+        self.info.setToolTip(tip(f"Your work is kept, stroke by stroke, in\n{session.folder}"))
 
     def _on_opened(self) -> None:
         self._describe()

@@ -33,6 +33,7 @@ from vivim.leavings import part_of
 from vivim.settings import About, Settings, about, change_settings, read_settings, vivim_home
 
 from napari_vivim.main_window import main_window
+from napari_vivim.plain_text import plain
 from napari_vivim.problems import show_problem
 from napari_vivim.worker import Job, Worker
 
@@ -87,7 +88,7 @@ class Preferences(QObject):
         self._refused: set[str] = set()
         self._settings, problems = read_settings()
         for problem in problems:
-            show_warning(problem)
+            show_warning(plain(problem))
         self._typed = QTimer(self)
         self._typed.setSingleShot(True)
         self._typed.setInterval(QUIET_MS)
@@ -132,7 +133,7 @@ class Preferences(QObject):
 
     def _refuse(self, problem: tuple[str, str]) -> None:
         self._refused.add(problem[0])
-        show_warning(problem[1])
+        show_warning(plain(problem[1]))
 
     def _on_taken(self, finished: bool) -> None:
         self._job = None
@@ -243,7 +244,7 @@ class SettingsDialog(QDialog):
         try:
             change_settings(**{name: _value(widget) for name, widget in self.inputs.items()})
         except SettingsError as error:
-            show_warning(str(error))
+            show_warning(plain(str(error)))
             return
         super().accept()
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import html
 from typing import Any
 
 from napari.utils.notifications import ErrorNotification, notification_manager
-from qtpy.QtCore import QThread
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QSizePolicy, QToolButton
+from qtpy.QtCore import Qt, QThread
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QSizePolicy, QToolButton
 from vivim.errors import VivimError
 
+from napari_vivim.plain_text import PlainLabel
 from napari_vivim.problems import Problem
 
 STYLE = "QFrame#vivimProblem { border: 1px solid #d64545; border-radius: 4px; margin: 4px 10px; }"
-SIGN = "<span style='color:#d64545'>▲</span>"
 
 
 class ProblemLine(QFrame):
@@ -23,7 +22,9 @@ class ProblemLine(QFrame):
         super().__init__()
         self.setObjectName("vivimProblem")
         self.setStyleSheet(STYLE)
-        self.text = QLabel()
+        sign, self.text = PlainLabel("▲"), PlainLabel()
+        sign.setStyleSheet("color: #d64545;")
+        sign.setAlignment(Qt.AlignmentFlag.AlignTop)
         self.text.setWordWrap(True)
         self.text.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         self.dismiss = QToolButton()
@@ -33,6 +34,7 @@ class ProblemLine(QFrame):
         self.dismiss.clicked.connect(self.hide)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(8, 4, 4, 4)
+        layout.addWidget(sign)
         layout.addWidget(self.text, 1)
         layout.addWidget(self.dismiss)
         notification_manager.notification_ready.connect(self._on_notification)
@@ -45,5 +47,5 @@ class ProblemLine(QFrame):
     def _on_notification(self, event: Any) -> None:
         raised = isinstance(event, ErrorNotification) and isinstance(event.exception, VivimError)
         if (raised or isinstance(event, Problem)) and QThread.currentThread() is self.thread():
-            self.text.setText(f"{SIGN} {html.escape(event.message)}")
+            self.text.setText(event.message)
             self.show()

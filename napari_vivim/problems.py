@@ -7,6 +7,8 @@ from collections.abc import Callable
 from napari.utils.notifications import Notification, NotificationSeverity, notification_manager
 from vivim.errors import VivimError
 
+from napari_vivim.plain_text import plain
+
 
 class Problem(Notification):
     """A notification of ours, which the docks show in full."""
@@ -15,7 +17,7 @@ class Problem(Notification):
 def show_problem(error: Exception) -> None:
     """Tell the person: our own errors are written for them, others come with their kind."""
     text = str(error) if isinstance(error, VivimError) else f"{type(error).__name__}: {error}"
-    notification_manager.dispatch(Problem(text, NotificationSeverity.ERROR))
+    notification_manager.dispatch(Problem(plain(text), NotificationSeverity.ERROR))
 
 
 def guarded(action: Callable[[], object]) -> None:

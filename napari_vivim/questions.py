@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QMessageBox, QWidget
 from vivim.errors import VideoChangedError
+
+from napari_vivim.plain_text import plain
 
 RELINK, ELSEWHERE = "relink", "elsewhere"
 
@@ -19,8 +22,9 @@ def what_of_another_video(parent: QWidget, error: VideoChangedError) -> str:
     box = QMessageBox(parent)
     box.setIcon(QMessageBox.Icon.Question)
     box.setWindowTitle("Is this the same video?")
+    box.setTextFormat(Qt.TextFormat.PlainText)
     box.setText(f"The masks in {error.folder.name} were not made on this file.")
-    box.setInformativeText(_why(error))
+    box.setInformativeText(plain(_why(error)))  # which older Qt formats by itself
     choices: dict[object, str] = {}
     if error.relinkable:
         same = box.addButton("Same pictures: go on with these masks", QMessageBox.ButtonRole.AcceptRole)

@@ -28,6 +28,7 @@ from vivim.video.open import (
 from napari_vivim.frames import ShownFrames
 from napari_vivim.loading import aside, load_layers
 from napari_vivim.opening import open_dock_soon
+from napari_vivim.plain_text import plain_errors
 
 LayerData = tuple[Any, dict[str, Any], str]
 SESSION_SUFFIX = ".vivim"
@@ -61,7 +62,8 @@ def read(path: str | Path) -> list[LayerData]:
     VivimError
         With a sentence for the person; napari shows it.
     """
-    layers = aside(lambda: _read(Path(path)))
+    with plain_errors():
+        layers = aside(lambda: _read(Path(path)))
     open_dock_soon()
     return layers
 

@@ -11,7 +11,6 @@ from qtpy.QtWidgets import (
     QDialog,
     QFileDialog,
     QInputDialog,
-    QLabel,
     QMessageBox,
     QPushButton,
     QVBoxLayout,
@@ -22,6 +21,7 @@ from vivim.versions import ModelInfo
 
 from napari_vivim.looks import quiet, row
 from napari_vivim.models_table import ModelsTable
+from napari_vivim.plain_text import PlainLabel, plain
 from napari_vivim.problems import show_problem
 from napari_vivim.worker import Job, Worker
 
@@ -67,7 +67,7 @@ class ModelsWindow(QDialog):
         self.details.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.details.setMinimumHeight(84)
         self.details.setAlignment(Qt.AlignmentFlag.AlignTop)
-        self.state = QLabel()
+        self.state = PlainLabel()
         self.default = self._button("Set as default", "Offer this model first from now on", self._set_default)
         self.rename = self._button(
             "Rename ...", "Give it another name; versions made from it follow", self._rename
@@ -127,7 +127,8 @@ class ModelsWindow(QDialog):
         info = self.table.selected
         if info is None:
             return
-        name, agreed = QInputDialog.getText(self, "Rename", f"New name of “{info.name}”:", text=info.name)
+        question = plain(f"New name of “{info.name}”:")
+        name, agreed = QInputDialog.getText(self, "Rename", question, text=info.name)
         if agreed and name.strip() and name != info.name:
             self._do("Renaming ...", lambda: rename_model(info.name, name.strip()).name, was=info.name)
 
@@ -168,7 +169,7 @@ class ModelsWindow(QDialog):
         answer = QMessageBox.question(
             self,
             "Delete a model",
-            f"Delete “{info.name}” for good?{kept} Export it first if you may want it back.",
+            plain(f"Delete “{info.name}” for good?{kept} Export it first if you may want it back."),
             QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.Cancel,
             QMessageBox.StandardButton.Cancel,
         )

@@ -8,6 +8,8 @@ from pathlib import Path
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QListWidget, QListWidgetItem, QPushButton, QVBoxLayout, QWidget
 
+from napari_vivim.plain_text import tip
+
 ROWS = 3
 """Sessions shown at once; more can be scrolled to."""
 
@@ -53,7 +55,7 @@ class Replay(QWidget):
     def _list_one(self, folder: Path, state: Qt.CheckState) -> None:
         item = QListWidgetItem(folder.name.removesuffix(".vivim"))
         item.setData(Qt.ItemDataRole.UserRole, str(folder))
-        item.setToolTip(str(folder))
+        item.setToolTip(tip(str(folder)))
         item.setCheckState(state)
         self.list.addItem(item)
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QSize, Qt, Signal
 from qtpy.QtGui import QIcon, QImage, QPixmap
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QPushButton, QToolButton, QVBoxLayout, QWidget
 from vivim.session import Session
 
 from napari_vivim.looks import quiet
 from napari_vivim.outlines import outlined
+from napari_vivim.plain_text import PlainLabel, tip
 from napari_vivim.problems import show_problem
 from napari_vivim.worker import Job, Worker
 
@@ -42,7 +43,7 @@ class ResultCard(QFrame):
     def __init__(self) -> None:
         super().__init__()
         self.setFrameShape(QFrame.Shape.StyledPanel)
-        self.verdict, self.scores, self.explanation, self.frames = QLabel(), QLabel(), quiet(), quiet()
+        self.verdict, self.scores, self.explanation, self.frames = PlainLabel(), PlainLabel(), quiet(), quiet()
         self.verdict.setWordWrap(True)
         self.verdict.setStyleSheet("font-weight: 600;")
         self.scores.setStyleSheet("font-size: 20px;")
@@ -105,7 +106,9 @@ class ResultCard(QFrame):
     def _say(self, event: Any, parent: str) -> None:
         self._offered = parent if event.promoted else event.name
         self.choose.setText(f"Go back to “{parent}”" if event.promoted else "Use it anyway")
-        self.choose.setToolTip(f"Take “{self._offered}” from now on and propose anew; corrected frames stay")
+        self.choose.setToolTip(
+            tip(f"Take “{self._offered}” from now on and propose anew; corrected frames stay")
+        )
         self.choose.setEnabled(True)
         if event.before is None:
             self.verdict.setText("Not judged: one corrected frame cannot be held out")
@@ -148,8 +151,8 @@ class ResultCard(QFrame):
         name = button.fontMetrics().elidedText(called, Qt.TextElideMode.ElideMiddle, TEXT)
         button.setText(f"{name}\n{before:.2f} → {after:.2f}")
         button.setStyleSheet("font-size: 11px;")
-        tip = f"Frame {self._called(number, frame)}: Dice {before:.3f} before, {after:.3f} after."
-        button.setToolTip(tip if number else f"{tip} Click to go there")
+        what = f"Frame {self._called(number, frame)}: Dice {before:.3f} before, {after:.3f} after."
+        button.setToolTip(tip(what if number else f"{what} Click to go there"))
         if number == 0:
             button.clicked.connect(lambda: self.go_to.emit(frame))
         self._row.addWidget(button)

@@ -10,6 +10,7 @@ from vivim.video.open import open_video
 from napari_vivim.loading import aside, load_layers
 from napari_vivim.masks_layer import rehearse
 from napari_vivim.opening import open_dock_soon
+from napari_vivim.plain_text import plain_errors
 from napari_vivim.readers import LayerData, geometry, image_layer
 
 FRAMES = 60
@@ -39,7 +40,8 @@ def _opened(make: Callable[[], list[LayerData]]) -> list[LayerData]:
         rehearse()
         return make()
 
-    layers = aside(work)
+    with plain_errors():
+        layers = aside(work)
     open_dock_soon()
     return layers
 

@@ -134,6 +134,7 @@ class HoverCard(QFrame):
         self.setAttribute(Qt.WidgetAttribute.WA_ShowWithoutActivating)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.picture, self.text = QLabel(), QLabel()
+        self.text.setTextFormat(Qt.TextFormat.RichText)  # whoever shows something escapes its names
         self.picture.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.picture.setFixedSize(WIDTH, HEIGHT)
         self.text.setWordWrap(True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from typing import Any
 
 import napari
@@ -9,7 +10,7 @@ import numpy as np
 from napari.utils.theme import get_theme
 from qtpy.QtCore import QPoint, Qt, QTimer
 from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QDockWidget, QHBoxLayout, QLabel, QMainWindow, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QDockWidget, QHBoxLayout, QMainWindow, QSizePolicy, QVBoxLayout, QWidget
 from vivim.session import STATUS_CODES
 from vivim.suggest import Suggestion
 from vivim.video.base import VideoBase
@@ -19,6 +20,7 @@ from napari_vivim.frame_words import doubts, shape_change
 from napari_vivim.frames import ShownFrames
 from napari_vivim.looks import plural
 from napari_vivim.panel import LAID_OUT_MS
+from napari_vivim.plain_text import PlainLabel
 from napari_vivim.problems import show_problem
 from napari_vivim.shape_watch import ShapeWatch
 from napari_vivim.shown import fit, nearly_whole
@@ -62,7 +64,7 @@ class TimelineWidget(QWidget):
         """Of the areas that are shown."""
         self._placed = False
         self.view = TimelineView()
-        self.legend, self.range = Legend(), QLabel()
+        self.legend, self.range = Legend(), PlainLabel()
         self.card = HoverCard(self)
         line = QHBoxLayout()
         line.setContentsMargins(4, 0, 4, 0)
@@ -299,7 +301,7 @@ class TimelineWidget(QWidget):
         if shape:
             lines.append(f"<span style='color:{JUMP_COLOR}'>▲</span> {shape}" if jumps else shape)
         lines += [
-            f"<span style='color:{SUGGESTED_COLOR}'>◆</span> next: {one.reason}"
+            f"<span style='color:{SUGGESTED_COLOR}'>◆</span> next: {html.escape(one.reason)}"
             for one in self.suggestions
             if one.frame == frame
         ]

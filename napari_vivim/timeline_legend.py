@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QSizePolicy
 
 SPACE = " &nbsp; "
@@ -18,6 +19,7 @@ class Legend(QLabel):
     def __init__(self) -> None:
         super().__init__()
         self._parts: list[str] = []
+        self.setTextFormat(Qt.TextFormat.RichText)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.setToolTip(HOW_TO)
 

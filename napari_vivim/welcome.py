@@ -34,7 +34,10 @@ class Welcome(QWidget):
     def __init__(self, viewer: napari.Viewer) -> None:
         super().__init__()
         self._viewer = viewer
-        self.hint, self.steps = QLabel(HINT), quiet(STEPS)
+        self.hint, self.steps = QLabel(HINT), quiet()
+        self.steps.setTextFormat(Qt.TextFormat.RichText)  # of this program alone
+        self.steps.setText(STEPS)
+        self.hint.setTextFormat(Qt.TextFormat.RichText)
         self.hint.setWordWrap(True)
         self.hint.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.open = primary("Open a video ...", "Your work on it is kept in a folder beside it")

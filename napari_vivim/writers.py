@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from napari_vivim.plain_text import plain_errors
+
+if TYPE_CHECKING:
+    from vivim.export.work import MaskStack
 
 SECOND, MILLIMETRE = "second", "millimeter"
 MOST = 255
@@ -76,11 +81,17 @@ def write_labels(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     ExportError
         If the labels are no masks of a video, or the path cannot be written.
     """
+    from vivim.export.work import MaskStack
+
+    with plain_errors():
+        return _write(path, MaskStack(Frames(data), *_scales(meta)))
+
+
+def _write(path: str, stack: MaskStack) -> list[str]:
     from vivim.errors import ExportError
     from vivim.export.api import write_as
-    from vivim.export.work import MaskStack, Work
+    from vivim.export.work import Work
 
-    stack = MaskStack(Frames(data), *_scales(meta))
     name = Path(path).name.lower()
     ending = max((ending for ending in FORMATS if name.endswith(ending)), key=len, default=PICTURES)
     final = Path(path).with_suffix("") if ending == PICTURES else Path(path)

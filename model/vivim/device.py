@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from vivim.errors import DeviceError
+from vivim.errors import DeviceError, VivimError
 
 if TYPE_CHECKING:
     import torch
@@ -13,6 +14,19 @@ if TYPE_CHECKING:
 DEVICES = ("auto", "cpu", "cuda", "mps")
 REMOTE = "remote:"
 """How a device on another machine begins; the rest is its address, as in ``"remote:https://host:port"``."""
+_OUT_OF_MEMORY = (
+    "out of memory",
+    "out-of-memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+    "insufficient memory",
+    "memoryallocation",
+    "alloc_failed",
+    "bad_alloc",
+    "bad allocation",
+)
+"""Words of PyTorch, CUDA, cuBLAS, cuDNN, OpenCV and the C++ library, in small letters."""
 PRECISIONS = ("auto", "float32", "bfloat16")
 """Number formats of the network's matrices; see `vivim.predict.precision_context`."""
 
@@ -83,6 +97,32 @@ def choose_device(name: str = "auto") -> torch.device:
             f"build that supports it."
         )
     return torch.device(name)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception means that memory ran out, on whatever device: PyTorch has many words for it."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or any(words in text for words in _OUT_OF_MEMORY)
+
+
+def out_of_memory(device: object = "this machine", error: BaseException | None = None) -> DeviceError:
+    """What a person is told when memory ran out, with the words of our own `error` where that says how much."""
+    why = f" ({error})" if isinstance(error, MemoryError) and str(error) else ""
+    return DeviceError(
+        f"The memory of {device} is full{why}. Choose a shorter clip length, mark the picture area so that less is "
+        "worked on, or close other programs, and start again. What was written so far is kept."
+    )
+
+
+@contextlib.contextmanager
+def telling_of_full_memory(device: object = "this machine") -> Iterator[None]:
+    """Within it, running out of memory is a `DeviceError`."""
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error) or isinstance(error, VivimError):
+            raise
+        raise out_of_memory(device, error) from error
 
 
 def native_bfloat16(device: torch.device) -> bool:

@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vivim.area import placed, size_of
-from vivim.device import choose_device, is_remote
+from vivim.device import choose_device, is_remote, telling_of_full_memory
 from vivim.doubt import Doubts, Seen, boundary_uncertainty
 from vivim.familiarity import familiarity
 from vivim.given import ResizedFrames, guide_of, window_inputs
 from vivim.predict import Inputs, Prepare, Runner, Stopped, check
-from vivim.preprocess import masks_from_logits, normalise, resize_frame, stack_frames
+from vivim.preprocess import mask_from_logits, normalise, resize_frame, stack_frames
 from vivim.recall import EncodedWindows, digest_of_weights
 from vivim.settings import Settings
 from vivim.trust import with_guidance, without_guidance
@@ -141,7 +141,7 @@ def propose(
         were not there, so that the others get the masks they would have got, and only those are computed.
     keep : bool
         Write the masks into the session. Without, nothing is written, and what was worked out on the way is remembered
-        for the next call; see `vivim.ahead`.
+        for the next call on this machine; see `vivim.ahead`. A server remembers nothing.
 
     Yields
     ------
@@ -168,21 +168,24 @@ def propose(
             frames=frames,
             start=start,
             stop=stop,
+            have=have,
+            keep=keep,
+            batch_size=batch_size,
             clip_length=clip_length,
             guided=int(guided),
             windows=windows,
             precision=precision,
         )
         return
-    runner = Runner(model, choose_device(device), batch_size=batch_size, precision=precision, stop=stop)
-    size = model.config.input_size
+    target, size = choose_device(device), model.config.input_size
     reader, area, whole = ResizedFrames(session, size, stop=stop), session.area, session.shape[1:]
     corrected = session.frames_with("corrected", "accepted")
     wanted = range(len(session)) if frames is None else frames
     todo = sorted(set(wanted) - set(corrected))
     total = len(set(todo) - set(have))
     began, done = time.monotonic(), 0
-    with contextlib.suppress(Stopped):
+    with contextlib.suppress(Stopped), telling_of_full_memory(target):
+        runner = Runner(model, target, batch_size=batch_size, precision=precision, stop=stop)
         guide = guide_of(session, reader, size) if guided and model.config.guided and corrected and total else None
         encoder = ""
         if runner.remembers:
@@ -213,12 +216,13 @@ def propose(
 
         results = keep_windows(runner, planned, prepare, weigh, remembered)
         for block, logits, doubts in results:
-            masks = placed(masks_from_logits(logits, size_of(area, whole)), area, whole)
             missing = [i for i in range(len(block)) if block[i] not in done_before]
             for i in sorted(missing, key=lambda i: abs(block[i] - start)):
                 check(stop)
+                # a frame at a time: enlarged together, a window of large pictures fills any memory
+                mask = placed(mask_from_logits(logits[i], size_of(area, whole)), area, whole)
                 said = {"uncertainty": float(doubts.total[i]), "windows": float(doubts.windows[i])}
-                written = keep and session.propose(block[i], masks[i], model.version or model.name, **said)
+                written = keep and session.propose(block[i], mask, model.version or model.name, **said)
                 done += 1
                 left = (time.monotonic() - began) / done * (total - done)
                 yield ProposeEvent(block[i], written, done, total, left)
@@ -250,15 +254,17 @@ def segment_frames(
     ndarray
         Label masks ``(T, H, W)`` uint8.
     """
-    runner = Runner(model, choose_device(device), batch_size=batch_size, precision=precision)
-    size = model.config.input_size
-    masks = np.zeros(frames.shape[:3], np.uint8)
+    target, size = choose_device(device), model.config.input_size
 
     def prepare(window: Window) -> Inputs:
         resized = stack_frames([resize_frame(frames[t], size) for t in window.frames])
-        return normalise(resized.to(runner.device))[None], None
+        return normalise(resized.to(target))[None], None
 
-    planned = plan(range(len(frames)), (), len(frames), clip_length, 0, windows)
-    for block, logits, _ in keep_windows(runner, planned, prepare, plainly):
-        masks[block] = masks_from_logits(logits, tuple(frames.shape[1:3]))
+    with telling_of_full_memory(target):
+        runner = Runner(model, target, batch_size=batch_size, precision=precision)
+        masks = np.zeros(frames.shape[:3], np.uint8)
+        planned = plan(range(len(frames)), (), len(frames), clip_length, 0, windows)
+        for block, logits, _ in keep_windows(runner, planned, prepare, plainly):
+            for t, one in zip(block, logits, strict=True):
+                masks[t] = mask_from_logits(one, (frames.shape[1], frames.shape[2]))
     return masks

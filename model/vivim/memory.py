@@ -1,4 +1,4 @@
-"""Give memory that is free inside the process back to the system."""
+"""Memory of this machine: give free blocks back to the system, and refuse work that cannot fit before it is begun."""
 
 from __future__ import annotations
 
@@ -12,6 +12,23 @@ LARGEST_BLOCK, KEPT = 32 * 2**20, 512 * 2**20
 ONE_HEAP = ("MALLOC_ARENA_MAX", "1")
 """Variable with which a process starts whose work is not done in its first thread: see `keep_freed`."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+
+
+def check_fits(needed: float, what: str) -> None:
+    """Refuse work that needs more memory than is free: Linux would end the whole program halfway.
+
+    Raises
+    ------
+    MemoryError
+        If `needed` bytes are more than are free, and more than `KEPT`, which may be free inside the process.
+    """
+    if needed <= KEPT:
+        return
+    import psutil
+
+    free = psutil.virtual_memory().available
+    if needed > free + KEPT:
+        raise MemoryError(f"{what} needs about {needed / 2**30:.1f} GB, but {free / 2**30:.1f} GB are free")
 
 
 def trim() -> None:

@@ -84,8 +84,16 @@ def model_path(name_or_path: str | Path) -> Path:
 
 def list_models() -> list[ModelInfo]:
     """The starter and all own versions, oldest first; a damaged file is listed with that as its description."""
-    paths = sorted(models_folder().glob(f"*{SUFFIX}"), key=lambda path: path.stat().st_mtime)
+    paths = sorted(models_folder().glob(f"*{SUFFIX}"), key=_written_at)
     return [model_info(path) for path in ([starter_path()] if starter_path().is_file() else []) + paths]
+
+
+def _written_at(path: Path) -> float:
+    """When a file was written; 0 where there is none any more, or a link leads nowhere."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def model_info(path: Path) -> ModelInfo:
@@ -164,7 +172,7 @@ def _one_at_a_time() -> Iterator[None]:
 
 def _free_path(name: str) -> Path:
     path, number = models_folder() / f"{name}{SUFFIX}", 1
-    while path.exists():
+    while os.path.lexists(path):  # a link that leads nowhere is not overwritten either
         number += 1
         path = models_folder() / f"{name}-{number}{SUFFIX}"
     return path
@@ -187,10 +195,9 @@ def import_model(source: str | Path, name: str | None = None) -> ModelInfo:
     CheckpointError
         If it cannot be used, or the registry cannot be written.
     """
-    from vivim.network.checkpoints import check_usable, load_checkpoint
+    from vivim.network.checkpoints import load_checkpoint
 
     model = load_checkpoint(source)
-    check_usable(model, source)
     wanted = name or re.sub(r"[^A-Za-z0-9._ -]", "-", Path(source).stem).lstrip("._ -") or "imported"
     return save_version(model, "imported" if wanted == STARTER else wanted, model.provenance)
 

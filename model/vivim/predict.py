@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, TypeGuard
 import torch
 from torch import Tensor
 
-from vivim.device import PRECISIONS, native_bfloat16
-from vivim.errors import DeviceError
-from vivim.memory import trim
+from vivim.device import PRECISIONS, is_out_of_memory, native_bfloat16
+from vivim.errors import DeviceError, VivimError
+from vivim.memory import check_fits, trim
 from vivim.network.decoder import Decoder
 from vivim.network.mit import MiTBlock
 from vivim.network.temporal_mamba import STMamba
@@ -239,19 +239,22 @@ class Runner:
         self, batch: _Batch, remembered: EncodedWindows | None
     ) -> Iterator[tuple[Window, Tensor, Tensor | None]]:
         try:
+            self._check_fits(batch.x)
             if self._remembers(remembered) and len(batch.windows) == 1:
                 with self._at_work():
                     found = self._decoded(self._encoded(batch, remembered))
                 yield batch.windows[0], *found
                 return
             logits = self._measured(batch) if self._to_be_measured else self(batch.x, batch.planes)
-        except (torch.OutOfMemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
+        except Exception as error:
+            if isinstance(error, VivimError) or not is_out_of_memory(error):
                 raise
             if len(batch.windows) == 1:
+                why = f" ({error})" if isinstance(error, MemoryError) and str(error) else ""
                 raise DeviceError(
-                    f"One window of {batch.x.shape[1]} frames does not fit into the memory of {self.device}. "
-                    "Choose a shorter clip length, or the device cpu."
+                    f"One window of {len(batch.windows[0].frames)} frames does not fit into the memory of "
+                    f"{self.device}{why}. Choose a shorter clip length"
+                    f"{'' if self.device.type == 'cpu' else ', or the device cpu'}."
                 ) from error
             logits = None
         if logits is None:  # outside the handler, which would keep the failed tensors alive
@@ -268,6 +271,14 @@ class Runner:
         for i, window in enumerate(batch.windows):
             at = window.kept_at
             yield window, logits[i, at], None if batch.planes is None else batch.planes[i, at]
+
+    def _check_fits(self, x: Tensor) -> None:
+        """Refuse, on a CPU, a batch ``(B, T, 3, H, W)`` that would fill the memory; other devices say so themselves."""
+        if self.device.type == "cpu" and x.ndim == 5:
+            config = self.model.config
+            each = 4 * config.preset.widths[0] + 0.35 * config.preset.decoder_width + 12 * config.num_classes
+            frames = x.shape[0] * x.shape[1]
+            check_fits(each * frames * x.shape[3] * x.shape[4], f"the network, for {frames} frames,")
 
     def _measured(self, batch: _Batch) -> Tensor:
         """Run one batch and set the batch size by the memory it took."""
@@ -292,13 +303,3 @@ class Runner:
 def _kind(window: Window) -> tuple[int, bool]:
     """What windows of one batch have in common."""
     return len(window.frames), window.guided
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether an exception of PyTorch means that memory ran out, on whatever device."""
-    text = str(error).lower()
-    return (
-        isinstance(error, torch.OutOfMemoryError)
-        or "out of memory" in text
-        or "can't allocate memory" in text
-    )

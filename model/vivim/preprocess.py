@@ -59,15 +59,22 @@ def stack_frames(frames: Sequence[NDArray[np.uint8]]) -> Tensor:
     return torch.from_numpy(np.stack(frames))
 
 
-def masks_from_logits(logits: Tensor, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Logits ``(T, C, h, w)`` to label masks ``(T, *size)`` uint8.
+def mask_from_logits(logits: Tensor, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Logits ``(C, h, w)`` of one frame to its label mask ``size`` uint8.
 
-    One class: 1 where the logit is positive. Several: the class (from 1) of the largest positive logit.
+    One class: 1 where the logit is positive. Several: the class (from 1) of the largest positive logit, the first of
+    equals. Classes are enlarged one at a time, so that memory does not grow with their number.
     """
-    if tuple(logits.shape[-2:]) != tuple(size):
-        logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
-    best, label = logits.max(dim=1)
-    return torch.where(best > 0, label + 1, 0).to(torch.uint8).cpu().numpy()
+    mask = torch.zeros(size, dtype=torch.uint8, device=logits.device)
+    best: Tensor | None = None
+    for label, plane in enumerate(logits, start=1):
+        if tuple(plane.shape) != tuple(size):
+            plane = F.interpolate(plane[None, None], size=size, mode="bilinear", align_corners=False)[0, 0]
+        better = plane > (0 if best is None else best)
+        mask.masked_fill_(better, label)
+        if label < len(logits):
+            best = torch.where(better, plane, 0 if best is None else best)
+    return mask.cpu().numpy()
 
 
 def agreement(logits: Tensor, true: NDArray) -> float:
@@ -75,5 +82,5 @@ def agreement(logits: Tensor, true: NDArray) -> float:
 
     With one class, every label of the mask counts as it; with several, see `vivim.metrics.label_dice`.
     """
-    predicted = masks_from_logits(logits, true.shape)[0]  # type: ignore[arg-type]  # (H, W)
+    predicted = mask_from_logits(logits[0], true.shape)  # type: ignore[arg-type]
     return dice(predicted, true) if logits.shape[1] == 1 else label_dice(predicted, true)

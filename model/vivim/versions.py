@@ -86,11 +86,13 @@ class _Known:
 
     def count(self, key: str) -> int | None:
         value = self.values.get(key)
-        return value if isinstance(value, int) else None
+        return value if isinstance(value, int) and not isinstance(value, bool) else None
 
     def score(self, key: str) -> float | None:
         value = self.values.get(key)
-        return float(value) if isinstance(value, int | float) else None
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            return None
+        return float(value) if 0 <= value <= 1 else None
 
     def texts(self, key: str) -> tuple[str, ...]:
         value = self.values.get(key)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from vivim.batch.jobs import Outcome
+from vivim.csv_writer import CsvWriter
 from vivim.errors import BatchError
 from vivim.leavings import flush, part_of, remove
 
@@ -31,7 +31,7 @@ def write_summary(outcomes: Iterable[Outcome], out: Path) -> Path:
     try:
         # names of files may be no UTF-8
         with part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-            table = csv.writer(file)
+            table = CsvWriter(file)
             table.writerow(COLUMNS)
             table.writerows(_row(outcome) for outcome in outcomes)
         flush(part)

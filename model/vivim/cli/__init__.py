@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Any
 
 import vivim
+from vivim.device import is_out_of_memory, out_of_memory
 from vivim.errors import VivimError
 
 COMMANDS = {
@@ -98,6 +99,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         return _failed(given, f"{error.strerror or error}{where}")
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        return _failed(given, str(out_of_memory()))
     return 0
 
 

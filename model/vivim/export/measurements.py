@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Generator
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
 from scipy.spatial.distance import pdist, squareform
 
+from vivim.csv_writer import CsvWriter
 from vivim.export.work import Work
 from vivim.lesions import Lesion
 from vivim.scale import Scale, regions_of, scale_of, scale_of_picture
@@ -53,8 +53,8 @@ def write_measurements(work: Work, path: Path) -> Generator[int, None, None]:
     A frame without a lesion gets one row with area 0 and nothing else measured. Columns in mm are empty where the
     size of a pixel is not known; ``scale`` says why, or which region's it is. ``lesion`` is its number over time.
     """
-    with path.open("w", newline="") as file:
-        table = csv.writer(file)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = CsvWriter(file)
         table.writerow(COLUMNS)
         for done, t in enumerate(work.frames, start=1):
             table.writerows(rows_of(work, t))

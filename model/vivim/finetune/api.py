@@ -9,8 +9,8 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from vivim.device import choose_device, is_remote
-from vivim.errors import CheckpointError, FinetuneError
+from vivim.device import choose_device, is_remote, telling_of_full_memory
+from vivim.errors import CheckpointError, DeviceError, FinetuneError
 from vivim.finetune.events import FinetuneEvent, Finished, Scored, from_line
 from vivim.finetune.process import Standby, WorkerProcess
 
@@ -80,13 +80,14 @@ def finetune(
             events = _here(sessions, model, scope, device, seed)
         else:
             events = _in_own_process(sessions, model, scope, device, seed, standby)
-    for event in events:
-        if isinstance(event, tuple):
-            tuned, promoted = event
-            yield _register(tuned, promoted, model, name, sessions, scored, time.monotonic() - began)
-            return
-        scored = event if isinstance(event, Scored) else scored
-        yield event
+    with telling_of_full_memory():
+        for event in events:
+            if isinstance(event, tuple):
+                tuned, promoted = event
+                yield _register(tuned, promoted, model, name, sessions, scored, time.monotonic() - began)
+                return
+            scored = event if isinstance(event, Scored) else scored
+            yield event
 
 
 def untouched_ancestor(model: Vivim, sessions: Sequence[Session]) -> Vivim:
@@ -171,7 +172,7 @@ def _relay(process: subprocess.Popen[str]) -> Generator[FinetuneEvent, None, boo
             continue  # a library's own chatter
         values: dict[str, Any] = json.loads(text)
         if values["kind"] == "error":
-            raise FinetuneError(values["message"])
+            raise (DeviceError if values.get("device") else FinetuneError)(values["message"])
         if values["kind"] == "trained":
             promoted = values["promoted"]
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -84,6 +85,10 @@ FinetuneEvent = Waiting | Preparing | Step | HeldOut | Scored | Finished
 _KINDS: dict[str, type] = {cls.kind: cls for cls in (Waiting, Preparing, Step, HeldOut, Scored, Finished)}
 
 
+_ROW = {"session": "int", "frame": "int", "before": "float", "after": "float"}
+"""Of `Scored.per_frame`."""
+
+
 def to_line(event: FinetuneEvent) -> str:
     """One line of JSON."""
     return json.dumps({"kind": event.kind, **asdict(event)})
@@ -103,4 +108,23 @@ def from_line(line: str) -> FinetuneEvent:
         raise ValueError(f"Not an event: {line[:80]!r}")
     if kind == "scored":
         values["per_frame"] = tuple(tuple(row) for row in values["per_frame"])
+        for row in values["per_frame"]:
+            _check_types(dict(zip(_ROW, row, strict=True)), _ROW)
+    _check_types(values, _KINDS[kind].__annotations__)
     return _KINDS[kind](**values)
+
+
+def _check_types(values: dict[str, Any], declared: dict[str, str]) -> None:
+    """Raise a `ValueError` where a value is not as declared: a line may come from another machine."""
+    for name, value in values.items():
+        kinds = declared.get(name, "unknown")
+        right = (
+            ("int" in kinds and type(value) is int and 0 <= value < 2**31)
+            or ("float" in kinds and isinstance(value, float) and math.isfinite(value))
+            or ("str" in kinds and isinstance(value, str))
+            or ("bool" in kinds and isinstance(value, bool))
+            or ("None" in kinds and value is None)
+            or ("tuple" in kinds and isinstance(value, tuple))
+        )
+        if not right:
+            raise ValueError(f"Not an event: {name} is {str(value)[:40]!r}")

@@ -62,6 +62,11 @@ class Sample:
     position: int
     """Place of the frame in its window of `n`."""
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return sum(t.nbytes for t in (*self.features, self.target, self.guess, self.weight, self.deep))
+
 
 @dataclass(frozen=True)
 class Window:

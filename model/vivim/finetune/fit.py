@@ -19,7 +19,7 @@ from vivim.errors import FinetuneError
 from vivim.familiarity import certainty, familiar_by, looked_at
 from vivim.finetune.events import HeldOut, Step
 from vivim.finetune.features import Sample, Window
-from vivim.preprocess import agreement, masks_from_logits
+from vivim.preprocess import agreement, mask_from_logits
 from vivim.trust import with_guidance, without_guidance
 from vivim.versions import NEW_CLASSES
 
@@ -208,7 +208,7 @@ def alone_at(judged: Judged) -> tuple[Scores, Scores]:
 def true_mask(sample: Sample | Window) -> NDArray[np.uint8]:
     """The label mask ``(H, W)`` of a frame."""
     size = (int(sample.target.shape[-2]), int(sample.target.shape[-1]))
-    return masks_from_logits(sample.target.float(), size)[0]
+    return mask_from_logits(sample.target[0].float(), size)
 
 
 def mean_of(scores: Scores) -> float:

@@ -23,6 +23,7 @@ from vivim.finetune.features import (
 )
 from vivim.finetune.fit import Pupil, Scores, folds_of, held_out_scores, mean_of, step_choices
 from vivim.finetune.pupils import Encoded, Whole
+from vivim.memory import check_fits
 from vivim.network import Vivim
 from vivim.session import Session
 from vivim.versions import NEW_CLASSES, session_key
@@ -76,6 +77,8 @@ def run(
         samples: list[Sample] = []
         ready: set[tuple[int, int]] = set()
         for sample in encoded(tuned, source, chosen, cache):
+            if not samples:
+                check_fits(sample.nbytes * len(chosen), f"learning from {len(keys)} frames")
             samples.append(sample)
             ready.add((sample.session, sample.frame))
             yield Preparing(len(ready), len(keys))

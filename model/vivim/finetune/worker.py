@@ -13,7 +13,8 @@ from pathlib import Path
 
 import torch
 
-from vivim.errors import VivimError
+from vivim.device import telling_of_full_memory
+from vivim.errors import DeviceError, VivimError
 from vivim.finetune.cache import FeatureCache
 from vivim.finetune.events import to_line
 from vivim.finetune.rehearsal import rehearse
@@ -53,9 +54,11 @@ def main() -> int:
     if not sys.stdin.readline():
         return 0
     try:
-        work(Path(sys.argv[1]))
+        with telling_of_full_memory():
+            work(Path(sys.argv[1]))
     except VivimError as error:
-        print(json.dumps({"kind": "error", "message": str(error)}), flush=True)
+        said = {"kind": "error", "message": str(error), "device": isinstance(error, DeviceError)}
+        print(json.dumps(said), flush=True)
         return 1
     return 0
 

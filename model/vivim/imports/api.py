@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 STATUSES = ("corrected", "proposed")
 VERSION = "imported"
 """What a proposed frame's record names as the model's version."""
+BEYOND = 2.0**31
+"""Values from here on are no labels, and do not fit whole numbers of every kind."""
 MOST_CLASS, WHITE = 15, 255
 """Values up to the first are classes; pictures of 0 and the second are black and white."""
 
@@ -154,7 +156,8 @@ def _checked(mask: NDArray, size: tuple[int, ...]) -> NDArray:
         raise MasksError(
             f"The masks hold {mask.dtype} instead of whole numbers. Convert them to 8-bit labels."
         )
-    if not np.isfinite(mask).all() or mask.min() < 0 or (mask != np.floor(mask)).any():
+    finite = bool(np.isfinite(mask).all())
+    if not finite or mask.min() < 0 or float(mask.max()) >= BEYOND or (mask != np.floor(mask)).any():
         raise MasksError("The masks hold values that are no labels. Convert them to whole numbers from 0.")
     return mask.astype(np.int64)
 

@@ -63,7 +63,10 @@ def _frames(images: list[dict], total: int) -> list[int]:
 
 
 def _classes(annotations: list[dict]) -> dict[int, int]:
-    ids = sorted({int(entry["category_id"]) for entry in annotations})
+    for entry in annotations:
+        if type(entry["category_id"]) is not int:
+            raise MasksError(f"The category {entry['category_id']!r} is no whole number. Export the masks anew.")
+    ids = sorted({entry["category_id"] for entry in annotations})
     if len(ids) > MOST_CLASSES:
         raise MasksError(f"There are {len(ids)} categories, more than the {MOST_CLASSES} there can be.")
     fit = all(1 <= number <= MOST_CLASSES for number in ids)

@@ -14,7 +14,7 @@ from vivim.imports.found import Found, frames_of, wrong_size
 from vivim.video.folder import natural_key
 
 SUFFIXES = {".png", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".jpg", ".jpeg"}
-INDEXED, GREY = "P", ("1", "L", "I", "I;16", "I;16B", "I;16L")
+INDEXED, GREY = "P", ("1", "L", "I", "I;16", "I;16B", "I;16L", "F")
 
 
 def find_pictures(folder: Path, shape: tuple[int, int, int], keep: ExitStack) -> Found:
@@ -46,4 +46,9 @@ def _read(path: Path) -> NDArray:
     with Image.open(path) as picture:
         if picture.mode == "1":
             return np.asarray(picture).astype(np.uint8)
-        return np.asarray(picture if picture.mode in (INDEXED, *GREY) else picture.convert("L"))
+        if picture.mode in (INDEXED, *GREY):
+            return np.asarray(picture)
+        parts = np.asarray(picture.convert("RGB"))
+    if (parts != parts[..., :1]).any():  # made grey, a dark colour would be no lesion
+        raise MasksError(f"{path.name} is coloured. Save the masks black and white, grey, or with a palette.")
+    return parts[..., 0]

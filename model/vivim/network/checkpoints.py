@@ -21,6 +21,7 @@ from vivim.network.config import MOST_CLASSES, VivimConfig, class_names
 from vivim.network.reference import LoadReport, is_reference, load_reference_state_dict, reference_config
 from vivim.network.state_dict import PICKLED, read_state_dict
 from vivim.network.vivim import Vivim
+from vivim.network.weights import check_weights
 
 FORMAT = "vivim-1"
 """Written into every header. A file with another one is refused."""
@@ -46,12 +47,14 @@ def save_checkpoint(
     Raises
     ------
     CheckpointError
-        If the file cannot be written.
+        If the file cannot be written, or a weight is no finite number of this type.
     """
+    own = model.state_dict()
     tensors = {
         name: value.detach().to("cpu", dtype if value.is_floating_point() else value.dtype).contiguous()
-        for name, value in model.state_dict().items()
+        for name, value in own.items()
     }
+    check_weights(tensors, own, f"The model {model.name!r}")
     header = {
         "format": FORMAT,
         "config": json.dumps(model.config.to_dict()),
@@ -80,11 +83,11 @@ def read_header(path: Path) -> dict[str, Any]:
     CheckpointError
         If it is missing, damaged, or not one of ours.
     """
+    if not Path(path).is_file():  # nor a pipe, that would be waited for
+        raise CheckpointError(f"There is no model file {path}.")
     try:
         with safe_open(str(path), framework="pt") as file:
             header = file.metadata() or {}
-    except FileNotFoundError as error:
-        raise CheckpointError(f"There is no model file {path}.") from error
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is damaged or not a safetensors file: {error}") from error
     if header.get("format") != FORMAT:
@@ -132,8 +135,10 @@ def load_checkpoint(path: str | Path) -> Vivim:
 def _load_own(path: Path) -> Vivim:
     header = read_header(path)
     model = Vivim(header["config"])
+    state = read_state_dict(path)
+    check_weights(state, model.state_dict(), path)
     try:
-        model.load_state_dict(read_state_dict(path))
+        model.load_state_dict(state)
     except RuntimeError as error:
         raise CheckpointError(
             f"The weights in {path} do not fit the network its header describes."
@@ -147,25 +152,9 @@ def _load_reference(path: Path) -> Vivim:
     if not is_reference(state):
         raise CheckpointError(f"{path} holds tensors, but not those of a Vivim. Choose a Vivim checkpoint.")
     model = Vivim(reference_config(state))
-    report: LoadReport = load_reference_state_dict(model, state)
+    report: LoadReport = load_reference_state_dict(model, state, path)
     model.provenance = {"source": path.name, "report": str(report)}
     return model
-
-
-def check_usable(model: Vivim, source: str | Path) -> None:
-    """Check that the weights of a model from elsewhere are finite numbers.
-
-    Raises
-    ------
-    CheckpointError
-        If a weight is no finite number.
-    """
-    wrong = [name for name, value in model.state_dict().items() if not bool(torch.isfinite(value).all())]
-    if wrong:
-        raise CheckpointError(
-            f"{source} cannot be used: {wrong[0]} holds values that are no finite numbers. The training that made it "
-            "went wrong; take an earlier checkpoint of it."
-        )
 
 
 def content_version(model: Vivim) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -78,15 +79,22 @@ class VivimConfig:
     temporal_stages: tuple[int, ...] = tuple(range(STAGES))
 
     def __post_init__(self) -> None:
-        if self.size not in PRESETS:
+        if not isinstance(self.size, str) or self.size not in PRESETS:
             raise ValueError(f"Unknown size {self.size!r}; choose one of {', '.join(PRESETS)}.")
+        for name in ("edge_head", "guided"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} must be true or false, not {getattr(self, name)!r}.")
+        if isinstance(self.drop_path, bool) or not 0 <= self.drop_path < 1:
+            raise ValueError(f"drop_path must be a number from 0 to below 1, not {self.drop_path!r}.")
+        object.__setattr__(self, "num_classes", _whole("num_classes", self.num_classes))
         if self.num_classes < 1:
             raise ValueError(f"num_classes must be at least 1, not {self.num_classes}.")
-        object.__setattr__(self, "input_size", tuple(int(v) for v in self.input_size))
+        object.__setattr__(self, "input_size", tuple(_whole("input_size", v) for v in self.input_size))
         if len(self.input_size) != 2 or any(v < 32 or v % 32 for v in self.input_size):
             raise ValueError(f"input_size must be two positive multiples of 32, not {self.input_size}.")
         object.__setattr__(self, "scans", tuple(self.scans))
-        object.__setattr__(self, "temporal_stages", tuple(sorted(int(v) for v in self.temporal_stages)))
+        stages = sorted(_whole("temporal_stages", v) for v in self.temporal_stages)
+        object.__setattr__(self, "temporal_stages", tuple(stages))
         if not self.scans or not set(self.scans) <= set(SCANS):
             raise ValueError(f"scans must be some of {', '.join(SCANS)}, not {self.scans}.")
         if not set(self.temporal_stages) <= set(range(STAGES)):
@@ -105,6 +113,13 @@ class VivimConfig:
     def from_dict(cls, values: dict[str, Any]) -> VivimConfig:
         """Rebuild from `to_dict`, with a `TypeError` for unknown keys."""
         return cls(**values)
+
+
+def _whole(name: str, value: Any) -> int:
+    """A whole number, NumPy's included; truth values, texts and fractions are none."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise ValueError(f"{name} must be a whole number, not {value!r}.")
+    return operator.index(value)
 
 
 def class_names(count: int, given: object = ()) -> tuple[str, ...]:

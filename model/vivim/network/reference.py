@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from vivim.errors import CheckpointError
 from vivim.network.config import PRESETS, VivimConfig
 from vivim.network.state_dict import read_state_dict
+from vivim.network.weights import check_stored, check_weights
 
 _SEGFORMER_RULES = (
     (r"\.patch_embeddings\.(\d)\.layer_norm\.", r".patch_embeddings.\1.norm."),
@@ -139,22 +140,28 @@ def reference_config(state_dict: Mapping[str, Tensor]) -> VivimConfig:
     )
 
 
-def load_reference_state_dict(model: nn.Module, state_dict: Mapping[str, Tensor]) -> LoadReport:
+def load_reference_state_dict(
+    model: nn.Module, state_dict: Mapping[str, Tensor], source: object = "The checkpoint"
+) -> LoadReport:
     """Load the reference implementation's weights into `model`.
 
     Parameters
     ----------
     state_dict : mapping of str to Tensor
         Names with or without the prefix ``model.``, with or without the edge head.
+    source : object
+        What messages call it.
 
     Raises
     ------
     CheckpointError
-        If a parameter of the encoder or decoder is missing or has another shape.
+        If a parameter of the encoder or decoder is missing, has another shape, or is no dense tensor of finite
+        floating-point numbers.
     """
+    check_stored(state_dict, source)
     names = strip_prefix(state_dict)
     renamed = {_translate(name, _REFERENCE_RULES): name for name in names}
-    report = _load(model, {own: names[theirs] for own, theirs in renamed.items()}, renamed)
+    report = _load(model, {own: names[theirs] for own, theirs in renamed.items()}, renamed, source)
     needed = [name for name in report.missing if not name.startswith(("edge_head.", "guide_embed."))]
     if needed:
         raise CheckpointError(f"The checkpoint lacks {len(needed)} tensors of this network ({_few(needed)}).")
@@ -179,8 +186,9 @@ def load_segformer(model: nn.Module, source: str | Path | Mapping[str, Tensor]) 
     """
     if isinstance(source, (str, Path)):
         source = read_state_dict(Path(source))
+    check_stored(source, "The checkpoint")
     renamed = {_translate(_hub_name(name), _SEGFORMER_RULES): name for name in source}
-    report = _load(model, {own: source[theirs] for own, theirs in renamed.items()}, renamed)
+    report = _load(model, {own: source[theirs] for own, theirs in renamed.items()}, renamed, "The checkpoint")
     if not any(".mit." in name for name in report.loaded):
         raise CheckpointError(
             "No SegFormer encoder found in this file. Give the weights of a MiT or SegFormer."
@@ -219,9 +227,11 @@ def fetch_segformer(repository: str) -> Path:
     )
 
 
-def _load(model: nn.Module, renamed: dict[str, Tensor], origin: dict[str, str]) -> LoadReport:
-    """Copy the tensors whose names fit, and refuse a shape that does not fit."""
+def _load(
+    model: nn.Module, renamed: dict[str, Tensor], origin: dict[str, str], source: object
+) -> LoadReport:
     own = model.state_dict()
+    check_weights(renamed, own, source)
     for name, value in renamed.items():
         if name in own and own[name].shape != value.shape:
             raise CheckpointError(

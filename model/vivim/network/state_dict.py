@@ -14,6 +14,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from vivim.errors import CheckpointError
+from vivim.network.weights import check_stored
 
 PICKLED = {".ckpt", ".pth", ".pt", ".bin"}
 """Endings of files that PyTorch pickles."""
@@ -33,6 +34,8 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         if path.suffix.lower() == ".safetensors":
             with safe_open(str(path), framework="pt") as file:
                 return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        if not path.is_file():
+            raise ValueError("it is no file")
         _refuse_packed(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -48,6 +51,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, dict) else {}
     if not tensors:
         raise CheckpointError(f"{path} holds no named tensors. Choose a checkpoint of a Vivim.")
+    check_stored(tensors, path)
     if any(value.nbytes > value.untyped_storage().nbytes() for value in tensors.values()):
         raise CheckpointError(f"{path} holds tensors that claim to be larger than what is stored of them.")
     return tensors

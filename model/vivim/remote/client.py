@@ -10,16 +10,16 @@ import math
 import secrets
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vivim.area import placed, size_of
-from vivim.finetune.events import FinetuneEvent, Finished, Waiting, from_line
+from vivim.finetune.events import FinetuneEvent, Finished, Scored, Waiting, from_line
 from vivim.inference import ProposeEvent
 from vivim.predict import Stopped
-from vivim.remote.conversation import Answers, Conversation
+from vivim.remote.conversation import Answers, Conversation, Retrying
 from vivim.remote.jobs import model_from
 from vivim.remote.limits import Limits
 from vivim.remote.protocol import (
@@ -50,9 +50,12 @@ def propose(
     frames: Sequence[int] | None,
     start: int,
     stop: threading.Event | None,
+    have: Collection[int] = (),
+    keep: bool = True,
+    batch_size: int | None = None,
     **options: Any,
 ) -> Iterator[ProposeEvent]:
-    """Propose masks on a server; see `vivim.inference.propose`.
+    """Propose masks on a server; see `vivim.inference.propose`. With `keep` false the masks that arrive are dropped.
 
     Yields
     ------
@@ -61,31 +64,45 @@ def propose(
 
     Raises
     ------
+    ValueError
+        If `batch_size` is below 1.
     RemoteError
-        If the server refuses, or the connection is lost for good. What arrived is kept.
+        If the server refuses, breaks off before every frame was sent, or the connection is lost for good. What arrived
+        is kept.
     """
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, not {batch_size}.")
     known = session.frames_with("corrected", "accepted")
     todo = set(range(len(session)) if frames is None else frames) - set(known)
-    if not todo:
+    missing = todo - set(have)
+    if not missing:
         return
-    flags = _flags(session, known)
+    flags, total = _flags(session, known), len(missing)
     flags[list(todo)] |= WANTED
-    values = {"digest": digest_of(model), "sessions": [_described(session)], "start": start, **options}
+    flags[list(todo - missing)] |= HAVE
+    options |= {"start": start, "batch_size": batch_size}
+    values = {"digest": digest_of(model), "sessions": [_described(session)], **options}
     talk = Conversation(
         device, lambda: pack("propose", squeeze(flags), **values), Answers([session], model, stop)
     )
     began, done = time.monotonic(), 0
     with contextlib.suppress(Stopped):
         for message in talk.messages():
-            if message.kind != "mask":
-                yield ProposeEvent(start, False, done, len(todo), None, _note(message))
+            if isinstance(message, Retrying) or message.kind != "mask":
+                yield ProposeEvent(start, False, done, total, None, _note(message))
                 continue
-            t, mask, doubts = _proposal(message, session, todo, flags, model.config.num_classes)
-            written = session.propose(t, mask, model.version or model.name, **doubts)
+            t, mask, doubts = _proposal(message, session, missing, model.config.num_classes)
+            written = keep and session.propose(t, mask, model.version or model.name, **doubts)
             flags[t] |= HAVE
+            missing.discard(t)
             talk.failures, done = 0, done + 1
-            left = (time.monotonic() - began) / done * (len(todo) - done)
-            yield ProposeEvent(t, written, done, len(todo), left)
+            left = (time.monotonic() - began) / done * (total - done)
+            yield ProposeEvent(t, written, done, total, left)
+        if missing:
+            raise RemoteError(
+                f"The server says that it is done, but {len(missing)} of {total} frames did not arrive. What arrived "
+                "is kept: start again, or choose another device."
+            )
 
 
 def finetune(
@@ -122,11 +139,13 @@ def finetune(
     )
     with contextlib.suppress(Stopped):
         for message in talk.messages():
-            if message.kind == "event":
+            if isinstance(message, Retrying):
+                yield Waiting(_note(message))
+            elif message.kind == "event":
                 number = message.number("number", 1, 2**31 - 1)
                 if number > seen:
                     seen, talk.failures = number, 0
-                    yield _event(message)
+                    yield _event(message, sessions)
             elif message.kind in ("trained", "weights"):
                 trained.take(message)
             else:
@@ -175,9 +194,9 @@ def _flags(session: Session, known: Sequence[int]) -> NDArray[np.uint8]:
     return flags
 
 
-def _note(message: Message) -> str:
-    if message.kind == "lost":
-        return f"waiting for {message.values['host']}, trying again in {message.values['seconds']} s"
+def _note(message: Message | Retrying) -> str:
+    if isinstance(message, Retrying):
+        return f"waiting for {message.host}, trying again in {message.seconds} s"
     if message.kind != "waiting":
         raise RemoteError("The server sent something that was not asked for. Is it of this version?")
     ahead = message.number("ahead", 0, 10_000)
@@ -185,12 +204,12 @@ def _note(message: Message) -> str:
 
 
 def _proposal(
-    message: Message, session: Session, todo: set[int], flags: NDArray[np.uint8], classes: int
+    message: Message, session: Session, missing: set[int], classes: int
 ) -> tuple[int, NDArray[np.uint8], dict[str, float | None]]:
     """Frame, mask and uncertainties of a message, checked: only what was asked for, only once."""
     t = message.number("frame", 0, len(session) - 1)
     doubts = {name: message.values.get(name) for name in ("uncertainty", "windows")}
-    if t not in todo or flags[t] & HAVE:
+    if t not in missing:
         raise RemoteError(f"The server sent frame {t}, which was not asked for.")
     mask = expand(message.payload, size_of(session.area, session.shape[1:]))
     finite = [doubt is None or (isinstance(doubt, float) and math.isfinite(doubt)) for doubt in doubts.values()]
@@ -199,11 +218,14 @@ def _proposal(
     return t, placed(mask, session.area, session.shape[1:]), doubts
 
 
-def _event(message: Message) -> FinetuneEvent:
+def _event(message: Message, sessions: Sequence[Session]) -> FinetuneEvent:
     try:
         event = from_line(message.text("line", 2**15))
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise RemoteError("The server sent an event that cannot be read. Is it of this version?") from error
     if isinstance(event, Finished | Waiting):
         raise RemoteError("The server claims what is decided here. Every model is as it was.")
+    for number, t, *_ in event.per_frame if isinstance(event, Scored) else ():
+        if number >= len(sessions) or t >= len(sessions[number]):
+            raise RemoteError("The server judged a frame that was not sent. Every model is as it was.")
     return event

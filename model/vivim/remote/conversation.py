@@ -8,6 +8,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,14 +16,26 @@ import numpy as np
 from vivim.given import ResizedFrames, resized_mask
 from vivim.predict import check
 from vivim.remote.jobs import weights_of
-from vivim.remote.protocol import CHUNK, MESSAGE, MISSING, PATH, Message, RemoteError, pack, squeeze, unpack
+from vivim.remote.protocol import (
+    CHUNK,
+    MESSAGE,
+    PATH,
+    Message,
+    RemoteDeviceError,
+    RemoteError,
+    pack,
+    squeeze,
+    unpack,
+)
 from vivim.remote.settings import authority, client_token, split_address
-
-try:
-    from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus
-    from websockets.sync.client import ClientConnection, connect
-except ImportError as error:
-    raise RemoteError(MISSING) from error
+from vivim.remote.transport import (
+    ClientConnection,
+    ConnectionClosed,
+    InvalidHandshake,
+    InvalidMessage,
+    InvalidStatus,
+    connect,
+)
 
 if TYPE_CHECKING:
     from vivim.network import Vivim
@@ -43,6 +56,14 @@ _wire.setLevel(logging.WARNING)  # its DEBUG would write headers, the token amon
 
 class Lost(Exception):
     """The connection broke, or could not be made; trying again may help."""
+
+
+@dataclass(frozen=True)
+class Retrying:
+    """The connection is lost; another is tried in so many seconds."""
+
+    host: str
+    seconds: int
 
 
 class Answers:
@@ -69,16 +90,29 @@ class Answers:
             return
         session = message.number("session", 0, len(self._sessions) - 1)
         what, numbers = message.text("what"), message.values.get("numbers")
-        allowed = range(len(self._sessions[session])) if what == "frames" else self._known[session]
-        if not isinstance(numbers, list) or not all(t in allowed for t in numbers):
+        allowed = {"frames": range(len(self._sessions[session])), "masks": self._known[session]}.get(what, ())
+        asked = numbers if isinstance(numbers, list) else [None]
+        if not all(type(t) is int and t in allowed for t in asked) or len(set(asked)) < len(asked):
             raise RemoteError("The server asked for pictures that it has no business with.")
-        for t in numbers:
+        for t in asked:
             yield pack("pixels", squeeze(self._pixels(session, what, t)))
 
     def _pixels(self, session: int, what: str, t: int) -> np.ndarray:
         if what == "frames":
             return self._readers[session](t)
         return resized_mask(self._sessions[session], t, self._size)
+
+
+def _trusted() -> ssl.SSLContext:
+    """Which certificates are believed."""
+    file = authority()
+    try:
+        return ssl.create_default_context(cafile=file)
+    except (OSError, ValueError) as error:  # of OpenSSL too
+        raise RemoteError(
+            f"The certificate of your own authority, {file}, cannot be read ({error}). Name a PEM file in "
+            "VIVIM_REMOTE_CA, or in the settings under Certificate."
+        ) from error
 
 
 class Conversation:
@@ -105,8 +139,8 @@ class Conversation:
         self._worked = False
         self.failures = 0
 
-    def messages(self) -> Iterator[Message]:
-        """All that is not a question; while a new attempt is waited for, ``"lost"`` with ``host`` and ``seconds`` left.
+    def messages(self) -> Iterator[Message | Retrying]:
+        """All that is not a question; while a new attempt is waited for, `Retrying` once a second.
 
         Raises
         ------
@@ -136,7 +170,8 @@ class Conversation:
             if message.kind == "error":
                 if message.values.get("again") is True and self.failures < len(DELAYS):
                     raise Lost(message.text("message", 2000))
-                raise RemoteError(message.text("message", 2000))
+                kind = RemoteDeviceError if message.values.get("device") is True else RemoteError
+                raise kind(message.text("message", 2000))
             if message.kind in ("need", "model"):
                 for answer in self._answers.to(message):
                     check(self._answers.stop)
@@ -157,7 +192,7 @@ class Conversation:
         try:
             return connect(
                 f"{'wss' if self._tls else 'ws'}://{host}:{self._port}{PATH}",
-                ssl=ssl.create_default_context(cafile=authority()) if self._tls else None,
+                ssl=_trusted() if self._tls else None,
                 additional_headers={"Authorization": f"Bearer {client_token()}"},
                 user_agent_header=None,
                 compression=None,
@@ -200,11 +235,11 @@ class Conversation:
             "server can be reached, or choose another device."
         )
 
-    def _waiting(self, seconds: float) -> Iterator[Message]:
+    def _waiting(self, seconds: float) -> Iterator[Retrying]:
         until, told = time.monotonic() + seconds, -1
         while (left := until - time.monotonic()) > 0:
             check(self._answers.stop)
             if math.ceil(left) != told:
                 told = math.ceil(left)
-                yield Message("lost", {"host": self._host, "seconds": told})
+                yield Retrying(self._host, told)
             time.sleep(min(left, POLL))

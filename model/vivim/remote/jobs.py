@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from vivim.network import Vivim
 
 KINDS = ("propose", "finetune")
+MOST_WINDOWS = 64
+"""Windows that a client may want to go through the network at once; fewer go where memory is short."""
 TEMPORARY = "vivim-remote"
 """How folders begin that hold weights while they are read or sent; see `vivim.leavings`."""
 
@@ -69,6 +71,7 @@ class Workshop:
         flags = _flags(request.payload, sum(shape[0] for shape, _ in shapes))
         digest = request.text("digest", 64)
         model = self._model(digest, link)
+        self._check_memory(request, len(shapes), model)
         sessions, first = [], 0
         for number, (shape, key) in enumerate(shapes):
             part = flags[first : first + shape[0]]
@@ -80,6 +83,22 @@ class Workshop:
         else:
             assert isinstance(link, LastingLink)
             self._finetune(sessions, model, request, link)
+
+    def _check_memory(self, request: Message, sessions: int, model: Vivim) -> None:
+        """Refuse what would take too much memory at once, and say how much may be asked for."""
+        pixels = model.config.input_size[0] * model.config.input_size[1]
+        if request.kind == "finetune":
+            if sessions * pixels > self._limits.session_pixels:
+                most = max(1, self._limits.session_pixels // pixels)
+                raise RemoteError(f"This server learns from at most {most} videos at once with this model.")
+            return
+        at_once = request.number("clip_length", 1, 64) * (_batch_size(request) or 1)
+        if at_once * pixels > self._limits.window_pixels:
+            most = max(1, self._limits.window_pixels // pixels)
+            raise RemoteError(
+                f"This server takes at most {most} frames of this model at once. Choose a shorter clip length"
+                f"{' or a smaller batch' if _batch_size(request) else ''}."
+            )
 
     def _propose(self, session: ReceivedSession, model: Vivim, request: Message, link: Link) -> None:
         from vivim.device import PRECISIONS
@@ -93,6 +112,7 @@ class Workshop:
             have=session.have,
             start=request.number("start", 0, len(session) - 1),
             clip_length=request.number("clip_length", 1, 64),
+            batch_size=_batch_size(request),
             guided=bool(request.number("guided", 0, 1)),
             windows=_one_of(request, "windows", MODES),
             precision=_one_of(request, "precision", PRECISIONS),
@@ -195,6 +215,11 @@ def _flags(payload: bytes, count: int) -> np.ndarray:
     if (flags > (WANTED | KNOWN | HAVE)).any():
         raise RemoteError("A frame has a flag that does not exist.")
     return flags
+
+
+def _batch_size(request: Message) -> int | None:
+    """Windows at once, where the client says how many."""
+    return None if request.values.get("batch_size") is None else request.number("batch_size", 1, MOST_WINDOWS)
 
 
 def _one_of(request: Message, name: str, choices: tuple[str, ...]) -> str:

@@ -12,12 +12,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from websockets.asyncio.server import ServerConnection
-from websockets.exceptions import ConnectionClosed
-
 from vivim.predict import Stopped, check
 from vivim.remote.link import Gone, Link
 from vivim.remote.protocol import pack
+from vivim.remote.transport import ConnectionClosed, ServerConnection
 
 T = TypeVar("T")
 

@@ -35,6 +35,10 @@ class Limits:
     """Models kept in memory for the next job."""
     input_pixels: int = 1024 * 1024
     """Pixels of the network's input."""
+    window_pixels: int = 64 * 512 * 512
+    """Frames that go through the network together, times the pixels of its input."""
+    session_pixels: int = 256 * 256 * 256
+    """Sessions of one fine-tune, times the pixels of the network's input."""
     answer_seconds: float = 60.0
     """How long a client may take over one message while others wait."""
     away_seconds: float = 300.0

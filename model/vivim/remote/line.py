@@ -10,13 +10,11 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from websockets.asyncio.server import ServerConnection, broadcast
-from websockets.frames import CloseCode
-
 from vivim.remote.lasting import LastingLink
 from vivim.remote.limits import Limits
 from vivim.remote.link import Link
 from vivim.remote.protocol import Message, RemoteError, pack
+from vivim.remote.transport import CloseCode, ServerConnection, broadcast
 
 SHORTEST_NAME = 32
 """A job's name is as good as a password for its results: so many characters at least."""

@@ -8,11 +8,9 @@ from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import TimeoutError as NoAnswer
 from typing import Any, TypeVar
 
-from websockets.asyncio.server import ServerConnection
-from websockets.exceptions import ConnectionClosed
-
 from vivim.predict import Stopped, check
 from vivim.remote.protocol import Message, RemoteError, pack, unpack
+from vivim.remote.transport import ConnectionClosed, ServerConnection
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vivim.errors import VivimError
+from vivim.errors import DeviceError, VivimError
 from vivim.versions import NEW_CLASSES
 
 if TYPE_CHECKING:
@@ -47,6 +47,10 @@ class RemoteError(VivimError):
     def __init__(self, message: str, again: bool = False) -> None:
         super().__init__(message)
         self.again = again
+
+
+class RemoteDeviceError(RemoteError, DeviceError):
+    """The server's device is too small for what was asked; the server goes on."""
 
 
 @dataclass(frozen=True)

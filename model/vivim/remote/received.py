@@ -18,7 +18,8 @@ from vivim.remote.protocol import HAVE, KNOWN, WANTED, Message, RemoteError, exp
 AHEAD = 8
 """Frames are asked for in runs of so many, which saves round trips."""
 KEPT = 256
-"""Frames kept of one session."""
+"""Frames kept of one session, if they are not more than `KEPT_BYTES`."""
+KEPT_BYTES = 256 * 2**20
 
 Ask = Callable[[int, str, list[int]], list[bytes]]
 """``ask(session, "frames" or "masks", numbers)`` gives the squeezed pixels of these frames."""
@@ -30,6 +31,7 @@ class Pixels:
     def __init__(self, session: int, what: str, shape: tuple[int, ...], count: int, ask: Ask) -> None:
         self._session, self._what, self._shape, self._count, self._ask = session, what, shape, count, ask
         self._kept: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
+        self._most = max(AHEAD, min(KEPT, KEPT_BYTES // int(np.prod(shape))))
         self._lock = threading.Lock()
 
     def __getitem__(self, t: int) -> NDArray[np.uint8]:
@@ -50,7 +52,7 @@ class Pixels:
         missing = [i for i in run if i not in self._kept]
         for i, data in zip(missing, self._ask(self._session, self._what, missing), strict=True):
             self._kept[i] = expand(data, self._shape)
-        while len(self._kept) > KEPT:
+        while len(self._kept) > self._most:
             self._kept.popitem(last=False)
 
 

@@ -14,23 +14,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
-from vivim.errors import VivimError
+from vivim.device import is_out_of_memory, out_of_memory
+from vivim.errors import DeviceError, VivimError
 from vivim.predict import Stopped
 from vivim.remote.addresses import client_of
 from vivim.remote.jobs import KINDS, Workshop
 from vivim.remote.limits import Attempts, Limits
 from vivim.remote.line import Line
 from vivim.remote.link import Link
-from vivim.remote.protocol import MESSAGE, MISSING, PATH, Message, RemoteError, pack, unpack
-
-try:
-    from websockets.asyncio.server import ServerConnection, serve
-    from websockets.exceptions import ConnectionClosed
-    from websockets.http11 import Request, Response
-except ImportError as error:
-    raise RemoteError(MISSING) from error
+from vivim.remote.protocol import MESSAGE, PATH, Message, RemoteError, pack, unpack
+from vivim.remote.transport import ConnectionClosed, Request, Response, ServerConnection, serve
 
 _log = logging.getLogger(__name__)
+LONGEST = 2000
+"""Characters of an error that is told."""
 _wire = logging.getLogger(f"{__name__}.wire")
 _wire.setLevel(logging.WARNING)  # its DEBUG would write headers, the token among them
 
@@ -140,17 +137,23 @@ class Server:
             outcome = "the client has gone"
         except VivimError as error:
             outcome = "refused" if isinstance(error, RemoteError) else type(error).__name__
-            _tell(link, str(error), isinstance(error, RemoteError) and error.again)
-        except Exception as error:  # a bug: this client is told, the others are served
-            _log.exception("%s failed", request.kind)
-            outcome = "failed"
-            _tell(link, f"The server met an unexpected {type(error).__name__}; its log says more.", False)
+            _tell(link, error)
+        except Exception as error:  # this client is told, the others are served
+            if is_out_of_memory(error):
+                outcome = DeviceError.__name__
+                _tell(link, out_of_memory("the server"))
+            else:
+                _log.exception("%s failed", request.kind)
+                outcome = "failed"
+                name = type(error).__name__
+                _tell(link, RemoteError(f"The server met an unexpected {name}; its log says more."))
         _log.info("%s: %s after %.1f s", request.kind, outcome, time.monotonic() - began)
 
 
-def _tell(link: Link, message: str, again: bool) -> None:
+def _tell(link: Link, error: VivimError) -> None:
+    again, device = isinstance(error, RemoteError) and error.again, isinstance(error, DeviceError)
     try:
-        link.end([pack("error", message=message, again=again)])
+        link.end([pack("error", message=str(error)[:LONGEST], again=again, device=device)])
     except (Stopped, RemoteError):
         _log.info("a client went before it could be told what was wrong")
 

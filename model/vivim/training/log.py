@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from vivim.csv_writer import CsvWriter
 from vivim.training.progress import TrainEvent
 
 FILE = "log.csv"
@@ -54,9 +55,9 @@ class RunLog:
         self._rows.append(row)
         part = self._path.with_suffix(".csv.part")
         with part.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self._columns, extrasaction="ignore")
-            writer.writeheader()
-            writer.writerows(self._rows)
+            writer = CsvWriter(file)
+            writer.writerow(self._columns)
+            writer.writerows([row.get(name, "") for name in self._columns] for row in self._rows)
         os.replace(part, self._path)
         self._show(event.step, row)
 

@@ -16,8 +16,10 @@ import torch
 import trustme
 import vivim.finetune.fit
 import vivim.finetune.run
+import vivim.inference
 from vivim import Session, finetune, load_model, propose
 from vivim.device import REMOTE
+from vivim.errors import DeviceError
 from vivim.finetune import Finished, Step, Waiting
 from vivim.models import list_models
 from vivim.remote.limits import Limits
@@ -58,6 +60,87 @@ def test_masks_are_those_of_the_local_path(port, sessions, tiny_model) -> None:
     assert np.asarray(here.masks[:]).tobytes() == np.asarray(there.masks[:]).tobytes()
     assert all(here.status(t) == there.status(t) for t in range(12))
     assert here.disagreement.tobytes() == there.disagreement.tobytes() and np.nanmax(here.disagreement) > 0
+
+
+def test_without_keeping_nothing_is_written(port, sessions, swift_model) -> None:
+    here, there = sessions
+    local = list(propose(here, swift_model, device="cpu", clip_length=3, keep=False))
+    remote = [e for e in propose(there, swift_model, device=at(port), clip_length=3, keep=False) if not e.note]
+    assert [(e.frame, e.written, e.done, e.total) for e in remote] == [
+        (e.frame, e.written, e.done, e.total) for e in local
+    ]
+    assert not any(e.written for e in remote) and there.frames_with("proposed") == []
+
+
+def test_what_is_there_already_is_not_asked_for_again(port, sessions, swift_model) -> None:
+    here, there = sessions
+    have = [0, 1, 5, 8]
+    local = list(propose(here, swift_model, device="cpu", clip_length=4, have=have))
+    remote = [e for e in propose(there, swift_model, device=at(port), clip_length=4, have=have) if not e.note]
+    assert sorted(e.frame for e in remote) == sorted(e.frame for e in local) == [2, 4, 6, 7, 9, 10, 11]
+    assert {e.total for e in remote} == {e.total for e in local} == {7}
+    assert np.asarray(here.masks[:]).tobytes() == np.asarray(there.masks[:]).tobytes()
+    assert list(propose(there, swift_model, device=at(port), have=range(12))) == []
+
+
+def test_the_size_of_a_batch_is_the_clients_or_refused(port, sessions, swift_model, monkeypatch) -> None:
+    _, there = sessions
+    seen = []
+
+    class Watched(vivim.inference.Runner):
+        def __init__(self, *args, batch_size=None, **options) -> None:
+            seen.append(batch_size)
+            super().__init__(*args, batch_size=batch_size, **options)
+
+    monkeypatch.setattr(vivim.inference, "Runner", Watched)
+    assert len([e for e in propose(there, swift_model, device=at(port), batch_size=2) if not e.note]) == 10
+    assert seen == [2]
+    with pytest.raises(ValueError, match="batch_size"):
+        list(propose(there, swift_model, device=at(port), batch_size=0))
+    with pytest.raises(RemoteError, match="batch_size"):
+        list(propose(there, swift_model, device=at(port), batch_size=65))
+
+
+def test_a_server_out_of_memory_says_so_and_serves_the_next(port, sessions, swift_model, monkeypatch) -> None:
+    _, there = sessions
+
+    def full(*_: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(vivim.inference, "mask_from_logits", full)
+        with pytest.raises(DeviceError, match="memory"):
+            list(propose(there, swift_model, device=at(port)))
+        broken.setattr("vivim.remote.jobs.received_shapes", lambda *_: (_ for _ in ()).throw(MemoryError()))
+        with pytest.raises(DeviceError, match="memory of the server"):
+            list(propose(there, swift_model, device=at(port)))
+    assert len([e for e in propose(there, swift_model, device=at(port)) if not e.note]) == 10
+
+
+def test_windows_too_large_for_the_server_are_refused_with_what_it_takes(
+    serving, sessions, swift_model
+) -> None:
+    _, there = sessions
+    with serving(limits=Limits(window_pixels=4 * 32 * 32, session_pixels=32 * 32)) as port:
+        with pytest.raises(RemoteError, match=r"at most 4 frames.*shorter clip length"):
+            list(propose(there, swift_model, device=at(port), clip_length=5))
+        with pytest.raises(RemoteError, match="smaller batch"):
+            list(propose(there, swift_model, device=at(port), clip_length=3, batch_size=2))
+        assert len([e for e in propose(there, swift_model, device=at(port), clip_length=4) if not e.note]) == 10
+        with pytest.raises(RemoteError, match="at most 1 videos"):
+            list(finetune(sessions, swift_model, device=at(port)))
+
+
+@pytest.mark.parametrize("content", [None, "no certificate", "folder"])
+def test_an_authority_that_cannot_be_read_is_named(sessions, swift_model, tmp_path, monkeypatch, content) -> None:
+    path = tmp_path / "authority.pem"
+    if content == "folder":
+        path.mkdir()
+    elif content is not None:
+        path.write_text(content)
+    monkeypatch.setenv("VIVIM_REMOTE_CA", str(path))
+    with pytest.raises(RemoteError, match=r"authority\.pem.*VIVIM_REMOTE_CA"):
+        list(propose(sessions[0], swift_model, device=f"{REMOTE}https://127.0.0.1:9"))
 
 
 @pytest.mark.parametrize("windows", ["every", "overlap"])

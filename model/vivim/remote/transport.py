@@ -1,0 +1,27 @@
+"""All that is used of ``websockets``, in one place, so that its absence is told in one sentence."""
+
+from vivim.remote.protocol import MISSING, RemoteError
+
+try:
+    from websockets.asyncio.server import ServerConnection, broadcast, serve
+    from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus
+    from websockets.frames import CloseCode
+    from websockets.http11 import Request, Response
+    from websockets.sync.client import ClientConnection, connect
+except ImportError as error:
+    raise RemoteError(MISSING) from error
+
+__all__ = [
+    "ClientConnection",
+    "CloseCode",
+    "ConnectionClosed",
+    "InvalidHandshake",
+    "InvalidMessage",
+    "InvalidStatus",
+    "Request",
+    "Response",
+    "ServerConnection",
+    "broadcast",
+    "connect",
+    "serve",
+]
