@@ -11,7 +11,7 @@ if [ "${1:-}" = "--demo" ]; then demo=true; shift; fi
 has_display() { [ "$(uname)" != "Linux" ] || [ -n "${DISPLAY:-}${WAYLAND_DISPLAY:-}" ]; }
 
 packages="xvfb xauth libegl1 libgl1 libgl1-mesa-dri libfontconfig1 libglib2.0-0 libdbus-1-3 libxkbcommon-x11-0
-libxcb-cursor0 libxcb-icccm4 libxcb-image0 libxcb-keysyms1 libxcb-render-util0 libxcb-shape0 libxcb-xinerama0"
+libxcb-cursor0 libxcb-icccm4 libxcb-image0 libxcb-keysyms1 libxcb-render-util0 libxcb-shape0"
 
 # What a window needs and this system lacks, by name.
 missing() {
@@ -22,7 +22,7 @@ missing() {
     known=$(ldconfig -p)
     for library in libEGL.so.1 libGL.so.1 libfontconfig.so.1 libglib-2.0.so.0 libdbus-1.so.3 libxkbcommon-x11.so.0 \
         libxcb-cursor.so.0 libxcb-icccm.so.4 libxcb-image.so.0 libxcb-keysyms.so.1 libxcb-render-util.so.0 \
-        libxcb-shape.so.0 libxcb-xinerama.so.0; do
+        libxcb-shape.so.0; do
         case "$known" in *"$library"*) ;; *) printf ' %s' "$library" ;; esac
     done
 }

@@ -6,6 +6,7 @@ import concurrent.futures.thread
 import contextlib
 import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -51,6 +52,13 @@ def vivim_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     monkeypatch.setenv("VIVIM_HOME", str(home))
     vivim.settings._say_once.cache_clear()  # what is said once a program is said once a test
     return home
+
+
+@pytest.fixture(autouse=True)
+def same_numbers() -> None:
+    """PyTorch draws the same numbers whatever ran before; pytest-randomly does so for Python and NumPy."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
 
 
 @pytest.fixture(autouse=True)

