@@ -16,7 +16,7 @@ from vivim.inference import ProposeEvent
 from vivim.video import make_phantom, write_video
 
 FRAMES = 12
-PATIENCE_MS = 60_000
+PATIENCE_MS = 300_000
 NO_DISPLAY = sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 if NO_DISPLAY:
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")

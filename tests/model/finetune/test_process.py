@@ -15,8 +15,8 @@ from vivim.finetune import Finished, Preparing, Standby, Step
 from vivim.finetune.process import WorkerProcess
 from vivim.models import list_models
 
-PATIENCE = 60
-"""Seconds after which a process that should end is taken to go on for ever."""
+PATIENCE = 500
+"""Seconds after which a process that should end is taken to go on for ever: it may still be loading PyTorch."""
 
 
 @pytest.fixture
