@@ -1,5 +1,7 @@
 # make demo   the main job on a sample video: in a napari window where there is a display, else headless
-# make test   the tests
+# make test   the tests, in a random order (SEED=... repeats the order of an earlier run)
+# make test-repeat N=10   the tests N times, each in another order, and how often each failed (BUSY=2: beside two busy loops)
+# make resolve  whether all extras can be installed together under constraints.txt; installs nothing
 # make lint   ruff, types, manifest
 # make docs   the documentation, into site/
 # make clean  remove what these made
@@ -11,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test test-repeat lint docs resolve clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or say PYTHON=/path/to/python3.11"; exit 1; }
@@ -30,8 +32,18 @@ $(VENV)/installed-docs: $(VENV)/installed
 demo: $(VENV)/installed
 	@scripts/with_display.sh --demo $(BIN)/vivim demo
 
+WORKERS ?= auto
+N ?= 10
+BUSY ?= 0
+
 test: $(VENV)/installed
-	@scripts/with_display.sh $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	@scripts/with_display.sh $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(if $(SEED),--randomly-seed=$(SEED))
+
+test-repeat: $(VENV)/installed
+	@scripts/with_display.sh $(BIN)/python scripts/repeat_tests.py --times $(N) --workers $(WORKERS) --busy $(BUSY)
+
+resolve: $(VENV)/installed
+	$(PIP) --dry-run --editable ".[dev]"
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import concurrent.futures.thread
 import contextlib
 import os
 import socket
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
+from multiprocessing import resource_tracker
 from pathlib import Path
 
+import psutil
 import pytest
+import vivim.settings
 
 ROOT = Path(__file__).resolve().parents[1]
+
+PATIENCE = 60.0
+"""Seconds that are waited for what should end at once; a test that fails is the only one that waits so long."""
 
 
 def _shared(name: str) -> Path:
@@ -41,7 +50,54 @@ def vivim_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     """Keep every test's models and caches away from the person's own."""
     home = tmp_path_factory.mktemp("vivim-home")
     monkeypatch.setenv("VIVIM_HOME", str(home))
+    vivim.settings._say_once.cache_clear()  # what is said once a program is said once a test
     return home
+
+
+@pytest.fixture(autouse=True)
+def same_numbers() -> None:
+    """PyTorch draws the same numbers whatever ran before; pytest-randomly does so for Python and NumPy."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left() -> Iterator[None]:
+    """Whatever a test starts, it ends: a process or thread that is left disturbs another test, in some order.
+
+    Threads that a library keeps for the whole program are its own affair: those of executors, and daemons.
+    """
+    processes, threads = set(_processes()), set(_threads())
+    yield
+    _, living = psutil.wait_procs(set(_processes()) - processes, PATIENCE)
+    said = [f"process {one.pid}: {_words(one)}" for one in living]
+    for one in living:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one.kill()
+    psutil.wait_procs(living)
+    ending = time.monotonic() + PATIENCE
+    for thread in set(_threads()) - threads:
+        thread.join(max(0.0, ending - time.monotonic()))
+        if thread.is_alive():
+            said.append(f"thread {thread.name}")
+    assert not said, "The test has left behind: " + ", ".join(said)
+
+
+def _processes() -> list[psutil.Process]:
+    """Those this one has started, without the one that Python keeps until the end to look after shared memory."""
+    return [one for one in psutil.Process().children() if one.pid != resource_tracker._resource_tracker._pid]
+
+
+def _words(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return "ended meanwhile"
+
+
+def _threads() -> list[threading.Thread]:
+    kept = [*concurrent.futures.thread._threads_queues, threading.current_thread()]
+    return [thread for thread in threading.enumerate() if not thread.daemon and thread not in kept]
 
 
 @contextlib.contextmanager

@@ -55,7 +55,7 @@ SCORES = (
     "max_specificity",
     "consistency",
 )
-"""All scores, in the order of the report; those that need a package that is absent are None."""
+"""All scores, in the order of the report."""
 
 
 @dataclass(frozen=True)
@@ -123,23 +123,9 @@ def frame_scores(number: int, probability: NDArray, true: NDArray) -> FrameScore
     predicted = probability > 0.5
     scores = {name: score(predicted, true) for name, score in OVERLAPS.items()}
     scores["mae"] = metrics.mean_absolute_error(probability, true)
-    scores |= structure_scores(probability, true)
+    scores["s_measure"] = metrics.s_measure(probability, true)
+    scores["e_measure"] = metrics.e_measure(probability, true)
     return FrameScore(number, scores, metrics.threshold_curves(probability, true))
-
-
-def structure_scores(probability: NDArray, true: NDArray) -> dict[str, float]:
-    """S-measure, and E-measure averaged over 256 thresholds, of unstretched maps; empty without pysodmetrics."""
-    try:
-        from py_sod_metrics import Emeasure, Smeasure
-    except ImportError:
-        return {}
-    s_measure, e_measure = Smeasure(), Emeasure()
-    for measure in (s_measure, e_measure):
-        measure.step(probability.astype(np.float64), true > 0, normalize=False)
-    return {
-        "s_measure": float(s_measure.get_results()["sm"]),
-        "e_measure": float(np.mean(e_measure.get_results()["em"]["curve"])),
-    }
 
 
 def evaluate_clip(folder: Path, model: Vivim, device: torch.device, label: int | None = None) -> ClipScore:

@@ -99,6 +99,14 @@ def mean_absolute_error(probability: NDArray, true: NDArray) -> float:
     return float(np.abs(np.asarray(probability, np.float64) - (np.asarray(true) > 0)).mean())
 
 
+def _at_thresholds(probability: NDArray, true: NDArray) -> tuple[NDArray[np.int64], ...]:
+    """The counts of `_counts`, ``(256,)`` each; number k takes a probability of at least ``k / 255`` as predicted."""
+    level = np.floor(np.clip(probability, 0, 1) * 255 + 1e-6).astype(int)
+    inside = np.asarray(true) > 0
+    tp, fp = (np.bincount(level[part], minlength=256)[::-1].cumsum()[::-1] for part in (inside, ~inside))
+    return tp, fp, int(inside.sum()) - tp, int((~inside).sum()) - fp
+
+
 def threshold_curves(probability: NDArray, true: NDArray) -> dict[str, NDArray[np.float64]]:
     """Dice, Jaccard and specificity at 256 thresholds.
 
@@ -115,10 +123,7 @@ def threshold_curves(probability: NDArray, true: NDArray) -> dict[str, NDArray[n
         ``"dice"``, ``"jaccard"``, ``"specificity"``: ``(256,)`` each; number k counts the pixels whose probability is
         at least ``k / 255``.
     """
-    level = np.floor(np.clip(probability, 0, 1) * 255 + 1e-6).astype(int)
-    inside = np.asarray(true) > 0
-    tp, fp = (np.bincount(level[part], minlength=256)[::-1].cumsum()[::-1] for part in (inside, ~inside))
-    fn, tn = int(inside.sum()) - tp, int((~inside).sum()) - fp
+    tp, fp, fn, tn = _at_thresholds(probability, true)
 
     def ratio(part: NDArray, whole: NDArray) -> NDArray[np.float64]:
         return np.where(whole > 0, part / np.maximum(whole, 1), 1.0)
@@ -128,3 +133,69 @@ def threshold_curves(probability: NDArray, true: NDArray) -> dict[str, NDArray[n
         "jaccard": ratio(tp, tp + fp + fn),
         "specificity": ratio(tn, tn + fp),
     }
+
+
+def s_measure(probability: NDArray, true: NDArray) -> float:
+    """Structure measure (Fan et al., ICCV 2017), in [0, 1]: half by object and background, half by four regions.
+
+    Parameters
+    ----------
+    probability : ndarray
+        ``(H, W)`` float in [0, 1].
+    true : ndarray
+        ``(H, W)``. Where it is empty the measure is 1 minus the mean probability, where it is full that mean.
+    """
+    found, inside = np.asarray(probability, np.float64), np.asarray(true) > 0
+    part = inside.mean()
+    if part in (0, 1):
+        return float(found.mean() if part else 1 - found.mean())
+    objects = part * _evenness(found[inside]) + (1 - part) * _evenness(1 - found[~inside])
+    # The four regions meet at the centre of the mask, which belongs to the first, as in the authors' program.
+    y, x = (int(np.round(where.mean())) + 1 for where in np.nonzero(inside))
+    regions = 0.0
+    for rows in (slice(0, y), slice(y, None)):
+        for columns in (slice(0, x), slice(x, None)):
+            region = found[rows, columns]
+            if region.size:
+                regions += region.size / found.size * _similarity(region, inside[rows, columns])
+    return float(max(0.0, (objects + regions) / 2))
+
+
+def _evenness(values: NDArray) -> float:
+    """How near to 1, and how even, the values of an object are."""
+    mean, spread = values.mean(), values.std(ddof=1) if values.size > 1 else 0.0
+    return 2 * mean / (mean**2 + 1 + spread)
+
+
+def _similarity(found: NDArray, inside: NDArray) -> float:
+    """Structural similarity of one region."""
+    means, freedom = (found.mean(), inside.mean()), max(found.size - 1, 1)
+    off = found - means[0], inside - means[1]
+    together, *spreads = ((a * b).sum() / freedom for a, b in (off, (off[0], off[0]), (off[1], off[1])))
+    numerator = 4 * means[0] * means[1] * together
+    denominator = (means[0] ** 2 + means[1] ** 2) * sum(spreads)
+    if numerator:
+        return numerator / denominator
+    return float(denominator == 0)
+
+
+def e_measure(probability: NDArray, true: NDArray) -> float:
+    """Enhanced alignment measure (Fan et al., IJCAI 2018), the mean over 256 thresholds, in [0, 1].
+
+    Parameters
+    ----------
+    probability : ndarray
+        ``(H, W)`` float in [0, 1].
+    true : ndarray
+        ``(H, W)``. Where it is empty or full, the part of the pixels that are right.
+    """
+    tp, fp, fn, tn = _at_thresholds(probability, true)
+    size, part = np.size(true), (tp[0] + fn[0]) / np.size(true)
+    if part in (0, 1):
+        aligned = tp + tn
+    else:
+        aligned, mean = np.zeros(256), (tp + fp) / size
+        for count, predicted, there in ((tp, 1, 1), (fp, 1, 0), (fn, 0, 1), (tn, 0, 0)):
+            a, b = predicted - mean, there - part
+            aligned += count * (2 * a * b / (a**2 + b**2) + 1) ** 2 / 4
+    return float((aligned / max(size - 1, 1)).mean())  # the authors' program divides by one pixel less

@@ -78,8 +78,6 @@ def table(clips: Sequence[ClipScore]) -> str:
         f"{empty} frames without a lesion, in {alarms} of them something was predicted; they count 1 where nothing "
         "was predicted, else 0."
     )
-    if means["s_measure"] is None:
-        lines.append("S and E need pysodmetrics: pip install 'napari-vivim[train]'")
     return "\n".join(lines)
 
 

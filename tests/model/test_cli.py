@@ -6,7 +6,6 @@ import io
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import cv2
@@ -40,15 +39,13 @@ def call(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, dict,
     return code, json.loads(out.splitlines()[-1]), err
 
 
-def test_help_is_there_at_once_and_loads_nothing_heavy() -> None:
+def test_help_loads_nothing_heavy() -> None:
     script = (
         "import sys\nfrom vivim.cli import main\n"
         "try:\n    main(['--help'])\nexcept SystemExit as end:\n    assert end.code == 0\n"
         "assert not {'torch', 'numpy', 'napari', 'qtpy'} & set(sys.modules)"
     )
-    began = time.monotonic()
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert time.monotonic() - began < 2
     for name in cli.COMMANDS:
         assert name in done.stdout
 

@@ -66,7 +66,6 @@ def test_curves_are_scores_at_each_threshold() -> None:
 
 
 def test_structure_scores_of_a_perfect_and_a_flat_map() -> None:
-    pytest.importorskip("py_sod_metrics")
     perfect = frame_scores(0, DISC.astype(np.float32), DISC).scores
     assert perfect["s_measure"] == pytest.approx(1.0, abs=1e-6)
     assert perfect["e_measure"] > 0.98
@@ -74,6 +73,22 @@ def test_structure_scores_of_a_perfect_and_a_flat_map() -> None:
     nothing = frame_scores(0, np.full(DISC.shape, 0.25, np.float32), DISC * 0).scores
     assert nothing["s_measure"] == pytest.approx(0.75)
     assert nothing["mae"] == pytest.approx(0.25)
+
+
+def test_structure_scores_are_those_that_other_papers_report() -> None:
+    """The numbers are those of pysodmetrics 1.6.2, which does not admit the NumPy of today."""
+    ys, xs = np.mgrid[:48, :64]
+    true = (ys - 20) ** 2 + (xs - 40) ** 2 < 150
+    found = 0.25 + 0.5 * ((ys - 23) ** 2 + (xs - 37) ** 2 < 170) + 0.004 * ((7 * ys + 13 * xs) % 31)
+    assert metrics.s_measure(found, true) == pytest.approx(0.6310221554431712, abs=1e-9)
+    assert metrics.e_measure(found, true) == pytest.approx(0.5804681241420966, abs=1e-9)
+    for all_or_none in (np.zeros_like(true), np.ones_like(true)):
+        sure = all_or_none.astype(float)
+        assert metrics.s_measure(sure, all_or_none) == 1
+        assert metrics.e_measure(sure, all_or_none) == pytest.approx(1, abs=5e-3)
+    corner = np.zeros((5, 4))
+    corner[4, 3] = 1  # three of the four regions have no pixel
+    assert metrics.s_measure(corner, corner) == pytest.approx(1)
 
 
 def test_intervals_come_from_clips() -> None:

@@ -22,7 +22,7 @@ from napari_vivim.worker import Job, Worker
 def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     """A disk that stalls when a session is closed, until the gate is opened."""
     opened, close = threading.Event(), Session.close
-    monkeypatch.setattr(Session, "close", lambda session: (opened.wait(10), close(session)))
+    monkeypatch.setattr(Session, "close", lambda session: (opened.wait(60), close(session)))
     yield opened
     opened.set()
     wait_for_closing()
@@ -62,9 +62,9 @@ def test_what_was_accepted_just_before_closing_is_accepted(
     for t in range(12):
         session.propose(t, np.ones(session.shape[1:], np.uint8), "model")
     accept = session.accept_frames
-    monkeypatch.setattr(session, "accept_frames", lambda frames: slow.wait(10) and accept(frames))
+    monkeypatch.setattr(session, "accept_frames", lambda frames: slow.wait(60) and accept(frames))
     controller.go_to(11)
-    controller.editing._later(lambda: slow.wait(10), lambda result: None)
+    controller.editing._later(lambda: slow.wait(60), lambda result: None)
     controller.editing.accept_up_to_here()  # waits behind that
     segment.viewer.layers.clear()
     slow.set()
@@ -143,15 +143,15 @@ def test_a_job_that_does_not_stop_holds_nobody(qtbot: Any) -> None:
 
     def work() -> Iterator[int]:
         begun.set()
-        yield int(release.wait(10))
+        yield int(release.wait(60))
 
     running = worker.submit(Job(work))
     waiting = worker.submit(Job(work))
-    assert begun.wait(10)
+    assert begun.wait(60)
     worker.close()
     assert waiting.over.is_set() and not running.over.is_set()
     release.set()
-    assert running.over.wait(10)
+    assert running.over.wait(60)
 
 
 def test_the_window_goes_on_while_something_is_done_aside(qtbot: Any) -> None:
@@ -159,6 +159,6 @@ def test_the_window_goes_on_while_something_is_done_aside(qtbot: Any) -> None:
 
     ticked = threading.Event()
     QTimer.singleShot(0, ticked.set)
-    assert aside(lambda: ticked.wait(10))
+    assert aside(lambda: ticked.wait(60))
     with pytest.raises(KeyError, match="missing"):
         aside(lambda: {}["missing"])

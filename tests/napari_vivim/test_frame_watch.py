@@ -11,7 +11,8 @@ from vivim import Session
 from vivim.errors import SessionError
 from vivim.video import make_phantom, write_video
 
-from napari_vivim.frame_watch import PAUSE_SECONDS, FrameWatch
+from napari_vivim import frame_watch
+from napari_vivim.frame_watch import FrameWatch
 
 
 class Failing(FrameWatch):
@@ -25,7 +26,7 @@ class Failing(FrameWatch):
     def look(self, frames: set[int]) -> None:
         self.began.set()
         if self.hold is not None:
-            self.hold.wait(30)
+            self.hold.wait(60)
         self.seen.append(frames)
         if len(self.seen) == 1:
             raise SessionError("Frame 1 cannot be read.")
@@ -63,18 +64,22 @@ def test_nothing_is_said_of_a_session_that_was_closed(qtbot, session: Session) -
     qtbot.waitUntil(watch.began.is_set, timeout=20_000)
     watch.close()
     hold.set()
-    watch._thread.join(20)
+    watch._thread.join(60)
     qtbot.wait(50)
     assert watch.seen == [{1}] and said == []
 
 
-def test_nothing_is_measured_while_a_person_paints(session: Session) -> None:
+def test_nothing_is_measured_while_a_person_paints(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frame_watch, "PAUSE_SECONDS", 3600.0)
     watch = Failing(session)
     watch.seen.append(set())  # the first look is not the one that fails
     watch.begin()
-    for row in range(10):
+    for row in range(3):
         session.correct(1, np.eye(32, k=row, dtype=np.uint8))
-        assert not watch.began.wait(PAUSE_SECONDS / 6)
-    assert watch.began.wait(20)
-    assert watch.settled.wait(20) and watch.seen == [set(), {1}]
+        assert not watch.began.wait(0.1)
+    monkeypatch.setattr(frame_watch, "PAUSE_SECONDS", 0.0)
+    with watch._news:
+        watch._news.notify_all()
+    assert watch.began.wait(60)
+    assert watch.settled.wait(60) and watch.seen == [set(), {1}]
     watch.close()

@@ -9,12 +9,10 @@ from typing import Any
 import pytest
 from qtpy.QtCore import QObject, Qt, QTimer
 from qtpy.QtWidgets import QDockWidget
-from vispy.visuals.line import dash_atlas
 from vivim import Session
 
 from napari_vivim import choices
 from napari_vivim.choices import Choices
-from napari_vivim.loading import load_dock
 from napari_vivim.segment import SegmentWidget
 from napari_vivim.timeline import show_timeline
 from napari_vivim.turns import in_turns
@@ -73,7 +71,7 @@ def test_nothing_large_is_loaded_while_a_session_is_being_opened(
     gate, asked, open_session = threading.Event(), [], Session.open
     monkeypatch.setattr(choices, "REST_MS", 1)
     monkeypatch.setattr(Choices, "refresh", lambda lists, select=None: (lists._first.stop(), asked.append(lists)))
-    monkeypatch.setattr(Session, "open", lambda *args, **options: gate.wait(10) and open_session(*args, **options))
+    monkeypatch.setattr(Session, "open", lambda *args, **options: gate.wait(60) and open_session(*args, **options))
     viewer = make_napari_viewer()
     _, widget = viewer.window.add_plugin_dock_widget("napari-vivim", "Vivim Segment")
     viewer.open(str(video), plugin="napari-vivim")
@@ -98,10 +96,3 @@ def test_the_timeline_is_under_the_picture_from_the_beginning(segment: Any, qtbo
     assert window._qt_window.dockWidgetArea(dock) == Qt.DockWidgetArea.BottomDockWidgetArea
     qtbot.waitUntil(lambda: not dock.isHidden())
     assert show_timeline(segment.viewer) is timeline
-
-
-def test_what_a_first_masks_layer_works_out_is_there_before_the_dock() -> None:
-    load_dock()
-    before = dash_atlas._make_pattern.cache_info().misses
-    dash_atlas.DashAtlas()
-    assert before and dash_atlas._make_pattern.cache_info().misses == before

@@ -179,7 +179,7 @@ def test_a_job_that_nobody_waits_for_ends_at_its_next_frame(
     with connected(here, "cpu") as client:
         with closing(run_on(client, study.jobs(tmp_path)[:1])) as events:
             assert next(events).stem == "scan0" and not ended.is_set()
-        assert ended.wait(10)
+        assert ended.wait(60)
 
 
 def nothing(job: Job, topic: str) -> Outcome:
@@ -236,9 +236,11 @@ def test_the_scheduler_sees_no_pixels(study, here: str, tmp_path: Path, monkeypa
 
     said, write = [], TCP.write
 
-    async def counted(comm, *given, **named) -> int:
-        said.append(await write(comm, *given, **named))
-        return said[-1]
+    async def counted(comm, message, *given, **named) -> int:
+        size = await write(comm, message, *given, **named)
+        if "heartbeat" not in repr(message):  # of those there are as many as it takes seconds
+            said.append(size)
+        return size
 
     small, height, width = study.jobs(tmp_path / "out")[:2], 256, 320
     large = [replace(job, path=f"{job.stem}.mp4", out=str(tmp_path / "more")) for job in small]

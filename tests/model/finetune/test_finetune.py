@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
-import signal
 
 import numpy as np
 import pytest
@@ -20,6 +18,7 @@ from vivim.finetune.cache import FeatureCache
 from vivim.finetune.events import from_line, to_line
 from vivim.finetune.features import Source, Window, corrected_frames, encode, variants
 from vivim.finetune.fit import folds_of, others_of, scores_of
+from vivim.finetune.process import WorkerProcess
 from vivim.finetune.run import Trained, clearly_better, judge, run
 from vivim.models import list_models
 from vivim.recall import digest_of_weights
@@ -134,35 +133,29 @@ def test_unknown_scope_reaches_the_person(session: Session, sample, tiny_model: 
         list(finetune([session], tiny_model, scope="head"))
 
 
-def test_closing_leaves_no_process_and_no_model(session: Session, sample, tiny_model: Vivim) -> None:
+def test_closing_leaves_no_process_and_no_model(
+    session: Session, sample, tiny_model: Vivim, begun: list[WorkerProcess]
+) -> None:
     correct(session, sample, (2, 6))
     names = [m.name for m in list_models()]
     events = finetune([session], tiny_model)
     assert isinstance(next(events), Preparing)
     events.close()
     assert [m.name for m in list_models()] == names
-    assert not _children()
+    assert len(begun) == 1 and not begun[0].lives
 
 
-def test_a_killed_worker_is_reported_and_changes_nothing(session: Session, sample, tiny_model: Vivim) -> None:
+def test_a_killed_worker_is_reported_and_changes_nothing(
+    session: Session, sample, tiny_model: Vivim, begun: list[WorkerProcess]
+) -> None:
     correct(session, sample, (2, 6))
     names = [m.name for m in list_models()]
     events = finetune([session], tiny_model)
     next(events)
-    for child in _children():
-        os.kill(child, signal.SIGKILL)
+    begun[0].process.kill()
     with pytest.raises(FinetuneError, match="stopped unexpectedly"):
         list(events)
     assert [m.name for m in list_models()] == names
-
-
-def _children() -> list[int]:
-    import psutil
-
-    return [
-        p.pid for p in psutil.Process().children(recursive=True)
-        if p.status() != psutil.STATUS_ZOMBIE and "vivim.finetune.worker" in " ".join(p.cmdline())
-    ]  # fmt: skip
 
 
 def test_a_corrected_frame_is_never_guided_by_its_own_mask(

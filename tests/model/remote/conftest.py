@@ -33,11 +33,11 @@ def _serving(**options) -> Iterator[int]:
     thread = threading.Thread(target=asyncio.run, args=(work(),))
     thread.start()
     try:
-        assert began.wait(20)
+        assert began.wait(60)
         yield found["port"]
     finally:
         found["loop"].call_soon_threadsafe(found["until"].set)
-        thread.join(20)
+        thread.join(60)
         assert not thread.is_alive()
 
 

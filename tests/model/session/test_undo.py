@@ -303,13 +303,13 @@ def test_two_who_work_at_once_have_steps_of_their_own(session: Session) -> None:
         with session.one_step():
             session.correct(5, of(session, 1))
             ready.set()
-            assert go_on.wait(5)
+            assert go_on.wait(60)
             session.correct(6, of(session, 1))
 
     ready, go_on = threading.Event(), threading.Event()
     thread = threading.Thread(target=other)
     thread.start()
-    assert ready.wait(5)
+    assert ready.wait(60)
     session.correct(1, of(session, 1))
     go_on.set()
     thread.join()

@@ -219,12 +219,12 @@ def test_previews_are_key_frames_under_their_own_number(tmp_path: Path) -> None:
 def test_a_scrubber_shows_something_at_once_and_tells_when_the_frame_is_there(source: Path) -> None:
     video, told = open_video(source), queue.Queue()
     gate, fetch = threading.Event(), video.fetch
-    video.fetch = lambda i, stop: fetch(i, stop) if gate.wait(5) else None
+    video.fetch = lambda i, stop: fetch(i, stop) if gate.wait(60) else None
     scrubber = Scrubber(video, told.put, lambda i, error: told.put(error))
     number, _ = scrubber.show(60)
     assert number != 60
     gate.set()
-    assert told.get(timeout=5) == 60
+    assert told.get(timeout=60) == 60
     number, picture = scrubber.show(60)
     assert number == 60 == number_of(picture)
     scrubber.close()
