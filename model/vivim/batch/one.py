@@ -19,7 +19,6 @@ from vivim.batch.jobs import DONE, FAILED, LONG, PART, SESSION, SKIPPED, Job, Ou
 from vivim.batch.manifest import outcome_of
 from vivim.batch.ranges import forget_parts, join, part_folder, splittable
 from vivim.errors import CheckpointError, VideoError, VivimError
-from vivim.leavings import flush
 from vivim.memory import trim
 from vivim.session.description import FILE
 from vivim.session.record import LEDGER
@@ -124,7 +123,7 @@ def _segment(job: Job, options: Segmenting) -> Doing:
         else:
             yield from _propose(session, job, options, None)
         outcome = yield from _written(session, job)
-        flush(session.folder)
+        session.flush()
         outcome = replace(outcome, state=state_of(session.folder))  # before anybody else may open it
     forget_parts(job)
     return outcome
@@ -140,7 +139,7 @@ def _part(job: Job, options: Segmenting) -> Doing:
         _set_area(session, options)
         if set(frames) - set(session.frames_with("proposed")):
             yield from _propose(session, job, options, frames)
-        flush(session.folder)
+        session.flush()
         return Outcome(job.stem, PART, session.identity, frames=len(frames))
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from vivim.area import Area, checked
 from vivim.errors import SessionError
+from vivim.leavings import put_in_place
 from vivim.session.ledger import now
 from vivim.session.migrate import SCHEMA, name_of, upgraded
 
@@ -54,15 +55,12 @@ class Description:
     area: Area | None = None
 
     def write(self, path: Path) -> None:
-        """Write atomically, in the present schema."""
+        """Write atomically, in the present schema; a power cut leaves the old one or the new one."""
         part = path.with_name(f".{path.name}.part")
         try:
-            with part.open("w", encoding="utf-8") as file:
-                kept = replace(self, schema=SCHEMA, video=name_of(self.video))
-                json.dump(asdict(kept), file, indent=2)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, path)
+            kept = replace(self, schema=SCHEMA, video=name_of(self.video))
+            part.write_text(json.dumps(asdict(kept), indent=2), encoding="utf-8")
+            put_in_place(part, path)
         except OSError:
             part.unlink(missing_ok=True)
             raise
