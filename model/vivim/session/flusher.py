@@ -13,8 +13,10 @@ is there until the new ones are. Which of the two it is after a cut, `vivim.sess
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 
 from vivim.leavings import flush_one
 from vivim.session.ledger import Ledger
@@ -26,6 +28,7 @@ LINGER_SECONDS = 5.0
 """The thread ends after so long without a write."""
 MOST_LINES = 1000
 """Whoever has written more lines than the disk has taken waits for it."""
+NOTHING: Mapping[int, tuple[int, bool]] = MappingProxyType({})
 
 
 class Flusher:
@@ -41,16 +44,17 @@ class Flusher:
         self._ledger, self._store = ledger, store
         self._turn = threading.Condition()
         self._round = threading.Lock()
-        self._frames: dict[int, int] = {}
+        self._frames: dict[int, tuple[int, bool]] = {}
         self._files: set[Path] = set()
         self._lines = 0
         self._failed: OSError | None = None
         self._closed = False
         self._thread: threading.Thread | None = None
 
-    def note_mask(self, t: int) -> None:
-        """A frame has a new mask, and the ledger has its line or needs none yet."""
-        self._note(frames={t: self._store.number(t)})
+    def note_mask(self, t: int, said: bool = True) -> None:
+        """A frame has a new mask, and the ledger its line, unless that was left out for now."""
+        number = self._store.number(t)
+        self._note(frames={t: (number, said)} if number else {})
 
     def note_line(self) -> None:
         """The ledger has a new line."""
@@ -60,10 +64,12 @@ class Flusher:
         """A file was written or removed, in a folder that may be new."""
         self._note(files={path})
 
-    def _note(self, frames: dict[int, int] | None = None, files: set[Path] | None = None, lines: int = 0) -> None:
+    def _note(
+        self, frames: Mapping[int, tuple[int, bool]] = NOTHING, files: Iterable[Path] = (), lines: int = 0
+    ) -> None:
         with self._turn:
-            self._frames.update(frames or {})
-            self._files |= files or set()
+            self._frames.update(frames)
+            self._files.update(files)
             self._lines += lines
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="vivim-flush", daemon=True)
@@ -126,22 +132,24 @@ class Flusher:
             if thread is not None:
                 thread.join()
 
-    def _flush(self, frames: dict[int, int], files: set[Path], lines: int) -> None:
+    def _flush(self, frames: dict[int, tuple[int, bool]], files: set[Path], lines: int) -> None:
         for file in files:
             with suppress(FileNotFoundError):  # dropped again
                 flush_one(file)
         for folder in {file.parent for file in files} | {file.parent.parent for file in files}:
             with suppress(FileNotFoundError):  # moved away, which the next write notices
                 flush_one(folder)
-        for t, number in frames.items():
+        for t, (number, _) in frames.items():
             self._store.flush(t, number)
         self._store.flush_names(frames)
         if lines:
             self._ledger.flush()
         # Older masks must be gone before the new one no longer says by its name that it is newer.
-        self._store.flush_names([t for t, number in frames.items() if self._store.forget_older(t, number)])
-        for t, number in frames.items():
-            self._store.put_in_place(t, number)
+        older = [t for t, (number, _) in frames.items() if self._store.forget_older(t, number)]
+        self._store.flush_names(older)
+        for t, (number, said) in frames.items():
+            if said:
+                self._store.put_in_place(t, number)
         self._store.flush_names(frames)
 
     def _run(self) -> None:

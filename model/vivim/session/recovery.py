@@ -11,7 +11,7 @@ from __future__ import annotations
 import calendar
 import os
 import time
-from collections import deque
+from collections import Counter, deque
 from dataclasses import replace
 
 import numpy as np
@@ -49,7 +49,8 @@ def recover(store: MaskStore, ledger: Ledger, frames: FrameTable, author: str) -
         If it cannot be written. It can be done again.
     """
     left = [t for t in frames_left(store.path) if t < len(store)]
-    lines: dict[int, list[Entry]] = {t: [] for t in (*left, *_latest(ledger))}
+    latest = _latest(ledger)
+    lines: dict[int, list[Entry]] = {t: [] for t in (*left, *latest)}
     for entry in ledger if lines else ():
         if entry.frame in lines:
             lines[entry.frame].append(entry)
@@ -63,7 +64,7 @@ def recover(store: MaskStore, ledger: Ledger, frames: FrameTable, author: str) -
         said.append(entry.frame)
 
     for t in sorted(lines):
-        name, line = _chosen(t, store, lines[t], author)
+        name, line = _chosen(t, store, lines[t], author, fresh=latest[t] == len(lines[t]))
         if line is not None:
             say(line)
         if store.names(t):
@@ -71,12 +72,12 @@ def recover(store: MaskStore, ledger: Ledger, frames: FrameTable, author: str) -
     return said
 
 
-def _latest(ledger: Ledger) -> set[int]:
-    """The frames of the lines that may have been on their way to the disk when the last writer ended."""
+def _latest(ledger: Ledger) -> Counter[int]:
+    """How many lines of each frame may have been on their way to the disk when the last writer ended."""
     lines = deque(ledger, LINES_CHECKED)
     end = max((entry.time for entry in lines), default="")
     since = _seconds(end) - SECONDS_CHECKED
-    return {entry.frame for entry in lines if _seconds(entry.time) >= since}
+    return Counter(entry.frame for entry in lines if _seconds(entry.time) >= since)
 
 
 def _seconds(text: str) -> float:
@@ -86,8 +87,13 @@ def _seconds(text: str) -> float:
         return 0.0
 
 
-def _chosen(t: int, store: MaskStore, lines: list[Entry], author: str) -> tuple[str, Entry | None]:
-    """Of the masks that a frame was left with, the one that counts, and the line that it needs."""
+def _chosen(
+    t: int, store: MaskStore, lines: list[Entry], author: str, fresh: bool
+) -> tuple[str, Entry | None]:
+    """Of the masks that a frame was left with, the one that counts, and the line that it needs.
+
+    `fresh` says that all its lines may have been on their way to the disk.
+    """
     files = {}
     for name in (CHUNK, *store.names(t)):
         mask = store.left(t, name)
@@ -110,6 +116,5 @@ def _chosen(t: int, store: MaskStore, lines: list[Entry], author: str) -> tuple[
     if not lines or lines[-1].mask is None or CHUNK not in files:
         return CHUNK, None  # nothing was said, or it is damaged, which is told where it is read
     if files[CHUNK] == empty:  # never written before, or lost; the latter is told where masks are checked
-        lost = persons and len(lines) > 1
-        return CHUNK, None if lost else Entry(t, "empty", author, PERSON, "", mask=empty)
+        return CHUNK, Entry(t, "empty", author, PERSON, "", mask=empty) if fresh else None
     return CHUNK, replace(whose, mask=files[CHUNK])

@@ -147,10 +147,10 @@ class MaskStore:
         folder = self._folder(t)
         # As the codec of `create` packs it.
         packed = blosc.compress(np.ascontiguousarray(pixels), b"lz4", 1, blosc.NOSHUFFLE, 0, 1)
+        if not os.path.isdir(folder):
+            self._new_folders.add(t)
+            os.makedirs(folder, exist_ok=True)
         if t not in self._numbers:
-            if not os.path.isdir(folder):
-                self._new_folders.add(t)
-                os.makedirs(folder, exist_ok=True)
             self._numbers[t] = max(map(number, self.names(t)), default=0)
         part = f"{folder}/{CHUNK}.{secrets.token_hex(16)}{PARTIAL}"
         try:
@@ -167,7 +167,7 @@ class MaskStore:
 
     def number(self, t: int) -> int:
         """Of the mask that was written to a frame last."""
-        return self._numbers[t]
+        return self._numbers.get(t, 0)
 
     def withdraw(self, t: int) -> None:
         """Take back the mask that was just written."""
@@ -179,12 +179,6 @@ class MaskStore:
         folder, n = self._folder(t), self._numbers[t]
         with self._turn:
             os.replace(f"{folder}/{WAITING}.{n}", f"{folder}/{STROKE}.{n}")
-
-    def said(self, t: int) -> None:
-        """The ledger has the line of the latest mask now."""
-        folder, n = self._folder(t), self._numbers.get(t)
-        with self._turn, suppress(FileNotFoundError):  # it was none that was left out
-            os.replace(f"{folder}/{STROKE}.{n}", f"{folder}/{WAITING}.{n}")
 
     def flush(self, t: int, n: int) -> None:
         """Wait until the disk has a new mask of a frame, without its name."""
@@ -201,9 +195,10 @@ class MaskStore:
         return bool(older)
 
     def put_in_place(self, t: int, n: int) -> None:
-        """Give a new mask its chunk's name, unless its line was left out."""
-        with self._turn, suppress(FileNotFoundError):
-            os.replace(f"{self._folder(t)}/{WAITING}.{n}", f"{self._folder(t)}/{CHUNK}")
+        """Give a new mask its chunk's name; once the disk has its line."""
+        for name in (WAITING, STROKE):
+            with self._turn, suppress(FileNotFoundError):
+                os.replace(f"{self._folder(t)}/{name}.{n}", f"{self._folder(t)}/{CHUNK}")
 
     def flush_names(self, frames: Iterable[int]) -> None:
         """Wait until the disk has the names of the files of frames, and of their folders."""

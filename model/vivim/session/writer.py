@@ -123,7 +123,7 @@ class Writer(Record):
                 if not was_unsaid:
                     self._unsaid.discard(t)
             raise
-        self._flusher.note_mask(t)
+        self._flusher.note_mask(t, said)
 
     def _put_status(self, entry: Entry) -> None:
         """Record that a frame counts as something else from now on; its mask stays."""
@@ -154,7 +154,6 @@ class Writer(Record):
         for t in tuple(self._unsaid - {but}):
             self._append(replace(self._frames.state(t, self.author), mask=digest(self._masks[t])))
             self._unsaid.discard(t)
-            self._store.said(t)
             self._flusher.note_mask(t)
 
     def _append(self, entry: Entry) -> None:
