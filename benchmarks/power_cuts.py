@@ -1,27 +1,31 @@
 """Cut the power at random moments while sessions are made, corrected, proposed, undone and imported into.
 
 ``python -m benchmarks.power_cuts --rounds 20``. Linux and root only. A file of 48 MB holds an ext4 file system, mounted
-through a loop device. The file is copied while a program works on it, as a cut would leave it; the copy is mounted,
-which replays its journal, and the session is opened. All that the program had been told is done a second before is
-there, to the pixel and with the right status, or what was done to that frame since. Prints counts, and exits with 1 if
-anything failed.
+through a loop device. A program that works on it is stopped between two calls of the system, and the file is copied, as
+a cut would leave it; twice, until both copies agree, so that nothing changed meanwhile. The copy is mounted, which
+replays its journal, and the session is opened. All that the program had been told is done a second before is there, to
+the pixel and with the right status, or what was done to that frame since. Prints counts, and exits with 1 if anything
+failed.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import filecmp
 import json
+import multiprocessing
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -68,36 +72,50 @@ class Told:
     """What a program was told is done, and when: of each frame the states it went through, the latest last."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._states: dict[int, list[tuple[float, State]]] = {}
         self._trying: dict[int, set[State]] = {}
         self.made = float("inf")
 
+    def hear(self, word: str, when: float, frames: list[int], states: list[State]) -> None:
+        """Take note of what the program says."""
+        if word == "made":
+            self.made = when
+        for number, t in enumerate(frames):
+            if word == "done":
+                self._states.setdefault(t, []).append((when, states[number]))
+                self._trying.pop(t, None)
+            else:
+                self._trying[t] = {*states, *(state for _, state in self._states.get(t, ()))}
+
+    def allowed(self, since: float) -> dict[int, set[State]]:
+        """What each frame may be after a cut at `since`: nothing older than what is sure."""
+        found = {}
+        for t, states in self._states.items():
+            sure = [state for when, state in states if when < since - SURE_SECONDS][-1:]
+            found[t] = {*(sure or [EMPTY]), *(state for when, state in states if since - SURE_SECONDS <= when)}
+        for t, trying in self._trying.items():
+            found.setdefault(t, {EMPTY}).update(trying)
+        return found
+
+
+class Said:
+    """The program's end of the line."""
+
+    def __init__(self, line: Connection) -> None:
+        self._line = line
+
+    def made(self) -> None:
+        self._line.send(("made", time.monotonic(), [], []))
+
     def trying(self, frames: list[int], *states: State) -> None:
         """These frames are about to become one of `states`, or again what they were at some time."""
-        with self._lock:
-            for t in frames:
-                self._trying[t] = {*states, *(state for _, state in self._states.get(t, ()))}
+        self._line.send(("try", time.monotonic(), frames, list(states)))
 
     def done(self, session: Session, frames: list[int]) -> None:
         """It was acknowledged."""
-        for t in frames:
-            state = session.status(t), digest(session.masks[t])
-            with self._lock:
-                self._states.setdefault(t, []).append((time.monotonic(), state))
-                self._trying.pop(t, None)
-
-    def allowed(self, since: float, until: float) -> dict[int, set[State]]:
-        """What each frame may be on a disk that was copied from `since` to `until`: nothing older than sure."""
-        with self._lock:
-            found = {}
-            for t, states in self._states.items():
-                sure = [state for when, state in states if when < since - SURE_SECONDS][-1:]
-                since_then = [state for when, state in states if since - SURE_SECONDS <= when]
-                found[t] = {*(sure or [EMPTY]), *since_then, *self._trying.get(t, ())}
-            for t, trying in self._trying.items():
-                found.setdefault(t, {EMPTY}).update(trying)
-            return found
+        when = time.monotonic()
+        states = [(session.status(t), digest(session.masks[t])) for t in frames]
+        self._line.send(("done", when, frames, states))
 
 
 EMPTY = ("empty", digest(np.zeros(SIZE, np.uint8)))
@@ -107,22 +125,20 @@ def noise(rng: np.random.Generator) -> np.ndarray:
     return rng.integers(0, 3, SIZE, dtype=np.uint8)
 
 
-def work(kind: str, video: Path, disk: Path, told: Told, stop: threading.Event, seed: int) -> None:
-    """Work until told to stop; a session stays open until its disk was copied."""
-    rng = np.random.default_rng(seed)
+def work(kind: str, video: Path, disk: Path, line: Connection, seed: int) -> None:
+    """Work for ever, and say what is done."""
+    rng, told = np.random.default_rng(seed), Said(line)
     home = disk / "clip.vivim"
     if kind == "create":
         home = disk / "a" / "b" / "clip.vivim"
-        time.sleep(rng.uniform(0, 0.5))
     session = Session.open(video, folder=home, author="ann")
-    told.made = time.monotonic()
-    while not stop.is_set():
+    told.made()
+    while True:
         step(kind, session, told, rng)
         time.sleep(rng.uniform(0, 0.05))
-    session.close()
 
 
-def step(kind: str, session: Session, told: Told, rng: np.random.Generator) -> None:
+def step(kind: str, session: Session, told: Said, rng: np.random.Generator) -> None:
     t, mask = int(rng.integers(FRAMES)), noise(rng)
     if kind in ("propose", "import") and rng.random() < 0.7:
         if kind == "import":
@@ -166,46 +182,54 @@ def cut(kind: str, seed: int) -> int:
         with (root / "disk").open("wb") as file:
             file.truncate(MEGABYTES * 2**20)
         _run("mkfs.ext4", "-q", "-F", str(root / "disk"))
-        told, stop = Told(), threading.Event()
+        told = Told()
         with mounted(root / "disk", root / "live") as live:
-            failed: list[BaseException] = []
-            worker = threading.Thread(
-                target=_caught, args=(failed, kind, root / "clip.tif", live, told, stop, seed)
-            )
-            worker.start()
-            time.sleep(rng.uniform(0.2, 1.5) if kind == "create" else rng.uniform(1.2, 4.0))
-            since = time.monotonic()
-            allowed, made = told.allowed(since, since), told.made
-            shutil.copy(root / "disk", root / "cut")
-            later = told.allowed(since, time.monotonic())
-            stop.set()
-            worker.join()
-            assert not failed, failed
+            context = multiprocessing.get_context("spawn")
+            line, other = context.Pipe()
+            victim = context.Process(target=work, args=(kind, root / "clip.tif", live, other, seed))
+            victim.start()
+            try:
+                if kind != "create":
+                    told.hear(*line.recv())
+                until = time.monotonic() + rng.uniform(1.0, 4.0)
+                while (left := until - time.monotonic()) > 0:
+                    if line.poll(left):
+                        told.hear(*line.recv())
+                os.kill(victim.pid or 0, signal.SIGSTOP)
+                since = time.monotonic()
+                assert victim.is_alive(), "the program ended by itself"
+                while line.poll():
+                    told.hear(*line.recv())
+                copy_at_rest(root / "disk", root / "cut")
+            finally:
+                victim.kill()
+                victim.join()
         with mounted(root / "cut", root / "after") as after:
-            return check(kind, root / "clip.tif", after, made < since - SURE_SECONDS, allowed, later)
+            return check(kind, root / "clip.tif", after, told.made < since - SURE_SECONDS, told.allowed(since))
 
 
-def _caught(failed: list[BaseException], *values: object) -> None:
-    try:
-        work(*values)  # type: ignore[arg-type]
-    except BaseException as error:
-        failed.append(error)
-        raise
+def copy_at_rest(disk: Path, to: Path) -> None:
+    """A copy that nothing was written during."""
+    shutil.copy(disk, to)
+    while True:
+        again = to.with_name("again")
+        shutil.copy(disk, again)
+        same = filecmp.cmp(to, again, shallow=False)
+        os.replace(again, to)
+        if same:
+            return
 
 
 def check(
-    kind: str, video: Path, disk: Path, made: bool, allowed: dict[int, set[State]], later: dict[int, set[State]]
+    kind: str, video: Path, disk: Path, made: bool, allowed: dict[int, set[State]]
 ) -> int:
+    """Of how many frames something had been acknowledged, if all of it is there."""
     home = disk / ("a/b/clip.vivim" if kind == "create" else "clip.vivim")
     assert (home / "session.json").is_file() or not made, "the session is gone"
-    try:
-        session = Session.open(video, folder=home)
-    except SessionError as error:
-        raise AssertionError(str(error)) from error
-    with session:
+    with Session.open(video, folder=home) as session:
         for t in range(FRAMES):
             found = session.status(t), digest(session.masks[t])
-            states = allowed.get(t, {EMPTY}) | later.get(t, set())
+            states = allowed.get(t, {EMPTY})
             assert found in states, f"frame {t} is {found}, not one of {states}"
         assert session.verify() == [], f"the ledger tells something else of frames {session.verify()}"
         session.undo()
@@ -231,7 +255,7 @@ def main() -> int:
             except NoLoopDevice as error:
                 print(f"a disk cannot be mounted here: {error}")
                 return 2
-            except AssertionError as error:
+            except (AssertionError, SessionError) as error:
                 failures.append(f"{kind} {args.seed + number}: {error}")
                 print(failures[-1], flush=True)
     print(json.dumps({"survived": survived, "acknowledged": acknowledged, "failures": failures}))

@@ -12,13 +12,14 @@ is there until the new ones are. Which of the two it is after a cut, `vivim.sess
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 
-from vivim.leavings import flush_one
+from vivim.leavings import flush_one, flush_open
 from vivim.session.ledger import Ledger
 from vivim.session.store import MaskStore
 
@@ -29,6 +30,11 @@ LINGER_SECONDS = 5.0
 MOST_LINES = 1000
 """Whoever has written more lines than the disk has taken waits for it."""
 NOTHING: Mapping[int, tuple[int, bool]] = MappingProxyType({})
+
+
+def waiting_for(path: Path) -> Path:
+    """Where the new content of a file lies until the disk has it."""
+    return path.with_name(f".{path.name}.waiting")
 
 
 class Flusher:
@@ -46,6 +52,8 @@ class Flusher:
         self._round = threading.Lock()
         self._frames: dict[int, tuple[int, bool]] = {}
         self._files: set[Path] = set()
+        self._replaced: set[Path] = set()
+        self._moving = threading.Lock()
         self._lines = 0
         self._failed: OSError | None = None
         self._closed = False
@@ -64,6 +72,26 @@ class Flusher:
         """A file was written or removed, in a folder that may be new."""
         self._note(files={path})
 
+    def replace(self, path: Path, text: str) -> None:
+        """Let a file hold something else from now on; it lies in a file beside, see `waiting_for`, until flushed.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written.
+        """
+        part = path.with_name(f".{path.name}.part")
+        try:
+            part.write_text(text, encoding="utf-8")
+            with self._moving:
+                os.replace(part, waiting_for(path))
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
+        with self._turn:
+            self._replaced.add(path)
+        self._note()
+
     def _note(
         self, frames: Mapping[int, tuple[int, bool]] = NOTHING, files: Iterable[Path] = (), lines: int = 0
     ) -> None:
@@ -71,6 +99,8 @@ class Flusher:
             self._frames.update(frames)
             self._files.update(files)
             self._lines += lines
+            if self._closed:
+                return
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="vivim-flush", daemon=True)
                 self._thread.start()
@@ -101,13 +131,17 @@ class Flusher:
         with self._round:
             with self._turn:
                 frames, files, lines = self._frames, self._files, self._lines
-                self._frames, self._files = {}, set()
+                replaced = self._replaced
+                self._frames, self._files, self._replaced = {}, set(), set()
             try:
+                for path in replaced:
+                    self._put_in_place(path)
                 self._flush(frames, files, lines)
             except OSError:
                 with self._turn:
                     self._frames = {**frames, **self._frames}
                     self._files |= files
+                    self._replaced |= replaced
                 raise
             with self._turn:
                 self._lines -= lines
@@ -152,6 +186,15 @@ class Flusher:
                 self._store.put_in_place(t, number)
         self._store.flush_names(frames)
 
+    def _put_in_place(self, path: Path) -> None:
+        with suppress(FileNotFoundError), waiting_for(path).open("rb+") as file:  # else it is in place
+            flush_open(file.fileno())
+            with self._moving:
+                same = os.path.samestat(os.fstat(file.fileno()), waiting_for(path).stat())
+                if same:  # else a newer one waits
+                    os.replace(waiting_for(path), path)
+            flush_one(path.parent)
+
     def _run(self) -> None:
         while True:
             with self._turn:
@@ -170,4 +213,4 @@ class Flusher:
                     self._turn.wait_for(lambda: self._closed, 5 * SECONDS)
 
     def _pending(self) -> bool:
-        return bool(self._frames or self._files or self._lines)
+        return bool(self._frames or self._files or self._replaced or self._lines)

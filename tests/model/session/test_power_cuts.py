@@ -304,6 +304,7 @@ def test_a_session_being_made_is_there_as_a_whole_or_can_be_made_anew(sample, di
         with Session.open(sample.video, folder=place / home) as again:
             assert again.classes in (("lesion",), ("polyp",)) and again.verify() == []
             again.correct(1, sample.masks[1])
+            assert again.status(1) == "corrected"
 
 
 def test_an_old_session_being_brought_up_to_date_stays_whole(sample, disk: Disk, tmp_path: Path) -> None:
@@ -331,13 +332,16 @@ def test_an_old_session_being_brought_up_to_date_stays_whole(sample, disk: Disk,
 def test_names_of_classes_are_the_old_or_the_new_ones(sample, disk: Disk, tmp_path: Path) -> None:
     with Session.open(sample.video, folder=disk.root / "s.vivim") as session:
         names = [("lesion",)]
-        cuts = cutting(disk, tmp_path / "cuts", random.Random(7), 0.8, 40, lambda: tuple(names[-2:]))
-        for k in range(4):
+        cuts = cutting(disk, tmp_path / "cuts", random.Random(7), 0.8, 40, lambda: tuple(names))
+        for k in range(6):
             names.append((f"class {k}",))
             session.name_classes(names[-1])
-            names.append(names[-1])
+            if k % 2:
+                session.flush()
+                del names[:-1]
     disk.on = False
     assert len(cuts) > 10
     for place, allowed in cuts:
-        with Session.open(place / "s.vivim", read_only=True) as again:
-            assert again.classes in allowed
+        for read_only in (True, False):
+            with Session.open(place / "s.vivim", read_only=read_only) as again:
+                assert again.classes in allowed
