@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import socket
+import sys
 import time
 from pathlib import Path
 
@@ -117,20 +118,51 @@ def flush(path: Path) -> None:
         If the disk cannot take them.
     """
     entries = [path, *path.rglob("*")] if path.is_dir() else [path]
-    for entry in entries:
-        if not entry.is_dir():
-            _flush_one(entry)
-    for entry in entries:
-        if os.name != "nt" and entry.is_dir():  # Windows keeps no folder open, and needs none
-            _flush_one(entry)
+    for entry in sorted(entries, key=os.path.isdir):  # files first
+        flush_one(entry)
 
 
-def _flush_one(path: Path) -> None:
+def flush_one(path: str | Path) -> None:
+    """Write one file through to the disk, or the names of what is in one folder.
+
+    Raises
+    ------
+    OSError
+        If it is not there, or the disk cannot take it.
+    """
+    if os.name == "nt" and os.path.isdir(path):
+        return  # Windows keeps no folder open, and needs none
     descriptor = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
     try:
-        os.fsync(descriptor)
+        flush_open(descriptor)
     finally:
         os.close(descriptor)
+
+
+def flush_open(descriptor: int) -> None:
+    """Write an open file through to the disk, also out of the memory that the disk itself has."""
+    if sys.platform == "darwin":  # there fsync stops at the disk's own memory
+        import fcntl
+
+        try:
+            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+            return
+        except OSError:  # a file system that does not know it, as on a share
+            pass
+    os.fsync(descriptor)
+
+
+def put_in_place(part: Path, final: Path) -> None:
+    """Rename a file to what it is to be, so that a power cut at any moment leaves the old one or the new one, whole.
+
+    Raises
+    ------
+    OSError
+        If the disk cannot take it.
+    """
+    flush_one(part)
+    os.replace(part, final)
+    flush_one(final.parent)
 
 
 def _lives(process: int, start: int) -> bool:

@@ -24,7 +24,6 @@ from vivim.batch.manifest import outcome_of
 from vivim.batch.ranges import forget_parts, join, part_folder, splittable
 from vivim.errors import CheckpointError, VideoChangedError, VideoError, VideoMissingError, VivimError
 from vivim.export.api import FILES
-from vivim.leavings import flush
 from vivim.memory import trim
 from vivim.session.description import FILE
 from vivim.session.record import LEDGER, MASKS
@@ -233,7 +232,7 @@ def _segment(job: Job, options: Segmenting) -> Doing:
             yield from _propose(session, job, options, None)
         outcome = yield from _written(session, job)
         yield from seen.check(job)
-        flush(session.folder)
+        session.flush()
         state = yield from _masks_too(job, session.folder)  # before anybody else may open it
         note = " ".join(filter(None, (note, outcome.note)))
         outcome = replace(outcome, content=seen.content.digest, state=state, note=note)
@@ -288,7 +287,7 @@ def _part(job: Job, options: Segmenting) -> Doing:
         _set_area(session, options)
         if set(frames) - set(session.frames_with("proposed")):
             yield from _propose(session, job, options, frames)
-        flush(session.folder)
+        session.flush()
         return Outcome(job.stem, PART, session.identity, frames=len(frames))
 
 

@@ -89,10 +89,10 @@ class About(Gate):
             self.name_classes(names)
 
     def _describe(self, description: Description) -> None:
-        """Say something else from now on, and on disk if there is a folder to write."""
+        """Say something else from now on, and in the folder if there is one to write; nobody waits for the disk."""
         if description != self._description and self._made and not self.read_only:
             try:
-                description.write(self.folder / FILE)
+                self._flusher.replace(self.folder / FILE, description.text())
             except OSError as error:
                 raise self._not_written(error) from error
         self._description = description

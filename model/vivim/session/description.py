@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vivim.area import Area, checked
 from vivim.errors import SessionError
+from vivim.leavings import put_in_place
+from vivim.session.flusher import waiting_for
 from vivim.session.ledger import now
 from vivim.session.migrate import SCHEMA, name_of, upgraded
 
@@ -54,28 +57,37 @@ class Description:
     area: Area | None = None
 
     def write(self, path: Path) -> None:
-        """Write atomically, in the present schema."""
+        """Write atomically, in the present schema; a power cut leaves the old one or the new one."""
         part = path.with_name(f".{path.name}.part")
         try:
-            with part.open("w", encoding="utf-8") as file:
-                kept = replace(self, schema=SCHEMA, video=name_of(self.video))
-                json.dump(asdict(kept), file, indent=2)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, path)
+            part.write_text(self.text(), encoding="utf-8")
+            put_in_place(part, path)
         except OSError:
             part.unlink(missing_ok=True)
             raise
 
+    def text(self) -> str:
+        """The contents of the file."""
+        return json.dumps(asdict(replace(self, schema=SCHEMA, video=name_of(self.video))), indent=2)
+
     @classmethod
     def read(cls, path: Path) -> Description:
         """Read and check; what an older version wrote is brought up to date in memory.
+
+        A newer one that waits beside it for the disk counts, if it is whole.
 
         Raises
         ------
         SessionError
             If it is damaged or written by a newer version.
         """
+        if waiting_for(path).is_file():
+            with suppress(SessionError):  # a power cut left part of it: what was before still holds
+                return cls._read(waiting_for(path))
+        return cls._read(path)
+
+    @classmethod
+    def _read(cls, path: Path) -> Description:
         try:
             if path.stat().st_size > FILE_BYTES:
                 raise ValueError("it is too large")

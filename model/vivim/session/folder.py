@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from vivim.errors import SessionError
+from vivim.leavings import flush, flush_one
 from vivim.session.description import FILE, Description
 from vivim.session.kept import PROPOSALS
 from vivim.session.lock import FolderLock, what_to_do
@@ -39,7 +40,7 @@ def check_place(folder: Path) -> None:
 
 
 def create_folder(folder: Path, description: Description) -> bool:
-    """Make the folder of a new session; ``session.json`` comes last, so that it stands only on a whole session.
+    """Make the folder of a new session, on the disk; ``session.json`` comes last and stands only on a whole session.
 
     Returns
     -------
@@ -53,12 +54,16 @@ def create_folder(folder: Path, description: Description) -> bool:
     """
     try:
         check_place(folder)
+        made = [path for path in (folder, *folder.absolute().parents) if not path.exists()]
         folder.mkdir(parents=True, exist_ok=True)
         with FolderLock(folder):
             if (folder / FILE).is_file():
                 return False
             check_place(folder)
             MaskStore(folder / MASKS, description.shape).create()
+            flush(folder / MASKS)
+            for path in made:
+                flush_one(path.absolute().parent)
             description.write(folder / FILE)
             return True
     except OSError as error:

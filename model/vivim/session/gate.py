@@ -105,7 +105,7 @@ class Gate(Undoable):
             for t in some:
                 self._keep_status(t, me)
                 entry = Entry(t, "accepted", author or self.author, PERSON, now(), mask=self._known(t).mask)
-                self._put_status(entry, sync=t == some[-1])
+                self._put_status(entry)
             return some
 
         with self.one_step():
@@ -120,7 +120,7 @@ class Gate(Undoable):
         def work() -> list[int]:
             self._keep(t, me)
             nothing = np.zeros(self.shape[1:], np.uint8)
-            self._put(Entry(t, "empty", author or self.author, PERSON, now()), nothing, sync=True)
+            self._put(Entry(t, "empty", author or self.author, PERSON, now()), nothing)
             return [t]
 
         with self.one_step():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,11 +27,11 @@ def pack(entry: Entry, pixels: NDArray[np.uint8] | None) -> bytes:
     return to_line(entry) + b"%d\n" % len(packed) + packed
 
 
-def frames(path: Path) -> list[int]:
-    """The frames whose states a file holds, in its order; read without unpacking any."""
+def frames(path: Path, most: int | None = None) -> list[int]:
+    """The frames whose states a file holds, in its order, the first `most`; read without unpacking any."""
     with path.open("rb") as file:
-        found = []
-        while (header := _header(file)) is not None:
+        found: list[int] = []
+        while len(found) != most and (header := _header(file)) is not None:
             file.seek(header[1], os.SEEK_CUR)
             found.append(header[0].frame)
         return found
@@ -93,10 +93,12 @@ class Proposals:
         Where they are kept; made when the first is.
     shape : tuple of int
         Height and width of a mask.
+    changed : callable
+        Gets every file that was written.
     """
 
-    def __init__(self, folder: Path, shape: tuple[int, int]) -> None:
-        self._folder, self._shape = folder, shape
+    def __init__(self, folder: Path, shape: tuple[int, int], changed: Callable[[Path], None]) -> None:
+        self._folder, self._shape, self._changed = folder, shape, changed
 
     def keep(self, entry: Entry, pixels: NDArray[np.uint8]) -> None:
         """Keep a frame's proposal, instead of an earlier one.
@@ -114,6 +116,7 @@ class Proposals:
         except OSError:
             part.unlink(missing_ok=True)
             raise
+        self._changed(path)
 
     def of(self, t: int) -> State | None:
         """A frame's proposal; None if none is kept, or it is damaged."""

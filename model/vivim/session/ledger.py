@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from vivim.errors import SessionError
+from vivim.leavings import flush_one, flush_open
 
 STATUS_NAMES = ("empty", "proposed", "corrected", "accepted")
 STATUS_CODES = {name: code for code, name in enumerate(STATUS_NAMES)}
@@ -147,6 +148,8 @@ class Ledger:
         try:
             self._file = self._path.open("ab", buffering=0)
             self._file.truncate(self._end)
+            flush_open(self._file.fileno())
+            flush_one(self._path.parent)  # a new ledger, and the note that says who has the session open
         except OSError as error:
             raise self._unusable(error) from error
 
@@ -179,12 +182,16 @@ class Ledger:
                 file.truncate(self._end)
             write_whole(file, line)
             if sync:
-                os.fsync(file.fileno())
+                flush_open(file.fileno())
         except OSError:
             with suppress(OSError):  # the next append tries again
                 file.truncate(self._end)
             raise
         self._end += len(line)
+
+    def flush(self) -> None:
+        """Wait until the disk has every line."""
+        flush_open(self._opened().fileno())
 
     def check_in_place(self) -> None:
         """Raise a `FileNotFoundError` if the file is no longer where it was opened: what is added would be lost."""
@@ -206,7 +213,7 @@ class Ledger:
         if self._file is not None:
             file, self._file = self._file, None
             try:
-                os.fsync(file.fileno())
+                flush_open(file.fileno())
             finally:
                 file.close()
 

@@ -19,6 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from vivim.leavings import flush, flush_one, put_in_place
+
 SCHEMA = 4
 _log = logging.getLogger(__name__)
 
@@ -78,9 +80,9 @@ def back_up(folder: Path, schema: int, names: tuple[str, ...]) -> Path:
                 shutil.copy2(folder / name, part / name)
                 if name == names[0]:
                     leave_folders_out(part / name)
-                with (part / name).open("rb") as file:
-                    os.fsync(file.fileno())
+        flush(part)
         os.rename(part, backup)
+        flush_one(folder)
     except OSError:
         shutil.rmtree(part, ignore_errors=True)
         raise
@@ -108,7 +110,7 @@ def leave_folders_out(file: Path) -> None:
     part = file.with_name(f".{file.name}.part")
     try:
         part.write_text(json.dumps({**values, "video": f"../{name}"}, indent=2), encoding="utf-8")
-        os.replace(part, file)
+        put_in_place(part, file)
     except OSError:
         part.unlink(missing_ok=True)
         raise

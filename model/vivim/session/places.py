@@ -12,7 +12,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from vivim.leavings import part_of
+from vivim.leavings import part_of, put_in_place
 from vivim.session.description import Description
 from vivim.session.migrate import name_of
 from vivim.settings import vivim_home
@@ -75,7 +75,7 @@ def remember_place(description: Description, folder: Path, video: Path) -> None:
         note.parent.mkdir(parents=True, exist_ok=True)
         part.touch(mode=0o600)
         part.write_bytes(os.fsencode(video))
-        os.replace(part, note)
+        put_in_place(part, note)
     except OSError as error:
         with suppress(OSError):  # there may be no such folder; the log is told below
             part.unlink()

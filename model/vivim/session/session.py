@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from vivim.errors import SessionError, VideoMissingError
+from vivim.leavings import flush
 from vivim.session.about import About
 from vivim.session.description import FILE, Description, describe
 from vivim.session.editor import MaskEditor
@@ -25,8 +26,11 @@ from vivim.session.folder import (
     sweep,
 )
 from vivim.session.identify import find_video, home_of, linked
+from vivim.session.kept import PROPOSALS
 from vivim.session.lock import FolderLock, check_entries
 from vivim.session.places import remember_place
+from vivim.session.recovery import recover
+from vivim.session.undo import UNDO
 
 if TYPE_CHECKING:
     from vivim.video import Video
@@ -67,11 +71,22 @@ class Session(About):
             if not self.read_only:
                 self._ledger.open()
                 self._steps.load()
+                if self._writer is not None and self._writer.after_crash:
+                    self._recover()
             undo.pop_all()
 
     def _sweep(self) -> None:
         try:
             sweep(self.folder)
+        except OSError as error:
+            raise self._not_written(error) from error
+
+    def _recover(self) -> None:
+        try:
+            for name in (UNDO, PROPOSALS):
+                if (self.folder / name).is_dir():
+                    flush(self.folder / name)
+            recover(self._store, self._ledger, self._frames, self.author)
         except OSError as error:
             raise self._not_written(error) from error
 
@@ -211,7 +226,8 @@ class Session(About):
             if self._writer is not None:
                 stack.callback(self._writer.release)
                 self._writer = None
-            self._ledger.close()
+            stack.callback(self._ledger.close)
+            self._flusher.close()
 
     def __enter__(self) -> Session:
         return self

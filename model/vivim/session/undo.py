@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,16 +45,18 @@ class UndoSteps:
         Where they are kept; made when the first is.
     shape : tuple of int
         Height and width of a mask.
+    changed : callable
+        Gets every file that was written or removed.
     """
 
-    def __init__(self, folder: Path, shape: tuple[int, int]) -> None:
-        self._folder, self._shape = folder, shape
+    def __init__(self, folder: Path, shape: tuple[int, int], changed: Callable[[Path], None]) -> None:
+        self._folder, self._shape, self._changed = folder, shape, changed
         self._steps: list[Step] = []
 
     def load(self) -> None:
-        """Look what is there."""
+        """Look what is there; a step that a power cut left empty is none."""
         found = self._folder.iterdir() if self._folder.is_dir() else ()
-        parts = [match for path in found if (match := _NAME.fullmatch(path.name))]
+        parts = [match for path in found if (match := _NAME.fullmatch(path.name)) and kept.frames(path, 1)]
         self._steps = sorted((Step(int(match[1]), match[2]) for match in parts), key=lambda step: step.number)
 
     def __contains__(self, step: Step) -> bool:
@@ -89,6 +91,7 @@ class UndoSteps:
             except OSError:
                 file.truncate(size)
                 raise
+        self._changed(self._folder / step.name)
         if step not in self._steps:
             self._steps.append(step)
 
@@ -111,6 +114,7 @@ class UndoSteps:
     def drop(self, step: Step) -> None:
         """Forget a step."""
         (self._folder / step.name).unlink(missing_ok=True)
+        self._changed(self._folder / step.name)
         self._steps.remove(step)
 
     def make_room(self) -> None:

@@ -35,8 +35,8 @@ class Undoable(Writer):
 
     def __init__(self, folder: Path, shape: tuple[int, int, int], author: str, read_only: bool) -> None:
         super().__init__(folder, shape, author, read_only)
-        self._steps = UndoSteps(folder / UNDO, shape[1:])
-        self._proposals = Proposals(folder / PROPOSALS, shape[1:])
+        self._steps = UndoSteps(folder / UNDO, shape[1:], self._flusher.note_file)
+        self._proposals = Proposals(folder / PROPOSALS, shape[1:], self._flusher.note_file)
         self._open: dict[int, _Open] = {}
 
     @contextmanager

@@ -1,7 +1,7 @@
 """How a session writes: ledger and mask in an order that survives a crash, one step at a time, then the listeners.
 
 A crash at any moment leaves nothing a person drew looking like a model's: what makes a frame a person's is said in
-the ledger before its mask is written; anything else after.
+the ledger before its mask is written; anything else after. What a power cut leaves is up to `vivim.session.flusher`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vivim.errors import SessionError
+from vivim.session.flusher import Flusher
 from vivim.session.ledger import PERSON, Entry
 from vivim.session.patience import Patience
 from vivim.session.record import Record, digest
@@ -34,6 +35,8 @@ class Writer(Record):
         self._listeners: list[Callable[[int, str], None]] = []
         self._said: dict[int, float] = {}
         self._patience = Patience()
+        self._flusher = Flusher(self._ledger, self._masks)
+        self._store = self._masks
 
     def on_change(self, listener: Callable[[int, str], None]) -> Callable[[], None]:
         """Call ``listener(frame, status)`` after every write, in the thread that wrote.
@@ -65,6 +68,7 @@ class Writer(Record):
                 def step() -> list[int]:
                     self._begin()
                     self._ledger.check_in_place()
+                    self._flusher.wait_for_room()
                     changed = work()
                     untold.extend(changed)
                     return changed
@@ -82,31 +86,61 @@ class Writer(Record):
     def _begin(self) -> None:
         """Make ready what is made only when it is first written to."""
 
-    def _put(self, entry: Entry, pixels: NDArray[np.uint8] | None, sync: bool = False) -> None:
+    def flush(self) -> None:
+        """Wait until the disk has everything that was written; it has what is older than a second anyway.
+
+        Raises
+        ------
+        SessionError
+            If it cannot take it.
+        """
+        try:
+            self._flusher.flush()
+        except OSError as error:
+            raise self._not_written(error) from error
+
+    def _put(self, entry: Entry, pixels: NDArray[np.uint8] | None) -> None:
         """Record and store: what makes a frame a person's goes before its pixels, anything else after them."""
         t = entry.frame
-        if entry.status not in PERSONS:
-            assert pixels is not None
-            self._masks[t] = pixels
-            self._record(entry, pixels, sync)
+        if entry.status in PERSONS:
+            self._put_persons(entry, pixels)
             return
-        before = self._frames.state(t, self.author)
-        before = replace(before, mask=None) if t in self._unsaid else before
-        said = self._record(entry, self._masks[t] if pixels is None else pixels, sync)
+        assert pixels is not None
+        self._masks[t] = pixels
         try:
-            if pixels is not None:
-                self._masks[t] = pixels
+            self._record(entry, pixels)
+        except OSError:
+            self._store.withdraw(t)
+            raise
+        self._flusher.note_mask(t)
+
+    def _put_persons(self, entry: Entry, pixels: NDArray[np.uint8] | None) -> None:
+        t = entry.frame
+        before = self._frames.state(t, self.author)
+        was_unsaid = t in self._unsaid
+        before = replace(before, mask=None) if was_unsaid else before
+        said = self._record(entry, self._masks[t] if pixels is None else pixels)
+        if pixels is None:
+            return
+        try:
+            self._masks[t] = pixels
+            if not said:
+                self._store.left_unsaid(t)
         except OSError:
             if said:
+                self._unsaid.add(t)  # until the line of what it is, which follows if the disk takes it
                 self._append(before)
+                if not was_unsaid:
+                    self._unsaid.discard(t)
             raise
+        self._flusher.note_mask(t, said)
 
-    def _put_status(self, entry: Entry, sync: bool = False) -> None:
+    def _put_status(self, entry: Entry) -> None:
         """Record that a frame counts as something else from now on; its mask stays."""
         self._say_unsaid()
-        self._append(entry, sync)
+        self._append(entry)
 
-    def _record(self, entry: Entry, pixels: NDArray[np.uint8], sync: bool) -> bool:
+    def _record(self, entry: Entry, pixels: NDArray[np.uint8]) -> bool:
         """Append to the ledger, unless it would say again what was said for this frame a moment ago.
 
         What is left unsaid is the digest of the mask; it is said before another frame's line, or on closing.
@@ -120,19 +154,21 @@ class Writer(Record):
         if same and entry.kind == PERSON and time.monotonic() - self._said.get(t, -np.inf) < RESTATE_SECONDS:
             self._unsaid.add(t)
             return False
+        self._say_unsaid(but=t)
+        self._append(replace(entry, mask=digest(pixels)))
         self._unsaid.discard(t)
-        self._say_unsaid()
-        self._append(replace(entry, mask=digest(pixels)), sync)
         return True
 
-    def _say_unsaid(self) -> None:
+    def _say_unsaid(self, but: int | None = None) -> None:
         """Append what the latest masks are of frames whose lines were left out."""
-        for t in tuple(self._unsaid):
+        for t in tuple(self._unsaid - {but}):
             self._append(replace(self._frames.state(t, self.author), mask=digest(self._masks[t])))
             self._unsaid.discard(t)
+            self._flusher.note_mask(t)
 
-    def _append(self, entry: Entry, sync: bool = False) -> None:
-        self._ledger.append(entry, sync)
+    def _append(self, entry: Entry) -> None:
+        self._ledger.append(entry)
+        self._flusher.note_line()
         self._said[entry.frame] = time.monotonic()
         self._frames.apply(entry)
 

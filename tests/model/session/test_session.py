@@ -48,6 +48,7 @@ def test_reopening_the_video_resumes(sample) -> None:
 
 def test_masks_on_disk_are_plain_zarr_one_frame_a_chunk(session: Session, sample) -> None:
     session.correct(2, sample.masks[2])
+    session.flush()  # other readers see a mask once the disk has it
     array = zarr.open_array(str(session.folder / "masks.zarr"), mode="r")
     assert array.chunks == (1, *session.shape[1:])
     np.testing.assert_array_equal(array[2], sample.masks[2])

@@ -1,0 +1,120 @@
+"""After a crash or a power cut: masks and ledger are made to agree again, for the one writer of a session.
+
+A power cut leaves any part of what was written in its last second, see `vivim.session.flusher`. Of every frame there
+is the old mask with its line, or the new one with its line, or something between. A frame whose new mask and new line
+are both there has them. Otherwise it is what it was before, and the ledger says so in a new line. What a person drew
+and the disk has stays the person's, whatever else is missing.
+"""
+
+from __future__ import annotations
+
+import calendar
+import os
+import time
+from collections import Counter, deque
+from dataclasses import replace
+
+import numpy as np
+
+from vivim.session.flusher import MOST_LINES
+from vivim.session.frames import FrameTable
+from vivim.session.ledger import PERSON, Entry, Ledger, now
+from vivim.session.record import digest
+from vivim.session.store import CHUNK, STROKE, MaskStore, frames_left, number
+from vivim.session.writer import PERSONS
+
+LINES_CHECKED = 4 * MOST_LINES
+SECONDS_CHECKED = 60
+"""By more than that, in lines and in time, the disk is not behind."""
+
+
+def recover(store: MaskStore, ledger: Ledger, frames: FrameTable, author: str) -> list[int]:
+    """Make masks and ledger of a session agree in what its last writer was at when it ended.
+
+    Parameters
+    ----------
+    store, ledger, frames
+        Of the session, opened for writing and replayed.
+    author : str
+        Who opened it; speaks where no line says who drew.
+
+    Returns
+    -------
+    list of int
+        The frames of which the ledger got a new line.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written. It can be done again.
+    """
+    left = [t for t in frames_left(store.path) if t < len(store)]
+    latest = _latest(ledger)
+    lines: dict[int, list[Entry]] = {t: [] for t in (*left, *latest)}
+    for entry in ledger if lines else ():
+        if entry.frame in lines:
+            lines[entry.frame].append(entry)
+    said: list[int] = []
+
+    def say(entry: Entry) -> None:
+        entry = replace(entry, time=now())
+        ledger.append(entry, sync=True)
+        frames.apply(entry)
+        lines[entry.frame].append(entry)
+        said.append(entry.frame)
+
+    for t in sorted(lines):
+        name, line = _chosen(t, store, lines[t], author, fresh=latest[t] == len(lines[t]))
+        if line is not None:
+            say(line)
+        if store.names(t):
+            store.keep(t, name)
+    return said
+
+
+def _latest(ledger: Ledger) -> Counter[int]:
+    """How many lines of each frame may have been on their way to the disk when the last writer ended."""
+    lines = deque(ledger, LINES_CHECKED)
+    end = max((entry.time for entry in lines), default="")
+    since = _seconds(end) - SECONDS_CHECKED
+    return Counter(entry.frame for entry in lines if _seconds(entry.time) >= since)
+
+
+def _seconds(text: str) -> float:
+    try:
+        return calendar.timegm(time.strptime(text, "%Y-%m-%dT%H:%M:%SZ"))
+    except ValueError:
+        return 0.0
+
+
+def _chosen(
+    t: int, store: MaskStore, lines: list[Entry], author: str, fresh: bool
+) -> tuple[str, Entry | None]:
+    """Of the masks that a frame was left with, the one that counts, and the line that it needs.
+
+    `fresh` says that all its lines may have been on their way to the disk.
+    """
+    files = {}
+    for name in (CHUNK, *store.names(t)):
+        mask = store.left(t, name)
+        if mask is not None:
+            files[name] = digest(mask)
+    empty = digest(np.zeros(store.shape[1:], np.uint8))
+    if not os.path.lexists(store.path / "c" / str(t) / "0" / CHUNK):
+        files[CHUNK] = empty
+    newest = {mask: name for name, mask in files.items()}
+    base = next((line for line in reversed(lines) if line.mask in newest), None)
+    persons = [line for line in lines if line.status in PERSONS]
+    whose = persons[-1] if persons else Entry(t, "corrected", author, PERSON, "")
+    strokes = [name for name in files if name.startswith(STROKE)]
+    if strokes and (base is None or number(strokes[-1]) > number(newest[base.mask or ""])):
+        # Its line was left out because the one before it said that the frame is a person's.
+        found = files[strokes[-1]]
+        return strokes[-1], None if lines and lines[-1].mask == found else replace(whose, mask=found)
+    if base is not None:
+        return newest[base.mask or ""], None if base is lines[-1] else base
+    if not lines or lines[-1].mask is None or CHUNK not in files:
+        return CHUNK, None  # nothing was said, or it is damaged, which is told where it is read
+    if files[CHUNK] == empty:  # never written before, or lost; the latter is told where masks are checked
+        return CHUNK, Entry(t, "empty", author, PERSON, "", mask=empty) if fresh else None
+    return CHUNK, replace(whose, mask=files[CHUNK])
