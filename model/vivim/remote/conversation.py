@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -91,7 +91,7 @@ class Answers:
         session = message.number("session", 0, len(self._sessions) - 1)
         what, numbers = message.text("what"), message.values.get("numbers")
         allowed = {"frames": range(len(self._sessions[session])), "masks": self._known[session]}.get(what, ())
-        asked = numbers if isinstance(numbers, list) else [None]
+        asked: list[Any] = numbers if isinstance(numbers, list) else [None]
         if not all(type(t) is int and t in allowed for t in asked) or len(set(asked)) < len(asked):
             raise RemoteError("The server asked for pictures that it has no business with.")
         for t in asked:
