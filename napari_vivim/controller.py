@@ -106,7 +106,9 @@ class VideoController(Jobs):
         viewer.dims.events.current_step.connect(self.ahead.make_way)
         # napari keeps the layers of a window that is closed by its X, or by quitting
         main_window(viewer).destroyed.connect(self.close)
-        QApplication.instance().aboutToQuit.connect(self.close)
+        application = QApplication.instance()
+        assert application is not None  # a viewer has one
+        application.aboutToQuit.connect(self.close)
 
     # -- what is shown --------------------------------------------------------------------------------------------
 

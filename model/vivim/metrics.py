@@ -192,9 +192,9 @@ def e_measure(probability: NDArray, true: NDArray) -> float:
     tp, fp, fn, tn = _at_thresholds(probability, true)
     size, part = np.size(true), (tp[0] + fn[0]) / np.size(true)
     if part in (0, 1):
-        aligned = tp + tn
+        aligned = np.asarray(tp + tn, np.float64)
     else:
-        aligned, mean = np.zeros(256), (tp + fp) / size
+        aligned, mean = np.zeros(256, np.float64), (tp + fp) / size
         for count, predicted, there in ((tp, 1, 1), (fp, 1, 0), (fn, 0, 1), (tn, 0, 0)):
             a, b = predicted - mean, there - part
             aligned += count * (2 * a * b / (a**2 + b**2) + 1) ** 2 / 4

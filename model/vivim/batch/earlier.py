@@ -19,7 +19,7 @@ from vivim.errors import SessionError
 from vivim.export.api import FILES
 from vivim.leavings import part_of, remove
 from vivim.session.description import FILE, Description
-from vivim.session.folder import HOLDER, FolderLock
+from vivim.session.lock import HOLDER, FolderLock
 
 PUT_ASIDE = re.compile(r"put-aside-\d+")
 NOTE = "content.json"
@@ -105,8 +105,7 @@ def _fits(session: Path, identity: str, content: str) -> bool:
 
 def _put_aside(job: Job) -> Path:
     home = job.folder / SESSION
-    lock = FolderLock(home)  # nobody may be painting in it
-    try:
+    with FolderLock(home) as lock:  # nobody may be painting in it
         place = _new_place(job)
         for name in FILES.values():
             if os.path.lexists(job.folder / name):
@@ -114,8 +113,6 @@ def _put_aside(job: Job) -> Path:
         if os.name == "nt":
             lock.release()  # a folder with an open file in it cannot be moved there
         os.rename(home, place / SESSION)
-    finally:
-        lock.release()
     (place / SESSION / HOLDER).unlink(missing_ok=True)
     return place
 

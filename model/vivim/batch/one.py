@@ -223,8 +223,9 @@ def _segment(job: Job, options: Segmenting) -> Doing:
     with Session.open(job.path, folder=home) as session:
         note_content(home, seen.identity, seen.content.digest)
         if not job.parts and options.split and splittable(session, options):
-            found = {"content": seen.content.digest, "note": note}
-            return Outcome(job.stem, LONG, session.identity, frames=len(session), **found)
+            return Outcome(
+                job.stem, LONG, session.identity, frames=len(session), content=seen.content.digest, note=note
+            )
         _set_area(session, options)
         if job.parts:
             yield from join(session, job, options)

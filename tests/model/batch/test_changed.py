@@ -18,7 +18,7 @@ from vivim.batch.content import FOLDER, Content, content_of, files_in
 from vivim.batch.inputs import find
 from vivim.batch.jobs import DONE, FAILED, SKIPPED
 from vivim.errors import BatchError
-from vivim.session.folder import FolderLock
+from vivim.session.lock import FolderLock
 
 FRAMES, SIZE = 6, (24, 32)
 
@@ -132,11 +132,8 @@ def test_a_replaced_video_whose_session_is_open_fails_and_nothing_moves(video: P
     one = job(video)
     outcome(one)
     draw(video, 3, 20)
-    lock = FolderLock(one.folder / "session.vivim")
-    try:
+    with FolderLock(one.folder / "session.vivim"):
         failed = outcome(one)
-    finally:
-        lock.release()
     assert failed.status == FAILED and "open in another window" in failed.reason
     assert not (one.folder / "put-aside-1").exists() and outcome(one).status == DONE
 
