@@ -180,7 +180,7 @@ def _similarity(found: NDArray, inside: NDArray) -> float:
 
 
 def e_measure(probability: NDArray, true: NDArray) -> float:
-    """Enhanced alignment measure (Fan et al., IJCAI 2018), the mean over 256 thresholds, in [0, 1].
+    """Enhanced alignment measure (Fan et al., IJCAI 2018), the mean over 256 thresholds, from 0 to about 1.
 
     Parameters
     ----------
