@@ -63,8 +63,6 @@ class Choices:
 
     def _leave(self) -> None:
         """The list is gone; what is still being asked for is of no interest."""
-        if self._job is not None and isalive(self._job):  # as the program ends, Qt may have deleted it before
-            self._job.event.disconnect(self._fill)
         self._worker.close()
 
     def _begin(self) -> None:
@@ -92,6 +90,8 @@ class Choices:
         self._worker.submit(self._job)
 
     def _fill(self, found: tuple[list[Any], list[str], str, str]) -> None:
+        if not isalive(self._models):  # this answer was under way
+            return
         models, devices, chosen, preferred = found
         self._models.clear()
         for info in models:

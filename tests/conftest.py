@@ -13,11 +13,17 @@ from collections.abc import Callable, Iterator
 from multiprocessing import resource_tracker
 from pathlib import Path
 
+import hypothesis
 import psutil
 import pytest
 import vivim.settings
 
 ROOT = Path(__file__).resolve().parents[1]
+
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")  # its deadlines, too, are clocks
 
 PATIENCE = 60.0
 """Seconds that are waited for what should end at once; a test that fails is the only one that waits so long."""

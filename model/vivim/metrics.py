@@ -180,7 +180,7 @@ def _similarity(found: NDArray, inside: NDArray) -> float:
 
 
 def e_measure(probability: NDArray, true: NDArray) -> float:
-    """Enhanced alignment measure (Fan et al., IJCAI 2018), the mean over 256 thresholds, in [0, 1].
+    """Enhanced alignment measure (Fan et al., IJCAI 2018), the mean over 256 thresholds, from 0 to about 1.
 
     Parameters
     ----------
@@ -191,10 +191,11 @@ def e_measure(probability: NDArray, true: NDArray) -> float:
     """
     tp, fp, fn, tn = _at_thresholds(probability, true)
     size, part = np.size(true), (tp[0] + fn[0]) / np.size(true)
+    aligned: NDArray[np.float64] = np.zeros(256)
     if part in (0, 1):
-        aligned = np.asarray(tp + tn, np.float64)
+        aligned += tp + tn
     else:
-        aligned, mean = np.zeros(256, np.float64), (tp + fp) / size
+        mean = (tp + fp) / size
         for count, predicted, there in ((tp, 1, 1), (fp, 1, 0), (fn, 0, 1), (tn, 0, 0)):
             a, b = predicted - mean, there - part
             aligned += count * (2 * a * b / (a**2 + b**2) + 1) ** 2 / 4

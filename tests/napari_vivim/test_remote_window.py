@@ -34,7 +34,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str]
         yield int(line.rpartition(":")[2]), file.read_text().strip()
     finally:
         process.terminate()
-        assert process.wait(60) == 0
+        assert process.wait(500) == 0
 
 
 @pytest.fixture

@@ -177,9 +177,10 @@ def test_the_docks_leave_the_whole_picture_in_sight_unless_the_person_zoomed(seg
     window, layer, camera = segment.window(), segment.controller.layer, segment.viewer.camera
     timeline = show_timeline(segment.viewer)
     window.resize(1280, 800)
-    window.show()
+    with qtbot.waitExposed(window):
+        window.show()
     qtbot.wait(300)
-    camera.zoom *= 3 if zoomed else 1.15
+    camera.zoom *= 30 if zoomed else 1.15  # so far that no later change of the window brings it all in sight
     qtbot.waitUntil(lambda: nearly_whole(layer) != zoomed and not seen_whole(layer))
     before = camera.zoom
     timeline._place()

@@ -161,7 +161,7 @@ def test_the_command_line_stops_on_ctrl_c(worked: Session, tmp_path: Path) -> No
         assert program.stdout.readline() == "writes\n"
         program.send_signal(signal.SIGINT)
         try:
-            _, said = program.communicate(timeout=60)
+            _, said = program.communicate(timeout=500)
         finally:
             program.kill()  # else a failure here is one of every test that counts processes
     assert program.returncode not in (0, None) and "Traceback" not in said
