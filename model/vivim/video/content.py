@@ -47,6 +47,9 @@ MOVES = 0.05
 BESIDE = 0.1
 """Parts at least this large, of the largest, count too: a dark organ may divide the content."""
 
+FROZEN = 0.4
+"""Still parts at least this large, of the largest, count too: one of two pictures may be frozen."""
+
 LEAST = 0.05
 """A content area smaller than this, of the picture, is not believed."""
 
@@ -92,12 +95,15 @@ class Border(NamedTuple):
         What differs by more does differ.
     picture : ndarray of float32
         The still picture ``(H, W, C)``, smoothed if the border is noisy.
+    noisy : bool
+        Whether noise of a camera lies over it.
     """
 
     shade: Values
     region: NDArray[np.bool_]
     tolerance: float
     picture: Values
+    noisy: bool
 
 
 def content_area(video: Video) -> Box:
@@ -140,7 +146,7 @@ def content_area(video: Video) -> Box:
         min(height, int(np.ceil(y1 * scales[0]))),
         min(width, int(np.ceil(x1 * scales[1]))),
     )
-    return _reconciled(found, mask, stated, scales) if stated else found
+    return _reconciled(found, mask, stated, (height, width)) if stated else found
 
 
 def _union(boxes: Iterable[Box]) -> Box | None:
@@ -152,12 +158,19 @@ def _union(boxes: Iterable[Box]) -> Box | None:
     return int(y0), int(x0), int(y1), int(x1)
 
 
-def _reconciled(found: Box, mask: Mask, stated: Box, scales: tuple[float, float]) -> Box:
-    """What is seen, within what the header states, if the header can be of this picture."""
+def _reconciled(found: Box, mask: Mask, stated: Box, size: tuple[int, int]) -> Box:
+    """What is seen, within what the header states, if the header can be of this picture.
+
+    It cannot if content lies outside, with border beyond it. Content as far as the picture's edge shows that letters
+    or bars were taken for content, and refutes nothing.
+    """
     rows, columns = np.nonzero(mask)
-    y, x = (rows + 0.5) * scales[0], (columns + 0.5) * scales[1]
+    y, x = (rows + 0.5) * size[0] / mask.shape[0], (columns + 0.5) * size[1] / mask.shape[1]
     within = (y >= stated[0]) & (y < stated[2]) & (x >= stated[1]) & (x < stated[3])
-    if within.mean() < 1 - OUTSIDE:
+    ends = (0, 0, *size)
+    beyond = [(found[k] - stated[k]) * (1 if k < 2 else -1) < 0 for k in range(4)]
+    bordered = all(found[k] != ends[k] for k in range(4) if beyond[k])
+    if within.mean() < 1 - OUTSIDE and bordered:
         return found
     both = max(found[0], stated[0]), max(found[1], stated[1]), min(found[2], stated[2]), min(found[3], stated[3])
     return both if _size(both) >= FILLED * _size(stated) else stated
@@ -194,10 +207,12 @@ def _content(stack: NDArray, share: float) -> tuple[Box, Mask] | None:
     dark = float(border.shade.max()) < max(float(np.median(picture)), low + 0.2 * span)
     away = (change if dark else np.abs(change)).max(axis=-1)  # nothing is darker than a black border
     restless = stack.std(axis=0, dtype=np.float32).max(axis=-1)
-    moving = restless > max(STILL * span, 3 * float(np.median(restless[border.region])))
+    # A clean border is at rest, though content may pass over a part of it. A noisy one flickers all over.
+    usual = float(np.percentile(restless[border.region], 75 if border.noisy else 25))
+    moving = restless > max(STILL * span, 3 * usual)
     panels, floors = _surfaces(picture, away, restless, span, high)
     clear = (away > SHADE * span) | moving
-    flickers = restless > max(0.5, 0.004 * span, 2 * float(np.percentile(restless[border.region], 75)))
+    flickers = restless > max(0.5, 0.004 * span, (2 if border.noisy else 4) * usual)
     faint = (away > border.tolerance) | flickers | floors
     if dark:
         clear &= ~panels
@@ -227,7 +242,8 @@ def _border(still: Values, span: float) -> Border | None:
     edge = np.zeros((height, width), bool)
     edge[:deep] = edge[-deep:] = edge[:, :deep] = edge[:, -deep:] = True
     places = [still[:deep], still[-deep:], still[:, :deep], still[:, -deep:]]
-    places += [still[y, x] for y in (slice(corner), slice(-corner, None)) for x in (slice(corner), slice(-corner, None))]
+    ends = (slice(corner), slice(-corner, None))
+    places += [still[y, x] for y in ends for x in ends]
     shades = np.unique([np.median(place.reshape(-1, channels), axis=0) for place in places], axis=0)
     smooth, smoother = (cv2.blur(still, (size, size)).reshape(still.shape) for size in (5, 9))
     faint = max(1.0, FAINT * span)
@@ -246,7 +262,8 @@ def _border(still: Values, span: float) -> Border | None:
                 true = (region & edge).sum() >= EDGE_SHARE * nearly.sum()
             if true and region.mean() * (1 + corners) > most:
                 most = region.mean() * (1 + corners)
-                best = Border(shade.astype(np.float32), region, max(faint, tolerance), smooth if noisy else still)
+                picture = smooth if noisy else still
+                best = Border(shade.astype(np.float32), region, max(faint, tolerance), picture, noisy)
         if best is not None:
             return best
     return None
@@ -296,7 +313,7 @@ def _reached(seed: Mask, mask: NDArray[np.bool_], steps: int) -> Mask:
 
 
 def _chosen(parts: Mask, moving: NDArray[np.bool_]) -> Mask | None:
-    """The parts that are large and, in a video that moves, move; None if there are none."""
+    """The parts that are large and, in a video that moves, move or are very large; None if there are none."""
     count, labels, stats, _ = cv2.connectedComponentsWithStats(parts, connectivity=8)
     areas = stats[:, cv2.CC_STAT_AREA]
     moved = np.bincount(labels[moving], minlength=count) / np.maximum(areas, 1)
@@ -304,7 +321,10 @@ def _chosen(parts: Mask, moving: NDArray[np.bool_]) -> Mask | None:
     alive[0] = False
     if not alive.any():
         return None
-    return (alive & (areas >= BESIDE * areas[alive].max()))[labels].astype(np.uint8)
+    most = areas[alive].max()
+    frozen = ~alive & (areas >= FROZEN * most)
+    frozen[0] = False
+    return ((alive & (areas >= BESIDE * most)) | frozen)[labels].astype(np.uint8)
 
 
 def _bounds(mask: Mask) -> Box:
