@@ -151,11 +151,11 @@ def content_area(video: Video) -> Box:
 
 def _union(boxes: Iterable[Box]) -> Box | None:
     """The box around boxes; None of none."""
-    corners = np.array(list(boxes))
-    if not len(corners):
+    known = list(boxes)
+    if not known:
         return None
-    y0, x0, y1, x1 = (*corners[:, :2].min(axis=0), *corners[:, 2:].max(axis=0))
-    return int(y0), int(x0), int(y1), int(x1)
+    y0, x0, y1, x1 = zip(*known, strict=True)
+    return min(y0), min(x0), max(y1), max(x1)
 
 
 def _reconciled(found: Box, mask: Mask, stated: Box, size: tuple[int, int]) -> Box:
@@ -191,6 +191,14 @@ def _disc(size: int) -> Mask:
     return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)), np.uint8)
 
 
+def _dilated(mask: Mask, disc: Mask) -> Mask:
+    return np.asarray(cv2.dilate(mask, disc), np.uint8)
+
+
+def _opened(mask: Mask, disc: Mask) -> Mask:
+    return np.asarray(cv2.morphologyEx(mask, cv2.MORPH_OPEN, disc), np.uint8)
+
+
 def _odd(size: float) -> int:
     return max(3, round(size) // 2 * 2 + 1)
 
@@ -218,15 +226,15 @@ def _content(stack: NDArray, share: float) -> tuple[Box, Mask] | None:
         clear &= ~panels
         faint &= ~panels
 
-    parts = cv2.morphologyEx(_dense(clear, patch), cv2.MORPH_OPEN, _disc(_odd(patch / 3)))
+    parts = _opened(_dense(clear, patch), _disc(_odd(patch / 3)))
     core = _chosen(parts, moving)
     if core is None:
         return None
     core = _touched(core | floors.astype(np.uint8), core)
     letters = (away > BRIGHT * span) & ~moving & (_reached(parts, clear, patch // 2) == 0)
-    traces = cv2.dilate(letters.astype(np.uint8), _disc(_odd((BLOCK + 1) * share))) > 0
+    traces = _dilated(letters.astype(np.uint8), _disc(_odd((BLOCK + 1) * share))) > 0
     faint = (faint & ~traces) | (core > 0)
-    grown = cv2.morphologyEx(_dense(faint, patch), cv2.MORPH_OPEN, _disc(_odd(patch / 3)))
+    grown = _opened(_dense(faint, patch), _disc(_odd(patch / 3)))
     whole = _reached(_touched(grown | core, core), faint, patch // 2)
     if whole.sum() < LEAST * whole.size:
         return None
@@ -245,7 +253,7 @@ def _border(still: Values, span: float) -> Border | None:
     ends = (slice(corner), slice(-corner, None))
     places += [still[y, x] for y in ends for x in ends]
     shades = np.unique([np.median(place.reshape(-1, channels), axis=0) for place in places], axis=0)
-    smooth, smoother = (cv2.blur(still, (size, size)).reshape(still.shape) for size in (5, 9))
+    smooth, smoother = (np.asarray(cv2.blur(still, (k, k)), np.float32).reshape(still.shape) for k in (5, 9))
     faint = max(1.0, FAINT * span)
     for tolerance, noisy in ((max(0.4, FAINT / 4 * span), False), (faint, False), (SHADE * span, True)):
         best, most = None, 0.0
@@ -287,13 +295,13 @@ def _surfaces(
             lowest, highest = np.percentile(picture[labels == label], (5, 95), axis=0)
             if (highest - lowest).max() <= 0.025 * span:
                 into[labels == label] = 1
-    return cv2.dilate(found[0], _disc(3)) > 0, found[1] > 0
+    return _dilated(found[0], _disc(3)) > 0, found[1] > 0
 
 
 def _dense(mask: NDArray[np.bool_], patch: int) -> Mask:
     """What of a mask lies in or near patches that it fills: not letters and lines."""
     filled = cv2.blur(mask.astype(np.float32), (patch, patch), borderType=cv2.BORDER_REPLICATE) >= DENSE
-    return cv2.dilate(filled.astype(np.uint8), _disc(patch)) & mask.astype(np.uint8)
+    return _dilated(filled.astype(np.uint8), _disc(patch)) & mask.astype(np.uint8)
 
 
 def _touched(mask: Mask, seed: Mask) -> Mask:
@@ -308,7 +316,7 @@ def _reached(seed: Mask, mask: NDArray[np.bool_], steps: int) -> Mask:
     """What of a mask is reached from a seed within it in some steps of one pixel."""
     room, disc = mask.astype(np.uint8) | seed, _disc(3)
     for _ in range(steps):
-        seed = cv2.dilate(seed, disc) & room
+        seed = _dilated(seed, disc) & room
     return seed
 
 
