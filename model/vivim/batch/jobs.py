@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,8 @@ class Outcome:
         Lesion area in pixels, its mean over the frames with a lesion, and the most in one frame.
     mean_area_mm2 : float or None
         The mean in square millimetres, each lesion by the scale of its region; None unless all have one.
+    damaged : sequence of int
+        Frames that were left out because their masks are damaged.
     reason : str
         Why it failed, for people; it may name the video's place.
     """
@@ -154,6 +157,7 @@ class Outcome:
     largest_area_px: int = 0
     mean_area_mm2: float | None = None
     files: dict[str, str] = field(default_factory=dict)
+    damaged: Sequence[int] = ()
     reason: str = ""
 
     @property

@@ -25,6 +25,14 @@ class Waiting:
 
 
 @dataclass(frozen=True)
+class PassedOver:
+    """Frames that are not learned from because their masks are damaged: pairs of session number and frame."""
+
+    kind: ClassVar[str] = "passed-over"
+    frames: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
 class Step:
     """One optimiser step; `fold` counts the held-out rounds from 1, and is 0 for the final round.
 
@@ -79,9 +87,9 @@ class Finished:
     seconds: float
 
 
-FinetuneEvent = Waiting | Preparing | Step | HeldOut | Scored | Finished
+FinetuneEvent = PassedOver | Waiting | Preparing | Step | HeldOut | Scored | Finished
 
-_KINDS: dict[str, type] = {cls.kind: cls for cls in (Waiting, Preparing, Step, HeldOut, Scored, Finished)}
+_KINDS: dict[str, type] = {cls.kind: cls for cls in (PassedOver, Waiting, Preparing, Step, HeldOut, Scored, Finished)}
 
 
 def to_line(event: FinetuneEvent) -> str:
@@ -103,4 +111,6 @@ def from_line(line: str) -> FinetuneEvent:
         raise ValueError(f"Not an event: {line[:80]!r}")
     if kind == "scored":
         values["per_frame"] = tuple(tuple(row) for row in values["per_frame"])
+    if kind == "passed-over":
+        values["frames"] = tuple(tuple(pair) for pair in values["frames"])
     return _KINDS[kind](**values)

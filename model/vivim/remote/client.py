@@ -64,8 +64,10 @@ def propose(
     RemoteError
         If the server refuses, or the connection is lost for good. What arrived is kept.
     """
-    known = session.frames_with("corrected", "accepted")
-    todo = set(range(len(session)) if frames is None else frames) - set(known)
+    known, taken = session.vouched_frames(), set(session.frames_with("corrected", "accepted"))
+    todo = set(range(len(session)) if frames is None else frames) - taken
+    if damaged := taken.difference(known):
+        yield ProposeEvent.passing_over(damaged, len(todo))
     if not todo:
         return
     flags = _flags(session, known)
@@ -106,7 +108,7 @@ def finetune(
     RemoteError
         If the server refuses, or the connection is lost for good. Every model is as it was.
     """
-    flags = np.concatenate([_flags(s, s.frames_with("corrected", "accepted")) for s in sessions])
+    flags = np.concatenate([_flags(s, s.vouched_frames()) for s in sessions])
     values = {
         "job": secrets.token_hex(16),
         "digest": digest_of(model),

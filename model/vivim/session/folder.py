@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 from vivim.errors import SessionError
 from vivim.session.description import FILE, Description
 from vivim.session.kept import PROPOSALS
+from vivim.session.last_close import FILE as CLOSED
 from vivim.session.migrate import SCHEMA, back_up, leave_folders_out
 from vivim.session.places import keep_place
 from vivim.session.record import LEDGER, MASKS
@@ -70,15 +71,6 @@ def create_folder(folder: Path, description: Description) -> bool:
         raise SessionError(
             f"Cannot make a session in {folder}: {error.strerror or error}. {_what_to_do(error)}"
         ) from error
-
-
-def check_ledger(folder: Path) -> None:
-    """Raise a `SessionError` if there are masks but no ledger: a model would then write over what persons drew."""
-    if (folder / MASKS / "c").is_dir() and not (folder / LEDGER).exists():
-        raise SessionError(
-            f"{folder} has masks, but {LEDGER} is missing, which says whose they are. Restore it from a backup, or "
-            "make an empty file of this name to start the record anew."
-        )
 
 
 def brought_up_to_date(folder: Path) -> Description:
@@ -168,7 +160,7 @@ def sweep(folder: Path) -> int:
         How many files or folders.
     """
     left = [
-        folder / f".{FILE}.part",
+        *(folder / f".{name}.part" for name in (FILE, CLOSED, LEDGER)),
         *folder.glob(".backup-schema-*.part"),
         *(folder / PROPOSALS).glob(".*.part"),
     ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import stat
 import struct
 from collections.abc import Iterable
@@ -125,7 +126,54 @@ class MaskStore:
             self.path / METADATA
         ).is_file():  # Zarr would make the folders anew, and the frame would be lost
             raise FileNotFoundError(errno.ENOENT, "the masks have been moved or removed")
-        self._array[t] = pixels
+        try:
+            self._array[t] = pixels
+        except OSError:
+            if not self._cleared(t):
+                raise
+            self._array[t] = pixels
+
+    def _cleared(self, t: int) -> bool:
+        """Move away what is no file in the place of a frame's file, and no folder in that of its folders."""
+        *folders, file = (self.path / "c" / part for part in (str(t), f"{t}/0", f"{t}/0/0"))
+        wrong = [path for path in folders if path.is_file()] + ([file] if file.is_dir() else [])
+        for path in wrong[:1]:
+            os.rename(path, self.path / f"damaged-{t}-{secrets.token_hex(4)}")
+        return bool(wrong)
+
+    def readable(self, t: int) -> NDArray[np.uint8] | None:
+        """One frame ``(H, W)``, None if it cannot be read.
+
+        Raises
+        ------
+        SessionError
+            If all masks are gone: no frame is damaged then.
+        """
+        if self._array is None:
+            return np.zeros(self.shape[1:], np.uint8)
+        try:
+            return self._frame(t)
+        except Exception as error:  # a damaged chunk fails in any way inside its decoder
+            if not (self.path / METADATA).is_file():
+                raise SessionError(f"The masks in {self.path} have been moved or removed. Put them back.") from error
+            return None
+
+    def stamp(self, t: int) -> tuple[int, int, int] | None:
+        """What tells a frame's file from an earlier or later one; None if there is none, and the frame is zeros."""
+        try:
+            info = self._file_of(t).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return info.st_ino, info.st_size, info.st_mtime_ns
+
+    def frames_written(self) -> list[int]:
+        """Frames that have, or had, a file: those with a folder of their own."""
+        folder = self.path / "c"
+        names = os.listdir(folder) if folder.is_dir() else []
+        return sorted(int(name) for name in names if name.isdecimal() and int(name) < len(self))
+
+    def _file_of(self, t: int) -> Path:
+        return self.path / "c" / str(t) / "0" / "0"
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray:
         return np.asarray(self[:], dtype=dtype)
@@ -149,7 +197,7 @@ class MaskStore:
     def _chunk(self, t: int) -> bytes | None:
         """What is stored of a frame, None if it was never written; a `ValueError` if it would not unpack to a frame."""
         try:
-            path = self.path / "c" / str(t) / "0" / "0"
+            path = self._file_of(t)
             info = path.stat()
             if not stat.S_ISREG(info.st_mode):
                 raise ValueError("it is no file")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,7 +99,17 @@ class UndoSteps:
 
     def frames(self, step: Step) -> list[int]:
         """The frames that a step changed."""
-        return list(dict.fromkeys(kept.frames(self._folder / step.name)))
+        return list(dict.fromkeys(entry.frame for entry in kept.entries(self._folder / step.name)))
+
+    def latest_of_each(self) -> dict[int, Entry]:
+        """Of each frame what it was before the latest step to take back that changed it."""
+        found: dict[int, Entry] = {}
+        for step in self._steps:
+            if step.side == UNDO:
+                with suppress(OSError):  # no file: it has nothing to say, and nothing is lost with it
+                    first = {entry.frame: entry for entry in reversed(kept.entries(self._folder / step.name))}
+                    found.update(first)
+        return found
 
     def states(self, step: Step) -> Iterator[kept.State]:
         """What the frames of a step were before it, each once."""

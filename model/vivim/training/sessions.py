@@ -36,7 +36,7 @@ def load_session(folder: Path, size: tuple[int, int], label: int | None = None) 
         If the session is damaged or its video is not there.
     """
     with Session.open(folder, read_only=True) as session:
-        finished = session.frames_with("corrected", "accepted")
+        finished = session.vouched_frames()
         if not finished:
             return None
         frames = np.stack(
