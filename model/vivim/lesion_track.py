@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from vivim.errors import SessionError
 from vivim.lesions import Linker, Part, parts_of
 
 if TYPE_CHECKING:
@@ -76,7 +77,13 @@ class LesionTrack:
         for t in sorted(set(frames)):
             if stop is not None and stop.is_set():
                 return
-            self._parts[t] = [_packed(part) for part in parts_of(self._session.shown(t))]
+            try:
+                mask = self._session.masks[t]
+            except SessionError:
+                mask = np.zeros(
+                    self._session.shape[1:], np.uint8
+                )  # damaged: shown as nothing until it is drawn anew
+            self._parts[t] = [_packed(part) for part in parts_of(mask)]
             self._changed.add(t)
             yield t
 

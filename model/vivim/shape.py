@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from vivim.errors import SessionError
 from vivim.scale import area_mm2, regions_of
 
 if TYPE_CHECKING:
@@ -89,8 +90,11 @@ class ShapeTrack:
         """Classes in frame `t`; None without a mask, or one that cannot be read."""
         if t < 0 or not known[t]:
             return None
-        mask = self._session.shown(t)
-        return None if t in self._session.damage else mask
+        try:
+            return np.asarray(self._session.masks[t])
+        except SessionError:
+            self._session.damaged(t)  # it is told from now on
+            return None
 
     def jumps(self) -> NDArray[np.intp]:
         """Frames whose shape jumps away from the frame before, in order; see `jumps_of`."""

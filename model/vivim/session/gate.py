@@ -112,9 +112,9 @@ class Gate(Undoable):
             return []
 
         found = list(self.damage)
+        self._write(ledger)
         for start in range(0, len(found), AT_ONCE):
             self._write(partial(work, found[start : start + AT_ONCE]))
-        self._write(ledger)
         return found
 
     def shown(self, t: int) -> NDArray[np.uint8]:
