@@ -81,8 +81,11 @@ class DamageBox(QFrame):
         self.next.clicked.connect(self._go_on)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 6, 8, 6)
+        self.keep = QPushButton("Keep them all")
+        self.keep.setToolTip("They are as you want them: no longer damaged, and yours. What cannot be read stays damaged")
+        self.keep.clicked.connect(self._keep_all)
         layout.addWidget(self.text)
-        layout.addLayout(row(self.next))
+        layout.addLayout(row(self.next, self.keep))
         self.button = QPushButton("Check this session")
         self.button.setToolTip("Compare every mask with what was written down of it")
         self.button.clicked.connect(self.check_all)
@@ -163,15 +166,21 @@ class DamageBox(QFrame):
     def _show(self) -> None:
         session = self._controller.session if self._controller is not None else None
         damage = self._session_damage()
-        lines = [f"{text}." for text in session.ledger_damage] if session is not None else []
-        if session is not None and session.ledger_kept_in is not None:
-            lines.append(f"The damaged end is kept in {session.ledger_kept_in.name}.")
+        lines = []
         if damage:
             kept = "It is kept as yours; paint it" if len(damage) == 1 else "They are kept as yours; paint them"
             lines.append(f"{damage_text(damage)}. {kept} anew, or revert.")
+        if session is not None:
+            lines += [f"{text}." for text in session.ledger_damage]
+            if session.ledger_damage and session.ledger_kept_in is not None:
+                lines.append(f"What is damaged is kept in {session.ledger_kept_in.name}.")
         self.text.setText(" ".join(lines))
         self.next.setVisible(bool(damage))
         self.setVisible(bool(lines))
+
+    def _keep_all(self) -> None:
+        if self._controller is not None and self._controller.editing is not None:
+            self._controller.editing.keep_damaged(self._show)
 
     def _go_on(self) -> None:
         damage = self._session_damage()

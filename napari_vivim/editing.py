@@ -149,6 +149,10 @@ class Editing:
         else:
             show_info("This frame shows the model's proposal, or none was made before you drew.")
 
+    def keep_damaged(self, then: Callable[[], None]) -> None:
+        """The person takes all damaged frames as they are, and a damaged ledger without its damaged lines."""
+        self._later(self._session.mend, lambda frames: then())
+
     # -- taking back ----------------------------------------------------------------------------------------------
 
     def undo(self) -> None:

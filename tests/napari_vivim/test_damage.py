@@ -104,6 +104,14 @@ def test_a_check_that_is_asked_for_says_how_it_went(damaged: Any, qtbot: Any) ->
     qtbot.waitUntil(box.isHidden)
 
 
+def test_what_can_be_read_is_kept_by_one_click(damaged: Any, qtbot: Any) -> None:
+    box, session = damaged.damage, damaged.controller.session
+    qtbot.waitUntil(lambda: not box.isHidden())
+    box.keep.click()
+    qtbot.waitUntil(lambda: "2 frames are damaged: 0, 4." in box.text.text(), timeout=10000)
+    assert session.status(7) == "corrected" and not session.damaged(7)
+
+
 def test_proposing_passes_over_damaged_frames(damaged: Any, fake_model: Any, qtbot: Any) -> None:
     session = damaged.controller.session
     damaged.propose.click()
