@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QFrame, QLabel, QPushButton, QSizePolicy, QVBoxLayout
 from vivim.errors import VivimError
 from vivim.session import Session
@@ -16,6 +16,8 @@ from napari_vivim.looks import plural, quiet, row
 
 REST_SECONDS = 0.002
 """Between two frames, so that the window gets the interpreter and the disk."""
+SHOWN_MS = 100
+"""What changes is shown at most this often."""
 STYLE = "QFrame#vivimDamage { border: 1px solid #e3a73b; border-radius: 4px; }"
 
 
@@ -73,6 +75,10 @@ class DamageBox(QFrame):
         self._controller: VideoController | None = None
         self._asked = False
         self.check: Check | None = None
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(SHOWN_MS)
+        self._soon.timeout.connect(self._show)
         self.text = QLabel()
         self.text.setWordWrap(True)
         self.text.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
@@ -82,7 +88,7 @@ class DamageBox(QFrame):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 6, 8, 6)
         self.keep = QPushButton("Keep them all")
-        self.keep.setToolTip("They are as you want them: no longer damaged, and yours. What cannot be read stays damaged")
+        self.keep.setToolTip("They are as you want them, and yours. What cannot be read stays damaged")
         self.keep.clicked.connect(self._keep_all)
         layout.addWidget(self.text)
         layout.addLayout(row(self.next, self.keep))
@@ -156,8 +162,8 @@ class DamageBox(QFrame):
         self._show()
 
     def _on_frame_changed(self, frame: int, status: str) -> None:
-        if self._session_damage() or not self.isHidden():
-            self._show()
+        if not self._soon.isActive():
+            self._soon.start()
 
     def _session_damage(self) -> dict[int, str]:
         session = self._controller.session if self._controller is not None else None

@@ -64,7 +64,7 @@ class Editing:
     def replace(self, mask: Mask, frame: int | None = None) -> None:
         """A person's new mask for a frame, the one on screen by default."""
         frame = self.frame if frame is None else frame
-        if not np.array_equal(mask, self.mask(frame)) or frame in self._session.damage:
+        if not np.array_equal(mask, self.mask(frame)) or self._session.problem(frame):
             with self._session.one_step():
                 self._editor[frame] = mask
             self._masks.refresh()
@@ -82,7 +82,7 @@ class Editing:
             show_info("There is no frame to copy from on that side.")
             return
         mask = self.mask(source)
-        if self._session.damage.get(source) == UNREADABLE:
+        if self._session.problem(source) == UNREADABLE:
             show_info(f"The mask of frame {source} cannot be read, so there is nothing to copy.")
             return
         self.replace(mask)
@@ -101,7 +101,7 @@ class Editing:
     def in_between(self) -> None:
         """Mix the nearest corrected masks before and after, along the motion of the picture; in the background."""
         known, t = self._session.frames_with("corrected", "accepted"), self.frame
-        known = [k for k in known if k not in self._session.damage]
+        known = [k for k in known if not self._session.problem(k)]
         before = max((k for k in known if k < t), default=None)
         after = min((k for k in known if k > t), default=None)
         if before is None or after is None:

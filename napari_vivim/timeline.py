@@ -297,8 +297,8 @@ class TimelineWidget(QWidget):
         if np.isfinite(view.areas[frame]):
             facts.append(self._area_text(float(view.areas[frame])) if view.areas[frame] else "nothing found")
         lines = [f"<b>Frame {frame:,}</b>{time}", " · ".join(facts)]
-        if frame in session.damage:
-            lines.append(f"<span style='color:{DAMAGED_COLOR}'>✕</span> damaged: {session.damage[frame]}")
+        if problem := session.problem(frame):
+            lines.append(f"<span style='color:{DAMAGED_COLOR}'>✕</span> damaged: {problem}")
         lines += doubts(float(view.unsure[frame]), float(session.disagreement[frame]))
         jumps = frame in view.jumps
         shape = shape_change(float(self.watch.track.changes[frame]) if self.watch is not None else np.nan, jumps)

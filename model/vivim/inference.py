@@ -236,7 +236,7 @@ def propose(
                 written = keep and session.propose(block[i], masks[i], model.version or model.name, **said)
                 done += 1
                 left = (time.monotonic() - began) / done * (total - done)
-                doubtful = (block[i],) if keep and not written and block[i] in session.damage else ()
+                doubtful = (block[i],) if keep and not written and session.problem(block[i]) else ()
                 yield ProposeEvent(block[i], written, done, total, left, damaged=doubtful)
 
 

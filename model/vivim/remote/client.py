@@ -87,7 +87,8 @@ def propose(
             flags[t] |= HAVE
             talk.failures, done = 0, done + 1
             left = (time.monotonic() - began) / done * (len(todo) - done)
-            yield ProposeEvent(t, written, done, len(todo), left)
+            doubtful = (t,) if not written and session.problem(t) else ()
+            yield ProposeEvent(t, written, done, len(todo), left, damaged=doubtful)
 
 
 def finetune(

@@ -99,10 +99,9 @@ class ReceivedSession:
         """The same: the client sends no damaged masks."""
         return self._marked(KNOWN)
 
-    @property
-    def damage(self) -> dict[int, str]:
-        """None is known here."""
-        return {}
+    def problem(self, t: int) -> str:
+        """No damage is known here."""
+        return ""
 
     def take_classes(self, names: tuple[str, ...]) -> None:
         """Names stay with the client."""

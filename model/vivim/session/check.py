@@ -90,7 +90,7 @@ class Checker:
             `Ledger.read`.
         """
         before = self.before = LastClose.read(self._record.folder, len(self._record))
-        reached = before is None
+        reached, ledger = before is None, self._record._ledger
 
         def on_damage(line: DamagedLine) -> None:
             for t in line.frames:
@@ -98,7 +98,7 @@ class Checker:
                     self._record._frames.doubt(t, LOST)  # else nothing had been drawn there
 
         for entry in entries(on_damage):
-            if not reached and before is not None and self._record._ledger.end > before.ledger_bytes:
+            if not reached and before is not None and ledger.end > before.ledger_bytes:
                 reached = True
                 self._recall(before)
             yield entry
@@ -110,9 +110,8 @@ class Checker:
         frames = self._record._frames
         for t, problem in before.damaged.items():
             frames.doubt(t, problem)
-        for t in before.persons_frames():
-            if frames.status(t) not in PERSONS:
-                frames.doubt(t, LOST)
+        for t in np.setdiff1d(before.persons_frames(), frames.persons_frames()).tolist():
+            frames.doubt(t, LOST)
 
     def opened(self, unclean: bool) -> None:
         """The whole ledger is read: judge it, and say whether masks are to be compared with it.
@@ -184,9 +183,14 @@ class Checker:
             return ""
         return self._judged(t, self._store.readable(t), stamp)
 
+    def sound(self, t: int) -> bool:
+        """Whether nothing is wrong with a frame, as far as this program has seen; quicker than `problem`."""
+        return t not in self._record._frames.damaged and (t in self._sound or not self.problem(t))
+
     def pixels(self, t: int) -> NDArray[np.uint8]:
         """The mask of a frame, zeros where it cannot be read; a frame that is found in doubt is noted."""
         stamp = self._store.stamp(t)
+        pixels: NDArray[np.uint8] | None
         try:
             pixels = np.asarray(self._record.masks[t])
         except SessionError:

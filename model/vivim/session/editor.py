@@ -155,7 +155,7 @@ class MaskEditor:
                 self._write(at, frame)
 
     def _write(self, t: int, frame: NDArray[np.uint8]) -> None:
-        if not np.array_equal(frame, self._frame(t)) or t in self._session.damage:
+        if not np.array_equal(frame, self._frame(t)) or self._session.problem(t):
             with self._lock:
                 changes = self._changes
             self._session.edit(t, frame)

@@ -42,6 +42,10 @@ class Gate(Undoable):
         """
         return bool(self._checker.problem(self._checked(t)))
 
+    def problem(self, t: int) -> str:
+        """What is known to be wrong with a frame, in words, empty if nothing is; nothing is read from disk."""
+        return self._frames.damaged.get(t, "")
+
     @property
     def damage(self) -> dict[int, str]:
         """What is wrong with each frame that is known to be damaged, in words; nothing is read from disk."""
@@ -123,7 +127,7 @@ class Gate(Undoable):
 
     def vouched_frames(self) -> list[int]:
         """Frames that a person corrected or accepted and whose masks are not damaged: what models may learn from."""
-        return [t for t in self._frames.persons_frames().tolist() if not self._checker.problem(t)]
+        return [t for t in self._frames.persons_frames().tolist() if self._checker.sound(t)]
 
     def verify(self) -> list[int]:
         """Frames that are damaged; reads every mask."""
@@ -185,7 +189,7 @@ class Gate(Undoable):
         if self.status(t) == "empty" and not self.damaged(t):
             raise SessionError(f"Frame {t} has no mask to accept yet. Propose or draw one first.")
         shown = self.shown(t)
-        if self.damage.get(t) != UNREADABLE:
+        if self.problem(t) != UNREADABLE:
             self._accept([t], author)
             return
 

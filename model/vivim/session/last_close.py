@@ -71,15 +71,19 @@ class LastClose:
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
             return None  # an older session, or damaged: nothing is known then
 
-    def persons_frames(self) -> list[int]:
+    def persons_frames(self) -> NDArray[np.intp]:
         """The frames that were a person's, in order."""
-        return [t for first, last in self.persons for t in range(first, last + 1)]
+        frames = [t for first, last in self.persons for t in range(first, last + 1)]
+        return np.array(frames, np.intp)
 
 
 def ranges(frames: NDArray[np.intp]) -> tuple[tuple[int, int], ...]:
     """Frames in rising order as ranges: first and last of each."""
-    parts = np.split(frames, np.flatnonzero(np.diff(frames) > 1) + 1) if len(frames) else []
-    return tuple((int(part[0]), int(part[-1])) for part in parts)
+    if not len(frames):
+        return ()
+    gaps = np.diff(frames) > 1
+    firsts, lasts = frames[np.append(True, gaps)], frames[np.append(gaps, True)]
+    return tuple(zip(firsts.tolist(), lasts.tolist(), strict=True))
 
 
 def _frame(value: Any, frames: int) -> int:

@@ -167,8 +167,12 @@ class Ledger:
             with self._path.open("rb") as file:
                 for number, line in enumerate(iter(lambda: file.readline(LINE_BYTES), b""), start=1):
                     at += len(line)
-                    entry, whole = _found_in(line)
+                    try:
+                        entry, whole = from_line(line), line.endswith(b"\n")
+                    except (ValueError, TypeError, RecursionError, OverflowError):
+                        entry, whole = _found_in(line), False
                     if not whole:
+                        entry = entry if line.endswith(b"\n") else None  # cut short
                         damaged += len(line)
                         if damaged > MOST_DAMAGE:
                             raise self._damaged(self.damage[0].number)
@@ -244,7 +248,7 @@ class Ledger:
             with self._path.open("rb") as file:
                 while left > 0 and (line := file.readline(LINE_BYTES)):
                     left -= len(line)
-                    entry, _ = _found_in(line)
+                    entry = _found_in(line)
                     if entry is not None:
                         yield entry
 
@@ -311,15 +315,14 @@ class Ledger:
         )
 
 
-def _found_in(line: bytes) -> tuple[Entry | None, bool]:
-    """The entry that a line holds, also behind something damaged, and whether the line is whole."""
-    if line.endswith(b"\n"):
-        for start in dict.fromkeys((0, line.rfind(_BEGINNING))):
-            try:
-                return from_line(line[start:] if start >= 0 else b""), start == 0
-            except (ValueError, TypeError, RecursionError, OverflowError):
-                continue
-    return None, False
+def _found_in(line: bytes) -> Entry | None:
+    """The entry that a line holds, or ends with behind something damaged."""
+    for start in (0, max(0, line.rfind(_BEGINNING))):
+        try:
+            return from_line(line[start:])
+        except (ValueError, TypeError, RecursionError, OverflowError):
+            continue
+    return None
 
 
 def _frames_named(line: bytes, entry: Entry | None) -> tuple[int, ...]:
