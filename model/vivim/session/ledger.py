@@ -167,6 +167,7 @@ class Ledger:
             with self._path.open("rb") as file:
                 for number, line in enumerate(iter(lambda: file.readline(LINE_BYTES), b""), start=1):
                     at += len(line)
+                    entry: Entry | None
                     try:
                         entry, whole = from_line(line), line.endswith(b"\n")
                     except (ValueError, TypeError, RecursionError, OverflowError):
