@@ -109,7 +109,7 @@ def test_what_can_be_read_is_kept_by_one_click(damaged: Any, qtbot: Any) -> None
     qtbot.waitUntil(lambda: not box.isHidden())
     box.keep.click()
     qtbot.waitUntil(lambda: "2 frames are damaged: 0, 4." in box.text.text(), timeout=10000)
-    assert session.status(7) == "corrected" and not session.damaged(7)
+    qtbot.waitUntil(lambda: session.status(7) == "corrected" and not session.damaged(7), timeout=10000)
 
 
 def test_proposing_passes_over_damaged_frames(damaged: Any, fake_model: Any, qtbot: Any) -> None:

@@ -207,8 +207,14 @@ class Checker:
                 time.sleep(SETTLE_SECONDS)
                 if self._record._ledger.size() != self._size:  # somebody else goes on with it: nothing can be said
                     return self._record._frames.damaged.get(t, "")
-            with self._record._lock:
-                found = self._compared(t, self._store.readable(t))
+            with self._record._lock:  # noted before anybody may write: it would be said of what is no longer there
+                found, known = self._compared(t, self._store.readable(t)), self._record._frames.damaged.get(t, "")
+                if found and found != known:
+                    self._record._frames.doubt(t, found)
+            if found:
+                if found != known:
+                    self._tell([t])
+                return found
         return self._note(t, found, stamp)
 
     def before_a_model_writes(self, t: int) -> bool:
