@@ -12,6 +12,7 @@ from napari.utils.notifications import show_info
 from numpy.typing import NDArray
 from vivim import correcting
 from vivim.session import MaskEditor, Session
+from vivim.session.check import UNREADABLE
 from vivim.suggest import Suggestion
 
 from napari_vivim.problems import show_problem
@@ -63,7 +64,7 @@ class Editing:
     def replace(self, mask: Mask, frame: int | None = None) -> None:
         """A person's new mask for a frame, the one on screen by default."""
         frame = self.frame if frame is None else frame
-        if not np.array_equal(mask, self.mask(frame)):
+        if not np.array_equal(mask, self.mask(frame)) or self._session.problem(frame):
             with self._session.one_step():
                 self._editor[frame] = mask
             self._masks.refresh()
@@ -80,7 +81,11 @@ class Editing:
         if not 0 <= source < len(self._session):
             show_info("There is no frame to copy from on that side.")
             return
-        self.replace(self.mask(source))
+        mask = self.mask(source)
+        if self._session.problem(source) == UNREADABLE:
+            show_info(f"The mask of frame {source} cannot be read, so there is nothing to copy.")
+            return
+        self.replace(mask)
 
     def relabel(self) -> None:
         """The piece under the pointer becomes the class that the brush paints."""
@@ -96,6 +101,7 @@ class Editing:
     def in_between(self) -> None:
         """Mix the nearest corrected masks before and after, along the motion of the picture; in the background."""
         known, t = self._session.frames_with("corrected", "accepted"), self.frame
+        known = [k for k in known if not self._session.problem(k)]
         before = max((k for k in known if k < t), default=None)
         after = min((k for k in known if k > t), default=None)
         if before is None or after is None:
@@ -142,6 +148,10 @@ class Editing:
             self._masks.refresh()
         else:
             show_info("This frame shows the model's proposal, or none was made before you drew.")
+
+    def keep_damaged(self, then: Callable[[], None]) -> None:
+        """The person takes all damaged frames as they are, and a damaged ledger without its damaged lines."""
+        self._later(self._session.mend, lambda frames: then())
 
     # -- taking back ----------------------------------------------------------------------------------------------
 

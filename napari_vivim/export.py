@@ -11,6 +11,7 @@ from napari.utils.notifications import show_info
 from qtpy.QtCore import QRegularExpression, QUrl
 from qtpy.QtGui import QDesktopServices, QRegularExpressionValidator
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QLineEdit, QPushButton, QSpinBox, QVBoxLayout, QWidget
+from vivim.session.check import damage_text
 
 from napari_vivim.controller import VideoController
 from napari_vivim.looks import Folded, Progress, choice, clock, primary, row, subheading
@@ -60,6 +61,7 @@ class ExportWidget(VideoPanel):
         super().__init__(napari_viewer, host)
         self._job = ""
         self._written = "", 0, 0.0
+        self._left_out: tuple[int, ...] = ()
         """What is written or read now, at which step that was first told, and when."""
         self.formats = {name: QCheckBox(text) for name, text in FORMATS.items()}
         self.body.addWidget(subheading("What"))
@@ -186,11 +188,12 @@ class ExportWidget(VideoPanel):
         """Writing or reading begins."""
         self._job = self.controller.job_name if self.controller is not None else ""
         self.open.hide()
-        self._written = "", 0, 0.0
+        self._written, self._left_out = ("", 0, 0.0), ()
         self.progress.busy("Starting ...")
 
     def on_job_event(self, event: Any) -> None:
         """Show how far it is."""
+        self._left_out = getattr(event, "damaged", ())
         what = FORMATS[event.format] if hasattr(event, "format") else "Masks"
         note = getattr(event, "note", "") or clock(self._seconds_left(what, event.done, event.total))
         text = " · ".join(filter(None, (f"{what}: {event.done} of {event.total}", note)))
@@ -208,7 +211,8 @@ class ExportWidget(VideoPanel):
         self.progress.hide()
         if finished and self._job == "export":
             self.open.show()
-            show_info(plain(f"Exported into {self.target.text()}"))
+            damaged = f". {damage_text(self._left_out)}, and left out or empty" if self._left_out else ""
+            show_info(plain(f"Exported into {self.target.text()}{damaged}"))
         elif finished:
             show_info("The masks are in the session; frames that a person had worked on stayed as they were")
 

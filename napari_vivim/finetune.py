@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import napari
+from napari.utils.notifications import show_info
 from qtpy.QtWidgets import QComboBox, QFormLayout
 from vivim import models
 from vivim.errors import VivimError
@@ -141,6 +142,8 @@ class FinetuneWidget(VideoPanel):
         kind = getattr(event, "kind", "propose")
         if kind == "waiting":
             self.progress.say(event.note)
+        elif kind == "passed-over":
+            show_info(f"{plural(len(event.frames), 'damaged frame')} not learned from. Draw them anew first.")
         elif kind == "preparing":
             self.progress.show_step(
                 event.done, event.total, f"Looking at corrected frame {event.done} of {event.total}"

@@ -175,7 +175,7 @@ def pictures_of(
                 stack.callback(video.close)
                 opened[number] = one, video
             one, video = opened[number]
-            yield number, t, before, after, picture_of(video.frame(t), np.asarray(one.masks[t]))
+            yield number, t, before, after, picture_of(video.frame(t), one.shown(t))
 
 
 def picture_of(frame: np.ndarray, mask: np.ndarray) -> np.ndarray:

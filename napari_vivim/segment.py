@@ -18,6 +18,7 @@ from napari_vivim.choices import Choices, chosen_device
 from napari_vivim.classes import ClassLegend
 from napari_vivim.controller import VideoController, controller_of, video_layers
 from napari_vivim.corrections import BY_TITLE, bind
+from napari_vivim.damage import DamageBox
 from napari_vivim.export import ExportWidget
 from napari_vivim.finetune import FinetuneWidget
 from napari_vivim.looks import Folded, Progress, choice, heading, primary, quiet, row
@@ -51,7 +52,9 @@ class SegmentWidget(VideoPanel):
         self.reopen.clicked.connect(self._reopen)
         self.reopen.hide()
         self.area = AreaBox()
+        self.damage = DamageBox(show_problem)
         self.shows.connect(self._let_area_go)
+        self.body.addWidget(self.damage)
         self.body.addWidget(self.area)
         self.body.addWidget(self.reopen)
         self.body.addWidget(self.folder)
@@ -68,6 +71,8 @@ class SegmentWidget(VideoPanel):
         self.open_preferences.setToolTip("Device, window length, folders, colours, another machine's device")
         self.open_preferences.clicked.connect(lambda: open_preferences(self.viewer))
         self.body.addWidget(self.open_preferences)
+        self.body.addWidget(self.damage.button)
+        self.body.addWidget(self.damage.result)
         bind(self.viewer, lambda: self.controller)
 
     def _add_propose(self) -> None:
@@ -207,6 +212,7 @@ class SegmentWidget(VideoPanel):
         self.reason.hide()
         self._show_apart()
         self.area.follow(controller)
+        self.damage.follow(controller)
         self._show_classes()
         self._timeline_next.start()
 
@@ -253,6 +259,7 @@ class SegmentWidget(VideoPanel):
     def _let_area_go(self, controller: VideoController | None) -> None:
         if controller is None:
             self.area.follow(None)
+            self.damage.follow(None)
 
     def _show_apart(self) -> None:
         self.apart.setChecked(self.controller is not None and self.controller.lesions is not None)

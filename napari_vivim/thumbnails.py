@@ -96,8 +96,8 @@ class Thumbnails(QObject):
     def _outlined(self, thumbnail: NDArray[np.uint8], frame: int) -> NDArray[np.uint8]:
         """A thumbnail with the outlines of the frame's mask."""
         try:
-            return outlined(thumbnail, np.asarray(self._session.masks[frame]))
-        except SessionError:  # it is told to who opens that frame
+            return outlined(thumbnail, self._session.shown(frame))
+        except SessionError:  # the session has been closed or moved meanwhile
             return thumbnail
 
 

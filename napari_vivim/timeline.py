@@ -27,7 +27,7 @@ from napari_vivim.shown import fit, nearly_whole
 from napari_vivim.thumbnails import HoverCard, Thumbnails
 from napari_vivim.timeline_columns import STATUS_COLORS, STATUS_GLYPHS
 from napari_vivim.timeline_legend import Legend
-from napari_vivim.timeline_view import AREA_COLOR, JUMP_COLOR, SUGGESTED_COLOR, TimelineView
+from napari_vivim.timeline_view import AREA_COLOR, DAMAGED_COLOR, JUMP_COLOR, SUGGESTED_COLOR, TimelineView
 
 PLUGIN, TITLE = "napari-vivim", "Vivim Timeline"
 NAME = f"{TITLE} ({PLUGIN})"
@@ -212,8 +212,10 @@ class TimelineWidget(QWidget):
         statuses = session.statuses
         models_own = statuses == STATUS_CODES["proposed"]  # of a frame that a person has settled nobody is unsure
         unsure = np.where(models_own, session.uncertainty, np.float32(np.nan))
-        if not self.view.shows(statuses, unsure):  # another dab on the same frame changes neither
+        damaged = list(session.damage)
+        if not self.view.shows(statuses, unsure) or damaged != self.view.damaged:  # another dab changes none
             self.view.set_frames(statuses, unsure)
+            self.view.set_damaged(damaged)
             self._show_legend()
         self._show_range()
 
@@ -236,6 +238,8 @@ class TimelineWidget(QWidget):
             for name, count in self.controller.counts().items()
         ]
         view = self.view
+        if view.damaged:
+            parts.append(f"<span style='color:{DAMAGED_COLOR}'>✕</span>&nbsp;{len(view.damaged):,}&nbsp;damaged")
         if np.isfinite(view.unsure).any():
             most_unsure = f"{np.nanmax(view.unsure):.2f}"
             parts.append(f"<b>—</b>&nbsp;model unsure, up&nbsp;to&nbsp;{most_unsure}&nbsp;bits")
@@ -295,6 +299,8 @@ class TimelineWidget(QWidget):
         if np.isfinite(view.areas[frame]):
             facts.append(self._area_text(float(view.areas[frame])) if view.areas[frame] else "nothing found")
         lines = [f"<b>Frame {frame:,}</b>{time}", " · ".join(facts)]
+        if problem := session.problem(frame):
+            lines.append(f"<span style='color:{DAMAGED_COLOR}'>✕</span> damaged: {problem}")
         lines += doubts(float(view.unsure[frame]), float(session.disagreement[frame]))
         jumps = frame in view.jumps
         shape = shape_change(float(self.watch.track.changes[frame]) if self.watch is not None else np.nan, jumps)

@@ -16,7 +16,7 @@ from napari_vivim.timeline_columns import columns, filled_curve, runs, status_ba
 
 MARKS, CURVES, BARS, AXIS = 14, 44, 24, 16
 """Heights of the lanes in pixels, from the top."""
-AREA_COLOR, JUMP_COLOR, SUGGESTED_COLOR = "#8f7ae5", "#ff5c5c", "#ff7ac6"
+AREA_COLOR, JUMP_COLOR, SUGGESTED_COLOR, DAMAGED_COLOR = "#8f7ae5", "#ff5c5c", "#ff7ac6", "#ffb02e"
 LEAST_SCALE = 0.05
 """The curve of uncertainty reaches its top at the most doubtful frame, or at this many bits."""
 LEAST_SHOWN = 20
@@ -41,6 +41,7 @@ class TimelineView(QWidget):
         self.areas: NDArray[np.float32] = np.zeros(0, np.float32)
         self.jumps: NDArray[np.intp] = np.zeros(0, np.intp)
         self.suggested: list[int] = []
+        self.damaged: list[int] = []
         self.current, self.under_mouse = 0, -1
         self.first, self.last = 0.0, 0.0
         self._ink, self._paper = QColor("#e8eaed"), QColor("#22262d")
@@ -59,7 +60,7 @@ class TimelineView(QWidget):
         """Show these statuses and uncertainties in bits, both ``(T,)``, NaN where nothing was proposed."""
         if len(codes) != len(self.codes):
             self.areas, self.jumps = np.full(len(codes), np.nan, np.float32), np.zeros(0, np.intp)
-            self.suggested, self.first, self.last = [], 0.0, float(len(codes))
+            self.suggested, self.damaged, self.first, self.last = [], [], 0.0, float(len(codes))
         self.codes, self.unsure = codes, unsure
         self._repaint_lanes()
 
@@ -76,6 +77,12 @@ class TimelineView(QWidget):
         """Mark the frames suggested next, the first one most."""
         self.suggested = frames
         self._repaint_lanes()
+
+    def set_damaged(self, frames: list[int]) -> None:
+        """Cross out these frames, in order."""
+        if frames != self.damaged:
+            self.damaged = frames
+            self._repaint_lanes()
 
     def set_current(self, frame: int) -> None:
         """Mark the frame on screen; where it would be out of sight, move there."""
@@ -215,6 +222,11 @@ class TimelineView(QWidget):
             painter.drawPolygon(
                 QPolygonF([QPointF(x, MARKS - 7), QPointF(x - 4, MARKS), QPointF(x + 4, MARKS)])
             )
+        painter.setPen(QPen(QColor(DAMAGED_COLOR), 2))
+        for x in dict.fromkeys(round(self.x_of(t)) for t in self.damaged):
+            for rise in (4, -4):
+                center = MARKS + CURVES - 8
+                painter.drawLine(QPointF(x - 4, center - rise), QPointF(x + 4, center + rise))
         middle = MARKS / 2
         for number, frame in reversed(list(enumerate(self.suggested))):
             x, size = self.x_of(frame), 6.0 if number == 0 else 4.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vivim.session import Session
-from vivim.session.writer import PERSONS
+from vivim.session.ledger import PERSONS
 from vivim.suggest import Suggestion, suggestions
 
 

@@ -117,7 +117,7 @@ def familiarity(
         As `Runner.run`.
     """
     found: MutableMapping[Hashable, Answers] = reader.recall.familiar if weights else {}
-    judged = looked_at(session.frames_with("corrected", "accepted"))
+    judged = looked_at(session.vouched_frames())
     by_time = sorted(windows, key=lambda window: window.kept[0])
     asked = [window for window in by_time if not set(judged).isdisjoint(window.kept)]
     asked += [by_time[len(by_time) * quarter // 4] for quarter in QUARTERS]

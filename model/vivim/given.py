@@ -76,7 +76,7 @@ class _Corrected(Mapping[int, NDArray[np.bool_]]):
 
     def __init__(self, session: Session, size: tuple[int, int], leave_out: int | None) -> None:
         self._session, self._size = session, size
-        self._frames = {t: None for t in session.frames_with("corrected", "accepted") if t != leave_out}
+        self._frames = {t: None for t in session.vouched_frames() if t != leave_out}
 
     def __getitem__(self, t: int) -> NDArray[np.bool_]:
         if t not in self._frames:

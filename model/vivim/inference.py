@@ -27,6 +27,7 @@ from vivim.given import ResizedFrames, guide_of, window_inputs
 from vivim.predict import Inputs, Prepare, Runner, Stopped, check
 from vivim.preprocess import mask_from_logits, normalise, resize_frame, stack_frames
 from vivim.recall import EncodedWindows, digest_of_weights
+from vivim.session.check import damage_text
 from vivim.settings import Settings
 from vivim.trust import with_guidance, without_guidance
 from vivim.windows import Window, both_ways, plan
@@ -50,7 +51,15 @@ class ProposeEvent:
     total: int
     seconds_left: float | None
     note: str = ""
-    """Where a server is waited for and no frame is done: what for."""
+    """Where no frame is done: what a server is waited for, or which frames are passed over."""
+    damaged: tuple[int, ...] = ()
+    """Frames that are passed over because their masks are damaged, as far as this event has news of them."""
+
+    @classmethod
+    def passing_over(cls, damaged: Collection[int], total: int) -> ProposeEvent:
+        """Say which frames are left alone, and tell nothing of others, because their masks are damaged."""
+        frames = tuple(sorted(damaged))
+        return cls(frames[0], False, 0, total, None, f"{damage_text(frames)}; left as they are", frames)
 
 
 Weigh = Callable[[Window, Tensor, Tensor | None], tuple[Tensor, Sequence[float]]]
@@ -109,6 +118,8 @@ def propose(
 ) -> Iterator[ProposeEvent]:
     """Propose masks for the frames no person has touched, nearest to `start` first.
 
+    Frames whose masks are damaged count as a person's, but guide no other frame.
+
     Parameters
     ----------
     session : Session
@@ -146,7 +157,8 @@ def propose(
     Yields
     ------
     ProposeEvent
-        One a frame. Closing the generator stops; what was written stays.
+        One a frame, and at first one that names damaged frames, if there are any. Closing the generator stops; what was
+        written stays.
 
     Raises
     ------
@@ -179,11 +191,14 @@ def propose(
         return
     target, size = choose_device(device), model.config.input_size
     reader, area, whole = ResizedFrames(session, size, stop=stop), session.area, session.shape[1:]
-    corrected = session.frames_with("corrected", "accepted")
+    corrected = session.vouched_frames()
     wanted = range(len(session)) if frames is None else frames
-    todo = sorted(set(wanted) - set(corrected))
+    taken = set(session.frames_with("corrected", "accepted"))
+    todo = sorted(set(wanted) - taken)
     total = len(set(todo) - set(have))
     began, done = time.monotonic(), 0
+    if keep and (damaged := taken.difference(corrected)):
+        yield ProposeEvent.passing_over(damaged, total)
     with contextlib.suppress(Stopped), telling_of_full_memory(target):
         runner = Runner(model, target, batch_size=batch_size, precision=precision, stop=stop)
         guide = guide_of(session, reader, size) if guided and model.config.guided and corrected and total else None
@@ -200,7 +215,7 @@ def propose(
             familiar = familiarity(session, reader, runner, guide, alone, remembered, weights)
             led = plan(todo, corrected, len(session), clip_length, start, windows, guide)
             planned = both_ways(led, planned, clip_length, start)
-        done_before = {*have, *corrected}
+        done_before = {*have, *taken}
         planned = [window for window in planned if not set(window.kept) <= done_before]
 
         def prepare(window: Window) -> Inputs:
@@ -225,7 +240,8 @@ def propose(
                 written = keep and session.propose(block[i], mask, model.version or model.name, **said)
                 done += 1
                 left = (time.monotonic() - began) / done * (total - done)
-                yield ProposeEvent(block[i], written, done, total, left)
+                doubtful = (block[i],) if keep and not written and session.problem(block[i]) else ()
+                yield ProposeEvent(block[i], written, done, total, left, damaged=doubtful)
 
 
 def segment_frames(

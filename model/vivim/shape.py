@@ -92,7 +92,8 @@ class ShapeTrack:
             return None
         try:
             return np.asarray(self._session.masks[t])
-        except SessionError:  # it is told to who opens that frame
+        except SessionError:
+            self._session.damaged(t)  # it is told from now on
             return None
 
     def jumps(self) -> NDArray[np.intp]:

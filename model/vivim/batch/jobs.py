@@ -143,6 +143,8 @@ class Outcome:
         Lesion area in pixels, its mean over the frames with a lesion, and the most in one frame.
     mean_area_mm2 : float or None
         The mean in square millimetres, each lesion by the scale of its region; None unless all have one.
+    damaged : list of int
+        Frames that were left out because their masks are damaged.
     reason : str
         Why it failed, for people; it may name the video's place.
     content : str
@@ -164,6 +166,7 @@ class Outcome:
     largest_area_px: int = 0
     mean_area_mm2: float | None = None
     files: dict[str, str] = field(default_factory=dict)
+    damaged: list[int] = field(default_factory=list)
     reason: str = ""
     content: str = ""
     digests: dict[str, str] = field(default_factory=dict)

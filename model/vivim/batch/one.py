@@ -286,6 +286,8 @@ def _part(job: Job, options: Segmenting) -> Doing:
     yield from _see_for(job)
     with Session.open(job.path, folder=part_folder(job, job.part)) as session:
         _set_area(session, options)
+        for t in session.damage:
+            session.clear(t)  # nobody has drawn here: it is proposed again
         if set(frames) - set(session.frames_with("proposed")):
             yield from _propose(session, job, options, frames)
         session.flush()
@@ -436,7 +438,8 @@ def _measured(session: Session, job: Job, files: dict[str, str]) -> Doing:
     from vivim.scale import area_mm2, regions_of
 
     options = job.options
-    frames = chosen_frames(session, options.only, options.frames)
+    chosen = chosen_frames(session, options.only, options.frames)
+    frames = [t for t in chosen if not session.damaged(t)]
     clean = Cleaning(options.min_area_px, options.fill_holes)
     regions, spacing = regions_of(session.video), session.pixel_spacing_mm
     areas, seen_mm2 = [], []
@@ -460,4 +463,5 @@ def _measured(session: Session, job: Job, files: dict[str, str]) -> Doing:
         largest_area_px=max(areas, default=0),
         mean_area_mm2=None if mean_mm2 is None or len(known) < len(seen) else round(mean_mm2, 4),
         files=files,
+        damaged=[t for t in chosen if t in session.damage],
     )

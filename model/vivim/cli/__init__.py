@@ -26,6 +26,7 @@ COMMANDS = {
     "finetune": ("vivim.cli.finetune", "learn from the corrected frames of sessions"),
     "export": ("vivim.cli.export", "write the masks of a session in other formats"),
     "import": ("vivim.cli.imports", "bring masks made elsewhere into a session"),
+    "check": ("vivim.cli.check", "compare sessions' masks with their ledgers, and mend them"),
     "train": ("vivim.training.command", "train a network on datasets"),
     "evaluate": ("vivim.cli.evaluate", "every usual score on clips with true masks"),
     "simulate": ("vivim.cli.simulate", "a simulated annotator: how good masks get by corrections"),

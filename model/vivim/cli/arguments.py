@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,25 @@ def add_clips(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--leave-out", action="append", default=[], metavar="CLIP", help="name of a clip to pass over"
     )
+
+
+WHAT_TO_DO = "Draw these frames anew, or allow this with --allow-damaged; `vivim check` says what is wrong."
+
+
+def add_allow_damaged(parser: argparse.ArgumentParser) -> None:
+    """Declare ``--allow-damaged``."""
+    parser.add_argument(
+        "--allow-damaged",
+        action="store_true",
+        help="leaving out frames whose masks are damaged is no failure; they are named all the same",
+    )
+
+
+def left_out(frames: Collection[int]) -> str:
+    """Say which damaged frames a command has left out."""
+    from vivim.session.check import damage_text
+
+    return f"{damage_text(frames)}; they are left out, or empty where a frame is found by its place."
 
 
 def say(text: str) -> None:

@@ -10,8 +10,19 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vivim.cli.arguments import add_cleaning, add_formats, chosen_formats, cleaning, part
+from vivim.cli.arguments import (
+    WHAT_TO_DO,
+    add_allow_damaged,
+    add_cleaning,
+    add_formats,
+    chosen_formats,
+    cleaning,
+    left_out,
+    part,
+    say,
+)
 from vivim.cli.many import add_cluster, go
+from vivim.errors import BatchError
 
 if TYPE_CHECKING:
     from vivim.batch.jobs import Exporting
@@ -44,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of those, only frames START up to, not including, STOP; the first frame is 0",
     )
     add_cleaning(parser)
+    add_allow_damaged(parser)
     add_cluster(parser)
 
 
@@ -66,7 +78,7 @@ def _export_one(path: Path, args: argparse.Namespace) -> dict:
     from vivim.session import Session
 
     with Session.open(path, read_only=True) as session:
-        files = write(
+        files, damaged = write(
             session,
             args.output,
             chosen_formats(args),
@@ -77,19 +89,33 @@ def _export_one(path: Path, args: argparse.Namespace) -> dict:
         )
     for name, written in files.items():
         print(f"{name}: {written}")
-    return {"session": str(path), "files": files}
+    result = {"session": str(path), "files": files, "damaged": list(damaged)}
+    if damaged and not args.allow_damaged:
+        raise BatchError(f"{left_out(damaged)} {WHAT_TO_DO}", result)
+    if damaged:
+        say(left_out(damaged))
+    return result
 
 
 def write(
     session: Session, out: Path, formats: tuple[str, ...], *, label: str, **options: Any
-) -> dict[str, str]:
-    """Export with progress and the options of `vivim.export.export`; returns what was written where, by format."""
+) -> tuple[dict[str, str], tuple[int, ...]]:
+    """Export with progress and the options of `vivim.export.export`.
+
+    Returns
+    -------
+    dict
+        What was written where, by format.
+    tuple of int
+        Damaged frames that were left out.
+    """
     from vivim.cli.progress import Progress
     from vivim.export import export
 
-    files = {}
+    files, damaged = dict[str, str](), tuple[int, ...]()
     with Progress(f"{label}: writing") as progress:
         for event in export(session, out, formats, **options):
             progress(event.done, event.total, note=event.format)
             files[event.format] = str(event.path)
-    return files
+            damaged = event.damaged
+    return files, damaged

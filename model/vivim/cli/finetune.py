@@ -7,10 +7,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vivim.cli.arguments import add_device, add_model
+from vivim.cli.arguments import add_device, add_model, say
 
 if TYPE_CHECKING:
-    from vivim.finetune import Finished
+    from vivim.finetune import Finished, PassedOver
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,20 +36,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> dict:
     """Fine-tune; Ctrl-C stops it and leaves every model as it was."""
     from vivim.cli.progress import Progress
-    from vivim.finetune import Finished, Preparing, Scored, Step, Waiting, finetune
+    from vivim.finetune import Finished, PassedOver, Preparing, Scored, Step, Waiting, finetune
     from vivim.models import checked_name, default_model_name, load_model
     from vivim.session import Session
+    from vivim.session.check import damage_text
 
     name = checked_name(args.output)
     model = load_model(args.model or default_model_name())
-    frames = 0
+    frames, damaged = 0, dict[str, list[int]]()
     result: Finished | None = None
     with ExitStack() as stack:
         sessions = [stack.enter_context(Session.open(path, read_only=True)) for path in args.sessions]
         events = finetune(sessions, model, scope=args.scope, name=name, device=args.device, seed=args.seed)
         progress = stack.enter_context(Progress("encoding corrected frames"))
         for event in events:
-            if isinstance(event, Preparing):
+            if isinstance(event, PassedOver):
+                damaged = _by_session(event, args.sessions)
+                for path, numbers in damaged.items():
+                    say(f"{path}: {damage_text(numbers)}; not learned from.")
+            elif isinstance(event, Preparing):
                 progress(event.done, event.total)
             elif isinstance(event, Waiting):
                 progress.waiting(event.note)
@@ -71,7 +76,16 @@ def run(args: argparse.Namespace) -> dict:
         "after": result.after,
         "frames": frames,
         "seconds": round(result.seconds, 2),
+        "damaged": damaged,
     }
+
+
+def _by_session(event: PassedOver, sessions: list[Path]) -> dict[str, list[int]]:
+    """Frames that were passed over, by session."""
+    found: dict[str, list[int]] = {}
+    for number, t in event.frames:
+        found.setdefault(str(sessions[number]), []).append(t)
+    return found
 
 
 def outcome(result: Finished, frames: int) -> str:

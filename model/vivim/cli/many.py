@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vivim.cli.arguments import WHAT_TO_DO, left_out, say
 from vivim.errors import BatchError
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def go(
     Raises
     ------
     BatchError
-        If some failed; the others are done.
+        If some failed, or have damaged frames and that is not allowed; the others are done.
     """
     from vivim.batch.jobs import FAILED, Job
     from vivim.batch.summary import NAME
@@ -70,6 +71,13 @@ def go(
     if failed:
         result["failed"] = [{"video": path, "reason": reason} for path, reason in failed]
         raise BatchError(_named(failed, len(jobs), args.output / NAME), result)
+    damaged = [(job.path, outcomes[job.stem].damaged) for job in jobs if outcomes[job.stem].damaged]
+    said = [f"{path}: {left_out(frames)}" for path, frames in damaged]
+    if said and not args.allow_damaged:
+        rest = f" And {len(said) - NAMED} more." if len(said) > NAMED else ""
+        raise BatchError(f"{' '.join(said[:NAMED])}{rest} {WHAT_TO_DO}", result)
+    for text in said:
+        say(text)
     return result
 
 
@@ -77,7 +85,6 @@ def _one_by_one(jobs: Sequence[Job]) -> dict[str, Outcome]:
     """In this process, with a line of progress for the video under way."""
     from vivim.batch.jobs import FAILED, SKIPPED, Outcome, Working
     from vivim.batch.run import run
-    from vivim.cli.arguments import say
     from vivim.cli.progress import Progress
 
     outcomes: dict[str, Outcome] = {}
@@ -159,6 +166,7 @@ def _entry(job: Job, outcome: Outcome) -> dict[str, Any]:
         "lesion_frames": outcome.lesion_frames,
         "mean_area_px": outcome.mean_area_px,
         "mean_area_mm2": outcome.mean_area_mm2,
+        "damaged": list(outcome.damaged),
         **session,
         "files": {
             name: str(Path(job.out, path)) for name, path in outcome.files.items() if name in job.options.formats

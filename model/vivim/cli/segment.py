@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vivim.cli.arguments import (
+    add_allow_damaged,
     add_cleaning,
     add_device,
     add_formats,
@@ -71,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_formats(parser)
     add_cleaning(parser)
+    add_allow_damaged(parser)
     add_cluster(parser)
     parser.add_argument(
         "--split",

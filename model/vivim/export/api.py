@@ -25,18 +25,22 @@ from vivim.export.work import Work
 from vivim.export.youtube_vos import write_youtube_vos
 from vivim.leavings import OLD, flush, own_name, part_of, remove, sweep
 from vivim.lesions import Cleaning
+from vivim.session.check import damage_text
 
 if TYPE_CHECKING:
     from vivim.session import Session
 
 SCOPES = ("all", "corrected")
+LOOKED_AT_ONCE = 64
+"""Frames that are looked at for damage between two events."""
 
 
 @dataclass(frozen=True)
 class ExportEvent:
     """Progress: `done` of `total` frames of one format; `path` is where it is, or will be, whole.
 
-    `note` says so where nothing has come of it for a while, as happens on a network share that stalls.
+    `note` says so where nothing has come of it for a while, as happens on a network share that stalls. `damaged` are
+    the frames asked for whose masks are damaged; they are left out, or empty.
     """
 
     format: str
@@ -44,6 +48,7 @@ class ExportEvent:
     total: int
     path: Path
     note: str = ""
+    damaged: tuple[int, ...] = ()
 
 
 Writer = Callable[[Work, Path], Generator[int, None, None]]
@@ -66,6 +71,9 @@ _WRITERS: dict[str, tuple[str, Writer]] = {
 
 _BY_LESION = {"palette", "youtube-vos", "coco", "dicom-seg", "csv"}
 """Formats that need the numbers of lesions, which are found from the first frame on."""
+
+_STACKS = {"tiff", "ome-tiff", "nifti", "mp4"}
+"""Formats in which a frame is found by its place: one that is damaged keeps its own, and is empty."""
 
 FORMATS = tuple(_WRITERS)
 
@@ -107,7 +115,8 @@ def export(
     ------
     ExportEvent
         After each frame of each format, and the same again while a disk does not answer. Closing the generator removes
-        what is not finished, also if a disk does not answer: as soon as it does.
+        what is not finished, also if a disk does not answer: as soon as it does. Frames that are damaged are left out,
+        or empty in formats in which a frame is found by its place; each event names them.
 
     Raises
     ------
@@ -123,7 +132,7 @@ def export(
     latest = ExportEvent(formats[0], 0, len(work.frames), folder / _WRITERS[formats[0]][0])
     since = time.monotonic()
     try:
-        with closing(aside(_all(formats, work, folder), "vivim-export")) as events:
+        with closing(aside(_all(session, formats, work, folder), "vivim-export")) as events:
             for event in events:
                 if event is None:
                     yield replace(latest, note=f"no answer for {time.monotonic() - since:.0f} s")
@@ -137,11 +146,26 @@ def export(
         ) from error
 
 
-def _all(formats: Sequence[str], work: Work, folder: Path) -> Generator[ExportEvent, None, None]:
+def _all(
+    session: Session, formats: Sequence[str], work: Work, folder: Path
+) -> Generator[ExportEvent, None, None]:
+    before, chosen, damaged = range(max(work.frames)), set(work.frames), set[int]()
+    looked_at = sorted(chosen.union(before)) if _BY_LESION.intersection(formats) else work.frames
+    first = ExportEvent(formats[0], 0, len(work.frames), folder / _WRITERS[formats[0]][0], "looking for damage")
+    for done, t in enumerate(looked_at, start=1):
+        if session.damaged(t):
+            damaged.add(t)
+        if done % LOOKED_AT_ONCE == 0:
+            yield first
+    left_out = tuple(sorted(damaged & chosen))
+    if len(left_out) == len(work.frames):
+        raise ExportError(f"{damage_text(left_out)}. Nothing else is to be exported: draw them anew first.")
+    work = replace(work, damaged=frozenset(damaged))
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
     for name in dict.fromkeys(formats):
-        yield from write_as(name, work, folder / _WRITERS[name][0])
+        for event in write_as(name, work if name in _STACKS else work.without_damaged(), folder / _WRITERS[name][0]):
+            yield replace(event, damaged=left_out)
 
 
 def chosen_frames(session: Session, only: str, part: tuple[int | None, int | None] | None) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -100,17 +100,38 @@ class MaskStack:
 
 
 @dataclass(frozen=True)
+class _Without:
+    """Masks of which some frames are damaged: these are empty."""
+
+    masks: Any
+    damaged: frozenset[int]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Frames, height and width."""
+        return self.masks.shape
+
+    def __getitem__(self, t: int) -> NDArray[np.uint8]:
+        return np.zeros(self.shape[1:], np.uint8) if t in self.damaged else np.asarray(self.masks[t])
+
+
+@dataclass(frozen=True)
 class Work:
-    """Frames of a source, to be written as they are or lesion by lesion."""
+    """Frames of a source, to be written as they are or lesion by lesion; those that are `damaged` are empty."""
 
     source: Source
     frames: Sequence[int]
     cleaning: Cleaning = field(default_factory=Cleaning)
+    damaged: frozenset[int] = frozenset()
 
     @cached_property
     def lesions(self) -> Lesions:
         """Lesions of all frames of the source, cleaned."""
-        return Lesions(self.source.masks, self.cleaning)
+        return Lesions(_Without(self.source.masks, self.damaged), self.cleaning)
+
+    def without_damaged(self) -> Work:
+        """The same without the frames that are damaged."""
+        return replace(self, frames=[t for t in self.frames if t not in self.damaged]) if self.damaged else self
 
     @property
     def size(self) -> tuple[int, int]:

@@ -12,13 +12,23 @@ from types import ModuleType
 from typing import Any
 
 from vivim.finetune.api import finetune
-from vivim.finetune.events import FinetuneEvent, Finished, HeldOut, Preparing, Scored, Step, Waiting
+from vivim.finetune.events import (
+    FinetuneEvent,
+    Finished,
+    HeldOut,
+    PassedOver,
+    Preparing,
+    Scored,
+    Step,
+    Waiting,
+)
 from vivim.finetune.process import Standby
 
 __all__ = [
     "Finished",
     "FinetuneEvent",
     "HeldOut",
+    "PassedOver",
     "Preparing",
     "Scored",
     "Standby",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from vivim.device import choose_device, is_remote, telling_of_full_memory
 from vivim.errors import CheckpointError, DeviceError, FinetuneError
-from vivim.finetune.events import FinetuneEvent, Finished, Scored, from_line
+from vivim.finetune.events import FinetuneEvent, Finished, PassedOver, Scored, from_line
 from vivim.finetune.process import Standby, WorkerProcess
 
 if TYPE_CHECKING:
@@ -58,18 +58,21 @@ def finetune(
 
     Yields
     ------
-    Preparing, Step, Scored, Finished
-        In this order; `Waiting` at any time where another machine does it. `Finished.promoted` says whether held-out
-        frames got clearly better. Closing the generator stops the work and leaves every model as it was.
+    PassedOver, Preparing, Step, Scored, Finished
+        In this order, the first only where masks are damaged; `Waiting` at any time where another machine does it.
+        `Finished.promoted` says whether held-out frames got clearly better. Closing the generator stops the work and
+        leaves every model as it was.
 
     Raises
     ------
     FinetuneError
         If there is no corrected frame, or the process stopped unexpectedly.
     """
-    if not sum(len(session.frames_with("corrected", "accepted")) for session in sessions):
+    if not sum(len(session.vouched_frames()) for session in sessions):
         raise FinetuneError("No corrected frame to learn from. Correct or accept at least one frame first.")
     began = time.monotonic()
+    if damaged := damaged_frames(sessions):
+        yield PassedOver(damaged)
     model = untouched_ancestor(model, sessions)
     scored: Scored | None = None
     if is_remote(device):
@@ -88,6 +91,15 @@ def finetune(
                 return
             scored = event if isinstance(event, Scored) else scored
             yield event
+
+
+def damaged_frames(sessions: Sequence[Session]) -> tuple[tuple[int, int], ...]:
+    """All (session number, frame) that count as a person's, but whose masks are damaged."""
+    return tuple(
+        (number, t)
+        for number, session in enumerate(sessions)
+        for t in sorted(set(session.frames_with("corrected", "accepted")).difference(session.vouched_frames()))
+    )
 
 
 def untouched_ancestor(model: Vivim, sessions: Sequence[Session]) -> Vivim:
@@ -201,7 +213,7 @@ def _register(
     provenance: dict[str, Any] = {
         "parent": parent.name,
         "parent_version": parent.version,
-        "frames": sum(len(session.frames_with("corrected", "accepted")) for session in sessions),
+        "frames": sum(len(session.vouched_frames()) for session in sessions),
         "sessions": len(sessions),
         "learned_from": tuned.provenance["learned_from"],
         "before": scored.before if scored else None,

@@ -26,6 +26,14 @@ class Waiting:
 
 
 @dataclass(frozen=True)
+class PassedOver:
+    """Frames that are not learned from because their masks are damaged: pairs of session number and frame."""
+
+    kind: ClassVar[str] = "passed-over"
+    frames: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
 class Step:
     """One optimiser step; `fold` counts the held-out rounds from 1, and is 0 for the final round.
 
@@ -80,9 +88,9 @@ class Finished:
     seconds: float
 
 
-FinetuneEvent = Waiting | Preparing | Step | HeldOut | Scored | Finished
+FinetuneEvent = PassedOver | Waiting | Preparing | Step | HeldOut | Scored | Finished
 
-_KINDS: dict[str, type] = {cls.kind: cls for cls in (Waiting, Preparing, Step, HeldOut, Scored, Finished)}
+_KINDS: dict[str, type] = {cls.kind: cls for cls in (PassedOver, Waiting, Preparing, Step, HeldOut, Scored, Finished)}
 
 
 _ROW = {"session": "int", "frame": "int", "before": "float", "after": "float"}
@@ -110,6 +118,8 @@ def from_line(line: str) -> FinetuneEvent:
         values["per_frame"] = tuple(tuple(row) for row in values["per_frame"])
         for row in values["per_frame"]:
             _check_types(dict(zip(_ROW, row, strict=True)), _ROW)
+    if kind == "passed-over":
+        values["frames"] = tuple(tuple(pair) for pair in values["frames"])
     _check_types(values, _KINDS[kind].__annotations__)
     return _KINDS[kind](**values)
 

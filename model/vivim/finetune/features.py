@@ -113,7 +113,7 @@ def corrected_frames(sessions: Sequence[Session]) -> list[tuple[int, int]]:
     return [
         (number, t)
         for number, session in enumerate(sessions)
-        for t in session.frames_with("corrected", "accepted")
+        for t in session.vouched_frames()
     ]
 
 

@@ -72,9 +72,11 @@ def propose(
     """
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, not {batch_size}.")
-    known = session.frames_with("corrected", "accepted")
-    todo = set(range(len(session)) if frames is None else frames) - set(known)
+    known, taken = session.vouched_frames(), set(session.frames_with("corrected", "accepted"))
+    todo = set(range(len(session)) if frames is None else frames) - taken
     missing = todo - set(have)
+    if keep and (damaged := taken.difference(known)):
+        yield ProposeEvent.passing_over(damaged, len(missing))
     if not missing:
         return
     flags, total = _flags(session, known), len(missing)
@@ -97,7 +99,8 @@ def propose(
             missing.discard(t)
             talk.failures, done = 0, done + 1
             left = (time.monotonic() - began) / done * (total - done)
-            yield ProposeEvent(t, written, done, total, left)
+            doubtful = (t,) if keep and not written and session.problem(t) else ()
+            yield ProposeEvent(t, written, done, total, left, damaged=doubtful)
         if missing:
             raise RemoteError(
                 f"The server says that it is done, but {len(missing)} of {total} frames did not arrive. What arrived "
@@ -123,7 +126,7 @@ def finetune(
     RemoteError
         If the server refuses, or the connection is lost for good. Every model is as it was.
     """
-    flags = np.concatenate([_flags(s, s.frames_with("corrected", "accepted")) for s in sessions])
+    flags = np.concatenate([_flags(s, s.vouched_frames()) for s in sessions])
     values = {
         "job": secrets.token_hex(16),
         "digest": digest_of(model),

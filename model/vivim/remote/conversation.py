@@ -73,7 +73,7 @@ class Answers:
         self.stop = stop
         self._sessions, self._model, self._size = sessions, model, model.config.input_size
         self._readers = [ResizedFrames(session, self._size, stop=stop) for session in sessions]
-        self._known = [set(session.frames_with("corrected", "accepted")) for session in sessions]
+        self._known = [set(session.vouched_frames()) for session in sessions]
 
     def to(self, message: Message) -> Iterator[bytes]:
         """The messages that answer one of the server's.

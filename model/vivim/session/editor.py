@@ -21,7 +21,8 @@ class MaskEditor:
     Reading gives copies. Writing follows NumPy's rules for integers, slices, boolean masks and tuples of index
     arrays; each frame whose pixels change goes through the gate as a person's edit (`Session.edit`) and counts as
     corrected from then on. One write is one step for `Session.undo`, and so are several to the same frames until
-    `Session.end_step`. A write that changes no pixel of a frame leaves its status alone.
+    `Session.end_step`. A write that changes no pixel of a frame leaves its status alone. A mask that cannot be read is
+    empty here; any write to it counts.
     """
 
     dtype = np.dtype(np.uint8)
@@ -64,7 +65,7 @@ class MaskEditor:
             if cached is not None:
                 self._cache.move_to_end(t)
         if cached is None:
-            cached = np.asarray(self._session.masks[t])
+            cached = self._session.shown(t)
             self._keep(t, cached, changes)
         return cached
 
@@ -154,14 +155,14 @@ class MaskEditor:
                 self._write(at, frame)
 
     def _write(self, t: int, frame: NDArray[np.uint8]) -> None:
-        if not np.array_equal(frame, self._frame(t)):
+        if not np.array_equal(frame, self._frame(t)) or self._session.problem(t):
             with self._lock:
                 changes = self._changes
             self._session.edit(t, frame)
             self._keep(t, frame, changes + 1)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray:
-        return np.asarray(self._session.masks[:], dtype=dtype)
+        return np.asarray(np.stack([self._session.shown(t) for t in range(len(self))]), dtype=dtype)
 
     def close(self) -> None:
         """Stop listening to the session."""

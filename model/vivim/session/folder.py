@@ -10,6 +10,7 @@ from vivim.errors import SessionError
 from vivim.leavings import flush, flush_one
 from vivim.session.description import FILE, Description
 from vivim.session.kept import PROPOSALS
+from vivim.session.last_close import FILE as CLOSED
 from vivim.session.lock import FolderLock, what_to_do
 from vivim.session.migrate import SCHEMA, back_up, leave_folders_out
 from vivim.session.places import keep_place
@@ -72,15 +73,6 @@ def create_folder(folder: Path, description: Description) -> bool:
         ) from error
 
 
-def check_ledger(folder: Path) -> None:
-    """Raise a `SessionError` if there are masks but no ledger: a model would then write over what persons drew."""
-    if (folder / MASKS / "c").is_dir() and not (folder / LEDGER).exists():
-        raise SessionError(
-            f"{folder} has masks, but {LEDGER} is missing, which says whose they are. Restore it from a backup, or "
-            "make an empty file of this name to start the record anew."
-        )
-
-
 def brought_up_to_date(folder: Path) -> Description:
     """The description of a session that is locked; one of an older schema is backed up and written anew.
 
@@ -114,7 +106,7 @@ def sweep(folder: Path) -> int:
         How many files or folders.
     """
     left = [
-        folder / f".{FILE}.part",
+        *(folder / f".{name}.part" for name in (FILE, CLOSED, LEDGER)),
         *folder.glob(".backup-schema-*.part"),
         *(folder / PROPOSALS).glob(".*.part"),
     ]

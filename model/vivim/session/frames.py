@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vivim.errors import SessionError
-from vivim.session.ledger import MODEL, PERSON, STATUS_CODES, STATUS_NAMES, Entry, now
+from vivim.session.ledger import MODEL, PERSON, PERSONS, STATUS_CODES, STATUS_NAMES, Entry, now
 
 
 class FrameTable:
@@ -23,12 +23,15 @@ class FrameTable:
         ``(T,)`` float32, what the model that proposed last said; NaN where there is nothing.
     disagreement : ndarray
         ``(T,)`` float32, what of it comes from windows that disagree; NaN also where that was not written down.
+    damaged : dict of int to str
+        Frames in doubt, each with what is wrong, see `vivim.session.check`. They count as a person's.
     """
 
     def __init__(self, count: int) -> None:
         self.codes: NDArray[np.uint8] = np.zeros(count, np.uint8)
         self.uncertainty: NDArray[np.float32] = np.full(count, np.nan, np.float32)
         self.disagreement = self.uncertainty.copy()
+        self.damaged: dict[int, str] = {}
         self._last: dict[int, Entry] = {}
         self._accepted: dict[int, Entry] = {}
 
@@ -62,6 +65,22 @@ class FrameTable:
             self.uncertainty[t] = np.nan if entry.uncertainty is None else entry.uncertainty
             self.disagreement[t] = np.nan if entry.windows is None else entry.windows
         self._last[t] = entry
+        self.damaged.pop(t, None)
+
+    def doubt(self, t: int, problem: str) -> None:
+        """A frame is in doubt: it counts as a person's until a line of the ledger says something else."""
+        self.damaged[t] = problem
+        if self.status(t) not in PERSONS:
+            self.codes[t] = STATUS_CODES["corrected"]
+
+    def trust(self, t: int) -> None:
+        """A frame is no longer in doubt, and what the ledger says of it holds."""
+        if self.damaged.pop(t, None) is not None:
+            self.codes[t] = STATUS_CODES[self._last[t].status if t in self._last else "empty"]
+
+    def persons_frames(self) -> NDArray[np.intp]:
+        """Frames that are a person's, in order."""
+        return np.flatnonzero(np.isin(self.codes, [STATUS_CODES[status] for status in PERSONS]))
 
     def status(self, t: int) -> str:
         """One of `STATUS_NAMES`."""
@@ -77,5 +96,7 @@ class FrameTable:
 
     def state(self, t: int, author: str) -> Entry:
         """A line that says of a frame, now, what it counts as already; `author` speaks where nobody has."""
+        if t in self.damaged:
+            return Entry(t, self.status(t), author, PERSON, now())
         last = self._last.get(t) or Entry(t, "empty", author, PERSON, "")
         return replace(last, time=now())

@@ -1,25 +1,26 @@
 """The one gate through which masks are written, by persons and by models.
 
-A model never writes over a frame a person corrected or accepted. What a person changes is kept first, so that it can
-be taken back, also after a restart; and so is what a model had proposed there.
+A model never writes over a frame a person corrected or accepted, nor over one that is in doubt. What a person changes
+is kept first, so that it can be taken back, also after a restart; and so is what a model had proposed there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
-from threading import get_ident
+from pathlib import Path
+from threading import Event, get_ident
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from vivim.errors import SessionError
+from vivim.session.check import UNREADABLE, Checked, Checker
 from vivim.session.kept import State
-from vivim.session.ledger import MODEL, PERSON, Entry, now
+from vivim.session.ledger import MODEL, PERSON, PERSONS, Entry, now
 from vivim.session.record import digest
 from vivim.session.undoable import Undoable
-from vivim.session.writer import PERSONS
 
 AT_ONCE = 500
 """Frames accepted between two moments at which others may write."""
@@ -27,6 +28,110 @@ AT_ONCE = 500
 
 class Gate(Undoable):
     """What persons and models may do to a frame. Methods may be called from any thread."""
+
+    def __init__(self, folder: Path, shape: tuple[int, int, int], author: str, read_only: bool) -> None:
+        super().__init__(folder, shape, author, read_only)
+        self._checker = Checker(self, self._tell)
+
+    # -- which frames are in doubt --------------------------------------------------------------------------------
+
+    def damaged(self, t: int) -> bool:
+        """Whether a frame's mask cannot be read, or is not what the ledger says; its `status` is a person's then.
+
+        Compares the mask with the ledger, unless that was done and the mask has not changed since.
+        """
+        return bool(self._checker.problem(self._checked(t)))
+
+    def problem(self, t: int) -> str:
+        """What is known to be wrong with a frame, in words, empty if nothing is; nothing is read from disk."""
+        return self._frames.damaged.get(t, "")
+
+    @property
+    def damage(self) -> dict[int, str]:
+        """What is wrong with each frame that is known to be damaged, in words; nothing is read from disk."""
+        return dict(sorted(self._frames.damaged.items()))
+
+    @property
+    def ledger_damage(self) -> list[str]:
+        """What is wrong with the ledger itself, in sentences without a full stop."""
+        return list(self._checker.ledger_problems)
+
+    @property
+    def ledger_kept_in(self) -> Path | None:
+        """The file beside the ledger in which this opening, or `mend`, has kept what was damaged."""
+        return self._ledger.kept_in
+
+    @property
+    def check_due(self) -> bool:
+        """Whether masks and ledger are to be compared: the session was not closed, or something is damaged."""
+        return self._checker.due
+
+    def check(self, start: int = 0, stop: Event | None = None) -> Iterator[Checked]:
+        """Compare every mask with what the ledger says of it.
+
+        A frame that is found in doubt counts as a person's from then on; those who listen are told.
+
+        Parameters
+        ----------
+        start : int
+            The frame to begin at.
+        stop : threading.Event, optional
+            Set it to end the check after the frame it is at.
+
+        Yields
+        ------
+        Checked
+            One a frame. The check may be closed at any time, and begins anew the next time.
+        """
+        yield from self._checker.check(self._checked(start), stop)
+
+    def mend(self) -> list[int]:
+        """Keep all frames that are known to be damaged as a person's, and the ledger without its damaged lines.
+
+        The ledger as it was is kept beside it. A mask that cannot be read stays so until it is drawn anew.
+
+        Returns
+        -------
+        list of int
+            The frames kept.
+
+        Raises
+        ------
+        SessionError
+            If it cannot be written.
+        """
+
+        def work(some: list[int]) -> list[int]:
+            for t in some:
+                entry, pixels = self._state(t)
+                self._put_status(replace(entry, author=self.author), sync=t == some[-1])
+                if pixels is None:
+                    self._frames.doubt(t, UNREADABLE)
+            return some
+
+        def ledger() -> list[int]:
+            if self._ledger.damage:
+                self._ledger.mend()
+            self._checker.ledger_problems = []
+            return []
+
+        found = list(self.damage)
+        self._write(ledger)
+        for start in range(0, len(found), AT_ONCE):
+            self._write(partial(work, found[start : start + AT_ONCE]))
+        return found
+
+    def shown(self, t: int) -> NDArray[np.uint8]:
+        """The mask ``(H, W)`` of a frame as it is shown: empty where it cannot be read."""
+        return self._checker.pixels(self._checked(t))
+
+    def vouched_frames(self) -> list[int]:
+        """Frames that a person corrected or accepted and whose masks are not damaged: what models may learn from."""
+        return [t for t in self._frames.persons_frames().tolist() if self._checker.sound(t)]
+
+    def verify(self) -> list[int]:
+        """Frames that are damaged; reads every mask."""
+        return [one.frame for one in self.check() if one.problem]
 
     # -- what a person does ---------------------------------------------------------------------------------------
 
@@ -72,18 +177,31 @@ class Gate(Undoable):
             self._write(work)
 
     def accept(self, t: int, author: str | None = None) -> None:
-        """A person vouches for this frame's mask as it is; models leave it alone from now on.
+        """A person vouches for this frame's mask as it is shown; models leave it alone from now on.
+
+        A mask that cannot be read is shown empty, and accepted as that.
 
         Raises
         ------
         SessionError
-            If there is nothing to accept yet, its mask cannot be read, or it cannot be written.
+            If there is nothing to accept yet, or it cannot be written.
         """
         t = self._checked(t)
-        if self.status(t) == "empty":
+        if self.status(t) == "empty" and not self.damaged(t):
             raise SessionError(f"Frame {t} has no mask to accept yet. Propose or draw one first.")
-        _ = self._masks[t]
-        self.accept_frames([t], author)
+        shown = self.shown(t)
+        if self.problem(t) != UNREADABLE:
+            self._accept([t], author)
+            return
+
+        def work() -> list[int]:
+            self._keep(t, me)
+            self._put(Entry(t, "accepted", author or self.author, PERSON, now()), shown)
+            return [t]
+
+        me = get_ident()
+        with self.one_step():
+            self._write(work)
 
     def accept_frames(self, frames: Iterable[int], author: str | None = None) -> list[int]:
         """A person vouches for the masks of several frames as they are, in one step.
@@ -91,17 +209,22 @@ class Gate(Undoable):
         Returns
         -------
         list of int
-            The frames that count as accepted now and did not before; those without a mask are passed over.
+            The frames that count as accepted now and did not before; those without a mask, and those known to be
+            damaged, are passed over.
 
         Raises
         ------
         SessionError
             If it cannot be written; some of the frames may be accepted then, and one `undo` takes that back.
         """
-        left, me, accepted = [self._checked(t) for t in frames], get_ident(), []
+        return self._accept([t for t in map(self._checked, frames) if t not in self._frames.damaged], author)
+
+    def _accept(self, frames: list[int], author: str | None) -> list[int]:
+        me, accepted = get_ident(), list[int]()
 
         def work(some: list[int]) -> list[int]:
-            some = [t for t in some if self._frames.status(t) in ("proposed", "corrected")]
+            changing = ("proposed", "corrected")
+            some = [t for t in some if self._frames.status(t) in changing or t in self._frames.damaged]
             for t in some:
                 self._keep_status(t, me)
                 entry = Entry(t, "accepted", author or self.author, PERSON, now(), mask=self._known(t).mask)
@@ -109,8 +232,8 @@ class Gate(Undoable):
             return some
 
         with self.one_step():
-            for start in range(0, len(left), AT_ONCE):
-                accepted += self._write(partial(work, left[start : start + AT_ONCE]))
+            for start in range(0, len(frames), AT_ONCE):
+                accepted += self._write(partial(work, frames[start : start + AT_ONCE]))
         return accepted
 
     def clear(self, t: int, author: str | None = None) -> None:
@@ -128,6 +251,8 @@ class Gate(Undoable):
 
     def revert(self, t: int) -> bool:
         """A person gives this frame the mask back that a model had proposed, and models may propose again.
+
+        A damaged frame for which no proposal is kept becomes empty.
 
         Returns
         -------
@@ -147,6 +272,8 @@ class Gate(Undoable):
             kept: State | None = (proposal, pixels) if proposal is not None and pixels is not None else None
             if kept is None or kept[0].mask != entry.mask:
                 kept = self._proposals.of(t)
+            if kept is None and t in self._frames.damaged:
+                kept = Entry(t, "empty", self.author, PERSON, now()), np.zeros(self.shape[1:], np.uint8)
             if kept is None or (kept[0].status, kept[0].mask) == (entry.status, entry.mask):
                 return []
             self._keep(t, me)
@@ -182,7 +309,7 @@ class Gate(Undoable):
         Returns
         -------
         bool
-            False if a person has corrected or accepted the frame: it is then left exactly as it is.
+            False if a person has corrected or accepted the frame, or it is in doubt: it is left exactly as it is.
 
         Raises
         ------
@@ -194,8 +321,15 @@ class Gate(Undoable):
         def work() -> list[int]:
             if self._frames.status(t) in PERSONS:
                 return []
+            if self._checker.before_a_model_writes(t):
+                doubtful.append(t)
+                return []
             self._leave_steps(t)
             self._put(Entry(t, "proposed", model_version, MODEL, now(), uncertainty, windows=windows), pixels)
+            self._checker.wrote(t)
             return [t]
 
-        return bool(self._write(work))
+        doubtful: list[int] = []
+        written = bool(self._write(work))
+        self._tell(doubtful)
+        return written

@@ -27,13 +27,13 @@ def pack(entry: Entry, pixels: NDArray[np.uint8] | None) -> bytes:
     return to_line(entry) + b"%d\n" % len(packed) + packed
 
 
-def frames(path: Path, most: int | None = None) -> list[int]:
-    """The frames whose states a file holds, in its order, the first `most`; read without unpacking any."""
+def entries(path: Path, most: int | None = None) -> list[Entry]:
+    """The lines of the states that a file holds, in its order, the first `most`; read without unpacking any mask."""
     with path.open("rb") as file:
-        found: list[int] = []
+        found: list[Entry] = []
         while len(found) != most and (header := _header(file)) is not None:
             file.seek(header[1], os.SEEK_CUR)
-            found.append(header[0].frame)
+            found.append(header[0])
         return found
 
 

@@ -1,7 +1,7 @@
 """The ledger: an append-only file that says of every frame who wrote it, when, and what it counts as.
 
-One JSON object a line. A line that a crash cut short is dropped when the file is next opened for writing; every
-line before it holds.
+One JSON object a line. What is damaged is passed over and told; every other line holds. A damaged end is kept in a
+file beside the ledger when that is next opened for writing.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
+import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from io import FileIO
@@ -24,8 +26,14 @@ from vivim.leavings import flush_one, flush_open
 STATUS_NAMES = ("empty", "proposed", "corrected", "accepted")
 STATUS_CODES = {name: code for code, name in enumerate(STATUS_NAMES)}
 PERSON, MODEL = "person", "model"
+PERSONS = ("corrected", "accepted")
+"""Statuses of frames that models leave alone."""
 LINE_BYTES = 2**16
 """No line is longer; what is, is no ledger."""
+MOST_DAMAGE = 2**24
+"""More damaged bytes than that are no ledger."""
+_FRAME = re.compile(rb'"frame":(\d{1,8})[,}]')
+_BEGINNING = b'{"frame":'
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +104,15 @@ def write_whole(file: FileIO, data: bytes) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+@dataclass(frozen=True, slots=True)
+class DamagedLine:
+    """A line, or a piece of one, that holds no entry: its number, its first byte, the frames that it still names."""
+
+    number: int
+    start: int
+    frames: tuple[int, ...]
+
+
 class Ledger:
     """The ledger of one session: `read` it once, then `open` it to append.
 
@@ -103,42 +120,75 @@ class Ledger:
     ----------
     path : Path
         The file; it need not be there.
+
+    Attributes
+    ----------
+    damage : list of DamagedLine
+        What `read` passed over, as far as it is still in the file.
+    kept_in : Path or None
+        Where `open` or `mend` has put what is damaged.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: FileIO | None = None
         self._end = 0
+        self.damage: list[DamagedLine] = []
+        self.kept_in: Path | None = None
 
-    def read(self) -> Iterator[Entry]:
+    @property
+    def end(self) -> int:
+        """Bytes up to the end of the last whole line, as far as `read` has come."""
+        return self._end
+
+    def size(self) -> int:
+        """Bytes of the file as it is now; 0 if there is none."""
+        try:
+            return self._path.stat().st_size
+        except OSError:
+            return 0
+
+    def read(self, on_damage: Callable[[DamagedLine], None] | None = None) -> Iterator[Entry]:
         """All whole lines, oldest first.
+
+        Parameters
+        ----------
+        on_damage : callable, optional
+            Called with each damaged line, between the entries before and after it.
 
         Raises
         ------
         SessionError
-            If it cannot be read, or a line other than the last is damaged.
+            If it cannot be read, or is damaged beyond `MOST_DAMAGE`.
         """
-        self._end = 0
+        self._end, self.damage, at, damaged = 0, [], 0, 0
         try:
             if not self._path.exists():
                 return
             with self._path.open("rb") as file:
                 for number, line in enumerate(iter(lambda: file.readline(LINE_BYTES), b""), start=1):
+                    at += len(line)
+                    entry: Entry | None
                     try:
-                        if not line.endswith(b"\n"):
-                            raise ValueError("cut short")
-                        entry = from_line(line)
-                    except (ValueError, TypeError, RecursionError, OverflowError) as error:
-                        if len(line) < LINE_BYTES and not file.read(1):
-                            return  # the last one: a crash cut it short
-                        raise self._damaged(number) from error
-                    self._end += len(line)
-                    yield entry
+                        entry, whole = from_line(line), line.endswith(b"\n")
+                    except (ValueError, TypeError, RecursionError, OverflowError):
+                        entry, whole = _found_in(line), False
+                    if not whole:
+                        entry = entry if line.endswith(b"\n") else None  # cut short
+                        damaged += len(line)
+                        if damaged > MOST_DAMAGE:
+                            raise self._damaged(self.damage[0].number)
+                        self.damage.append(DamagedLine(number, at - len(line), _frames_named(line, entry)))
+                        if on_damage is not None:
+                            on_damage(self.damage[-1])
+                    if entry is not None:
+                        self._end = at
+                        yield entry
         except OSError as error:
             raise self._unusable(error) from error
 
     def open(self) -> None:
-        """Open for appending, behind the last whole line that `read` found.
+        """Open for appending, behind the last whole line that `read` found; a damaged end is kept in a file beside.
 
         Raises
         ------
@@ -147,21 +197,64 @@ class Ledger:
         """
         try:
             self._file = self._path.open("ab", buffering=0)
-            self._file.truncate(self._end)
+            if os.fstat(self._file.fileno()).st_size > self._end:
+                self.kept_in = self._set_aside(self._end)
+                self._file.truncate(self._end)
+                self.damage = [line for line in self.damage if line.start < self._end]
             flush_open(self._file.fileno())
             flush_one(self._path.parent)  # a new ledger, and the note that says who has the session open
         except OSError as error:
             raise self._unusable(error) from error
 
+    def mend(self) -> None:
+        """Keep the file as it is beside, and go on with its whole lines alone.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written; it is as it was then.
+        """
+        self._opened()
+        kept, part = self._set_aside(0), self._path.with_name(f".{self._path.name}.part")
+        try:
+            with part.open("wb") as file:
+                for entry in self:
+                    file.write(to_line(entry))
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, self._path)
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
+        self.close()
+        self._file = self._path.open("ab", buffering=0)
+        self._end, self.damage, self.kept_in = os.fstat(self._file.fileno()).st_size, [], kept
+
+    def _set_aside(self, start: int) -> Path:
+        """Copy all from byte `start` on into a new file beside."""
+        names = (self._path.with_name(f"{self._path.stem}.damaged-{number}") for number in range(1, sys.maxsize))
+        kept = next(path for path in names if not path.exists())
+        try:
+            with self._path.open("rb") as source, kept.open("xb") as target:
+                source.seek(start)
+                shutil.copyfileobj(source, target)
+                target.flush()
+                os.fsync(target.fileno())
+        except OSError:
+            kept.unlink(missing_ok=True)
+            raise
+        return kept
+
     def __iter__(self) -> Iterator[Entry]:
-        """Every entry up to now, read from disk."""
+        """Every entry up to now, read from disk; what is damaged is passed over."""
         left = self._end
         if left:
             with self._path.open("rb") as file:
-                while left > 0:
-                    line = file.readline(LINE_BYTES)
+                while left > 0 and (line := file.readline(LINE_BYTES)):
                     left -= len(line)
-                    yield from_line(line)
+                    entry = _found_in(line)
+                    if entry is not None:
+                        yield entry
 
     def append(self, entry: Entry, sync: bool = False) -> None:
         """Add a line and hand it to the operating system, so that it outlives this process.
@@ -228,3 +321,19 @@ class Ledger:
             f"Cannot open {self._path}: {error.strerror or error}. Check that you may write there, or open the "
             "session for reading only."
         )
+
+
+def _found_in(line: bytes) -> Entry | None:
+    """The entry that a line holds, or ends with behind something damaged."""
+    for start in (0, max(0, line.rfind(_BEGINNING))):
+        try:
+            return from_line(line[start:])
+        except (ValueError, TypeError, RecursionError, OverflowError):
+            continue
+    return None
+
+
+def _frames_named(line: bytes, entry: Entry | None) -> tuple[int, ...]:
+    """The frames that a damaged line names, but for the one of the entry that it ends with."""
+    named = dict.fromkeys(int(number) for number in _FRAME.findall(line))
+    return tuple(t for t in named if entry is None or t != entry.frame)

@@ -18,7 +18,7 @@ LOCK, HOLDER = "lock", "lock.holder"
 MARKER = "lock.marker"
 """Stands for the lock on a disk that knows no locks; names its process, so that a dead one's is taken away."""
 
-_FILES = (LOCK, HOLDER, "session.json", "ledger.jsonl")
+_FILES = (LOCK, HOLDER, "session.json", "ledger.jsonl", "closed.json")
 _FOLDERS = ("masks.zarr", "undo", "proposals")
 _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
 _HELD = (errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK)
@@ -31,13 +31,16 @@ class FolderLock:
     ----------
     after_crash : bool
         Whether the last one who had it ended without letting go: killed, or in a power cut.
+    clean : bool
+        Whether all that was written is safe. If not, releasing it leaves the holder's note, and the next one who has
+        it looks at everything, as after a crash.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._holder = folder / HOLDER
         self._let_go: Callable[[], object] | None = None
-        self.after_crash = False
+        self.after_crash, self.clean = False, True
 
     def acquire(self) -> None:
         """Take it.
@@ -81,7 +84,8 @@ class FolderLock:
         """Let go of it; safe to call twice."""
         if self._let_go is not None:
             with suppress(OSError):  # the folder may be gone; then nothing is left to say
-                self._holder.unlink()
+                if self.clean:
+                    self._holder.unlink()
             self._unlock()
 
     def _unlock(self) -> None:

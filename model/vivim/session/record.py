@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vivim.errors import SessionError
 from vivim.session.frames import FrameTable
 from vivim.session.ledger import STATUS_CODES, Entry, Ledger
 from vivim.session.store import MaskStore
@@ -42,7 +41,7 @@ class Record:
     def masks(self) -> MaskStore:
         """Masks ``(T, H, W)`` uint8 on disk, indexed like an array: 0 is background, 1 the first class.
 
-        To be read only. A mask that cannot be read raises a `SessionError`.
+        To be read only. A mask that cannot be read raises a `SessionError`; see `Session.damaged` and `Session.shown`.
         """
         return self._masks
 
@@ -73,24 +72,6 @@ class Record:
     def entries(self) -> Iterator[Entry]:
         """The whole ledger, oldest first."""
         return iter(self._ledger)
-
-    def verify(self) -> list[int]:
-        """Frames whose mask cannot be read, or is not the one the ledger last spoke of; reads every mask.
-
-        A frame that was being painted when the program was killed may be among them: its last strokes are there,
-        but the ledger had not spoken of them yet.
-        """
-        wrong = []
-        for t in range(len(self)):
-            entry = self._frames.last(t)
-            try:
-                found = digest(self._masks[t])
-            except SessionError:
-                wrong.append(t)
-                continue
-            if entry is not None and entry.mask is not None and t not in self._unsaid and entry.mask != found:
-                wrong.append(t)
-        return wrong
 
     def _checked(self, t: int) -> int:
         if not 0 <= int(t) < len(self):

@@ -117,4 +117,4 @@ def _chosen(
         return CHUNK, None  # nothing was said, or it is damaged, which is told where it is read
     if files[CHUNK] == empty:  # never written before, or lost; the latter is told where masks are checked
         return CHUNK, Entry(t, "empty", author, PERSON, "", mask=empty) if fresh else None
-    return CHUNK, replace(whose, mask=files[CHUNK])
+    return CHUNK, None  # a mask that no line speaks of, which is told where masks are checked

@@ -1,12 +1,14 @@
 """`Session`: a folder that holds all work on one video.
 
 The folder: ``session.json`` (what video, since when), ``masks.zarr`` (what the masks are), ``ledger.jsonl`` (what
-each frame counts as, who wrote it, when), ``lock`` (one writer at a time). All writing goes through `Gate`.
+each frame counts as, who wrote it, when), ``closed.json`` (how it was when last closed), ``lock`` (one writer at a
+time). All writing goes through `Gate`.
 """
 
 from __future__ import annotations
 
 import getpass
+import logging
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -18,9 +20,9 @@ from vivim.session.about import About
 from vivim.session.description import FILE, Description, describe
 from vivim.session.editor import MaskEditor
 from vivim.session.folder import (
+    HOLDER,
     SUFFIX,
     brought_up_to_date,
-    check_ledger,
     check_place,
     create_folder,
     sweep,
@@ -34,6 +36,8 @@ from vivim.session.undo import UNDO
 
 if TYPE_CHECKING:
     from vivim.video import Video
+
+_log = logging.getLogger(__name__)
 
 
 class Session(About):
@@ -65,14 +69,16 @@ class Session(About):
                 self._description = brought_up_to_date(self.folder)
             else:
                 check_entries(self.folder, follow=True)
+            unclean = self._writer.after_crash if self._writer is not None else (self.folder / HOLDER).exists()
             self._masks.open(self.read_only)
-            check_ledger(self.folder)
-            self._frames.replay(self._ledger.read())
+            self._frames.replay(self._checker.replayed(self._ledger.read))
+            self._steps.load()
+            self._checker.judge_ledger()
             if not self.read_only:
                 self._ledger.open()
-                self._steps.load()
-                if self._writer is not None and self._writer.after_crash:
+                if unclean:
                     self._recover()
+            self._checker.opened(unclean)
             undo.pop_all()
 
     def _sweep(self) -> None:
@@ -223,11 +229,25 @@ class Session(About):
     def _let_go(self) -> None:
         """Let go of the folder."""
         with ExitStack() as stack:
-            if self._writer is not None:
-                stack.callback(self._writer.release)
-                self._writer = None
+            writer, self._writer = self._writer, None
+            if writer is not None:
+                stack.callback(writer.release)
+                writer.clean = False
             stack.callback(self._ledger.close)
             self._flusher.close()
+            if writer is not None:
+                writer.clean = True
+                if self._made:
+                    self._note_how_it_is()
+
+    def _note_how_it_is(self) -> None:
+        """Once all is on disk: what the next opening is to find."""
+        found = self._checker.closing()
+        if found != self._checker.before:
+            try:
+                found.write(self.folder)
+            except OSError as error:  # without it the next opening compares more than it had to
+                _log.warning("%s/closed.json was not written: %s", self.folder.name, error.strerror or error)
 
     def __enter__(self) -> Session:
         return self

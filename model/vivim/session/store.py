@@ -149,6 +149,8 @@ class MaskStore:
         folder = self._folder(t)
         # As the codec of `create` packs it.
         packed = blosc.compress(np.ascontiguousarray(pixels), b"lz4", 1, blosc.NOSHUFFLE, 0, 1)
+        if t not in self._numbers:
+            self._clear_place(t)
         if not os.path.isdir(folder):
             self._new_folders.add(t)
             os.makedirs(folder, exist_ok=True)
@@ -243,6 +245,48 @@ class MaskStore:
         if name != CHUNK:
             os.replace(f"{folder}/{name}", f"{folder}/{CHUNK}")
             self.flush_names([t])
+
+    def _clear_place(self, t: int) -> None:
+        """Move away what is no file in the place of a frame's file, and no folder in that of its folders."""
+        *folders, file = (self.path / "c" / part for part in (str(t), f"{t}/0", f"{t}/0/{CHUNK}"))
+        for path in [path for path in folders if path.is_file()][:1] or [file] * file.is_dir():
+            os.rename(path, self.path / f"damaged-{t}-{secrets.token_hex(4)}")
+
+    def readable(self, t: int) -> NDArray[np.uint8] | None:
+        """One frame ``(H, W)``, None if it cannot be read.
+
+        Raises
+        ------
+        SessionError
+            If all masks are gone: no frame is damaged then.
+        """
+        if not self._made:
+            return np.zeros(self.shape[1:], np.uint8)
+        try:
+            return self._frame(t)
+        except Exception as error:  # a damaged chunk fails in any way inside its decoder
+            if not (self.path / METADATA).is_file():
+                raise SessionError(f"The masks in {self.path} have been moved or removed. Put them back.") from error
+            return None
+
+    def stamp(self, t: int) -> tuple[int, int, int] | None:
+        """What tells a frame's file from an earlier or later one; None if there is none, and the frame is zeros."""
+        try:
+            with self._turn:
+                info = self._file_of(t).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return info.st_ino, info.st_size, info.st_mtime_ns
+
+    def frames_written(self) -> list[int]:
+        """Frames that have, or had, a file: those with a folder of their own."""
+        folder = self.path / "c"
+        names = os.listdir(folder) if folder.is_dir() else []
+        return sorted(int(name) for name in names if name.isdecimal() and int(name) < len(self))
+
+    def _file_of(self, t: int) -> Path:
+        """The file of a frame's latest mask: one that waits for the disk, or its chunk."""
+        return Path(self._folder(t), (self.names(t) or [CHUNK])[-1])
 
     # -- inside ---------------------------------------------------------------------------------------------------
 

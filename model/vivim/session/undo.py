@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,7 +57,7 @@ class UndoSteps:
     def load(self) -> None:
         """Look what is there; a step that a power cut left empty is none."""
         found = self._folder.iterdir() if self._folder.is_dir() else ()
-        parts = [match for path in found if (match := _NAME.fullmatch(path.name)) and kept.frames(path, 1)]
+        parts = [match for path in found if (match := _NAME.fullmatch(path.name)) and kept.entries(path, 1)]
         self._steps = sorted((Step(int(match[1]), match[2]) for match in parts), key=lambda step: step.number)
 
     def __contains__(self, step: Step) -> bool:
@@ -101,7 +102,17 @@ class UndoSteps:
 
     def frames(self, step: Step) -> list[int]:
         """The frames that a step changed."""
-        return list(dict.fromkeys(kept.frames(self._folder / step.name)))
+        return list(dict.fromkeys(entry.frame for entry in kept.entries(self._folder / step.name)))
+
+    def latest_of_each(self) -> dict[int, Entry]:
+        """Of each frame what it was before the latest step to take back that changed it."""
+        found: dict[int, Entry] = {}
+        for step in self._steps:
+            if step.side == UNDO:
+                with suppress(OSError):  # no file: it has nothing to say, and nothing is lost with it
+                    first = {entry.frame: entry for entry in reversed(kept.entries(self._folder / step.name))}
+                    found.update(first)
+        return found
 
     def states(self, step: Step) -> Generator[kept.State, None, None]:
         """What the frames of a step were before it, each once."""

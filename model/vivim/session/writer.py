@@ -16,14 +16,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from vivim.errors import SessionError
 from vivim.session.flusher import Flusher
-from vivim.session.ledger import PERSON, Entry
+from vivim.session.ledger import PERSON, PERSONS, Entry
 from vivim.session.patience import Patience
 from vivim.session.record import Record, digest
 
 RESTATE_SECONDS = 5.0
 """While a frame is being painted its ledger line is repeated at most this often."""
-
-PERSONS = ("corrected", "accepted")
 
 
 class Writer(Record):
@@ -151,6 +149,7 @@ class Writer(Record):
             entry.author,
             entry.kind,
         )
+        same = same and t not in self._frames.damaged
         if same and entry.kind == PERSON and time.monotonic() - self._said.get(t, -np.inf) < RESTATE_SECONDS:
             self._unsaid.add(t)
             return False

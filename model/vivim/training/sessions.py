@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,11 @@ import numpy as np
 from vivim.area import inside
 from vivim.preprocess import resize_frame, resize_mask
 from vivim.session import Session
+from vivim.session.check import damage_text
 from vivim.session.description import FILE
 from vivim.training.data import Clip
+
+_log = logging.getLogger(__name__)
 
 
 def is_session(folder: Path) -> bool:
@@ -28,7 +32,7 @@ def find_sessions(folder: Path) -> list[Path]:
 def load_session(folder: Path, size: tuple[int, int], label: int | None = None) -> Clip | None:
     """A session's finished frames as a clip, resized; None where there are none.
 
-    Frames nobody has looked at are left out, so neighbours in the clip may lie apart in time.
+    Frames nobody has looked at, and damaged ones, are left out, so neighbours in the clip may lie apart in time.
 
     Raises
     ------
@@ -36,7 +40,10 @@ def load_session(folder: Path, size: tuple[int, int], label: int | None = None) 
         If the session is damaged or its video is not there.
     """
     with Session.open(folder, read_only=True) as session:
-        finished = session.frames_with("corrected", "accepted")
+        finished = session.vouched_frames()
+        damaged = set(session.frames_with("corrected", "accepted")).difference(finished)
+        if damaged:
+            _log.warning("%s: %s; not used", folder.name, damage_text(damaged))
         if not finished:
             return None
         frames = np.stack(

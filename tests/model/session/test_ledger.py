@@ -59,17 +59,44 @@ def test_a_cut_costs_the_last_line_only(tmp_path: Path, before, cut, data, after
 
 @any_time
 @given(lines=st.lists(entries, min_size=1, max_size=5), garbage=st.binary(max_size=60), data=st.data())
-def test_garbage_is_named_by_its_line_or_dropped_at_the_end(tmp_path: Path, lines, garbage, data) -> None:
+def test_garbage_is_told_by_its_line_and_every_other_line_holds(tmp_path: Path, lines, garbage, data) -> None:
     at = data.draw(st.integers(0, len(lines)))
     path = tmp_path / "ledger.jsonl"
     parts = [*map(to_line, lines[:at]), garbage.replace(b"\n", b" ") + b"{\n", *map(to_line, lines[at:])]
     path.write_bytes(b"".join(parts))
     ledger = Ledger(path)
-    if at == len(lines):
-        assert list(ledger.read()) == lines
-    else:
-        with pytest.raises(SessionError, match=rf"Line {at + 1} .* is damaged"):
-            list(ledger.read())
+    assert list(ledger.read()) == lines
+    assert [line.number for line in ledger.damage] == [at + 1]
+
+
+@any_time
+@given(lines=st.lists(entries, min_size=1, max_size=5), zeros=st.integers(1, 200_000))
+def test_zeros_at_the_end_are_told_and_kept_in_a_file_beside(tmp_path: Path, lines, zeros) -> None:
+    folder = tmp_path / os.urandom(8).hex()
+    folder.mkdir()
+    path = folder / "ledger.jsonl"
+    path.write_bytes(b"".join(map(to_line, lines)) + bytes(zeros))
+    ledger = Ledger(path)
+    assert list(ledger.read()) == lines and ledger.damage
+    ledger.open()
+    ledger.append(lines[0])
+    ledger.close()
+    assert ledger.kept_in is not None and ledger.kept_in.read_bytes() == bytes(zeros)
+    again = Ledger(path)
+    assert list(again.read()) == [*lines, lines[0]] and again.damage == []
+
+
+def test_a_whole_line_behind_a_torn_one_holds(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    torn, whole = (Entry(t, "accepted", "a", PERSON, "") for t in (1, 2))
+    path.write_bytes(to_line(torn)[:30] + bytes(50) + to_line(whole))
+    ledger = Ledger(path)
+    assert list(ledger.read()) == [whole]
+    assert [line.frames for line in ledger.damage] == [(1,)]
+    ledger.open()
+    ledger.mend()
+    ledger.close()
+    assert path.read_bytes() == to_line(whole) and (tmp_path / "ledger.damaged-1").stat().st_size > 80
 
 
 @pytest.mark.parametrize(
@@ -92,8 +119,8 @@ def test_a_line_that_is_no_entry_is_damage(tmp_path: Path, line: bytes) -> None:
     good = to_line(Entry(0, "empty", "a", PERSON, ""))
     path = tmp_path / "ledger.jsonl"
     path.write_bytes(line + b"\n" + good)
-    with pytest.raises(SessionError, match=r"Line 1 .* is damaged"):
-        list(Ledger(path).read())
+    ledger = Ledger(path)
+    assert list(ledger.read()) == [from_line(good)] and ledger.damage[0].number == 1
 
 
 def test_a_file_without_an_end_in_sight_is_not_read_whole(tmp_path: Path) -> None:
