@@ -58,6 +58,7 @@ def test_all_classes_count_and_a_vanishing_lesion_jumps(session: Session) -> Non
 def test_a_damaged_mask_is_unknown_and_stops_nothing(session: Session) -> None:
     for t in range(3):
         session.propose(t, square(9), "m")
+    session.flush()
     (session.folder / "masks.zarr" / "c" / "1" / "0" / "0").write_bytes(b"damaged")
     track = ShapeTrack(session)
     assert drained(track, range(3)) == [0, 1, 2]
