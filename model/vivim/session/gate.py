@@ -104,7 +104,7 @@ class Gate(Undoable):
         def work(some: list[int]) -> list[int]:
             for t in some:
                 entry, pixels = self._state(t)
-                self._put_status(replace(entry, author=self.author), sync=t == some[-1])
+                self._put_status(replace(entry, author=self.author))
                 if pixels is None:
                     self._frames.doubt(t, UNREADABLE)
             return some

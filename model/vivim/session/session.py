@@ -20,7 +20,6 @@ from vivim.session.about import About
 from vivim.session.description import FILE, Description, describe
 from vivim.session.editor import MaskEditor
 from vivim.session.folder import (
-    HOLDER,
     SUFFIX,
     brought_up_to_date,
     check_place,
@@ -29,7 +28,7 @@ from vivim.session.folder import (
 )
 from vivim.session.identify import find_video, home_of, linked
 from vivim.session.kept import PROPOSALS
-from vivim.session.lock import FolderLock, check_entries
+from vivim.session.lock import HOLDER, FolderLock, check_entries
 from vivim.session.places import remember_place
 from vivim.session.recovery import recover
 from vivim.session.undo import UNDO
