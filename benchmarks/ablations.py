@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-from vivim.evaluate import evaluate
+from vivim.evaluation.evaluate import evaluate
 from vivim.network.checkpoints import load_checkpoint
-from vivim.training.data import find_clips, load_dataset
+from vivim.training.datasets import find_clips, load_dataset
 from vivim.training.recipes import merged, read_recipe, to_config
 from vivim.training.trainer import train
 

@@ -4,7 +4,8 @@ On a synthetic video of 256 x 256: a proposal for every frame with the starter, 
 time from the click on Fine-tune to the new version's mask of the frame on screen. With ``--rounds 2`` it learns again
 after one more corrected frame, as a person would: frames encoded before are reused, kernels are compiled. The same
 generators of events are used as in the window, with the model's files on disk as there. Before each click the work is
-done that the window does while nobody clicks, to its end (`vivim.ahead`); ``--hasty`` leaves no time for that.
+done that the window does while nobody clicks, to its end (`vivim.finetuning.precompute`); ``--hasty`` leaves no time
+for that.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from pathlib import Path
 import numpy as np
 import vivim
 from PIL import Image
-from vivim.ahead import work_ahead
-from vivim.compiled import warm_up
-from vivim.device import choose_device
-from vivim.finetune import Finished, Standby, finetune
+from vivim.api import finetune
+from vivim.devices import choose_device
+from vivim.finetuning import Finished, Standby
+from vivim.finetuning.precompute import work_ahead
+from vivim.finetuning.warmup import warm_up
 from vivim.video.phantom import make_phantom
 
 from benchmarks.report import machine, parser, set_threads, write

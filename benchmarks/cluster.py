@@ -26,8 +26,10 @@ from pathlib import Path
 from typing import Any
 
 from vivim.batch import Job, Outcome, Segmenting, Working, run
-from vivim.batch.cluster import connected, local_cluster
-from vivim.batch.engine import run_on
+from vivim.batch.dask_cluster import connected, local_cluster
+from vivim.batch.scheduler import run_on
+
+from benchmarks.cluster_videos import ended, jobs_of, make_videos, written
 
 FIELDS = {
     "frames": 300,
@@ -42,31 +44,6 @@ SIZE = (480, 640)
 """Height and width of the videos whose memory is measured."""
 GPU_SECONDS, CPU_SECONDS = 5.0, 60.0
 """A video of 300 frames on a GPU and on a few cores: what a job takes in the calculation of the load."""
-
-
-def make_videos(folder: Path, count: int, frames: int, size: tuple[int, int]) -> None:
-    from vivim.video import make_phantom, write_video
-
-    folder.mkdir()
-    for i in range(count):
-        phantom = make_phantom(frames=frames, size=size, seed=i)
-        write_video(folder / f"scan{i:03d}.mp4", phantom.frames, phantom.fps)
-
-
-def jobs_of(videos: Path, out: Path, options: Segmenting) -> list[Job]:
-    return [Job(str(path), path.stem, str(out), options) for path in sorted(videos.iterdir())]
-
-
-def written(out: Path) -> dict[str, bytes]:
-    """Every exported file, by its place."""
-    files = (path for path in sorted(out.rglob("*")) if path.is_file() and "session.vivim" not in path.parts)
-    return {path.relative_to(out).as_posix(): path.read_bytes() for path in files if path.parent != out}
-
-
-def ended(jobs: list[Job], address: str | None = None) -> list[Outcome]:
-    found = [event for event in run(jobs, address) if isinstance(event, Outcome)]
-    assert all(outcome.status == "done" for outcome in found), found
-    return found
 
 
 # -- wait -------------------------------------------------------------------------------------------------------------
@@ -187,7 +164,7 @@ def _loaded(client: Any, scheduler: Any, videos: int, words: int) -> dict[str, A
 
 def memory(args: argparse.Namespace) -> dict[str, object]:
     """One worker for a short video, a long one, and several at once; the most memory it ever held after each."""
-    from vivim.batch.one import loaded
+    from vivim.batch.process_video import loaded
 
     options = Segmenting("starter", loaded("starter").version, device="cpu")
     result: dict[str, object] = {"frames": args.frames, "size": SIZE}
@@ -219,7 +196,7 @@ def kill(args: argparse.Namespace) -> dict[str, object]:
     """Kill a worker after every fifth video, in the middle of the next."""
     import torch
     from vivim import Vivim, VivimConfig
-    from vivim.batch.one import loaded
+    from vivim.batch.process_video import loaded
     from vivim.network.checkpoints import save_checkpoint
 
     rng, killed, tried = random.Random(0), 0, []
@@ -290,7 +267,7 @@ def deadly(args: argparse.Namespace) -> dict[str, object]:
 def digest(args: argparse.Namespace) -> dict[str, object]:
     """Seconds to read a video and digest it, to find its digest in the cache, and to segment it."""
     from vivim.batch.content import FRESH_SECONDS, content_of
-    from vivim.batch.one import loaded
+    from vivim.batch.process_video import loaded
 
     def read(path: Path) -> float:
         began = time.perf_counter()

@@ -20,9 +20,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from vivim.batch import Segmenting
-from vivim.batch.cluster import connected, local_cluster
+from vivim.batch.dask_cluster import connected, local_cluster
 
-from benchmarks.cluster import ended, jobs_of, make_videos, written
+from benchmarks.cluster_videos import ended, jobs_of, make_videos, written
 
 PLAIN, ONE, HALF, TWO = "plain loop", "1 worker", "1 worker, half the cores", "2 workers, half the cores each"
 """Kinds of processes; the first two with all cores."""
@@ -123,7 +123,7 @@ def _set(videos: Path, kinds: list[str]) -> Iterator[dict[str, Connection]]:
 def _work(pipe: Connection, kind: str, videos: Path) -> None:
     """What a process does until it is sent no more folders."""
     from dask.system import CPU_COUNT
-    from vivim.batch.one import loaded
+    from vivim.batch.process_video import loaded
 
     options = Segmenting("starter", loaded("starter").version, device="cpu")
     if kind == PLAIN:

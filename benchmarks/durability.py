@@ -25,7 +25,7 @@ STROKES, SESSIONS, IMPORTED = 100, 5, 100
 
 def measure(place: Path) -> dict[str, float]:
     """One round with whatever `vivim` is imported: milliseconds of each."""
-    from vivim.imports import import_masks
+    from vivim.io.import_masks import import_masks
     from vivim.session import Session
 
     def forced(session: Session) -> None:

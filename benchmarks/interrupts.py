@@ -18,10 +18,10 @@ from types import FrameType
 from typing import Any
 
 import numpy as np
-from vivim.session import Session, patience
+from vivim.session import Session, write_queue
 from vivim.video import make_phantom, write_video
 
-OURS = str(Path(patience.__file__).parent)
+OURS = str(Path(write_queue.__file__).parent)
 
 
 def of(session: Session, value: int) -> np.ndarray:

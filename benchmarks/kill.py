@@ -25,9 +25,9 @@ from pathlib import Path
 import numpy as np
 import tifffile
 from PIL import Image
-from vivim import leavings
 from vivim.session import Session
 from vivim.session.record import digest
+from vivim.utils import atomic_files
 from vivim.video import make_phantom, open_video, write_video
 
 FRAMES, SIZE = 10, (64, 80)
@@ -135,7 +135,7 @@ def _frames(said: str, count: int) -> list[int]:
 def check_models(said: Lines, home: Path) -> int:
     """Every version that was announced loads and is what it says; no file of the registry is half of one."""
     os.environ["VIVIM_HOME"] = str(home / "models")
-    from vivim.models import list_models, load_model
+    from vivim.registry.registry import list_models, load_model
 
     announced = [(name, version) for word, *rest in said if word == "model" for name, version in [rest]]
     for info in list_models():
@@ -143,8 +143,8 @@ def check_models(said: Lines, home: Path) -> int:
         assert info.version == model.version or info.name == "starter", f"{info.name} is not what it says"
     for name, version in announced:
         assert load_model(name).version == version, f"{name} was announced as {version}"
-    leavings.sweep(home)
-    leavings.sweep(home / "models" / "models")
+    atomic_files.sweep(home)
+    atomic_files.sweep(home / "models" / "models")
     assert not [path.name for path in home.glob("vivim-*")], "a working folder of a fine-tune stayed"
     assert not swept(home), f"left in the making: {swept(home)}"
     return len(announced)
@@ -178,7 +178,7 @@ def check_exports(said: Lines, out: Path) -> int:
     """Every file announced is there, whole, of that round or the one in the making."""
     announced = {rest[0]: int(rest[1]) for word, *rest in said if word == "file"}
     now = max((int(rest[0]) for word, *rest in said if word == "round"), default=0)
-    leavings.sweep(out)
+    atomic_files.sweep(out)
     assert not swept(out), f"left in the making: {swept(out)}"
     found = sides(out)
     for name, side in announced.items():

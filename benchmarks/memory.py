@@ -38,9 +38,9 @@ def _local(frames: int) -> None:
 def _server(frames: int) -> None:
     """Do one request of one window as a server does it, without the socket."""
     from vivim import load_model
-    from vivim.inference import propose
+    from vivim.api import propose
     from vivim.remote.protocol import WANTED, squeeze
-    from vivim.remote.received import ReceivedSession
+    from vivim.remote.remote_session import ReceivedSession
 
     model = load_model()
     size = model.config.input_size

@@ -26,8 +26,8 @@ from typing import Any
 
 import numpy as np
 from vivim.errors import VivimError
-from vivim.export import export
-from vivim.imports import import_masks
+from vivim.io.export import export
+from vivim.io.import_masks import import_masks
 from vivim.session import Session
 from vivim.video import make_phantom, write_video
 
@@ -135,7 +135,7 @@ def use_masks(path: Path) -> None:
 
 def use_model(path: Path) -> None:
     import vivim
-    from vivim.models import model_info
+    from vivim.registry.registry import model_info
 
     if path.suffix == ".safetensors":
         model_info(path)

@@ -13,7 +13,7 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from vivim.device import native_bfloat16
+from vivim.devices import native_bfloat16
 from vivim.network import Vivim, VivimConfig, paper
 
 from benchmarks.report import interleaved, machine, parser, set_threads, summary, write

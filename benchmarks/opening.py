@@ -132,7 +132,7 @@ def _video(viewer: Any, turns: Turns) -> Iterator[Callable[[], bool]]:
     import numpy as np
     from vivim.video import write_video
 
-    from napari_vivim.controller import VideoController
+    from napari_vivim.controller.video_controller import VideoController
 
     VideoController.warm_up = lambda controller: None  # type: ignore[method-assign]
     rng = np.random.default_rng(0)
@@ -149,8 +149,8 @@ def _plain_layers(viewer: Any, turns: Turns) -> Iterator[Callable[[], bool]]:
     import numpy as np
     from napari.layers import Image, Labels
 
-    from napari_vivim.loading import load_layers
-    from napari_vivim.masks_layer import rehearse
+    from napari_vivim.background.imports import load_layers
+    from napari_vivim.layers.masks_layer import rehearse
 
     load_layers()
     rehearse()
@@ -184,7 +184,11 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
     told: dict[str, Any] = {}
     for stage in ["any", *stages]:
         longest = [
-            max((turn for turn in run["turns"] if stage in ("any", turn[0])), key=lambda t: t[1], default=("", 0, 0))
+            max(
+                (turn for turn in run["turns"] if stage in ("any", turn[0])),
+                key=lambda t: t[1],
+                default=("", 0, 0),
+            )
             for run in runs
         ]
         told[stage] = {

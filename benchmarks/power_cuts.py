@@ -31,10 +31,10 @@ from pathlib import Path
 import numpy as np
 import tifffile
 from vivim.errors import SessionError
-from vivim.imports import import_masks
+from vivim.io.import_masks import import_masks
 from vivim.session import Session
 from vivim.session.record import digest
-from vivim.session.writer import PERSONS
+from vivim.session.transactions import PERSONS
 
 KINDS = ("correct", "propose", "undo", "import", "create")
 FRAMES, SIZE = 24, (96, 128)
@@ -92,7 +92,10 @@ class Told:
         found = {}
         for t, states in self._states.items():
             sure = [state for when, state in states if when < since - SURE_SECONDS][-1:]
-            found[t] = {*(sure or [EMPTY]), *(state for when, state in states if since - SURE_SECONDS <= when)}
+            found[t] = {
+                *(sure or [EMPTY]),
+                *(state for when, state in states if since - SURE_SECONDS <= when),
+            }
         for t, trying in self._trying.items():
             found.setdefault(t, {EMPTY}).update(trying)
         return found
@@ -205,7 +208,9 @@ def cut(kind: str, seed: int) -> int:
                 victim.kill()
                 victim.join()
         with mounted(root / "cut", root / "after") as after:
-            return check(kind, root / "clip.tif", after, told.made < since - SURE_SECONDS, told.allowed(since))
+            return check(
+                kind, root / "clip.tif", after, told.made < since - SURE_SECONDS, told.allowed(since)
+            )
 
 
 def copy_at_rest(disk: Path, to: Path) -> None:
@@ -220,9 +225,7 @@ def copy_at_rest(disk: Path, to: Path) -> None:
             return
 
 
-def check(
-    kind: str, video: Path, disk: Path, made: bool, allowed: dict[int, set[State]]
-) -> int:
+def check(kind: str, video: Path, disk: Path, made: bool, allowed: dict[int, set[State]]) -> int:
     """Of how many frames something had been acknowledged, if all of it is there."""
     home = disk / ("a/b/clip.vivim" if kind == "create" else "clip.vivim")
     assert (home / "session.json").is_file() or not made, "the session is gone"

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from vivim import load_model, open_video
-from vivim.inference import segment_frames
+from vivim.inference.proposals import segment_frames
 from vivim.video import make_phantom
 
 from benchmarks.report import interleaved, machine, parser, set_threads, summary, write

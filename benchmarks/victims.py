@@ -66,7 +66,7 @@ def correct(folder: Path, out: Path, rng: np.random.Generator) -> None:
 
 def propose(folder: Path, out: Path, rng: np.random.Generator) -> None:
     """The real thing: a network, all frames, again and again."""
-    from vivim.inference import propose as run
+    from vivim.api import propose as run
 
     model = small_model()
     with Session.open(folder) as session:
@@ -81,8 +81,8 @@ def propose(folder: Path, out: Path, rng: np.random.Generator) -> None:
 
 def finetune(folder: Path, out: Path, rng: np.random.Generator) -> None:
     """Fine-tune into new versions, in turn here and in a process apart."""
-    from vivim.finetune import Finished
-    from vivim.finetune import finetune as run
+    from vivim.api import finetune as run
+    from vivim.finetuning import Finished
 
     model, apart = small_model(), bool(rng.integers(2))
     with Session.open(folder) as session:
@@ -96,7 +96,7 @@ def finetune(folder: Path, out: Path, rng: np.random.Generator) -> None:
 
 def export(folder: Path, out: Path, rng: np.random.Generator) -> None:
     """Round after round, a square one pixel larger on every frame, in all formats."""
-    from vivim.export import export as run
+    from vivim.io.export import export as run
 
     with Session.open(folder) as session:
         for side in range(1, min(session.shape[1:])):

@@ -194,7 +194,7 @@ def work_on_phantom(viewer: napari.Viewer, panel: Any, report: dict[str, Any]) -
 
 def look_at_long_video(viewer: napari.Viewer, panel: Any, frames: int, report: dict[str, Any]) -> None:
     """Paint on, and move about in, a long video of 1280 x 720."""
-    from napari_vivim.timeline import show_timeline
+    from napari_vivim.timeline.timeline_widget import show_timeline
 
     pictures = [np.full((HEIGHT, WIDTH, 3), 40 + 2 * i, np.uint8) for i in range(64)]
     for i, picture in enumerate(pictures):
@@ -214,9 +214,7 @@ def look_at_long_video(viewer: napari.Viewer, panel: Any, frames: int, report: d
         turn_until(lambda: bool(np.isfinite(show_timeline(viewer).watch.track.areas).any()))
         controller.masks.brush_size = HEIGHT // 24
         turn_for(1.0)
-        say(
-            report, f"a dab at {WIDTH} x {HEIGHT} x {frames}", timed(dabs_on(controller.masks, frames // 2))
-        )
+        say(report, f"a dab at {WIDTH} x {HEIGHT} x {frames}", timed(dabs_on(controller.masks, frames // 2)))
         for name, walk in walks(frames, 60).items():
             say(report, f"scrubbing, {name}", timed([lambda t=t: controller.go_to(t) for t in walk]))
         view = show_timeline(viewer).view

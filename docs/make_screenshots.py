@@ -12,7 +12,7 @@ from pathlib import Path
 import napari
 from qtpy.QtWidgets import QApplication
 
-from napari_vivim.timeline import show_timeline
+from napari_vivim.timeline.timeline_widget import show_timeline
 
 IMAGES = Path(__file__).parent / "images"
 

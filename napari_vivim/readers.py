@@ -8,14 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from vivim.errors import VideoError, VivimError
-from vivim.video.base import Video
-from vivim.video.folder import dicoms_in, pictures_in
 from vivim.video.open import (
     DICOM_SUFFIXES,
     NIFTI_SUFFIXES,
@@ -24,18 +20,14 @@ from vivim.video.open import (
     open_video,
     suffix_of,
 )
+from vivim.video.readers.image_folder import dicoms_in, pictures_in
 
-from napari_vivim.frames import ShownFrames
-from napari_vivim.loading import aside, load_layers
-from napari_vivim.opening import open_dock_soon
-from napari_vivim.plain_text import plain_errors
+from napari_vivim.auto_open_dock import open_dock_soon
+from napari_vivim.background.imports import aside, load_layers
+from napari_vivim.layers.video_frames import SESSION_KEY, LayerData, image_layer
+from napari_vivim.qt.plain_text import plain_errors
 
-LayerData = tuple[Any, dict[str, Any], str]
 SESSION_SUFFIX = ".vivim"
-PATH_KEY, SESSION_KEY = "vivim_path", "vivim_session"
-"""Keys in a layer's metadata: where its video is, and the session folder if one was opened."""
-CONTENT_KEY = "vivim_content_area"
-"""Key of a function without arguments that finds the content's ``(y0, x0, y1, x1)``; it decodes a few frames."""
 
 
 def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[LayerData]] | None:
@@ -89,32 +81,3 @@ def _video_of(folder: Path) -> Path:
                 f"The video of {folder.name} is no longer at {session.video_path}. Put it back there."
             )
         return session.video_path
-
-
-def geometry(video: Video) -> dict[str, Any]:
-    """Scale, units and axis labels of a video's layers: (time, y, x)."""
-    spacing = video.pixel_spacing_mm
-    return {
-        "scale": (1.0, *(spacing or (1.0, 1.0))),
-        "units": ("pixel", *(("mm", "mm") if spacing else ("pixel", "pixel"))),
-        "axis_labels": ("time", "y", "x"),
-    }
-
-
-def _content_area(video: Video) -> tuple[int, int, int, int]:
-    from vivim.video.content import content_area
-
-    return content_area(video)
-
-
-def image_layer(video: Video, **metadata: Any) -> LayerData:
-    """Layer data of an opened video."""
-    top = 255 if video.dtype == np.uint8 else max(1, int(video.frame(0).max()))
-    options = {
-        "name": video.path.stem,
-        "rgb": len(video.shape) == 4,
-        "contrast_limits": (0, top),
-        "metadata": {PATH_KEY: str(video.path), CONTENT_KEY: partial(_content_area, video), **metadata},
-        **geometry(video),
-    }
-    return ShownFrames(video), options, "image"

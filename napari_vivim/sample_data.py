@@ -7,11 +7,11 @@ from pathlib import Path
 
 from vivim.video.open import open_video
 
-from napari_vivim.loading import aside, load_layers
-from napari_vivim.masks_layer import rehearse
-from napari_vivim.opening import open_dock_soon
-from napari_vivim.plain_text import plain_errors
-from napari_vivim.readers import LayerData, geometry, image_layer
+from napari_vivim.auto_open_dock import open_dock_soon
+from napari_vivim.background.imports import aside, load_layers
+from napari_vivim.layers.masks_layer import rehearse
+from napari_vivim.layers.video_frames import LayerData, geometry, image_layer
+from napari_vivim.qt.plain_text import plain_errors
 
 FRAMES = 60
 SEED = 7
@@ -63,7 +63,7 @@ def _folder() -> Path:
 
 def _phantom(texture: str, name: str) -> list[LayerData]:
     from vivim.video.phantom import make_phantom
-    from vivim.video.write import write_video
+    from vivim.video.writer import write_video
 
     phantom = make_phantom(FRAMES, texture=texture, seed=SEED)
     path = _folder() / f"{name}.mp4"

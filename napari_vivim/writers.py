@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_vivim.plain_text import plain_errors
+from napari_vivim.qt.plain_text import plain_errors
 
 if TYPE_CHECKING:
-    from vivim.export.work import MaskStack
+    from vivim.io.mask_source import MaskStack
 
 SECOND, MILLIMETRE = "second", "millimeter"
 MOST = 255
@@ -81,7 +81,7 @@ def write_labels(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     ExportError
         If the labels are no masks of a video, or the path cannot be written.
     """
-    from vivim.export.work import MaskStack
+    from vivim.io.mask_source import MaskStack
 
     with plain_errors():
         return _write(path, MaskStack(Frames(data), *_scales(meta)))
@@ -89,8 +89,8 @@ def write_labels(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
 
 def _write(path: str, stack: MaskStack) -> list[str]:
     from vivim.errors import ExportError
-    from vivim.export.api import write_as
-    from vivim.export.work import Work
+    from vivim.io.export import write_as
+    from vivim.io.mask_source import Work
 
     name = Path(path).name.lower()
     ending = max((ending for ending in FORMATS if name.endswith(ending)), key=len, default=PICTURES)

@@ -10,12 +10,12 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vivim import finetune as finetune
     from vivim import scan as scan
-    from vivim.inference import propose as propose
-    from vivim.models import load_model as load_model
+    from vivim.api import finetune as finetune
+    from vivim.api import propose as propose
     from vivim.network import Vivim as Vivim
     from vivim.network import VivimConfig as VivimConfig
+    from vivim.registry.registry import load_model as load_model
     from vivim.session import Session as Session
     from vivim.video import open_video as open_video
 
@@ -26,14 +26,25 @@ __version__ = "0.1.0"
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _HOME_OF = {
+    "ExportEvent": "vivim.io.export",
+    "ImportEvent": "vivim.io.import_masks",
+    "ProposeEvent": "vivim.inference.proposals",
     "Session": "vivim.session",
     "Vivim": "vivim.network",
     "VivimConfig": "vivim.network",
-    "load_model": "vivim.models",
+    "evaluate": "vivim.evaluation.evaluate",
+    "export": "vivim.io.export",
+    "finetune": "vivim.api",
+    "import_masks": "vivim.io.import_masks",
+    "list_models": "vivim.registry.registry",
+    "load_model": "vivim.registry.registry",
     "open_video": "vivim.video",
-    "propose": "vivim.inference",
+    "propose": "vivim.api",
+    "segment_frames": "vivim.inference.proposals",
+    "suggest_frame": "vivim.analysis.active_learning",
+    "suggestions": "vivim.analysis.active_learning",
 }
-_ROOMS = ("finetune", "scan")
+_ROOMS = ("scan",)
 
 __all__ = [*_HOME_OF, *_ROOMS, "__version__"]
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from vivim.errors import SettingsError
-from vivim.leavings import part_of
+from vivim.utils.atomic_files import part_of
 
 FILE = "settings.json"
 BROKEN = f"{FILE}.broken"

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from vivim import Session
 from vivim.batch.jobs import Outcome
 from vivim.batch.summary import write_summary
-from vivim.csv_writer import CsvWriter, cell
-from vivim.export import export
+from vivim.io.export import export
+from vivim.utils.csv_writer import CsvWriter, cell
 
 FORMULAS = ["=1+1", "+cmd", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "\n=1", " =1", "=", "-", "＝1+1", "-1;=2"]
 
@@ -27,7 +27,8 @@ def test_what_a_spreadsheet_would_work_out_is_quoted(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [-1, -0.5, 1e-9, np.float32(-2.5), True, None, "-3.25", "+7", "-1e-05", "-inf", "scan", "", "a=b"]
+    "value",
+    [-1, -0.5, 1e-9, np.float32(-2.5), True, None, "-3.25", "+7", "-1e-05", "-inf", "scan", "", "a=b"],
 )
 def test_numbers_and_plain_texts_stay(value: object) -> None:
     assert cell(value) is value

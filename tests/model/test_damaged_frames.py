@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import tifffile
 from vivim import Session, propose
+from vivim.api import finetune
 from vivim.cli import main
 from vivim.errors import ExportError, FinetuneError
-from vivim.export import export
-from vivim.finetune import PassedOver, finetune
-from vivim.finetune.events import from_line, to_line
+from vivim.finetuning import PassedOver
+from vivim.finetuning.events import from_line, to_line
+from vivim.io.export import export
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -11,14 +11,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 import vivim.cli
-import vivim.memory
+import vivim.utils.system
 from hypothesis import given
 from hypothesis import strategies as st
 from vivim import Session, Vivim, VivimConfig, finetune, propose
-from vivim.device import is_out_of_memory
+from vivim.devices import is_out_of_memory
 from vivim.errors import DeviceError
-from vivim.inference import segment_frames
-from vivim.preprocess import mask_from_logits
+from vivim.inference.proposals import segment_frames
+from vivim.network.preprocessing import mask_from_logits
 
 FULL = [
     MemoryError(),
@@ -26,7 +26,9 @@ FULL = [
         "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to "
         "allocate 3221225472 bytes. Error code 12 (Cannot allocate memory)"
     ),
-    RuntimeError("[enforce fail at alloc_cpu.cpp:80] data. DefaultCPUAllocator: not enough memory: you tried"),
+    RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:80] data. DefaultCPUAllocator: not enough memory: you tried"
+    ),
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."),
     RuntimeError("CUDA error: out of memory"),
     RuntimeError("cudaErrorMemoryAllocation"),
@@ -83,8 +85,8 @@ def test_running_out_of_memory_is_a_device_error_and_the_session_goes_on(
 
     name = {
         "network": "vivim.network.vivim.Vivim.features",
-        "enlarging": "vivim.inference.mask_from_logits",
-        "reading": "vivim.given.resize_frame",
+        "enlarging": "vivim.inference.proposals.mask_from_logits",
+        "reading": "vivim.inference.session_inputs.resize_frame",
     }[place]
     with monkeypatch.context() as broken:
         broken.setattr(name, full)
@@ -109,17 +111,19 @@ def test_a_window_that_cannot_fit_is_refused_before_it_fills_the_machine(
     free = psutil.virtual_memory()._replace(available=2**20)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
     assert len(list(propose(session, model, device="cpu"))) == 12  # small work is never refused
-    monkeypatch.setattr(vivim.memory, "KEPT", 2**20)
+    monkeypatch.setattr(vivim.utils.system, "KEPT", 2**20)
     with pytest.raises(DeviceError, match=r"12 frames.*GB are free.*shorter clip length"):
         list(propose(session, model, device="cpu", clip_length=12))
 
 
-def test_a_fine_tune_without_memory_is_a_device_error(session: Session, tiny_model: Vivim, monkeypatch) -> None:
+def test_a_fine_tune_without_memory_is_a_device_error(
+    session: Session, tiny_model: Vivim, monkeypatch
+) -> None:
     for t in (2, 6):
         session.correct(t, np.eye(*session.shape[1:], dtype=np.uint8))
     free = psutil.virtual_memory()._replace(available=2**10)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
-    monkeypatch.setattr(vivim.memory, "KEPT", 2**10)
+    monkeypatch.setattr(vivim.utils.system, "KEPT", 2**10)
     with pytest.raises(DeviceError, match="learning from 2 frames"):
         list(finetune([session], tiny_model, device="cpu", in_process=True))
 

@@ -12,12 +12,13 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from vivim import Vivim, VivimConfig, cli, load_model, models
+from vivim import Vivim, VivimConfig, cli, load_model
 from vivim.errors import CheckpointError
 from vivim.network.checkpoints import load_checkpoint, save_checkpoint
-from vivim.network.reference import load_reference_state_dict, load_segformer
-from vivim.remote.jobs import model_from
+from vivim.network.weight_conversion import load_reference_state_dict, load_segformer
+from vivim.registry import registry
 from vivim.remote.protocol import RemoteError
+from vivim.remote.weights import model_from
 
 NAME = "decoder.classify.weight"
 ODD = {
@@ -82,19 +83,19 @@ def theirs(network: Vivim) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("kind", STORABLE)
 def test_odd_weights_in_a_file_of_ours(own: Path, network: Vivim, kind: str) -> None:
     path = changed(own, {NAME: ODD[kind](network.state_dict()[NAME])})
-    for load in (load_model, load_checkpoint, models.import_model):
+    for load in (load_model, load_checkpoint, registry.import_model):
         with pytest.raises(CheckpointError, match=NAME):
             load(path)
     with pytest.raises(RemoteError):
         model_from(path.read_bytes(), 2**20)
-    assert [info.name for info in models.list_models()] == ["starter"]
+    assert [info.name for info in registry.list_models()] == ["starter"]
 
 
 @pytest.mark.parametrize("kind", ODD)
 def test_odd_weights_in_a_checkpoint_of_the_reference(theirs, tmp_path: Path, kind: str) -> None:
     path = tmp_path / "theirs.ckpt"
     torch.save({**theirs, "out.weight": ODD[kind](theirs["out.weight"])}, path)
-    for load in (load_model, models.import_model):
+    for load in (load_model, registry.import_model):
         with pytest.raises(CheckpointError):
             load(path)
 
@@ -109,7 +110,7 @@ def test_a_checkpoint_of_the_reference_loads(theirs, tmp_path: Path) -> None:
 def test_names_that_are_no_text(theirs, network: Vivim, tmp_path: Path, key: object) -> None:
     path, weights = tmp_path / "theirs.pth", {**theirs, key: theirs["out.weight"]}
     torch.save(weights, path)
-    for load in (load_model, models.import_model):
+    for load in (load_model, registry.import_model):
         with pytest.raises(CheckpointError):
             load(path)
     with pytest.raises(CheckpointError, match="no text"):
@@ -144,10 +145,10 @@ def test_names_that_are_no_text(theirs, network: Vivim, tmp_path: Path, key: obj
 )
 def test_odd_configurations(own: Path, config: dict) -> None:
     path = changed(own, **config)
-    for load in (load_model, models.import_model):
+    for load in (load_model, registry.import_model):
         with pytest.raises(CheckpointError, match="does not describe a Vivim"):
             load(path)
-    assert models.model_info(path).description.startswith("cannot be used")
+    assert registry.model_info(path).description.startswith("cannot be used")
 
 
 def test_weights_that_do_not_fit_half_precision_make_no_version(network: Vivim) -> None:
@@ -155,8 +156,8 @@ def test_weights_that_do_not_fit_half_precision_make_no_version(network: Vivim) 
     with torch.no_grad():
         large.decoder.classify.bias += 1e6
     with pytest.raises(CheckpointError, match=r"decoder\.classify\.bias"):
-        models.save_version(large, "large", {})
-    assert [info.name for info in models.list_models()] == ["starter"]
+        registry.save_version(large, "large", {})
+    assert [info.name for info in registry.list_models()] == ["starter"]
 
 
 def test_odd_things_in_the_folder_do_not_stop_the_list(own: Path, vivim_home: Path, capsys) -> None:
@@ -168,8 +169,8 @@ def test_odd_things_in_the_folder_do_not_stop_the_list(own: Path, vivim_home: Pa
     (folder / "empty.safetensors").touch()
     if hasattr(os, "mkfifo"):
         os.mkfifo(folder / "pipe.safetensors")
-    models.import_model(own, "good")
-    found = {info.name: info.description for info in models.list_models()}
+    registry.import_model(own, "good")
+    found = {info.name: info.description for info in registry.list_models()}
     odd = set(found) - {"good", "starter"}
     assert {"dangling", "loop", "folder", "empty"} <= odd and found["good"].startswith("Vivim b0")
     assert all(found[name].startswith("cannot be used") for name in odd)
@@ -177,7 +178,7 @@ def test_odd_things_in_the_folder_do_not_stop_the_list(own: Path, vivim_home: Pa
     for name in odd:
         with pytest.raises(CheckpointError):
             load_model(name)
-    assert models.save_version(load_model("good"), "dangling", {}).name == "dangling-2"
+    assert registry.save_version(load_model("good"), "dangling", {}).name == "dangling-2"
 
 
 @pytest.mark.parametrize(
@@ -192,6 +193,12 @@ def test_odd_things_in_the_folder_do_not_stop_the_list(own: Path, vivim_home: Pa
 def test_facts_of_other_kinds_count_as_not_said(network: Vivim, tmp_path: Path, facts: dict) -> None:
     path = tmp_path / "facts.safetensors"
     save_checkpoint(network, path, facts)
-    info = models.model_info(path)
+    info = registry.model_info(path)
     assert (info.frames, info.sessions, info.before, info.after) == (None, None, None, None)
-    assert (info.version, info.parent, info.created, info.learned_from, info.licence) == ("", None, None, (), None)
+    assert (info.version, info.parent, info.created, info.learned_from, info.licence) == (
+        "",
+        None,
+        None,
+        (),
+        None,
+    )

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pytestqt.qtbot import QtBot
-from vivim.inference import ProposeEvent
+from vivim.inference.proposals import ProposeEvent
 from vivim.video import make_phantom, write_video
 
 FRAMES = 12
@@ -71,9 +71,11 @@ def fresh_pages(pages: Any) -> None:
 def cold(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Opening a video loads no model; the names of those that would have been warmed up."""
     warmed: list[str] = []
-    monkeypatch.setattr("vivim.compiled.warm_up", lambda model, *_: warmed.append(model.name))
+    monkeypatch.setattr("vivim.finetuning.warmup.warm_up", lambda model, *_: warmed.append(model.name))
     if "fake_model" not in request.fixturenames:
-        monkeypatch.setattr("napari_vivim.controller.VideoController.warm_up", lambda controller: None)
+        monkeypatch.setattr(
+            "napari_vivim.controller.video_controller.VideoController.warm_up", lambda controller: None
+        )
     return warmed
 
 
@@ -81,7 +83,7 @@ def cold(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> lis
 def nothing_ahead(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A correction sets off nothing in the background, but for tests that ask for `ahead`."""
     if "ahead" not in request.fixturenames:
-        monkeypatch.setattr("napari_vivim.ahead.WorkAhead._begin", lambda ahead: None)
+        monkeypatch.setattr("napari_vivim.controller.idle_precompute.WorkAhead._begin", lambda ahead: None)
 
 
 @pytest.fixture(scope="session")
@@ -112,10 +114,12 @@ def fake_model(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
             time.sleep(fake.pause)
             yield ProposeEvent(t, session.propose(t, mask, "fake"), done, len(order), 1.0)
 
-    monkeypatch.setattr("vivim.inference.propose", propose)
-    monkeypatch.setattr("vivim.compiled.compile_kernels", lambda stop=None: None)  # tens of seconds the first time
-    monkeypatch.setattr("vivim.models.load_model", lambda name: SimpleNamespace(name=name))
-    monkeypatch.setattr("vivim.models.model_path", lambda name: Path(__file__))
+    monkeypatch.setattr("vivim.api.propose", propose)
+    monkeypatch.setattr(
+        "vivim.inference.kernel_compilation.compile_kernels", lambda stop=None: None
+    )  # tens of seconds the first time
+    monkeypatch.setattr("vivim.registry.registry.load_model", lambda name: SimpleNamespace(name=name))
+    monkeypatch.setattr("vivim.registry.registry.model_path", lambda name: Path(__file__))
     return fake
 
 

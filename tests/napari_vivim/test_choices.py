@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 from qtpy.QtWidgets import QComboBox
 
-from napari_vivim.choices import Choices, isalive
-from napari_vivim.worker import Worker
+from napari_vivim.background.worker import Worker
+from napari_vivim.widgets.model_selector import Choices, isalive
 
 
-def test_an_answer_that_comes_when_the_list_is_gone_is_passed_over(qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_that_comes_when_the_list_is_gone_is_passed_over(
+    qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Worker, "submit", lambda worker, job: job)  # nobody answers until the test does
     models = QComboBox()
     lists = Choices(models)

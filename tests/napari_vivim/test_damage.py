@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from vivim import Session
 
-from napari_vivim.corrections import BY_TITLE, run
-from napari_vivim.timeline import show_timeline
+from napari_vivim.controller.shortcuts import BY_TITLE, run
+from napari_vivim.timeline.timeline_widget import show_timeline
 
 
 @pytest.fixture
@@ -40,7 +40,9 @@ def damaged(segment: Any, qtbot: Any) -> Iterator[Any]:
     segment.damage.follow(None)
 
 
-def test_the_masks_layer_appears_and_the_panel_says_which_frames_are_damaged(damaged: Any, qtbot: Any) -> None:
+def test_the_masks_layer_appears_and_the_panel_says_which_frames_are_damaged(
+    damaged: Any, qtbot: Any
+) -> None:
     masks, box = damaged.controller.masks, damaged.damage
     assert masks in damaged.viewer.layers and not np.asarray(masks.data[0]).any()
     qtbot.waitUntil(lambda: "3 frames are damaged: 0, 4, 7. They are kept as yours" in box.text.text())

@@ -18,22 +18,33 @@ from qtpy.QtGui import QTextDocument
 from qtpy.QtWidgets import QInputDialog, QLabel, QListWidget, QMessageBox, QTableWidget, QWidget
 from vivim import Vivim, VivimConfig
 from vivim.errors import VideoChangedError, VivimError
-from vivim.models import models_folder
 from vivim.network.checkpoints import save_checkpoint
+from vivim.registry.registry import models_folder
 
 import napari_vivim
-from napari_vivim import questions
-from napari_vivim.classes import ClassLegend
-from napari_vivim.notice import Notice
-from napari_vivim.plain_text import plain, plain_errors, tip
-from napari_vivim.problem_line import ProblemLine
-from napari_vivim.problems import show_problem
-from napari_vivim.registry import ModelsWindow
-from napari_vivim.replay import Replay
-from napari_vivim.result_card import ResultCard
+from napari_vivim.qt.canvas_message import Notice
+from napari_vivim.qt.notifications import show_problem
+from napari_vivim.qt.plain_text import plain, plain_errors, tip
+from napari_vivim.widgets import dialogs
+from napari_vivim.widgets.class_legend import ClassLegend
+from napari_vivim.widgets.error_banner import ProblemLine
+from napari_vivim.widgets.finetune_result import ResultCard
+from napari_vivim.widgets.model_manager import ModelsWindow
+from napari_vivim.widgets.replay_videos import Replay
 
 EVIL = "<img src='x'>"
-TEXTS = [EVIL, f"a {EVIL}", f"a\n{EVIL}", "< img src=x>", "<b>x", "<!-- x -->", "<?xml", "a < b", "&lt;b&gt;", "A & B"]
+TEXTS = [
+    EVIL,
+    f"a {EVIL}",
+    f"a\n{EVIL}",
+    "< img src=x>",
+    "<b>x",
+    "<!-- x -->",
+    "<?xml",
+    "a < b",
+    "&lt;b&gt;",
+    "A & B",
+]
 
 
 def texts(root: QWidget) -> Iterator[tuple[QWidget, str]]:
@@ -45,7 +56,9 @@ def texts(root: QWidget) -> Iterator[tuple[QWidget, str]]:
         if isinstance(widget, QListWidget):
             tips += [widget.item(at).toolTip() for at in range(widget.count())]
         if isinstance(widget, QTableWidget):
-            cells = [(row, column) for row in range(widget.rowCount()) for column in range(widget.columnCount())]
+            cells = [
+                (row, column) for row in range(widget.rowCount()) for column in range(widget.columnCount())
+            ]
             tips += [item.toolTip() for cell in cells if (item := widget.item(*cell)) is not None]
         yield from ((widget, text) for text in tips if Qt.mightBeRichText(text))
 
@@ -127,12 +140,14 @@ def test_lists_legends_notices_and_problems(qtbot: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("relinkable", [True, False])
-def test_the_question_about_another_video(qtbot: Any, monkeypatch: pytest.MonkeyPatch, relinkable: bool) -> None:
+def test_the_question_about_another_video(
+    qtbot: Any, monkeypatch: pytest.MonkeyPatch, relinkable: bool
+) -> None:
     parent, boxes = QWidget(), []
     qtbot.addWidget(parent)
     monkeypatch.setattr(QMessageBox, "exec", lambda box: boxes.append(box))
     error = VideoChangedError("x", folder=Path(EVIL), video=Path(EVIL), relinkable=relinkable)
-    questions.what_of_another_video(parent, error)
+    dialogs.what_of_another_video(parent, error)
     (box,) = boxes
     assert "img" in box.text() and "img" in box.informativeText()
     assert box.textFormat() == Qt.TextFormat.PlainText and not Qt.mightBeRichText(box.informativeText())
@@ -173,6 +188,8 @@ def test_every_text_goes_through_these_few() -> None:
                 wrong.append(f"{path.name}:{node.lineno}: QLabel")
             if name in ("setToolTip", "setWhatsThis", "setStatusTip") and path.stem != "timeline_legend":
                 made = isinstance(argument, ast.Call) and getattr(argument.func, "id", "") == "tip"
-                if not made and not isinstance(argument, ast.Constant | ast.Name | ast.Attribute | ast.Subscript):
+                if not made and not isinstance(
+                    argument, ast.Constant | ast.Name | ast.Attribute | ast.Subscript
+                ):
                     wrong.append(f"{path.name}:{node.lineno}: {name}")
     assert not wrong

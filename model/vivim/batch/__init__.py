@@ -1,6 +1,7 @@
 """Many videos: what is to be done, what is done already, and who does it: this process or the workers of a cluster.
 
-`run` yields events like every long job. One function does one video (`vivim.batch.one.do`), here as on a worker.
+`run` yields events like every long job. One function does one video (`vivim.batch.process_video.do`), here as on a
+worker.
 """
 
 from vivim.batch.jobs import Exporting, Job, Outcome, Segmenting, Working

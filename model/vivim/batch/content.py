@@ -19,8 +19,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from vivim.leavings import part_of, sweep
 from vivim.settings import vivim_home
+from vivim.utils.atomic_files import part_of, sweep
 
 FOLDER = "digests"
 ENTRIES = 512

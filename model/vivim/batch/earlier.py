@@ -16,10 +16,10 @@ from pathlib import Path
 from vivim.batch.content import files_in
 from vivim.batch.jobs import SESSION, Job
 from vivim.errors import SessionError
-from vivim.export.api import FILES
-from vivim.leavings import part_of, remove
-from vivim.session.description import FILE, Description
-from vivim.session.lock import HOLDER, FolderLock
+from vivim.io.export import FILES
+from vivim.session.folder_lock import HOLDER, FolderLock
+from vivim.session.metadata import FILE, Description
+from vivim.utils.atomic_files import part_of, remove
 
 PUT_ASIDE = re.compile(r"put-aside-\d+")
 NOTE = "content.json"
@@ -187,7 +187,9 @@ def _is_beginning(old: Path, new: Path) -> bool:
             against = other.read(len(block)) if same else b""
             if block == against:
                 continue
-            end = next((i for i, (a, b) in enumerate(zip(block, against, strict=False)) if a != b), len(against))
+            end = next(
+                (i for i, (a, b) in enumerate(zip(block, against, strict=False)) if a != b), len(against)
+            )
             if block[end:].strip(b"\0"):
                 return False
             same = False

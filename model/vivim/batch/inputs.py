@@ -10,10 +10,10 @@ from pathlib import Path, PurePath
 from vivim.batch.earlier import PUT_ASIDE
 from vivim.batch.jobs import SESSION
 from vivim.errors import VideoError
-from vivim.session.description import FILE
-from vivim.session.folder import SUFFIX as SESSION_SUFFIX
-from vivim.video.folder import DICOM_ENDINGS, dicoms_in, natural_key, pictures_in
+from vivim.session.metadata import FILE
+from vivim.session.metadata import SUFFIX as SESSION_SUFFIX
 from vivim.video.open import NIFTI_SUFFIXES, VIDEO_SUFFIXES, suffix_of
+from vivim.video.readers.image_folder import DICOM_ENDINGS, dicoms_in, natural_key, pictures_in
 
 FILES = {*VIDEO_SUFFIXES, *NIFTI_SUFFIXES, ".gif"}
 """Endings of files that are a video each; TIFF files of a folder are its frames."""

@@ -18,7 +18,7 @@ WAITING = "waiting for a worker"
 
 @dataclass(frozen=True)
 class Segmenting:
-    """How videos are segmented and written; see `vivim.propose` and `vivim.export.export`.
+    """How videos are segmented and written; see `vivim.propose` and `vivim.io.export.export`.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class Segmenting:
 
 @dataclass(frozen=True)
 class Exporting:
-    """How sessions are exported; see `vivim.export.export`."""
+    """How sessions are exported; see `vivim.io.export.export`."""
 
     formats: tuple[str, ...] = ("png",)
     only: str = "all"

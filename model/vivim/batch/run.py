@@ -7,13 +7,13 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vivim.batch.cluster import address_of, connected, dashboard_of
-from vivim.batch.engine import Event, run_here, run_on
+from vivim.batch.dask_cluster import address_of, connected, dashboard_of
 from vivim.batch.jobs import DONE, SESSION, SKIPPED, Job, Outcome
 from vivim.batch.manifest import Manifest, nameless, record_of
+from vivim.batch.scheduler import Event, run_here, run_on
 from vivim.batch.summary import write_summary
-from vivim.session.description import FILE, Description
-from vivim.session.places import remember_place
+from vivim.session.metadata import FILE, Description
+from vivim.session.video_link import remember_place
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def run(
     jobs : sequence of Job
         All with the same `out`.
     cluster : str, optional
-        Who does them, see `vivim.batch.cluster.connected`; this process by default.
+        Who does them, see `vivim.batch.dask_cluster.connected`; this process by default.
     device : str
         Which devices the workers of this machine get.
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from vivim.batch.jobs import Outcome
-from vivim.csv_writer import CsvWriter
 from vivim.errors import BatchError
-from vivim.leavings import flush, part_of, remove
+from vivim.utils.atomic_files import flush, part_of, remove
+from vivim.utils.csv_writer import CsvWriter
 
 NAME = "summary.csv"
 COLUMNS = (

@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any
 
 import vivim
-from vivim.device import is_out_of_memory, out_of_memory
+from vivim.devices import is_out_of_memory, out_of_memory
 from vivim.errors import VivimError
 
 COMMANDS = {
@@ -25,9 +25,9 @@ COMMANDS = {
     "segment": ("vivim.cli.segment", "propose masks for videos and write them out"),
     "finetune": ("vivim.cli.finetune", "learn from the corrected frames of sessions"),
     "export": ("vivim.cli.export", "write the masks of a session in other formats"),
-    "import": ("vivim.cli.imports", "bring masks made elsewhere into a session"),
+    "import": ("vivim.cli.import_masks", "bring masks made elsewhere into a session"),
     "check": ("vivim.cli.check", "compare sessions' masks with their ledgers, and mend them"),
-    "train": ("vivim.training.command", "train a network on datasets"),
+    "train": ("vivim.cli.train", "train a network on datasets"),
     "evaluate": ("vivim.cli.evaluate", "every usual score on clips with true masks"),
     "simulate": ("vivim.cli.simulate", "a simulated annotator: how good masks get by corrections"),
     "models": ("vivim.cli.models", "list, import, export, rename and remove models"),

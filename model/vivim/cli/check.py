@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from vivim.cli.arguments import say
+from vivim.cli.options import say
 from vivim.errors import BatchError, VivimError
 
 NAMED = 20
@@ -49,7 +49,10 @@ def _checked(path: Path, mend: bool) -> dict[str, Any]:
     from vivim.session import Session
 
     try:
-        with Session.open(path, read_only=not mend) as session, Progress(f"{path.name}: comparing") as progress:
+        with (
+            Session.open(path, read_only=not mend) as session,
+            Progress(f"{path.name}: comparing") as progress,
+        ):
             ledger, kept = session.ledger_damage, session.ledger_kept_in
             for one in session.check():
                 progress(one.done, one.total)

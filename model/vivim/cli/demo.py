@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from vivim.cli.arguments import add_device
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from vivim.cli.options import add_device
 from vivim.errors import VivimError
+
+if TYPE_CHECKING:
+    from vivim.session import Session
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +39,7 @@ def run(args: argparse.Namespace) -> dict:
     reason = why_headless(args.headless)
     if reason is None:
         return show(args.out)
-    from vivim.demo import run_demo
+    pass
 
     print(f"Without a window, because {reason}.")
     return run_demo(args.out, device=args.device)
@@ -70,3 +80,149 @@ def show(out: Path) -> dict:
     if code != 0:
         raise VivimError(f"napari ended with exit code {code}. `vivim demo --headless` needs no window.")
     return {"video": str(video)}
+
+
+CORRECTIONS = 5
+GAP = 6
+
+
+def run_demo(out: str | Path, *, device: str = "auto", report: Callable[[str], None] = print) -> dict:
+    """Run the demo into folder `out`.
+
+    Returns
+    -------
+    dict
+        ``before`` and ``after``: mean Dice over the frames not corrected, before any correction and at the end;
+        ``corrected``: the corrected frames; ``model``: the version in use at the end; ``files``: what was written.
+
+    Raises
+    ------
+    VivimError
+        If the folder cannot be written or the starter model is missing.
+    """
+    from vivim.analysis.active_learning import suggest_frame
+    from vivim.api import finetune, propose
+    from vivim.finetuning import Finished, Scored
+    from vivim.imaging.metrics import dice
+    from vivim.io.export import export
+    from vivim.registry.registry import load_model
+    from vivim.session import Session
+    from vivim.video import make_phantom, write_video
+
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    phantom = make_phantom(frames=40, size=(256, 256), texture="speckle", seed=7)
+    video = folder / "phantom.mp4"
+    report("Making a synthetic ultrasound video with a known lesion ...")
+    write_video(video, phantom.frames, phantom.fps)
+    model = load_model("starter")
+    with Session.open(video, folder=_fresh(folder, "session"), author="simulated annotator") as session:
+
+        def score() -> NDArray[np.float64]:
+            return np.array(
+                [dice(np.asarray(session.masks[t]) > 0, phantom.masks[t] > 0) for t in range(len(session))]
+            )
+
+        report("Proposing masks with the starter model ...")
+        _drain(propose(session, model, device=device))
+        first, first_masks = score(), np.asarray(session.masks[:])
+        for number in range(CORRECTIONS):
+            suggested = suggest_frame(session)
+            if suggested is None:
+                break
+            session.correct(suggested, phantom.masks[suggested])
+            report(f"Correction {number + 1}: frame {suggested}, the one the tool suggests")
+            _drain(propose(session, model, device=device))
+        corrected = session.frames_with("corrected")
+        rest = np.setdiff1d(np.arange(len(session)), corrected)
+        guided = score()
+        report("Fine-tuning the decoder on the corrected frames, in its own process ...")
+        held_out: Scored | None = None
+        finished: Finished | None = None
+        for event in finetune([session], model, device=device):
+            held_out = event if isinstance(event, Scored) else held_out
+            finished = event if isinstance(event, Finished) else finished
+        assert finished is not None and held_out is not None
+        if finished.promoted:
+            model = load_model(finished.name)
+        _drain(propose(session, model, device=device))
+        last = score()
+        files = [
+            str(event.path)
+            for event in export(session, folder, ("png", "mp4", "csv"))
+            if event.done == event.total
+        ]
+        before_after(session, phantom.masks, first_masks, rest, folder / "before-after.png")
+    scores = {
+        "before": round(float(first[rest].mean()), 4),
+        "after_corrections": round(float(guided[rest].mean()), 4),
+        "after": round(float(last[rest].mean()), 4),
+        "held_out_before": held_out.before,
+        "held_out_after": held_out.after,
+        "promoted": finished.promoted,
+        "model": model.name,
+        "corrected": corrected,
+        "files": sorted({*files, str(folder / "before-after.png"), str(folder / "scores.json")}),
+    }
+    (folder / "scores.json").write_text(json.dumps(scores, indent=2) + "\n")
+    report(score_table(scores))
+    return scores
+
+
+def _drain(events) -> None:
+    for _ in events:
+        pass
+
+
+def _fresh(folder: Path, name: str) -> Path:
+    """A folder that does not exist yet, so that earlier demos stay as they are."""
+    number, path = 1, folder / f"{name}.vivim"
+    while path.exists():
+        number += 1
+        path = folder / f"{name}-{number}.vivim"
+    return path
+
+
+def score_table(scores: dict) -> str:
+    """The scores as a small table for people."""
+    rows = [
+        ("proposed, nothing corrected", scores["before"]),
+        (
+            f"{len(scores['corrected'])} frames corrected, the others guided by them",
+            scores["after_corrections"],
+        ),
+        (
+            "after fine-tuning" if scores["promoted"] else "fine-tune did not help, model kept",
+            scores["after"],
+        ),
+    ]
+    lines = ["", "Dice over the frames that were not corrected", "-" * 60]
+    return "\n".join([*lines, *(f"{name:50} {value:.3f}" for name, value in rows), "-" * 60])
+
+
+def before_after(session: Session, truth: NDArray, first: NDArray, frames: NDArray, path: Path) -> None:
+    """Picture of a few frames: proposal before and after, with the true outline."""
+    picks = frames[np.linspace(0, len(frames) - 1, 4).astype(int)]
+    height, width = truth.shape[1:]
+    sheet = Image.new("RGB", (4 * (width + GAP) + GAP, 2 * (height + 24) + GAP), "white")
+    draw = ImageDraw.Draw(sheet)
+    for column, t in enumerate(picks):
+        for row, masks in enumerate((first, np.asarray(session.masks[:]))):
+            x, y = GAP + column * (width + GAP), row * (height + 24) + 22
+            draw.text((x, y - 16), f"frame {t}: {('first proposal', 'at the end')[row]}", fill="black")
+            sheet.paste(
+                Image.fromarray(_outlined(session.video.frame(int(t)), np.asarray(masks[int(t)]), truth[t])),
+                (x, y),
+            )
+    sheet.save(path)
+
+
+def _outlined(frame: NDArray, mask: NDArray, truth: NDArray) -> NDArray[np.uint8]:
+    """RGB frame with the mask tinted green and the true outline in white."""
+    from skimage.segmentation import find_boundaries
+
+    rgb = np.repeat(frame[..., None], 3, 2) if frame.ndim == 2 else frame.copy()
+    inside = mask > 0
+    rgb[inside] = (0.55 * rgb[inside] + 0.45 * np.array([40, 200, 120])).astype(np.uint8)
+    rgb[find_boundaries(truth > 0, mode="inner")] = 255
+    return rgb

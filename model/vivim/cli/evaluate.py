@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vivim.cli.arguments import add_clips, add_device, add_model, say
+from vivim.cli.options import add_clips, add_device, add_model, say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,10 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict:
     """Score every clip, and print a table."""
-    from vivim.device import choose_device
-    from vivim.evaluate import evaluate
-    from vivim.models import default_model_name, load_model
-    from vivim.scorecard import summary, table, write_worst
+    from vivim.devices import choose_device
+    from vivim.evaluation.evaluate import evaluate
+    from vivim.evaluation.report import summary, table, write_worst
+    from vivim.registry.registry import default_model_name, load_model
 
     model = load_model(args.model or default_model_name())
     clips = list(

@@ -10,7 +10,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vivim.cli.arguments import (
+from vivim.cli.batch_commands import add_cluster, go
+from vivim.cli.options import (
     WHAT_TO_DO,
     add_allow_damaged,
     add_cleaning,
@@ -21,7 +22,6 @@ from vivim.cli.arguments import (
     part,
     say,
 )
-from vivim.cli.many import add_cluster, go
 from vivim.errors import BatchError
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _export_one(path: Path, args: argparse.Namespace) -> dict:
 def write(
     session: Session, out: Path, formats: tuple[str, ...], *, label: str, **options: Any
 ) -> tuple[dict[str, str], tuple[int, ...]]:
-    """Export with progress and the options of `vivim.export.export`.
+    """Export with progress and the options of `vivim.io.export.export`.
 
     Returns
     -------
@@ -110,7 +110,7 @@ def write(
         Damaged frames that were left out.
     """
     from vivim.cli.progress import Progress
-    from vivim.export import export
+    from vivim.io.export import export
 
     files, damaged = dict[str, str](), tuple[int, ...]()
     with Progress(f"{label}: writing") as progress:

@@ -7,10 +7,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vivim.cli.arguments import add_device, add_model, say
+from vivim.cli.options import add_device, add_model, say
 
 if TYPE_CHECKING:
-    from vivim.finetune import Finished, PassedOver
+    from vivim.finetuning import Finished, PassedOver
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,11 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict:
     """Fine-tune; Ctrl-C stops it and leaves every model as it was."""
+    from vivim.api import finetune
     from vivim.cli.progress import Progress
-    from vivim.finetune import Finished, PassedOver, Preparing, Scored, Step, Waiting, finetune
-    from vivim.models import checked_name, default_model_name, load_model
+    from vivim.finetuning import Finished, PassedOver, Preparing, Scored, Step, Waiting
+    from vivim.registry.registry import checked_name, default_model_name, load_model
     from vivim.session import Session
-    from vivim.session.check import damage_text
+    from vivim.session.damage_check import damage_text
 
     name = checked_name(args.output)
     model = load_model(args.model or default_model_name())
@@ -98,4 +99,6 @@ def outcome(result: Finished, frames: int) -> str:
     text += (
         f"Dice on {frames} held-out corrected frames: {result.before:.3f} before, {result.after:.3f} after. "
     )
-    return text + ("It is better." if result.promoted else "It is not clearly better: go on with the earlier model.")
+    return text + (
+        "It is better." if result.promoted else "It is not clearly better: go on with the earlier model."
+    )

@@ -30,8 +30,8 @@ def versions() -> dict[str, str | None]:
 def run(args: argparse.Namespace) -> dict:
     """Print what there is."""
     from vivim.cli.models import as_row
-    from vivim.device import available_devices
-    from vivim.models import default_model_name, list_models, models_folder
+    from vivim.devices import available_devices
+    from vivim.registry.registry import default_model_name, list_models, models_folder
     from vivim.scan import available_backends
     from vivim.settings import settings_path
 

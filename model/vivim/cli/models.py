@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vivim.models import ModelInfo
+    from vivim.registry.registry import ModelInfo
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> dict:
 
 
 def _list(args: argparse.Namespace) -> dict:
-    from vivim.models import default_model_name, list_models
+    from vivim.registry.registry import default_model_name, list_models
 
     models, default = list_models(), default_model_name()
     print(
@@ -75,7 +75,7 @@ def _score(value: float | None) -> str:
 
 
 def _import(args: argparse.Namespace) -> dict:
-    from vivim.models import import_model
+    from vivim.registry.registry import import_model
 
     info = import_model(args.file, args.name)
     print(f"Imported as {info.name}: {info.description}")
@@ -83,7 +83,7 @@ def _import(args: argparse.Namespace) -> dict:
 
 
 def _export(args: argparse.Namespace) -> dict:
-    from vivim.models import export_model
+    from vivim.registry.registry import export_model
 
     path = export_model(args.name, args.file)
     print(f"Written to {path}")
@@ -91,7 +91,7 @@ def _export(args: argparse.Namespace) -> dict:
 
 
 def _rename(args: argparse.Namespace) -> dict:
-    from vivim.models import rename_model
+    from vivim.registry.registry import rename_model
 
     info = rename_model(args.name, args.new_name)
     print(f"{args.name} is now called {info.name}")
@@ -99,7 +99,7 @@ def _rename(args: argparse.Namespace) -> dict:
 
 
 def _classes(args: argparse.Namespace) -> dict:
-    from vivim.models import add_classes
+    from vivim.registry.registry import add_classes
 
     info = add_classes(args.name, args.classes, args.output)
     print(f"Made {info.name} with the classes {', '.join(info.classes)}; fine-tune it on masks of them")
@@ -107,7 +107,7 @@ def _classes(args: argparse.Namespace) -> dict:
 
 
 def _remove(args: argparse.Namespace) -> dict:
-    from vivim.models import remove_model
+    from vivim.registry.registry import remove_model
 
     remove_model(args.name)
     print(f"Removed {args.name}")
@@ -115,7 +115,7 @@ def _remove(args: argparse.Namespace) -> dict:
 
 
 def _default(args: argparse.Namespace) -> dict:
-    from vivim.models import set_default_model
+    from vivim.registry.registry import set_default_model
 
     set_default_model(args.name)
     print(f"{args.name} is offered first from now on")

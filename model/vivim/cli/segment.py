@@ -10,7 +10,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vivim.cli.arguments import (
+from vivim.cli.batch_commands import add_cluster, go
+from vivim.cli.options import (
     add_allow_damaged,
     add_cleaning,
     add_device,
@@ -20,9 +21,8 @@ from vivim.cli.arguments import (
     cleaning,
     positive,
 )
-from vivim.cli.many import add_cluster, go
-from vivim.device import PRECISIONS
-from vivim.windows import MODES
+from vivim.devices import PRECISIONS
+from vivim.inference.sliding_windows import MODES
 
 if TYPE_CHECKING:
     from vivim.batch.jobs import Segmenting
@@ -95,8 +95,8 @@ def area(text: str) -> tuple[int, ...] | str:
 def run(args: argparse.Namespace) -> dict:
     """Segment all videos that are not done yet; one that fails does not stop the others."""
     from vivim.batch.inputs import find
-    from vivim.batch.one import loaded
-    from vivim.device import choose_device, is_remote
+    from vivim.batch.process_video import loaded
+    from vivim.devices import choose_device, is_remote
 
     found = find(args.videos, args.output)
     if args.cluster is None and not is_remote(args.device):
@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> dict:
 
 def _options(args: argparse.Namespace, version: str) -> Segmenting:
     from vivim.batch.jobs import Segmenting
-    from vivim.batch.ranges import SPLIT
+    from vivim.batch.splitting import SPLIT
     from vivim.settings import settings
 
     return Segmenting(
@@ -127,13 +127,13 @@ def _options(args: argparse.Namespace, version: str) -> Segmenting:
 
 
 def _default_model() -> str:
-    from vivim.models import default_model_name
+    from vivim.registry.registry import default_model_name
 
     return default_model_name()
 
 
 def _for_any_machine(name: str) -> str:
     """A model as a worker on another machine finds it: the starter is in the package, others are files."""
-    from vivim.models import STARTER, model_path
+    from vivim.registry.registry import STARTER, model_path
 
     return STARTER if name == STARTER else str(model_path(name).absolute())

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vivim.cli.arguments import add_device, positive
+from vivim.cli.options import add_device, positive
 
 if TYPE_CHECKING:
     from vivim.remote.server import Serving
@@ -68,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict:
     """Serve until told to stop by Ctrl-C or a signal."""
-    from vivim.remote.settings import server_token
+    from vivim.remote.config import server_token
     from vivim.settings import vivim_home
 
     path = args.token_file or vivim_home() / TOKEN_FILE
@@ -87,8 +87,8 @@ def _serving(args: argparse.Namespace, token: str) -> Serving:
     RemoteError
         If they would let the token and the pictures travel in the open, or the certificate cannot be used.
     """
-    from vivim.device import choose_device
-    from vivim.remote.addresses import is_address, is_loopback
+    from vivim.devices import choose_device
+    from vivim.remote.config import is_address, is_loopback
     from vivim.remote.limits import Limits
     from vivim.remote.protocol import RemoteError
     from vivim.remote.server import Serving
@@ -123,8 +123,8 @@ def _tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
 
 
 async def _serve(serving: Serving, token_file: Path) -> dict:
-    from vivim.leavings import sweep
     from vivim.remote.server import Server
+    from vivim.utils.atomic_files import sweep
 
     until, loop = asyncio.Event(), asyncio.get_running_loop()
     if sys.platform != "win32":  # there Ctrl-C ends the loop by itself

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from vivim.cli.arguments import add_clips, add_device, add_model, numbers, say
+from vivim.cli.options import add_clips, add_device, add_model, numbers, say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,9 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict:
     """Simulate on every clip, and print a table."""
-    from vivim.models import default_model_name, load_model
-    from vivim.simulate import simulate
-    from vivim.simulated import summary, table
+    from vivim.evaluation.simulated_annotator import simulate
+    from vivim.evaluation.simulation_report import summary, table
+    from vivim.registry.registry import default_model_name, load_model
 
     model = load_model(args.model or default_model_name())
     results = list(

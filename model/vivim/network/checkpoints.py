@@ -16,12 +16,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from vivim.errors import CheckpointError
-from vivim.leavings import part_of
 from vivim.network.config import MOST_CLASSES, VivimConfig, class_names
-from vivim.network.reference import LoadReport, is_reference, load_reference_state_dict, reference_config
 from vivim.network.state_dict import PICKLED, read_state_dict
 from vivim.network.vivim import Vivim
-from vivim.network.weights import check_weights
+from vivim.network.weight_checks import check_weights
+from vivim.network.weight_conversion import (
+    LoadReport,
+    is_reference,
+    load_reference_state_dict,
+    reference_config,
+)
+from vivim.utils.atomic_files import part_of
 
 FORMAT = "vivim-1"
 """Written into every header. A file with another one is refused."""

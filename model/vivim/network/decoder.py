@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vivim.network import fused
+from vivim.network import fused_ops
 from vivim.network.layers import EPS
 
 
@@ -51,10 +51,10 @@ class Decoder(nn.Module):
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Decode features ``(n, width_i, h_i, w_i)``, finest first, to logits ``(n, num_classes, h_0, w_0)``."""
-        if not self.training and fused.usable(*features, self.classify.weight):
+        if not self.training and fused_ops.usable(*features, self.classify.weight):
             weight, bias = self.classify.weight.flatten(1), self.classify.bias
             assert bias is not None
-            return fused.mix_and_classify(features, self._folded_with_norm(), weight, bias)
+            return fused_ops.mix_and_classify(features, self._folded_with_norm(), weight, bias)
         grid = features[0].shape[-2:]
         folded = self.folded() if self.norm.training else self._folded_with_norm()
         mixed: Tensor | None = None

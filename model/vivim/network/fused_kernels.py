@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vivim.scan.lanes import COUNT, aligned, gelu, kernel, load, part, relu, spread, store, total
+from vivim.scan.cpu.simd import COUNT, aligned, gelu, kernel, load, part, relu, spread, store, total
 
 _ZERO = np.float32(0.0)
 

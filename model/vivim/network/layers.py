@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vivim.network import fused
+from vivim.network import fused_ops
 
 EPS = 1e-5
 
@@ -72,12 +72,12 @@ class MixFFN(nn.Module):
 
     def forward(self, x: Tensor, frames: int = 1) -> Tensor:
         """Tokens in, tokens out, same shape ``(n, h, w, width)``."""
-        hidden = fused.linear(x, self.fc1.weight, self.fc1.bias)
+        hidden = fused_ops.linear(x, self.fc1.weight, self.fc1.bias)
         weight, bias = self.depthwise.weight, self.depthwise.bias
         assert bias is not None
-        if fused.usable(hidden, weight):
-            activated = fused.depthwise_gelu(hidden, weight, bias, frames)
-            return fused.linear(activated, self.fc2.weight, self.fc2.bias)
+        if fused_ops.usable(hidden, weight):
+            activated = fused_ops.depthwise_gelu(hidden, weight, bias, frames)
+            return fused_ops.linear(activated, self.fc2.weight, self.fc2.bias)
         return self.fc2(F.gelu(self.depthwise(hidden, frames)))
 
 

@@ -19,7 +19,7 @@ C       classes, one plane of logits each
 Nothing here is arranged for speed, and the scan is a loop over tokens. Parameters have the names they have in
 `vivim.network.vivim`, so one state dict fits both forms. Left out, because the paper has neither: guidance by corrected
 masks, and stochastic depth, which is the identity in evaluation. The boundary head of the paper's training is
-`vivim.training.boundary`.
+`vivim.training.boundary_loss`.
 """
 
 from __future__ import annotations
@@ -66,7 +66,9 @@ class Vivim(nn.Module):
         """Segment clips ``(B, T, 3, H, W)``: logits ``(B, T, C, H, W)``, and edge logits ``(B, T, 1, H, W)``."""
         clips, size = x.shape[:2], x.shape[3:]
         features = self.encoder(x)
-        logits = upsample(self.decoder(features), size).unflatten(0, clips)  # (B·T, C, h, w) -> (B, T, C, H, W)
+        logits = upsample(self.decoder(features), size).unflatten(
+            0, clips
+        )  # (B·T, C, h, w) -> (B, T, C, H, W)
         if not return_edges:
             return logits
         if self.edge_head is None:
@@ -156,7 +158,9 @@ class EfficientAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Tokens ``(n, h, w, d)``, n frames, same shape out."""
         h, w, d = x.shape[1:]
-        reduced = self.reduce_norm(self.reduce(x.movedim(-1, 1)).movedim(1, -1))  # (n, h/reduction, w/reduction, d)
+        reduced = self.reduce_norm(
+            self.reduce(x.movedim(-1, 1)).movedim(1, -1)
+        )  # (n, h/reduction, w/reduction, d)
         query = self.split_heads(self.query(x))  # (n, heads, h·w, d/heads)
         key = self.split_heads(self.key(reduced))  # (n, heads, h·w/reduction², d/heads)
         value = self.split_heads(self.value(reduced))
@@ -253,9 +257,13 @@ class ScanBranch(nn.Module):
     def forward(self, u: Tensor, z: Tensor) -> Tensor:
         """Scan ``u`` ``(B, L, E)`` from its first token to its last and gate it by ``z`` ``(B, L, E)``."""
         L, R = u.shape[1], self.dt_proj.in_features
-        u = self.conv(u.transpose(1, 2))[..., :L].transpose(1, 2)  # causal: the end, which looks ahead, is cut off
+        u = self.conv(u.transpose(1, 2))[..., :L].transpose(
+            1, 2
+        )  # causal: the end, which looks ahead, is cut off
         u = F.silu(u)
-        delta, b, c = self.x_proj(u).split([R, STATE_SIZE, STATE_SIZE], dim=-1)  # (B, L, R), (B, L, N), (B, L, N)
+        delta, b, c = self.x_proj(u).split(
+            [R, STATE_SIZE, STATE_SIZE], dim=-1
+        )  # (B, L, R), (B, L, N), (B, L, N)
         delta = F.softplus(self.dt_proj(delta))  # (B, L, E)
         a = -torch.exp(self.A_log)  # (E, N)
         return selective_scan(u, delta, a, b, c, self.D) * F.silu(z)

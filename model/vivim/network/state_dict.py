@@ -14,7 +14,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from vivim.errors import CheckpointError
-from vivim.network.weights import check_stored
+from vivim.network.weight_checks import check_stored
 
 PICKLED = {".ckpt", ".pth", ".pt", ".bin"}
 """Endings of files that PyTorch pickles."""

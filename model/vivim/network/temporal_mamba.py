@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vivim.network import fused
+from vivim.network import fused_ops
 from vivim.network.config import SCANS, STATE_SIZE
 from vivim.network.layers import EPS, DepthwiseSpaceTime, DropPath, MixFFN
 from vivim.scan import backward_order, causal_conv, selective_scan, temporal_order
@@ -52,8 +52,10 @@ class ScanBranch(nn.Module):
         """
         assert self.conv.bias is not None
         u = causal_conv(u, self.conv.weight[:, 0], self.conv.bias, order)
-        step, b, c = fused.linear(u, self.x_proj.weight).split([self.rank, STATE_SIZE, STATE_SIZE], dim=-1)
-        delta = fused.linear(step, self.dt_proj.weight)
+        step, b, c = fused_ops.linear(u, self.x_proj.weight).split(
+            [self.rank, STATE_SIZE, STATE_SIZE], dim=-1
+        )
+        delta = fused_ops.linear(step, self.dt_proj.weight)
         rates = -torch.exp(self.A_log.float())
         return selective_scan(u, delta, rates, b, c, self.D, None, self.dt_proj.bias, order=order)
 
@@ -76,13 +78,13 @@ class STMamba(nn.Module):
         """Mix tokens ``(B, T*h*w, width)`` in the order (t, y, x), `frames` any number T, same shape out."""
         length = x.shape[1]
         to_u, to_z = self.in_proj.weight.chunk(2)  # two products, so that each result lies in one piece
-        u, z = fused.linear(x, to_u), fused.linear(x, to_z)
+        u, z = fused_ops.linear(x, to_u), fused_ops.linear(x, to_z)
         together: Tensor | None = None
         for name, branch in self.branches.items():
             scanned = branch(u, _order(name, frames, length, x.device))
             together = scanned if together is None else together.add_(scanned)
         assert together is not None
-        return fused.linear(together * F.silu(z), self.out_proj.weight / len(self.branches))
+        return fused_ops.linear(together * F.silu(z), self.out_proj.weight / len(self.branches))
 
 
 def _order(name: str, frames: int, length: int, device: torch.device) -> Tensor | None:

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from vivim.network.config import HEADS, KEY_REDUCTION, VivimConfig, class_names
 from vivim.network.decoder import Decoder
 from vivim.network.layers import conv2d_on_tokens, drop_path_rates, init_weights
-from vivim.network.mit import MiTBlock, PatchEmbedding
-from vivim.network.reference import LoadReport, load_reference_state_dict
+from vivim.network.mix_transformer import MiTBlock, PatchEmbedding
 from vivim.network.temporal_mamba import ScanBranch, TemporalMambaBlock
+from vivim.network.weight_conversion import LoadReport, load_reference_state_dict
 
 TEMPORAL_BLOCKS = 2
 GUIDE_PLANES = 2

@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vivim.area import placed, size_of
-from vivim.finetune.events import FinetuneEvent, Finished, Scored, Waiting, from_line
-from vivim.inference import ProposeEvent
-from vivim.predict import Stopped
-from vivim.remote.conversation import Answers, Conversation, Retrying
-from vivim.remote.jobs import model_from
+from vivim.finetuning.events import FinetuneEvent, Finished, Scored, Waiting, from_line
+from vivim.imaging.roi import placed, size_of
+from vivim.inference.proposals import ProposeEvent
+from vivim.registry.info import session_key
+from vivim.remote.client_connection import Answers, Conversation, Retrying
 from vivim.remote.limits import Limits
 from vivim.remote.protocol import (
     HAVE,
@@ -33,7 +32,8 @@ from vivim.remote.protocol import (
     pack,
     squeeze,
 )
-from vivim.versions import session_key
+from vivim.remote.weights import model_from
+from vivim.utils.cancellation import Stopped
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,7 +55,7 @@ def propose(
     batch_size: int | None = None,
     **options: Any,
 ) -> Iterator[ProposeEvent]:
-    """Propose masks on a server; see `vivim.inference.propose`. With `keep` false the masks that arrive are dropped.
+    """Propose masks on a server; see `vivim.api.propose`. With `keep` false the masks that arrive are dropped.
 
     Yields
     ------
@@ -215,7 +215,9 @@ def _proposal(
     if t not in missing:
         raise RemoteError(f"The server sent frame {t}, which was not asked for.")
     mask = expand(message.payload, size_of(session.area, session.shape[1:]))
-    finite = [doubt is None or (isinstance(doubt, float) and math.isfinite(doubt)) for doubt in doubts.values()]
+    finite = [
+        doubt is None or (isinstance(doubt, float) and math.isfinite(doubt)) for doubt in doubts.values()
+    ]
     if mask.max() > classes or not all(finite):
         raise RemoteError(f"The server sent a mask of frame {t} that this model cannot make.")
     return t, placed(mask, session.area, session.shape[1:]), doubts

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vivim.errors import DeviceError, VivimError
-from vivim.versions import NEW_CLASSES
+from vivim.registry.info import NEW_CLASSES
 
 if TYPE_CHECKING:
     from vivim.network import Vivim

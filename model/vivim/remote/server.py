@@ -14,16 +14,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
-from vivim.device import is_out_of_memory, out_of_memory
+from vivim.devices import is_out_of_memory, out_of_memory
 from vivim.errors import DeviceError, VivimError
-from vivim.predict import Stopped
-from vivim.remote.addresses import client_of
-from vivim.remote.jobs import KINDS, Workshop
+from vivim.remote.config import client_of
+from vivim.remote.handlers import KINDS, Workshop
+from vivim.remote.job_queue import Line
 from vivim.remote.limits import Attempts, Limits
-from vivim.remote.line import Line
-from vivim.remote.link import Link
 from vivim.remote.protocol import MESSAGE, PATH, Message, RemoteError, pack, unpack
+from vivim.remote.server_connection import Link
 from vivim.remote.transport import ConnectionClosed, Request, Response, ServerConnection, serve
+from vivim.utils.cancellation import Stopped
 
 _log = logging.getLogger(__name__)
 LONGEST = 2000

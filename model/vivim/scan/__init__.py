@@ -4,10 +4,10 @@
 a backend needs them.
 """
 
-from vivim.scan.api import selective_scan, warm_up
 from vivim.scan.backends import ScanBackendError, available_backends
 from vivim.scan.conv import causal_conv
-from vivim.scan.orders import backward_order, temporal_order
+from vivim.scan.dispatch import selective_scan, warm_up
+from vivim.scan.token_orders import backward_order, temporal_order
 
 __all__ = [
     "ScanBackendError",

@@ -23,11 +23,11 @@ ScanFunction = Callable[..., torch.Tensor]
 
 ENVIRONMENT_VARIABLE = "VIVIM_SCAN"
 _HOME_OF = {
-    "triton": ("vivim.scan.triton_scan", "triton_scan"),
-    "mamba-ssm": ("vivim.scan.mamba_ssm_scan", "mamba_ssm_scan"),
-    "numba": ("vivim.scan.numba_scan", "numba_scan"),
-    "torch": ("vivim.scan.torch_chunked", "torch_scan"),
-    "oracle": ("vivim.scan.oracle", "oracle_scan"),
+    "triton": ("vivim.scan.cuda.triton_scan", "triton_scan"),
+    "mamba-ssm": ("vivim.scan.cuda.mamba_ssm_scan", "mamba_ssm_scan"),
+    "numba": ("vivim.scan.cpu.numba_scan", "numba_scan"),
+    "torch": ("vivim.scan.torch_scan", "torch_scan"),
+    "oracle": ("vivim.scan.loop_scan", "oracle_scan"),
 }
 _PACKAGE_OF = {"triton": "triton", "mamba-ssm": "mamba_ssm", "numba": "numba"}
 READ_BY_ORDER = frozenset({"numba"})

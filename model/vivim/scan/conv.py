@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vivim.scan.backends import causal_conv1d_works, compiled_for_cpu
-from vivim.scan.orders import check_order, inverse_order
+from vivim.scan.token_orders import check_order, inverse_order
 
 _LONGEST_FOR_CUDA = 65_535 * 64
 """Tokens a sequence may have in causal-conv1d: CUDA's largest grid, of blocks of 64 tokens."""
@@ -44,7 +44,7 @@ def causal_conv(u: Tensor, weight: Tensor, bias: Tensor, order: Tensor | None = 
     if order is not None:
         check_order(order, u)
     if u.device.type == "cpu" and u.dtype != torch.float64 and compiled_for_cpu():
-        from vivim.scan.numba_conv import numba_conv
+        from vivim.scan.cpu.conv_kernels import numba_conv
 
         return numba_conv(u, weight, bias, order)
     visited = u if order is None else u[:, order]

@@ -1,8 +1,8 @@
 """The annotator's work on one video: masks on disk, the ledger of every frame, and the one gate to both."""
 
-from vivim.session.check import Checked
-from vivim.session.editor import MaskEditor
+from vivim.session.damage_check import Checked
 from vivim.session.ledger import STATUS_CODES, STATUS_NAMES, Entry
+from vivim.session.mask_array import MaskEditor
 from vivim.session.session import Session
 
 __all__ = ["Checked", "Entry", "MaskEditor", "STATUS_CODES", "STATUS_NAMES", "Session"]

@@ -5,7 +5,7 @@ The disk has them within about `SECONDS` and the time that it takes itself, and 
 least of all. Many writes are flushed together, so a proposal of many frames is hardly slower.
 
 The order is what keeps a power cut at any moment from making a person's mask a model's. A new mask lies beside the
-old one (`vivim.session.store`) until the disk has the steps to take it back, then the mask, then its line in the
+old one (`vivim.session.mask_store`) until the disk has the steps to take it back, then the mask, then its line in the
 ledger. Only then it replaces the old one. So whatever the disk took first by itself, the old mask with its old line
 is there until the new ones are. Which of the two it is after a cut, `vivim.session.recovery` sees.
 """
@@ -19,9 +19,9 @@ from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 
-from vivim.leavings import flush_one, flush_open
 from vivim.session.ledger import Ledger
-from vivim.session.store import MaskStore
+from vivim.session.mask_store import MaskStore
+from vivim.utils.atomic_files import flush_one, flush_open
 
 SECONDS = 0.2
 """Writes of so long are flushed together."""

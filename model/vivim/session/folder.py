@@ -7,17 +7,15 @@ import shutil
 from pathlib import Path
 
 from vivim.errors import SessionError
-from vivim.leavings import flush, flush_one
-from vivim.session.description import FILE, Description
-from vivim.session.kept import PROPOSALS
+from vivim.session.folder_lock import FolderLock, what_to_do
+from vivim.session.frame_snapshots import PROPOSALS
 from vivim.session.last_close import FILE as CLOSED
-from vivim.session.lock import FolderLock, what_to_do
-from vivim.session.migrate import SCHEMA, back_up, leave_folders_out
-from vivim.session.places import keep_place
+from vivim.session.mask_store import MaskStore, half_written
+from vivim.session.metadata import FILE, Description
+from vivim.session.migrations import SCHEMA, back_up, leave_folders_out
 from vivim.session.record import LEDGER, MASKS
-from vivim.session.store import MaskStore, half_written
-
-SUFFIX = ".vivim"
+from vivim.session.video_link import keep_place
+from vivim.utils.atomic_files import flush, flush_one
 
 
 def check_place(folder: Path) -> None:

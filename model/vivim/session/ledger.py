@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from vivim.errors import SessionError
-from vivim.leavings import flush_one, flush_open
+from vivim.utils.atomic_files import flush_one, flush_open
 
 STATUS_NAMES = ("empty", "proposed", "corrected", "accepted")
 STATUS_CODES = {name: code for code, name in enumerate(STATUS_NAMES)}
@@ -41,7 +41,8 @@ class Entry:
     """One line: frame, what it counts as from then on, who wrote it (a person, or a model's version), when (UTC).
 
     `mask` is the digest of the frame's pixels, where the line knows it: BLAKE2b of 16 bytes, hexadecimal. `uncertainty`
-    is how unsure the model was, in bits, and `windows` what of that came from windows that disagree; see `vivim.doubt`.
+    is how unsure the model was, in bits, and `windows` what of that came from windows that disagree; see
+    `vivim.inference.uncertainty`.
     """
 
     frame: int
@@ -232,7 +233,9 @@ class Ledger:
 
     def _set_aside(self, start: int) -> Path:
         """Copy all from byte `start` on into a new file beside."""
-        names = (self._path.with_name(f"{self._path.stem}.damaged-{number}") for number in range(1, sys.maxsize))
+        names = (
+            self._path.with_name(f"{self._path.stem}.damaged-{number}") for number in range(1, sys.maxsize)
+        )
         kept = next(path for path in names if not path.exists())
         try:
             with self._path.open("rb") as source, kept.open("xb") as target:

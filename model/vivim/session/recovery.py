@@ -17,11 +17,10 @@ from dataclasses import replace
 import numpy as np
 
 from vivim.session.flusher import MOST_LINES
-from vivim.session.frames import FrameTable
 from vivim.session.ledger import PERSON, Entry, Ledger, now
-from vivim.session.record import digest
-from vivim.session.store import CHUNK, STROKE, MaskStore, frames_left, number
-from vivim.session.writer import PERSONS
+from vivim.session.mask_store import CHUNK, STROKE, MaskStore, frames_left, number
+from vivim.session.record import FrameTable, digest
+from vivim.session.transactions import PERSONS
 
 LINES_CHECKED = 4 * MOST_LINES
 SECONDS_CHECKED = 60

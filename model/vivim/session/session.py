@@ -15,23 +15,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from vivim.errors import SessionError, VideoMissingError
-from vivim.leavings import flush
-from vivim.session.about import About
-from vivim.session.description import FILE, Description, describe
-from vivim.session.editor import MaskEditor
-from vivim.session.folder import (
-    SUFFIX,
-    brought_up_to_date,
-    check_place,
-    create_folder,
-    sweep,
-)
-from vivim.session.identify import find_video, home_of, linked
-from vivim.session.kept import PROPOSALS
-from vivim.session.lock import HOLDER, FolderLock, check_entries
-from vivim.session.places import remember_place
+from vivim.session.folder import brought_up_to_date, check_place, create_folder, sweep
+from vivim.session.folder_lock import HOLDER, FolderLock, check_entries
+from vivim.session.frame_snapshots import PROPOSALS
+from vivim.session.history import UNDO
+from vivim.session.mask_array import MaskEditor
+from vivim.session.metadata import FILE, SUFFIX, About, Description, describe
 from vivim.session.recovery import recover
-from vivim.session.undo import UNDO
+from vivim.session.video_link import find_video, home_of, linked, remember_place
+from vivim.utils.atomic_files import flush
 
 if TYPE_CHECKING:
     from vivim.video import Video
@@ -68,7 +60,9 @@ class Session(About):
                 self._description = brought_up_to_date(self.folder)
             else:
                 check_entries(self.folder, follow=True)
-            unclean = self._writer.after_crash if self._writer is not None else (self.folder / HOLDER).exists()
+            unclean = (
+                self._writer.after_crash if self._writer is not None else (self.folder / HOLDER).exists()
+            )
             self._masks.open(self.read_only)
             self._frames.replay(self._checker.replayed(self._ledger.read))
             self._steps.load()

@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vivim.training.boundary import boundary_losses
+from vivim.training.affine_regressor import load_regressor
+from vivim.training.boundary_loss import boundary_losses
 from vivim.training.config import TrainConfig
+from vivim.training.distributed import Share
 from vivim.training.losses import structure_loss
-from vivim.training.parallel import Share
-from vivim.training.regressor import load_regressor
 from vivim.training.sampler import Batch
 
 KNOWN_WEIGHT = 0.2
@@ -34,7 +34,7 @@ class Objective:
         Parameters
         ----------
         outputs : tuple of Tensor
-            Of `vivim.training.teacher.Pupil`.
+            Of `vivim.training.distillation.Pupil`.
         progress : float
             How far the run is, in [0, 1]; the teacher counts less and less.
         """

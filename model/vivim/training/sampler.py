@@ -17,15 +17,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vivim import guidance
-from vivim.cores import cores
-from vivim.training.augment import Augment, regrained
+from vivim.propagation import guidance_planes
+from vivim.training.augmentation import Augment, regrained
 from vivim.training.batch import Batch
-from vivim.training.carried import CarriedMasks
-from vivim.training.data import Clip
-from vivim.training.motion import elastic_field, smooth_motion, warp
-from vivim.training.pool import ClipPool, distances_where
-from vivim.training.windows import Windows, draw_windows, known_frames
+from vivim.training.clip_pool import ClipPool, distances_where
+from vivim.training.datasets import Clip
+from vivim.training.propagated_masks import CarriedMasks
+from vivim.training.random_motion import elastic_field, smooth_motion, warp
+from vivim.training.training_windows import Windows, draw_windows, known_frames
+from vivim.utils.system import cores
 
 MISLED = 0.15
 """Part of the clips whose carried masks are moved away, as optical flow does where a lesion jumps."""
@@ -64,7 +64,7 @@ class Sampler:
     guided_share : float
         Part of the clips that are given guidance.
     teacher : Module, optional
-        See `vivim.training.teacher`; batches then hold its embeddings.
+        See `vivim.training.distillation`; batches then hold its embeddings.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class Sampler:
         pictures, masks, distance, embedding = augment.flips(
             drawn.pictures, drawn.masks, drawn.distance, drawn.embedding
         )
-        guide = guidance.planes(distance, drawn.away)
+        guide = guidance_planes.planes(distance, drawn.away)
         return Batch(augment.look(pictures), masks, guide, drawn.known, distance, embedding)
 
     def share(
@@ -238,7 +238,9 @@ class Sampler:
             return nothing, torch.full(windows.known.shape, torch.inf, device=self.device)
         frames = windows.starts[:, None] + windows.offsets
         found = list(_THREADS.map(self.carried.window, chosen.tolist(), frames, windows.known))
-        distance, away = (torch.from_numpy(np.stack(part)).to(self.device) for part in zip(*found, strict=True))
+        distance, away = (
+            torch.from_numpy(np.stack(part)).to(self.device) for part in zip(*found, strict=True)
+        )
         return distance, away
 
 

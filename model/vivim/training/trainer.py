@@ -18,13 +18,13 @@ from vivim.errors import VivimError
 from vivim.network import Vivim
 from vivim.training.batch import Batch
 from vivim.training.config import TrainConfig
-from vivim.training.data import Clip
-from vivim.training.parallel import make_fabric
+from vivim.training.datasets import Clip
+from vivim.training.distillation import load_teacher
+from vivim.training.distributed import make_fabric
 from vivim.training.prefetch import prefetched
-from vivim.training.progress import Seen, TrainEvent, dice_by_clip
 from vivim.training.sampler import Sampler
-from vivim.training.state import State
-from vivim.training.teacher import load_teacher
+from vivim.training.training_state import State
+from vivim.training.validation import Seen, TrainEvent, dice_by_clip
 
 ASK_EVERY = 10
 """Steps after which several processes agree whether to pause."""

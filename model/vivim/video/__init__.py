@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vivim.video.base import Video as Video
-    from vivim.video.content import content_area as content_area
-    from vivim.video.lazy import LazyFrames as LazyFrames
+    from vivim.video.content_area import content_area as content_area
+    from vivim.video.lazy_array import LazyFrames as LazyFrames
     from vivim.video.open import open_video as open_video
     from vivim.video.phantom import Phantom as Phantom
     from vivim.video.phantom import make_phantom as make_phantom
-    from vivim.video.scrub import Scrubber as Scrubber
-    from vivim.video.write import write_video as write_video
+    from vivim.video.scrubber import Scrubber as Scrubber
+    from vivim.video.writer import write_video as write_video
 
 _HOME_OF = {
-    "LazyFrames": "lazy",
+    "LazyFrames": "lazy_array",
     "Phantom": "phantom",
-    "Scrubber": "scrub",
+    "Scrubber": "scrubber",
     "Video": "base",
-    "content_area": "content",
+    "content_area": "content_area",
     "make_phantom": "phantom",
     "open_video": "open",
-    "write_video": "write",
+    "write_video": "writer",
 }
 
 __all__ = [*_HOME_OF]

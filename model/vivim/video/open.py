@@ -72,11 +72,11 @@ def suffix_of(path: Path) -> str:
 
 
 def _open_folder(path: Path) -> Video:
-    from vivim.video.folder import FolderVideo, dicoms_in, pictures_in
+    from vivim.video.readers.image_folder import FolderVideo, dicoms_in, pictures_in
 
     try:
         if not pictures_in(path) and dicoms_in(path):
-            from vivim.video.dicom_series import open_series
+            from vivim.video.readers.dicom_series import open_series
 
             return open_series(path)
     except OSError as error:
@@ -104,23 +104,23 @@ def _kind(suffix: str, beginning: bytes) -> str:
 
 def _open_file(path: Path, kind: str) -> Video:
     if kind in DICOM_SUFFIXES:
-        from vivim.video.dicom import open_dicom
+        from vivim.video.readers.dicom import open_dicom
 
         return open_dicom(path)
     if kind in NIFTI_SUFFIXES:
-        from vivim.video.nifti import NiftiVideo
+        from vivim.video.readers.nifti import NiftiVideo
 
         return NiftiVideo(path)
     if kind in TIFF_SUFFIXES:
-        from vivim.video.tiff import TiffVideo
+        from vivim.video.readers.tiff import TiffVideo
 
         return TiffVideo(path)
     if kind == ".gif":
-        from vivim.video.gif import GifVideo
+        from vivim.video.readers.gif import GifVideo
 
         return GifVideo(path)
     if kind in VIDEO_SUFFIXES:
-        from vivim.video.ffmpeg import FFmpegVideo
+        from vivim.video.readers.ffmpeg import FFmpegVideo
 
         return FFmpegVideo(path)
     raise VideoError(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from vivim.distance import signed_distance
+from vivim.imaging.signed_distance import signed_distance
 
 TEXTURES = ("speckle", "mucosa")
 FPS = 20.0

@@ -18,7 +18,7 @@ from vivim.batch.content import FOLDER, Content, content_of, files_in
 from vivim.batch.inputs import find
 from vivim.batch.jobs import DONE, FAILED, SKIPPED
 from vivim.errors import BatchError
-from vivim.session.lock import FolderLock
+from vivim.session.folder_lock import FolderLock
 
 FRAMES, SIZE = 6, (24, 32)
 
@@ -32,7 +32,7 @@ def bright(session: Session, *_: object) -> Iterator[Working]:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vivim.batch.one._propose", bright)
+    monkeypatch.setattr("vivim.batch.process_video._propose", bright)
 
 
 @pytest.fixture
@@ -109,7 +109,11 @@ def test_pictures_replaced_in_the_middle_are_noticed(video: Path, kept: bool) ->
 def test_what_a_killed_run_left_is_not_taken_for_the_new_video(video: Path) -> None:
     one = job(video)
     events = run([one])
-    next(event for event in events if isinstance(event, Working) and event.stage == "proposing" and event.done == 4)
+    next(
+        event
+        for event in events
+        if isinstance(event, Working) and event.stage == "proposing" and event.done == 4
+    )
     events.close()
     correct(one.folder / "session.vivim", 0)
     draw(video, 3, 20)
@@ -203,10 +207,14 @@ def test_a_damaged_output_is_written_again_and_nothing_else_is(
     whole = {path: path.read_bytes() for path in files_in(one.folder) if "session.vivim" not in path.parts}
     times = {path: path.stat().st_mtime_ns for path in whole}
     damage(one.folder / name)
-    monkeypatch.setattr("vivim.batch.one._propose", None)
+    monkeypatch.setattr("vivim.batch.process_video._propose", None)
     again = outcome(one)
     assert again.status == DONE and again.note == "" and again.files == first.files
-    assert (again.lesion_frames, again.mean_area_px) == (first.lesion_frames, first.mean_area_px) == (FRAMES, 64.0)
+    assert (
+        (again.lesion_frames, again.mean_area_px)
+        == (first.lesion_frames, first.mean_area_px)
+        == (FRAMES, 64.0)
+    )
     assert {path: path.read_bytes() for path in whole} == whole
     other = one.folder / ("measurements.csv" if "masks" in name else "masks/000003.png")
     assert other.stat().st_mtime_ns == times[other]
@@ -255,7 +263,7 @@ def test_a_format_that_is_asked_for_later_is_all_that_is_written(
     outcome(job(video))
     folder = job(video).folder
     before = (folder / "masks" / "000000.png").stat().st_ino
-    monkeypatch.setattr("vivim.batch.one._propose", None)
+    monkeypatch.setattr("vivim.batch.process_video._propose", None)
     added = outcome(job(video, "csv"))
     assert added.status == DONE and (folder / "measurements.csv").is_file()
     assert outcome(job(video, "png", "csv")).status == outcome(job(video)).status == SKIPPED
@@ -272,7 +280,7 @@ def test_outputs_are_put_back_where_writing_fails(video: Path, monkeypatch: pyte
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("vivim.export.api.flush", full)
+        patch.setattr("vivim.io.export.flush", full)
         failed = outcome(one)
     assert failed.status == FAILED and "No space left" in failed.reason
     assert np.asarray(Image.open(edited)).all() and not (one.folder / "put-aside-1").exists()

@@ -21,17 +21,17 @@ import pytest
 import vivim
 from vivim import cli
 from vivim.batch import Exporting, Job, Outcome, Working, run
-from vivim.batch.cluster import connected, is_cluster, worker_command
-from vivim.batch.engine import PER_WORKER, run_on
+from vivim.batch.dask_cluster import connected, is_cluster, worker_command
 from vivim.batch.inputs import find
-from vivim.batch.installed import Newcomers
 from vivim.batch.jobs import WAITING
-from vivim.cli.board import Tally
+from vivim.batch.scheduler import PER_WORKER, run_on
+from vivim.batch.version_check import Newcomers
+from vivim.cli.batch_progress import Tally
 from vivim.errors import BatchError
-from vivim.export.api import FORMATS
-from vivim.leavings import own_name
-from vivim.memory import ONE_HEAP
+from vivim.io.export import FORMATS
 from vivim.session import Session
+from vivim.utils.atomic_files import own_name
+from vivim.utils.system import ONE_HEAP
 from vivim.video import make_phantom, write_video
 
 pytest.importorskip("distributed")
@@ -56,7 +56,7 @@ def test_files_of_dask_go_with_the_workers_also_after_a_kill(tmp_path: Path, mon
         (Path(folder) / "dask-scratch-space").mkdir()
         return nullcontext()
 
-    monkeypatch.setattr("vivim.batch.cluster.local_cluster", no_workers)
+    monkeypatch.setattr("vivim.batch.dask_cluster.local_cluster", no_workers)
     monkeypatch.setattr("distributed.Client", nullcontext)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     dead = subprocess.Popen([sys.executable, "-c", ""])
@@ -175,7 +175,7 @@ def test_a_job_that_nobody_waits_for_ends_at_its_next_frame(
         finally:
             ended.set()
 
-    monkeypatch.setattr("vivim.batch.worker.do", endless)
+    monkeypatch.setattr("vivim.batch.dask_worker.do", endless)
     with connected(here, "cpu") as client:
         with closing(run_on(client, study.jobs(tmp_path)[:1])) as events:
             assert next(events).stem == "scan0" and not ended.is_set()
@@ -270,7 +270,7 @@ def test_a_worker_with_several_threads_holds_one_video_at_a_time(study, tmp_path
         at_work -= 1
         return Outcome(job.stem, "done")
 
-    monkeypatch.setattr("vivim.batch.worker.do", watched)
+    monkeypatch.setattr("vivim.batch.dask_worker.do", watched)
     with (
         LocalCluster(
             n_workers=1, threads_per_worker=3, processes=False, protocol="tcp", dashboard_address=None
@@ -359,7 +359,7 @@ def test_a_worker_that_comes_later_without_this_program_is_named(
     """As on a machine where it is not installed: a process of its own that cannot import it."""
     from distributed import LocalCluster
 
-    monkeypatch.setattr("vivim.batch.engine.RECOUNT_SECONDS", 0.05)
+    monkeypatch.setattr("vivim.batch.scheduler.RECOUNT_SECONDS", 0.05)
     lacking = "import sys; sys.modules['vivim'] = None; from distributed.cli.dask_worker import main; main()"
     words = ["--no-nanny", "--nthreads", "1", "--no-dashboard", "--memory-limit", "0"]
     with LocalCluster(
@@ -407,7 +407,7 @@ def test_a_worker_of_another_version_that_comes_later_is_named_once(caplog) -> N
 def test_a_cluster_without_workers_is_waited_for(study, tmp_path: Path, monkeypatch) -> None:
     from distributed import LocalCluster
 
-    monkeypatch.setattr("vivim.batch.engine.RECOUNT_SECONDS", 0.05)
+    monkeypatch.setattr("vivim.batch.scheduler.RECOUNT_SECONDS", 0.05)
     tally, lines = Tally(1), []
     with LocalCluster(
         n_workers=0, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=None
@@ -429,6 +429,6 @@ def test_what_a_cluster_is_called() -> None:
 
 
 def test_a_scheduler_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vivim.batch.cluster.CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr("vivim.batch.dask_cluster.CONNECT_SECONDS", 0.2)
     with pytest.raises(BatchError, match="No scheduler answers"), connected("tcp://127.0.0.1:9", "cpu"):
         pass

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 from vivim import Session, cli
 from vivim.batch import Exporting, Job, run
-from vivim.batch.engine import _outcome
 from vivim.batch.jobs import DONE, FAILED, SKIPPED, Outcome, Working
-from vivim.cli.board import Board, Tally
+from vivim.batch.scheduler import _outcome
+from vivim.cli.batch_progress import Board, Tally
 
 
 def call(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, dict, str]:
@@ -108,11 +108,11 @@ def test_a_cluster_is_named_rightly(capsys) -> None:
 
 def test_a_worker_gets_whole_paths(monkeypatch, tmp_path: Path, capsys) -> None:
     """It may have been started in another folder."""
-    from vivim.cli import many
+    from vivim.cli import batch_commands
 
     given = []
     monkeypatch.setattr(
-        many,
+        batch_commands,
         "_on_workers",
         lambda jobs, *_: given.extend(jobs) or {job.stem: Outcome(job.stem, DONE) for job in jobs},
     )

@@ -10,7 +10,16 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
-from vivim.network import Vivim, VivimConfig, decoder, fused, layers, mit, paper, temporal_mamba
+from vivim.network import (
+    Vivim,
+    VivimConfig,
+    decoder,
+    fused_ops,
+    layers,
+    mix_transformer,
+    paper,
+    temporal_mamba,
+)
 from vivim.network.config import PRESETS, SCANS
 
 
@@ -90,7 +99,9 @@ def test_every_option_of_the_paper_equals_it(options: dict[str, object]) -> None
         assert_close(one, other)
 
 
-@pytest.mark.parametrize(("batch", "frames", "height", "width"), [(1, 1, 32, 32), (2, 5, 32, 96), (1, 7, 64, 32)])
+@pytest.mark.parametrize(
+    ("batch", "frames", "height", "width"), [(1, 1, 32, 32), (2, 5, 32, 96), (1, 7, 64, 32)]
+)
 def test_any_clip_equals_the_paper(batch: int, frames: int, height: int, width: int) -> None:
     fast, plain = both_forms(VivimConfig())
     x = clip(batch, frames, 3, height, width)
@@ -149,7 +160,7 @@ def test_mix_ffn_equals_the_paper(frames: int, height: int, width: int, gradient
         fast, plain = layers.MixFFN(16, depthwise), paper.MixFFN(16, convolution)
         same_weights(fast, plain)
         with torch.set_grad_enabled(gradient):
-            assert fused.usable(x, fast.depthwise.weight) != gradient
+            assert fused_ops.usable(x, fast.depthwise.weight) != gradient
             assert_close(fast(x.flatten(0, 1), frames), plain(x.view(shape)).reshape(-1, height, width, 16))
 
 
@@ -165,7 +176,10 @@ def test_decoder_equals_the_paper(gradient: bool) -> None:
 
 @pytest.mark.parametrize("reduction", [1, 2])
 def test_attention_equals_the_paper(reduction: int) -> None:
-    fast, plain = mit.EfficientAttention(32, 2, reduction), paper.EfficientAttention(32, 2, reduction)
+    fast, plain = (
+        mix_transformer.EfficientAttention(32, 2, reduction),
+        paper.EfficientAttention(32, 2, reduction),
+    )
     same_weights(fast, plain)
     x = 2 * clip(2, 4, 6, 32)
     with torch.no_grad():
@@ -193,7 +207,9 @@ def test_the_paper_scans_in_the_orders_of_its_figure(scan: str) -> None:
     }
     block = paper.STMamba(8, (scan,))
     block.load_state_dict(random_weights(block.state_dict()))
-    tokens = sorted(torch.ones(frames, height, width).nonzero().tolist(), key=lambda token: visits[scan](*token))
+    tokens = sorted(
+        torch.ones(frames, height, width).nonzero().tolist(), key=lambda token: visits[scan](*token)
+    )
     x = clip(1, frames, height, width, 8)
     with torch.no_grad():
         before = block(x)
@@ -235,9 +251,9 @@ def test_bfloat16_gives_nearly_the_same_masks() -> None:
 
 def test_fused_parts_stand_back(monkeypatch: pytest.MonkeyPatch) -> None:
     x, weight = torch.ones(1, 16), torch.nn.Parameter(torch.ones(16))
-    assert not fused.usable(x, weight)  # a gradient is wanted
+    assert not fused_ops.usable(x, weight)  # a gradient is wanted
     with torch.no_grad():
-        assert fused.usable(x, weight)
-        assert not fused.usable(x.double())
+        assert fused_ops.usable(x, weight)
+        assert not fused_ops.usable(x.double())
         monkeypatch.setenv("VIVIM_SCAN", "torch")
-        assert not fused.usable(x, weight)
+        assert not fused_ops.usable(x, weight)

@@ -14,7 +14,7 @@ from vivim import Vivim, VivimConfig
 from vivim.errors import CheckpointError
 from vivim.network import paper
 from vivim.network.checkpoints import load_checkpoint, save_checkpoint
-from vivim.network.reference import load_reference_state_dict, load_segformer
+from vivim.network.weight_conversion import load_reference_state_dict, load_segformer
 from vivim.scan import available_backends
 
 

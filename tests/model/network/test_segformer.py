@@ -12,10 +12,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from vivim import Vivim, VivimConfig
+from vivim.cli.train import starting_weights
 from vivim.errors import CheckpointError
 from vivim.network.config import KEY_REDUCTION, PRESETS
-from vivim.network.reference import fetch_segformer, load_segformer
-from vivim.training.command import starting_weights
+from vivim.network.weight_conversion import fetch_segformer, load_segformer
 from vivim.training.config import TrainConfig
 
 BLOCK = [  # own name, transformers 4, transformers 5

@@ -52,10 +52,10 @@ def port() -> Iterator[int]:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The client knows the token, and does not wait long between attempts."""
-    from vivim.remote import conversation
+    from vivim.remote import client_connection
 
     monkeypatch.setenv("VIVIM_REMOTE_TOKEN", TOKEN)
-    monkeypatch.setattr(conversation, "DELAYS", (0.01,) * 6)
+    monkeypatch.setattr(client_connection, "DELAYS", (0.01,) * 6)
 
 
 @pytest.fixture

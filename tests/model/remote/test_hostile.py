@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from vivim.remote.addresses import client_of
+from vivim.remote.config import client_of
+from vivim.remote.job_queue import Line
 from vivim.remote.limits import Limits
-from vivim.remote.line import Line
 from vivim.remote.protocol import (
     MESSAGE,
     PATH,
@@ -141,7 +141,7 @@ def test_weights_that_are_none_are_refused(port, token, swift_model, size, piece
 
 
 def test_weights_under_another_name_than_their_own_are_refused(port, token, swift_model) -> None:
-    from vivim.remote.jobs import weights_of
+    from vivim.remote.weights import weights_of
 
     data = weights_of(swift_model)
     with dial(port, token) as connection:
@@ -212,7 +212,7 @@ def test_what_counts_as_one_client(peer, forwarded, client) -> None:
 
 
 def test_only_so_many_results_are_kept_for_clients_that_are_away(monkeypatch) -> None:
-    monkeypatch.setattr("vivim.remote.line.broadcast", lambda *_: None)
+    monkeypatch.setattr("vivim.remote.job_queue.broadcast", lambda *_: None)
 
     async def three_are_cut_off() -> list[bool]:
         line = Line(Limits(kept=1), lambda request, link: link.end([pack("done")]))

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from vivim import Session, finetune, propose
-from vivim.device import REMOTE
+from vivim.devices import REMOTE
 from vivim.errors import DeviceError, VivimError
-from vivim.models import list_models
-from vivim.remote import conversation
-from vivim.remote.jobs import weights_of
+from vivim.registry.registry import list_models
+from vivim.remote import client_connection
 from vivim.remote.protocol import Message, RemoteError, pack, squeeze, unpack
+from vivim.remote.weights import weights_of
 
 DEVICE = f"{REMOTE}http://127.0.0.1:1"
 BLANK = squeeze(np.zeros((72, 88), np.uint8))
@@ -41,17 +41,17 @@ class Line:
         try:
             return next(self._says)
         except StopIteration:
-            raise conversation.Lost("it said no more") from None
+            raise client_connection.Lost("it said no more") from None
 
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Line]:
     """A function: the next connection says these messages."""
-    monkeypatch.setattr(conversation, "DELAYS", ())
+    monkeypatch.setattr(client_connection, "DELAYS", ())
 
     def says(*messages: bytes | str) -> Line:
         line = Line([*messages])
-        monkeypatch.setattr(conversation.Conversation, "_connected", lambda _: line)
+        monkeypatch.setattr(client_connection.Conversation, "_connected", lambda _: line)
         return line
 
     return says

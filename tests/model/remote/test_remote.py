@@ -14,17 +14,17 @@ import numpy as np
 import pytest
 import torch
 import trustme
-import vivim.finetune.fit
-import vivim.finetune.run
-import vivim.inference
+import vivim.finetuning.job
+import vivim.finetuning.training_loop
+import vivim.inference.proposals
 from vivim import Session, finetune, load_model, propose
-from vivim.device import REMOTE
+from vivim.devices import REMOTE
 from vivim.errors import DeviceError
-from vivim.finetune import Finished, Step, Waiting
-from vivim.models import list_models
+from vivim.finetuning import Finished, Step, Waiting
+from vivim.registry.registry import list_models
+from vivim.remote.config import read_token, remote_device, server_token, split_address
 from vivim.remote.limits import Limits
 from vivim.remote.protocol import RemoteError
-from vivim.remote.settings import read_token, remote_device, server_token, split_address
 
 
 def at(port: int) -> str:
@@ -46,7 +46,7 @@ def sessions(sample, tmp_path):
 @pytest.fixture
 def few_steps(monkeypatch) -> None:
     """Fine-tune in a few steps, here and in the server's thread."""
-    monkeypatch.setattr(vivim.finetune.fit, "STEP_CHOICES", (2, 6))
+    monkeypatch.setattr(vivim.finetuning.training_loop, "STEP_CHOICES", (2, 6))
 
 
 def test_masks_are_those_of_the_local_path(port, sessions, tiny_model) -> None:
@@ -65,7 +65,9 @@ def test_masks_are_those_of_the_local_path(port, sessions, tiny_model) -> None:
 def test_without_keeping_nothing_is_written(port, sessions, swift_model) -> None:
     here, there = sessions
     local = list(propose(here, swift_model, device="cpu", clip_length=3, keep=False))
-    remote = [e for e in propose(there, swift_model, device=at(port), clip_length=3, keep=False) if not e.note]
+    remote = [
+        e for e in propose(there, swift_model, device=at(port), clip_length=3, keep=False) if not e.note
+    ]
     assert [(e.frame, e.written, e.done, e.total) for e in remote] == [
         (e.frame, e.written, e.done, e.total) for e in local
     ]
@@ -87,12 +89,12 @@ def test_the_size_of_a_batch_is_the_clients_or_refused(port, sessions, swift_mod
     _, there = sessions
     seen = []
 
-    class Watched(vivim.inference.Runner):
+    class Watched(vivim.inference.proposals.Runner):
         def __init__(self, *args, batch_size=None, **options) -> None:
             seen.append(batch_size)
             super().__init__(*args, batch_size=batch_size, **options)
 
-    monkeypatch.setattr(vivim.inference, "Runner", Watched)
+    monkeypatch.setattr(vivim.inference.proposals, "Runner", Watched)
     assert len([e for e in propose(there, swift_model, device=at(port), batch_size=2) if not e.note]) == 10
     assert seen == [2]
     with pytest.raises(ValueError, match="batch_size"):
@@ -108,10 +110,12 @@ def test_a_server_out_of_memory_says_so_and_serves_the_next(port, sessions, swif
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
 
     with monkeypatch.context() as broken:
-        broken.setattr(vivim.inference, "mask_from_logits", full)
+        broken.setattr(vivim.inference.proposals, "mask_from_logits", full)
         with pytest.raises(DeviceError, match="memory"):
             list(propose(there, swift_model, device=at(port)))
-        broken.setattr("vivim.remote.jobs.received_shapes", lambda *_: (_ for _ in ()).throw(MemoryError()))
+        broken.setattr(
+            "vivim.remote.handlers.received_shapes", lambda *_: (_ for _ in ()).throw(MemoryError())
+        )
         with pytest.raises(DeviceError, match="memory of the server"):
             list(propose(there, swift_model, device=at(port)))
     assert len([e for e in propose(there, swift_model, device=at(port)) if not e.note]) == 10
@@ -126,13 +130,17 @@ def test_windows_too_large_for_the_server_are_refused_with_what_it_takes(
             list(propose(there, swift_model, device=at(port), clip_length=5))
         with pytest.raises(RemoteError, match="smaller batch"):
             list(propose(there, swift_model, device=at(port), clip_length=3, batch_size=2))
-        assert len([e for e in propose(there, swift_model, device=at(port), clip_length=4) if not e.note]) == 10
+        assert (
+            len([e for e in propose(there, swift_model, device=at(port), clip_length=4) if not e.note]) == 10
+        )
         with pytest.raises(RemoteError, match="at most 1 videos"):
             list(finetune(sessions, swift_model, device=at(port)))
 
 
 @pytest.mark.parametrize("content", [None, "no certificate", "folder"])
-def test_an_authority_that_cannot_be_read_is_named(sessions, swift_model, tmp_path, monkeypatch, content) -> None:
+def test_an_authority_that_cannot_be_read_is_named(
+    sessions, swift_model, tmp_path, monkeypatch, content
+) -> None:
     path = tmp_path / "authority.pem"
     if content == "folder":
         path.mkdir()
@@ -171,13 +179,13 @@ def test_a_connection_lost_for_good_is_said_and_what_arrived_is_kept(
 def runs(monkeypatch) -> list[str]:
     """Grows with each fine-tune that begins, here and in the server's thread."""
     begun: list[str] = []
-    run = vivim.finetune.run.run
+    run = vivim.finetuning.job.run
 
     def counted(*given, **named):
         begun.append("run")
         return run(*given, **named)
 
-    monkeypatch.setattr(vivim.finetune.run, "run", counted)
+    monkeypatch.setattr(vivim.finetuning.job, "run", counted)
     return begun
 
 

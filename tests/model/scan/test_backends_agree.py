@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from vivim.scan import selective_scan, torch_chunked
+from vivim.scan import selective_scan, torch_scan
 
 FAST = ("torch", "numba")
 SHAPES = {
@@ -74,7 +74,7 @@ def test_long_sequence_with_slow_decay(backend, inputs):
 
 
 def test_backward_in_blocks_of_channels(monkeypatch, inputs, agrees):
-    monkeypatch.setattr(torch_chunked, "_STATES_AT_ONCE", 500)
+    monkeypatch.setattr(torch_scan, "_STATES_AT_ONCE", 500)
     agrees(inputs(2, 37, 11, 4), "torch", 1e-5)
 
 

@@ -28,7 +28,7 @@ def test_agrees_with_the_oracle(shape, without, inputs, agrees):
 
 
 def test_more_chunks_than_are_carried_at_a_time(inputs, agrees, monkeypatch):
-    triton_scan = importlib.import_module("vivim.scan.triton_scan")
+    triton_scan = importlib.import_module("vivim.scan.cuda.triton_scan")
     monkeypatch.setattr(triton_scan, "_CARRY_ROWS", 2)
     monkeypatch.setattr(triton_scan, "_CHUNK_SIZES", (4,))
     triton_scan._grid_of.cache_clear()

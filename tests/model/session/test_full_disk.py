@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from vivim import Session
 from vivim.errors import ExportError, SessionError
-from vivim.export import export
+from vivim.io.export import export
 
 
 @pytest.fixture

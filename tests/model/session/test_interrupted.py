@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from vivim import Session
 from vivim.errors import SessionError
-from vivim.session import patience
+from vivim.session import write_queue
 
 from benchmarks.interrupts import Strike, interrupt_everywhere
 
@@ -82,12 +82,12 @@ def test_a_disk_that_stays_silent_after_an_interrupt_is_said_and_nothing_gets_ou
 ) -> None:
     slow, nobody = Slow(session._masks), threading.Event()
     monkeypatch.setattr(session, "_masks", slow)
-    monkeypatch.setattr(patience, "SECONDS", 0.2)
+    monkeypatch.setattr(write_queue, "SECONDS", 0.2)
     interrupted(lambda: session.correct(3, of(session, 1)), slow.begun, nobody)
     with pytest.raises(SessionError, match="still does not answer"):
         session.correct(3, of(session, 2))
     slow.go.set()
-    monkeypatch.setattr(patience, "SECONDS", 10)
+    monkeypatch.setattr(write_queue, "SECONDS", 10)
     for thread in disk_threads():
         thread.join(10)
     session.correct(3, of(session, 3))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from vivim import Session
 from vivim.errors import SessionError
-from vivim.session import patience
+from vivim.session import write_queue
 
 
 def of(session: Session, value: int) -> np.ndarray:
@@ -78,7 +78,7 @@ def stalled(session: Session, monkeypatch: pytest.MonkeyPatch) -> Stalled:
     session.correct(0, of(session, 1))
     share = Stalled(session._masks)
     monkeypatch.setattr(session, "_masks", share)
-    monkeypatch.setattr(patience, "SECONDS", 0.2)
+    monkeypatch.setattr(write_queue, "SECONDS", 0.2)
     return share
 
 
@@ -91,7 +91,7 @@ def test_a_share_that_stalls_is_said_in_time_and_loses_nothing(
         with pytest.raises(SessionError, match=message):
             session.correct(3, of(session, 5))
     assert session.statuses[0] == 2 and heard == []  # reading does not wait
-    monkeypatch.setattr(patience, "SECONDS", 60)
+    monkeypatch.setattr(write_queue, "SECONDS", 60)
     stalled.answer.set()
     while not heard:
         time.sleep(0.01)
@@ -109,7 +109,7 @@ def test_closing_does_not_wait_for_a_stalled_share_for_ever(
         session.propose(3, of(session, 5), "v1")
     with pytest.raises(SessionError, match="could not be closed properly"):
         session.close()
-    monkeypatch.setattr(patience, "SECONDS", 60)
+    monkeypatch.setattr(write_queue, "SECONDS", 60)
     stalled.answer.set()
     while (session.folder / "lock.holder").exists():
         time.sleep(0.01)

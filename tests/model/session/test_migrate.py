@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from vivim import Session
 from vivim.errors import SessionError
-from vivim.session.migrate import SCHEMA, back_up, upgraded
+from vivim.session.migrations import SCHEMA, back_up, upgraded
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ import pytest
 from vivim import Session
 from vivim.session import flusher
 from vivim.session.record import digest
-from vivim.session.writer import PERSONS
+from vivim.session.transactions import PERSONS
 
 State = tuple[str, str]
 """Of a frame: its status and the digest of its mask."""
@@ -155,7 +155,7 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
     made = Disk(tmp_path / "disk", tmp_path / "spare")
     _disks.append(made)
     monkeypatch.setattr(os, "fsync", made.flush)
-    monkeypatch.setattr("vivim.leavings.sys.platform", "any")  # no flush but `os.fsync`
+    monkeypatch.setattr("vivim.utils.atomic_files.sys.platform", "any")  # no flush but `os.fsync`
     monkeypatch.setattr(flusher, "SECONDS", 0.01)
     yield made
     made.on = False
@@ -250,7 +250,9 @@ def listing(folder: Path) -> Callable[[int], str]:
     return of
 
 
-def cutting(disk: Disk, place: Path, rng: random.Random, chance: float, most: int, expected: Callable[[], Any]):
+def cutting(
+    disk: Disk, place: Path, rng: random.Random, chance: float, most: int, expected: Callable[[], Any]
+):
     """Cut the disk off now and then from here on; gives the places of the cuts with what was expected then."""
     cuts: list[tuple[Path, Any]] = []
     place.mkdir()
@@ -266,7 +268,9 @@ def cutting(disk: Disk, place: Path, rng: random.Random, chance: float, most: in
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_every_cut_leaves_what_was_flushed_as_what_it_was(sample, disk: Disk, tmp_path: Path, seed: int) -> None:
+def test_every_cut_leaves_what_was_flushed_as_what_it_was(
+    sample, disk: Disk, tmp_path: Path, seed: int
+) -> None:
     rng = random.Random(seed)
     session = Session.open(sample.video, folder=disk.root / "s.vivim", author="ann")
     seen = Witness(session)
@@ -289,7 +293,9 @@ def test_every_cut_leaves_what_was_flushed_as_what_it_was(sample, disk: Disk, tm
         shutil.rmtree(place)
 
 
-def test_a_session_being_made_is_there_as_a_whole_or_can_be_made_anew(sample, disk: Disk, tmp_path: Path) -> None:
+def test_a_session_being_made_is_there_as_a_whole_or_can_be_made_anew(
+    sample, disk: Disk, tmp_path: Path
+) -> None:
     rng, made = random.Random(5), [False]
     cuts = cutting(disk, tmp_path / "cuts", rng, 0.7, 60, lambda: made[0])
     home = Path("new", "folders", "s.vivim")

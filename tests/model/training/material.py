@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from vivim.network import VivimConfig
 from vivim.training.config import Phase, TrainConfig
-from vivim.training.data import Clip
+from vivim.training.datasets import Clip
 from vivim.training.trainer import train
 
 SIZE = (64, 64)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 from vivim.network import Vivim, VivimConfig
-from vivim.training.boundary import boundary_losses, patches, sobel_edges
-from vivim.training.fit_regressor import Edges, pairs, synthetic_masks
-from vivim.training.regressor import WEIGHTS, AffineRegressor, load_regressor
-from vivim.training.teacher import Pupil
+from vivim.training.affine_regressor import WEIGHTS, AffineRegressor, load_regressor
+from vivim.training.boundary_loss import boundary_losses, patches, sobel_edges
+from vivim.training.distillation import Pupil
+from vivim.training.fit_affine_regressor import Edges, pairs, synthetic_masks
 
 
 @pytest.fixture(scope="module")

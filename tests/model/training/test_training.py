@@ -21,23 +21,23 @@ from material import SIZE, blob_clip, learn
 from PIL import Image
 from vivim.cli import main
 from vivim.errors import VivimError
-from vivim.guide import MaskGuide
 from vivim.network import Vivim, VivimConfig
 from vivim.network.checkpoints import load_checkpoint
+from vivim.propagation.mask_propagator import MaskGuide
 from vivim.session import Session
-from vivim.training import carried as carried_masks
-from vivim.training.augment import regrained
+from vivim.training import propagated_masks as carried_masks
+from vivim.training.augmentation import regrained
 from vivim.training.batch import Batch
-from vivim.training.carried import CarriedMasks
 from vivim.training.config import Phase, TrainConfig
-from vivim.training.data import Clip, binary_mask, find_clips, load_dataset
-from vivim.training.implant import implanted, with_vessels
+from vivim.training.datasets import Clip, binary_mask, find_clips, load_dataset
+from vivim.training.distillation import Pupil, embeddings
 from vivim.training.losses import structure_loss
+from vivim.training.propagated_masks import CarriedMasks
 from vivim.training.recipes import default_recipe, read_recipe, recipe_names, to_config
 from vivim.training.sampler import Sampler
-from vivim.training.teacher import Pupil, embeddings
+from vivim.training.synthetic_lesions import implanted, with_vessels
 from vivim.training.trainer import train
-from vivim.training.windows import MAX_SPAN, draw_windows
+from vivim.training.training_windows import MAX_SPAN, draw_windows
 from vivim.video import make_phantom, write_video
 
 
@@ -225,7 +225,7 @@ def test_processes_that_carry_ahead_end_with_a_killed_run(tmp_path: Path) -> Non
         "import multiprocessing, sys, time\n"
         f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
         "from material import blob_clip\n"
-        "from vivim.training.carried import CarriedMasks\n"
+        "from vivim.training.propagated_masks import CarriedMasks\n"
         "if __name__ == '__main__':\n"
         "    carried = CarriedMasks([blob_clip('a', 0, 4)])\n"
         "    carried.work_ahead(1)\n"
@@ -234,7 +234,10 @@ def test_processes_that_carry_ahead_end_with_a_killed_run(tmp_path: Path) -> Non
         "    time.sleep(600)\n"
     )
     with subprocess.Popen(
-        [sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(tmp_path)}
+        [sys.executable, str(script)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
     ) as run:
         assert run.stdout is not None
         try:

@@ -10,7 +10,7 @@ import pytest
 import tifffile
 from vivim import open_video
 from vivim.video import content_area, make_phantom
-from vivim.video.dicom_header import Region
+from vivim.video.readers.dicom_header import Region
 
 BOX = (30, 60, 158, 220)
 
@@ -104,7 +104,9 @@ def test_a_sector_is_found_among_tables_bars_and_a_title_however_dark_it_gets(
     frames[:, :30] = (70, 60, 40)
     write_table(frames, 5)
     for frame in frames:
-        cv2.putText(frame, "GENERAL HOSPITAL  MI 0.9", (150, 22), cv2.FONT_HERSHEY_PLAIN, 1.2, (255, 255, 255))
+        cv2.putText(
+            frame, "GENERAL HOSPITAL  MI 0.9", (150, 22), cv2.FONT_HERSHEY_PLAIN, 1.2, (255, 255, 255)
+        )
         frame[60:200, 622:634] = np.linspace(255, 0, 140).astype(np.uint8)[:, None, None]
         frame[210:350, 622:634] = cv2.applyColorMap(np.arange(140, dtype=np.uint8)[:, None], cv2.COLORMAP_JET)
         cv2.line(frame, (120, 470), (600, 470), (120, 120, 120))
@@ -122,7 +124,9 @@ def test_two_sectors_side_by_side_are_both_content_though_one_is_frozen(tmp_path
 
 @pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("corners", ["circle", "octagon"])
-def test_an_endoscope_is_found_beside_its_caption_and_an_inset(tmp_path: Path, count: int, corners: str) -> None:
+def test_an_endoscope_is_found_beside_its_caption_and_an_inset(
+    tmp_path: Path, count: int, corners: str
+) -> None:
     inside = np.zeros((360, 640), np.uint8)
     if corners == "circle":
         cv2.circle(inside, (430, 180), 170, 1, -1)

@@ -15,8 +15,8 @@ from pydicom import Dataset, uid
 from pydicom.pixels import apply_rescale, apply_windowing
 from vivim import open_video
 from vivim.errors import VideoError
-from vivim.video import dicom as reader
-from vivim.video.dicom_header import Region
+from vivim.video.readers import dicom as reader
+from vivim.video.readers.dicom_header import Region
 
 rng = np.random.default_rng(0)
 GREY, DEEP = (

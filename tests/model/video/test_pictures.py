@@ -17,7 +17,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, JPEG2000Lossless
 from vivim import open_video
 from vivim.errors import VideoError
-from vivim.video import LazyFrames, write, write_video
+from vivim.video import LazyFrames, write_video, writer
 
 rng = np.random.default_rng(0)
 
@@ -259,7 +259,7 @@ def test_without_an_encoder_of_its_own_the_ffmpeg_program_writes(tmp_path: Path,
     import av
 
     monkeypatch.setattr(av, "codecs_available", set())
-    assert write.write_video is write_video
+    assert writer.write_video is write_video
     video = open_video(write_video(tmp_path / "a.mp4", (numbered(i)[:47] for i in range(12)), 12.5))
     assert video.shape == (12, 48, 64, 3)
     assert video.fps == pytest.approx(12.5)

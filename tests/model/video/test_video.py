@@ -17,7 +17,7 @@ from vivim import open_video
 from vivim.errors import VideoError
 from vivim.video import LazyFrames, Video, make_phantom, write_video
 from vivim.video.base import FrameCache
-from vivim.video.folder import natural_key
+from vivim.video.readers.image_folder import natural_key
 
 IRREGULAR = list(np.cumsum(1 + np.random.default_rng(0).integers(10, 90, COUNT)))
 KINDS = {

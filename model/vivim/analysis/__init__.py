@@ -1,0 +1,1 @@
+"""What masks say: measurements, calibration, lesion tracks, shape changes, active learning."""

@@ -1,0 +1,154 @@
+"""`finetune`: start the work in its own process, relay its events, register the new version when it is done."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from vivim.devices import choose_device, is_remote, telling_of_full_memory
+from vivim.errors import FinetuneError
+from vivim.finetuning.events import FinetuneEvent, Finished, PassedOver, Scored
+from vivim.finetuning.worker_process import Standby, _in_own_process
+from vivim.registry.lineage import untouched_ancestor
+
+if TYPE_CHECKING:
+    from vivim.network import Vivim
+    from vivim.session import Session
+
+
+def finetune(
+    sessions: Sequence[Session],
+    model: Vivim,
+    *,
+    scope: str = "decoder",
+    name: str | None = None,
+    device: str = "auto",
+    seed: int = 0,
+    in_process: bool | None = None,
+    stop: threading.Event | None = None,
+    standby: Standby | None = None,
+) -> Iterator[FinetuneEvent]:
+    """Fine-tune on the corrected and accepted frames of some sessions, into a new version.
+
+    Parameters
+    ----------
+    sessions : sequence of Session
+        Whose corrected frames to learn from.
+    model : Vivim
+        The parent. It is not changed. If it has learned from these sessions before, its ancestor that has not takes
+        its place, so that the held-out scores stay honest.
+    scope : str
+        ``"decoder"`` (default; seconds to a minute on a CPU) or ``"all"``.
+    name : str, optional
+        Name of the new version; the parent's name with a number by default. A name that is taken gets a number.
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"``, or another machine's: ``"remote:https://host:port"``.
+    seed : int
+        Seeds the order of samples.
+    in_process : bool, optional
+        Work here instead of in a process of its own. By default only on accelerators, where kernels and libraries are
+        loaded here already and take seconds to load again; on a CPU the work would slow a window down.
+    stop : threading.Event, optional
+        Set it from another thread to stop waiting for another machine at once; all else stops at the next event.
+    standby : Standby, optional
+        Where a process may be ready for the work.
+
+    Yields
+    ------
+    PassedOver, Preparing, Step, Scored, Finished
+        In this order, the first only where masks are damaged; `Waiting` at any time where another machine does it.
+        `Finished.promoted` says whether held-out frames got clearly better. Closing the generator stops the work and
+        leaves every model as it was.
+
+    Raises
+    ------
+    FinetuneError
+        If there is no corrected frame, or the process stopped unexpectedly.
+    """
+    if not sum(len(session.vouched_frames()) for session in sessions):
+        raise FinetuneError("No corrected frame to learn from. Correct or accept at least one frame first.")
+    began = time.monotonic()
+    if damaged := damaged_frames(sessions):
+        yield PassedOver(damaged)
+    model = untouched_ancestor(model, sessions)
+    scored: Scored | None = None
+    if is_remote(device):
+        events = _on_another_machine(sessions, model, scope, device, seed, stop)
+    else:
+        here = choose_device(device).type != "cpu" if in_process is None else in_process
+        if here:
+            events = _here(sessions, model, scope, device, seed)
+        else:
+            events = _in_own_process(sessions, model, scope, device, seed, standby)
+    with telling_of_full_memory():
+        for event in events:
+            if isinstance(event, tuple):
+                tuned, promoted = event
+                yield _register(tuned, promoted, model, name, sessions, scored, time.monotonic() - began)
+                return
+            scored = event if isinstance(event, Scored) else scored
+            yield event
+
+
+def damaged_frames(sessions: Sequence[Session]) -> tuple[tuple[int, int], ...]:
+    """All (session number, frame) that count as a person's, but whose masks are damaged."""
+    return tuple(
+        (number, t)
+        for number, session in enumerate(sessions)
+        for t in sorted(
+            set(session.frames_with("corrected", "accepted")).difference(session.vouched_frames())
+        )
+    )
+
+
+def _on_another_machine(
+    sessions: Sequence[Session],
+    model: Vivim,
+    scope: str,
+    device: str,
+    seed: int,
+    stop: threading.Event | None,
+) -> Iterator[FinetuneEvent | tuple[Vivim, bool]]:
+    from vivim.remote.client import finetune as finetune_there
+
+    yield from finetune_there(sessions, model, scope, device, seed, stop)
+
+
+def _here(
+    sessions: Sequence[Session], model: Vivim, scope: str, device: str, seed: int
+) -> Iterator[FinetuneEvent | tuple[Vivim, bool]]:
+    from vivim.finetuning.feature_store import FeatureCache
+    from vivim.finetuning.job import Trained, run
+
+    for event in run(sessions, model, scope, device, seed, FeatureCache()):
+        yield (event.model, event.promoted) if isinstance(event, Trained) else event
+
+
+def _register(
+    tuned: Vivim,
+    promoted: bool,
+    parent: Vivim,
+    name: str | None,
+    sessions: Sequence[Session],
+    scored: Scored | None,
+    seconds: float,
+) -> Finished:
+    from vivim.registry.registry import save_version
+
+    provenance: dict[str, Any] = {
+        "parent": parent.name,
+        "parent_version": parent.version,
+        "frames": sum(len(session.vouched_frames()) for session in sessions),
+        "sessions": len(sessions),
+        "learned_from": tuned.provenance["learned_from"],
+        "before": scored.before if scored else None,
+        "after": scored.after if scored else None,
+        "licence": parent.provenance.get("licence"),
+    }
+    tuned.classes = parent.classes
+    info = save_version(tuned, name or f"{parent.name}-tuned", provenance)
+    return Finished(
+        info.name, info.version, str(info.path), promoted, provenance["before"], provenance["after"], seconds
+    )

@@ -1,0 +1,1 @@
+"""How good masks are: scores, the simulated annotator, baselines, reports."""

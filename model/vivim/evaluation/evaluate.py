@@ -1,0 +1,217 @@
+"""How good is a model without any correction? Every score that papers of this field report, clip by clip.
+
+A frame's scores are averaged over its clip, clips over the data set, so that a long clip counts as much as a short
+one. Several classes count as one: lesion against background.
+
+Frames without a lesion stay in: overlap scores (Dice, Jaccard, F, precision, recall) are 1 there if nothing was
+predicted and 0 if something was, the Hausdorff distance is 0 or the picture's diagonal. How many there were, and in
+how many of them something was predicted, is said beside the scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image
+
+from vivim.devices import choose_device
+from vivim.errors import VivimError
+from vivim.imaging import metrics
+from vivim.imaging.resize import resize_frame
+from vivim.inference.proposals import CLIP_LENGTH
+from vivim.network.preprocessing import normalise, stack_frames
+from vivim.training.datasets import binary_mask, find_clips, pair_files, split_label
+
+if TYPE_CHECKING:
+    from vivim.network import Vivim
+
+RESAMPLES = 2000
+"""Draws of clips for the confidence intervals."""
+
+OVERLAPS: dict[str, Callable[[NDArray, NDArray], float]] = {
+    "dice": metrics.dice,
+    "jaccard": metrics.jaccard,
+    "precision": metrics.precision,
+    "recall": metrics.recall,
+    "specificity": metrics.specificity,
+    "f_measure": metrics.f_measure,
+    "hd95": metrics.hausdorff95,
+}
+"""Scores of masks cut at 0.5."""
+
+SCORES = (
+    *OVERLAPS,
+    "mae",
+    "s_measure",
+    "e_measure",
+    "max_dice",
+    "max_jaccard",
+    "max_specificity",
+    "consistency",
+)
+"""All scores, in the order of the report."""
+
+
+@dataclass(frozen=True)
+class FrameScore:
+    """Scores of one frame; `curves` are those of `vivim.imaging.metrics.threshold_curves`."""
+
+    frame: int
+    scores: dict[str, float]
+    curves: dict[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class ClipScore:
+    """Scores of one clip: means over its frames, and what they were made of."""
+
+    clip: str
+    folder: Path
+    frames: list[FrameScore]
+    scores: dict[str, float | None]
+    empty_frames: int
+    """Frames without a lesion."""
+    false_alarms: int
+    """Those of them in which something was predicted."""
+    label: int | None = None
+    """The label of the mask pictures that counts; None for any."""
+
+
+def predict_clip(
+    model: Vivim, folder: Path, device: torch.device, label: int | None = None, window: int = CLIP_LENGTH
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.uint8]]]:
+    """Probability ``(H, W)`` float32 and true mask ``(H, W)`` uint8 of every frame of a clip folder, in order.
+
+    Raises
+    ------
+    VivimError
+        If a file cannot be read, or a frame and its mask differ in size.
+    """
+    pairs = pair_files(folder)
+    for start in range(0, len(pairs), window):
+        frames, masks = zip(*(_read(pair, label) for pair in pairs[start : start + window]), strict=True)
+        x = stack_frames([resize_frame(frame, model.config.input_size) for frame in frames]).to(device)
+        with torch.inference_mode():
+            logits = model(normalise(x)[None])[0].float()
+            for one, mask in zip(logits.amax(1, keepdim=True), masks, strict=True):
+                own = F.interpolate(one[None], size=mask.shape, mode="bilinear", align_corners=False)
+                yield own[0, 0].sigmoid().cpu().numpy(), mask
+
+
+def _read(pair: tuple[Path, Path], label: int | None) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """One frame ``(H, W, 3)`` and its mask ``(H, W)``, at their own size."""
+    try:
+        with Image.open(pair[0]) as picture:
+            frame = np.asarray(picture.convert("RGB"))
+        with Image.open(pair[1]) as picture:
+            mask = binary_mask(np.asarray(picture), label)
+    except OSError as error:
+        raise VivimError(f"Cannot read {pair[0]} or its mask {pair[1]}: {error}") from error
+    if frame.shape[:2] != mask.shape:
+        raise VivimError(f"{pair[0]} is {frame.shape[:2]} and its mask {mask.shape}: make them of one size.")
+    return frame, mask
+
+
+def frame_scores(number: int, probability: NDArray, true: NDArray) -> FrameScore:
+    """All scores of one frame but the temporal one."""
+    predicted = probability > 0.5
+    scores = {name: score(predicted, true) for name, score in OVERLAPS.items()}
+    scores["mae"] = metrics.mean_absolute_error(probability, true)
+    scores["s_measure"] = metrics.s_measure(probability, true)
+    scores["e_measure"] = metrics.e_measure(probability, true)
+    return FrameScore(number, scores, metrics.threshold_curves(probability, true))
+
+
+def evaluate_clip(folder: Path, model: Vivim, device: torch.device, label: int | None = None) -> ClipScore:
+    """Score one clip folder."""
+    frames: list[FrameScore] = []
+    alike: list[float] = []
+    empty = alarms = 0
+    before: tuple[NDArray, NDArray] | None = None
+    for number, (probability, true) in enumerate(predict_clip(model, folder, device, label)):
+        frames.append(frame_scores(number, probability, true))
+        predicted = probability > 0.5
+        if not true.any():
+            empty, alarms = empty + 1, alarms + int(predicted.any())
+        if before is not None and before[0].shape == predicted.shape:
+            alike.append(abs(metrics.dice(before[0], predicted) - metrics.dice(before[1], true)))
+        before = predicted, true
+    scores: dict[str, float | None] = dict.fromkeys(SCORES)
+    for name in frames[0].scores:
+        scores[name] = float(np.mean([frame.scores[name] for frame in frames]))
+    for name in frames[0].curves:
+        scores[f"max_{name}"] = float(np.mean([frame.curves[name] for frame in frames], axis=0).max())
+    scores["consistency"] = 1 - float(np.mean(alike)) if alike else None
+    return ClipScore(f"{folder.parent.name}/{folder.name}", folder, frames, scores, empty, alarms, label)
+
+
+def evaluate(
+    dataset: str | Path,
+    model: Vivim,
+    *,
+    device: str = "auto",
+    leave_out: tuple[str, ...] = (),
+    report: Callable[[str], None] = lambda text: None,
+) -> Iterator[ClipScore]:
+    """Score a model on every clip of a data set, nothing corrected.
+
+    Parameters
+    ----------
+    dataset : str or Path
+        A folder of clips, each with ``frames/`` and ``masks/`` of equal stems, or one such clip; ``FOLDER:LABEL``
+        for one label of label pictures.
+    model : Vivim
+        Any Vivim; moved to the device and put into evaluation mode.
+    report : callable
+        Is given a line of text as the work goes on.
+
+    Yields
+    ------
+    ClipScore
+        One a clip.
+
+    Raises
+    ------
+    VivimError
+        If there are no clips, or a file cannot be read.
+    """
+    target = choose_device(device)
+    model.to(target).eval()
+    place, label = split_label(str(dataset))
+    for folder in find_clips(place, leave_out):
+        result = evaluate_clip(folder, model, target, label)
+        report(f"{result.clip}: {len(result.frames)} frames, Dice {result.scores['dice']:.3f}")
+        yield result
+
+
+def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float] | None:
+    """95 % confidence interval of a mean over clips, by drawing clips again and again; None for fewer than two."""
+    if len(values) < 2:
+        return None
+    rng = np.random.default_rng(seed)
+    means = np.asarray(values)[rng.integers(0, len(values), (RESAMPLES, len(values)))].mean(axis=1)
+    low, high = np.percentile(means, (2.5, 97.5))
+    return float(low), float(high)
+
+
+def overall(
+    clips: Sequence[ClipScore],
+) -> tuple[dict[str, float | None], dict[str, tuple[float, float] | None]]:
+    """Means over clips, and their confidence intervals; the best threshold is one for all clips."""
+    means: dict[str, float | None] = {}
+    intervals: dict[str, tuple[float, float] | None] = {}
+    for name in SCORES:
+        values = [v for clip in clips if (v := clip.scores[name]) is not None]
+        means[name] = float(np.mean(values)) if values else None
+        intervals[name] = interval(values)
+    for name in clips[0].frames[0].curves:
+        curves = [np.mean([frame.curves[name] for frame in clip.frames], axis=0) for clip in clips]
+        means[f"max_{name}"] = float(np.mean(curves, axis=0).max())
+    return means, intervals

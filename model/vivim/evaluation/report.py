@@ -1,0 +1,131 @@
+"""What `vivim.evaluate` found, for people and programs: a table, JSON, and pictures of the worst frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from vivim.evaluation.evaluate import SCORES, ClipScore, overall, predict_clip
+from vivim.imaging.metrics import outline
+from vivim.network import Vivim
+from vivim.training.datasets import pair_files
+
+COLUMNS = {
+    "dice": "Dice",
+    "jaccard": "Jaccard",
+    "precision": "Prec.",
+    "recall": "Recall",
+    "specificity": "Spec.",
+    "f_measure": "F",
+    "max_dice": "maxDice",
+    "max_jaccard": "maxIoU",
+    "max_specificity": "maxSpec",
+    "s_measure": "S",
+    "e_measure": "E",
+    "mae": "MAE",
+    "hd95": "HD95",
+    "consistency": "Steady",
+}
+"""Scores in the order of the table, with its headings."""
+
+TRUE_COLOUR, PREDICTED_COLOUR = (0, 220, 90), (255, 60, 60)
+
+
+def summary(clips: Sequence[ClipScore]) -> dict[str, Any]:
+    """The object that ``vivim evaluate --json`` prints; None where a score could not be computed."""
+    means, intervals = overall(clips)
+    rows = [
+        {
+            "clip": clip.clip,
+            "frames": len(clip.frames),
+            "empty_frames": clip.empty_frames,
+            "false_alarms": clip.false_alarms,
+            **{name: _rounded(clip.scores[name]) for name in SCORES},
+        }
+        for clip in clips
+    ]
+    return {
+        **{name: _rounded(value) for name, value in means.items()},
+        "interval": {
+            name: None if pair is None else [_rounded(value) for value in pair]
+            for name, pair in intervals.items()
+        },
+        "frames": sum(len(clip.frames) for clip in clips),
+        "empty_frames": sum(clip.empty_frames for clip in clips),
+        "false_alarms": sum(clip.false_alarms for clip in clips),
+        "clips": rows,
+    }
+
+
+def table(clips: Sequence[ClipScore]) -> str:
+    """Scores as a table: a line a clip, the mean over clips, its 95 % confidence interval, and what is behind them."""
+    means, intervals = overall(clips)
+    lines = [f"{'clip':28} {'frames':>6} " + " ".join(f"{title:>7}" for title in COLUMNS.values())]
+    for clip in clips:
+        lines.append(_line(clip.clip[-28:], str(len(clip.frames)), [clip.scores[name] for name in COLUMNS]))
+    lines.append(_line("mean over clips", "", [means[name] for name in COLUMNS]))
+    for title, end in (("  from (95 %)", 0), ("  to", 1)):
+        row = [None if (pair := intervals[name]) is None else pair[end] for name in COLUMNS]
+        lines.append(_line(title, "", row))
+    empty, alarms = (sum(getattr(clip, name) for clip in clips) for name in ("empty_frames", "false_alarms"))
+    lines.append(
+        f"{empty} frames without a lesion, in {alarms} of them something was predicted; they count 1 where nothing "
+        "was predicted, else 0."
+    )
+    return "\n".join(lines)
+
+
+def _line(title: str, frames: str, values: Sequence[float | None]) -> str:
+    shown = (f"{'-':>7}" if value is None else f"{value:7.3f}" for value in values)
+    return f"{title:28} {frames:>6} " + " ".join(shown)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+def write_worst(
+    clips: Sequence[ClipScore], model: Vivim, device: torch.device, folder: Path, count: int = 12
+) -> list[Path]:
+    """Write the frames with the lowest Dice as pictures: the true outline in green, the predicted one in red.
+
+    Returns
+    -------
+    list of Path
+        ``01_CLIP_FRAME.png`` and so on, the worst first.
+    """
+    ranked = sorted(
+        (
+            (frame.scores["dice"], number, frame.frame)
+            for number, clip in enumerate(clips)
+            for frame in clip.frames
+        )
+    )[:count]
+    folder.mkdir(parents=True, exist_ok=True)
+    written = {}
+    for number in sorted({number for _, number, _ in ranked}):
+        wanted = {frame: rank for rank, (_, n, frame) in enumerate(ranked) if n == number}
+        clip = clips[number]
+        files = pair_files(clip.folder)
+        for t, (probability, true) in enumerate(predict_clip(model, clip.folder, device, clip.label)):
+            if t in wanted:
+                path = folder / f"{wanted[t] + 1:02d}_{clip.clip.replace('/', '_')}_{files[t][0].stem}.png"
+                with Image.open(files[t][0]) as picture:
+                    drawn = _drawn(np.array(picture.convert("RGB")), true, probability > 0.5)
+                label = f"{clip.clip} frame {t}, Dice {clip.frames[t].scores['dice']:.3f}"
+                ImageDraw.Draw(drawn).text((4, 4), label, fill=(255, 255, 255))
+                drawn.save(path)
+                written[wanted[t]] = path
+    return [written[rank] for rank in sorted(written)]
+
+
+def _drawn(frame: NDArray[np.uint8], true: NDArray, predicted: NDArray) -> Image.Image:
+    for mask, colour in ((true, TRUE_COLOUR), (predicted, PREDICTED_COLOUR)):
+        frame[outline(mask)] = colour
+    return Image.fromarray(frame)

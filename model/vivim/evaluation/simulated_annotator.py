@@ -1,0 +1,258 @@
+"""A simulated annotator: how good do masks get after 1, 3, 5 corrections, beside baselines that do not learn?
+
+It does what a person would do in the window: propose, take the frame the tool suggests, correct it (with the
+true mask), fine-tune, propose again. Scores are over the frames that were NOT corrected; as these are others after
+each correction, also over those that the whole run leaves alone. To see what the suggestions
+are worth, the same can be done with evenly spaced frames.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from vivim.analysis.active_learning import suggestions
+from vivim.errors import VivimError
+from vivim.evaluation.baselines import interpolate, of_each_class, propagate
+from vivim.evaluation.simulation_report import Result
+from vivim.imaging.metrics import label_dice
+from vivim.inference.proposals import propose
+from vivim.inference.session_inputs import ResizedFrames
+from vivim.session import Session
+from vivim.training.datasets import binary_mask, find_clips, pair_files
+
+if TYPE_CHECKING:
+    from vivim.network import Vivim
+
+CHOICES = ("queue", "even", "both")
+"""Who chooses the frames: the tool's queue, one after the other; or somebody who knows beforehand how many there will
+be, and spaces them evenly; or each of the two in turn, to be compared."""
+
+
+@dataclass(frozen=True)
+class _State:
+    """Where the loop has got to: Dice of every frame ``(T,)`` of the tool and, where asked for, of the baselines."""
+
+    corrected: tuple[int, ...]
+    dice: NDArray[np.floating]
+    interpolation: NDArray[np.floating] | None
+    propagation: NDArray[np.floating] | None
+    promoted: bool
+    seconds: float
+
+
+def true_masks(clip: Path, classes: int = 1) -> NDArray[np.uint8]:
+    """Masks ``(T, H, W)`` uint8 of a clip folder, at their own size.
+
+    With one class 0 and 1; with several the labels as they are, those beyond the classes being background.
+    """
+    masks = []
+    for _, path in pair_files(clip):
+        with Image.open(path) as picture:
+            pixels = np.asarray(picture)
+        masks.append(binary_mask(pixels) if classes == 1 else np.where(pixels > classes, 0, pixels))
+    if len({mask.shape for mask in masks}) > 1:
+        raise VivimError(f"The masks of {clip} have different sizes.")
+    return np.stack(masks).astype(np.uint8)
+
+
+@contextmanager
+def new_session(clip: Path, classes: int) -> Iterator[tuple[Session, NDArray[np.uint8]]]:
+    """An empty session of a clip that leaves nothing behind, and the clip's true masks ``(T, H, W)``."""
+    truth = true_masks(clip, classes)
+    frames = pair_files(clip)[0][0].parent
+    with (
+        tempfile.TemporaryDirectory(prefix="vivim-simulate-") as folder,
+        Session.open(frames, folder=Path(folder) / "session", author="simulated annotator") as session,
+    ):
+        if session.masks.shape != truth.shape:
+            raise VivimError(
+                f"Frames and masks of {clip} differ in size: {session.masks.shape} and {truth.shape}."
+            )
+        yield session, truth
+
+
+def simulate_clip(
+    clip: Path, model: Vivim, corrections: Sequence[int], device: str, report: Callable[[str], None]
+) -> Iterator[Result]:
+    """Run the loop on one clip, with the queue; yields at the end, for each number of corrections asked for."""
+    with new_session(clip, model.config.num_classes) as (session, truth):
+        mark, current = time.monotonic(), model
+        _propose(session, current, device)
+        states = [_state(session, truth, model, False, mark, 0 in corrections)]
+        for number in range(1, max(corrections, default=0) + 1):
+            mark = time.monotonic()
+            queue = suggestions(session, 1)
+            if not queue:
+                report(f"{clip.name}: every frame is corrected after {number - 1} corrections")
+                break
+            session.correct(queue[0].frame, truth[queue[0].frame])
+            tuned = _finetune(session, model, device)
+            current = tuned or current
+            _propose(session, current, device)
+            states.append(_state(session, truth, model, tuned is not None, mark, number in corrections))
+            report(
+                f"{clip.name}: correction {number} at frame {queue[0].frame} ({queue[0].reason}), "
+                f"Dice {_over_rest(states[-1].dice, states[-1].corrected):.3f}, {states[-1].seconds:.1f} s"
+            )
+    for number, state in enumerate(states):
+        if number in corrections:
+            spent = [s.seconds for s in states[1 : number + 1]] or [state.seconds]
+            yield _result(clip, states, number, float(np.mean(spent)), "queue")
+
+
+def evenly(frames: int, number: int) -> list[int]:
+    """The middles of `number` stretches of equal length."""
+    return [int((place + 0.5) * frames / number) for place in range(number)]
+
+
+def simulate_even(
+    clip: Path, model: Vivim, corrections: Sequence[int], device: str, report: Callable[[str], None]
+) -> Iterator[Result]:
+    """For each number of corrections: that many evenly spaced frames at once, from the beginning."""
+    states = []
+    for number in corrections:
+        with new_session(clip, model.config.num_classes) as (session, truth):
+            mark = time.monotonic()
+            chosen = evenly(len(truth), min(number, len(truth)))
+            for t in chosen:
+                session.correct(t, truth[t])
+            tuned = _finetune(session, model, device)
+            _propose(session, tuned or model, device)
+            states.append(_state(session, truth, model, tuned is not None, mark, True))
+            score = _over_rest(states[-1].dice, states[-1].corrected)
+            report(
+                f"{clip.name}: evenly spaced frames {chosen}, Dice {score:.3f}, {states[-1].seconds:.1f} s"
+            )
+    for place, state in enumerate(states):
+        yield _result(clip, states, place, state.seconds, "even")
+
+
+def _propose(session: Session, model: Vivim, device: str) -> None:
+    for _ in propose(session, model, device=device):
+        pass
+
+
+def _finetune(session: Session, base: Vivim, device: str) -> Vivim | None:
+    """`base` tuned on all corrections so far; None where that did not help on held-out ones: what was in use stays."""
+    from vivim.finetuning.feature_store import FeatureCache
+    from vivim.finetuning.job import Trained, run
+
+    if len(session.frames_with("corrected", "accepted")) < 2:
+        return None  # nothing could be held out, so nothing can be promoted
+    for event in run([session], base, device=device, cache=FeatureCache(session.folder / "features")):
+        if isinstance(event, Trained) and event.promoted:
+            event.model.version = f"{base.version}-tuned"
+            return event.model
+    return None
+
+
+def _state(
+    session: Session, truth: NDArray, model: Vivim, promoted: bool, began: float, baselines: bool
+) -> _State:
+    """How the masks of a session score, the time taken since `began`, and how the baselines score if asked for."""
+    seconds = time.monotonic() - began
+    corrected = tuple(session.frames_with("corrected"))
+    interpolated = propagated = None
+    if corrected and baselines:
+        classes, size = model.config.num_classes, model.config.input_size
+        motion = ResizedFrames(session, size).motion
+
+        def given(label: int) -> dict[int, NDArray[np.bool_]]:
+            return {t: truth[t] == label for t in corrected}
+
+        between = of_each_class(classes, lambda label: interpolate(given(label), len(truth)))
+        carried = of_each_class(classes, lambda label: propagate(given(label), len(truth), motion, size))
+        interpolated, propagated = _dice(between, truth), _dice(carried, truth)
+    return _State(corrected, _dice(session.masks, truth), interpolated, propagated, promoted, seconds)
+
+
+def _dice(masks: Any, truth: NDArray) -> NDArray[np.floating]:
+    """Dice ``(T,)`` of label masks ``(T, H, W)``."""
+    return np.array([label_dice(np.asarray(masks[t]), truth[t]) for t in range(len(truth))])
+
+
+def _over_rest(
+    scores: NDArray[np.floating] | None, without: Collection[int], none_left: float = 1.0
+) -> float:
+    """The mean over all frames but some; NaN where there are no scores, `none_left` where no frame is left."""
+    if scores is None:
+        return float("nan")
+    rest = np.delete(scores, sorted(without))
+    return float(rest.mean()) if len(rest) else none_left
+
+
+def _result(clip: Path, states: Sequence[_State], place: int, mean_seconds: float, choose: str) -> Result:
+    """The result of one state, seen with those before it; the frames that no state of the run corrects are common."""
+    state, ever = states[place], {t for s in states for t in s.corrected}
+    so_far = states[: place + 1]
+    return Result(
+        clip=f"{clip.parent.name}/{clip.name}",
+        frames=len(state.dice),
+        corrections=len(state.corrected),
+        corrected=state.corrected,
+        dice=_over_rest(state.dice, state.corrected),
+        interpolation_dice=_over_rest(state.interpolation, state.corrected),
+        propagation_dice=_over_rest(state.propagation, state.corrected),
+        promoted=state.promoted,
+        seconds=state.seconds,
+        mean_seconds=mean_seconds,
+        history=tuple(_over_rest(s.dice, s.corrected) for s in so_far),
+        common_frames=len(state.dice) - len(ever),
+        common_history=tuple(_over_rest(s.dice, ever, float("nan")) for s in so_far),
+        choose=choose,
+    )
+
+
+def simulate(
+    dataset: str | Path,
+    model: Vivim,
+    corrections: Sequence[int] = (1, 3, 5),
+    *,
+    device: str = "auto",
+    leave_out: tuple[str, ...] = (),
+    choose: str = "queue",
+    report: Callable[[str], None] = lambda text: None,
+) -> Iterator[Result]:
+    """Simulate an annotator on every clip of a dataset.
+
+    Parameters
+    ----------
+    dataset : str or Path
+        A folder of clips, each with ``frames/`` and ``masks/`` of equal stems, or one such clip.
+    model : Vivim
+        The model to start from; it is not changed.
+    corrections : sequence of int
+        Numbers of corrected frames to report at; 0 reports the masks before any correction.
+    choose : str
+        Who chooses the frames, one of `CHOICES`.
+    report : callable
+        Is given a line of text as the work goes on.
+
+    Yields
+    ------
+    Result
+        One for every clip, number of corrections and chooser.
+
+    Raises
+    ------
+    VivimError
+        If the dataset has no clips or frames and masks do not match.
+    ValueError
+        If `choose` is unknown.
+    """
+    if choose not in CHOICES:
+        raise ValueError(f"Unknown way to choose frames {choose!r}; choose one of {', '.join(CHOICES)}.")
+    for clip in find_clips(Path(dataset), leave_out):
+        for name, loop in (("queue", simulate_clip), ("even", simulate_even)):
+            if choose in (name, "both"):
+                yield from loop(clip, model, sorted(set(corrections)), device, report)

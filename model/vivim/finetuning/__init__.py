@@ -1,0 +1,9 @@
+"""Learn from a person's corrections: encode frames once, train the decoder many times, in a process of its own.
+
+`vivim.finetune` is the whole of it for callers. The events it yields are in `vivim.finetuning.events`.
+"""
+
+from vivim.finetuning.events import FinetuneEvent, Finished, HeldOut, Preparing, Scored, Step, Waiting
+from vivim.finetuning.worker_process import Standby
+
+__all__ = ["FinetuneEvent", "Finished", "HeldOut", "Preparing", "Scored", "Standby", "Step", "Waiting"]

@@ -1,0 +1,130 @@
+"""Judge a fine-tune on corrected frames that were held out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vivim.finetuning.events import HeldOut, Step
+from vivim.finetuning.samples import Sample, Window
+from vivim.finetuning.training_loop import Pupil, Scores
+from vivim.inference.fusion import with_guidance, without_guidance
+from vivim.inference.model_reliability import certainty, familiar_by, looked_at
+from vivim.network.preprocessing import agreement, mask_from_logits
+
+MAX_FOLDS = 4
+Judged = Iterable[tuple[Sample | Window, Tensor, Tensor]]
+"""Frames as they are met in use: each, its logits ``(1, C, H, W)``, and the carried mask ``(1, 1, H, W)``."""
+
+
+def scores_of(judged: Judged, familiar: Mapping[tuple[int, int], float]) -> Scores:
+    """Dice of frames with guidance and without, mixed as while proposing; see `vivim.propagation.confidence`.
+
+    `familiar` says for each frame how well the network knows the video by other frames; `score_all` finds it out.
+    """
+    means: dict[tuple[int, int], Tensor] = {}
+    trusts: dict[tuple[int, int], float] = {}
+    truths: dict[tuple[int, int], NDArray[np.uint8]] = {}
+    for sample, logits, guess in sorted(judged, key=lambda one: one[0].trust is None):
+        key = sample.session, sample.frame
+        if sample.trust is not None:
+            trusts[key] = sample.trust
+            counted, (weight,) = with_guidance(logits, guess, [sample.trust], familiar[key])
+        else:
+            counted, (weight,) = without_guidance(logits, [trusts.get(key, 0.0)], familiar[key])
+        means[key] = means.get(key, 0.0) + weight * counted
+        truths[key] = true_mask(sample)
+    return {key: agreement(mean, truths[key]) for key, mean in means.items()}
+
+
+def others_of(
+    keys: set[tuple[int, int]], known: set[tuple[int, int]]
+) -> dict[tuple[int, int], list[tuple[int, int]]]:
+    """For each of some corrected frames, those of its video that tell how well a network knows it.
+
+    Those of `known` that are not among `keys`; where all of the video are, those that are not the frame itself.
+    """
+    found = {}
+    for key in keys:
+        video = sorted(other for other in known if other[0] == key[0])
+        rest = [other for other in video if other not in keys] or [other for other in video if other != key]
+        found[key] = looked_at(rest)
+    return found
+
+
+def score_all(
+    keys: set[tuple[int, int]],
+    known: set[tuple[int, int]],
+    judge: Callable[[set[tuple[int, int]], bool], Judged],
+) -> Scores:
+    """Dice of some corrected frames as they are met in use.
+
+    ``judge(keys, guided)`` gives frames as the network sees them, without guidance alone if not `guided`.
+    """
+    judged, others = list(judge(keys, True)), others_of(keys, known)
+    right, sure = alone_at(judged)
+    missing = {other for some in others.values() for other in some} - right.keys()
+    for found, more in zip((right, sure), alone_at(judge(missing, False)), strict=True):
+        found.update(more)
+    familiar = {}
+    for key, some in others.items():
+        of_video = [sure[other] for other in sure if other[0] == key[0]]
+        there = [right[other] for other in some], [sure[other] for other in some]
+        familiar[key] = familiar_by(*there, of_video) if some else 1.0
+    return scores_of(judged, familiar)
+
+
+def alone_at(judged: Judged) -> tuple[Scores, Scores]:
+    """Of frames, by what the network says of them without guidance: Dice, and how sure it is."""
+    right, sure = {}, {}
+    for sample, logits, _ in judged:
+        if sample.trust is None:
+            key = sample.session, sample.frame
+            right[key], sure[key] = agreement(logits, true_mask(sample)), certainty(logits[0])
+    return right, sure
+
+
+def true_mask(sample: Sample | Window) -> NDArray[np.uint8]:
+    """The label mask ``(H, W)`` of a frame."""
+    size = (int(sample.target.shape[-2]), int(sample.target.shape[-1]))
+    return mask_from_logits(sample.target[0].float(), size)
+
+
+def mean_of(scores: Scores) -> float:
+    """Mean Dice over frames."""
+    return float(np.mean(list(scores.values())))
+
+
+def folds_of(keys: Sequence[tuple[int, int]]) -> list[set[tuple[int, int]]]:
+    """Blocks of corrected frames to hold out: whole sessions where there are several, else stretches of time."""
+    sessions = sorted({number for number, _ in keys})
+    if len(sessions) > 1:
+        groups = np.array_split(sessions, min(MAX_FOLDS, len(sessions)))
+        return [{key for key in keys if key[0] in group} for group in groups]
+    blocks = np.array_split(np.arange(len(keys)), min(MAX_FOLDS, len(keys)))
+    return [{keys[i] for i in block} for block in blocks]
+
+
+def held_out_scores(
+    pupil: Pupil, seed: int, choices: Sequence[int]
+) -> Iterator[Step | HeldOut | dict[int, Scores]]:
+    """Train with each block left out in turn.
+
+    Yields the steps with scores between them, and at the end one dictionary: for every number of steps in
+    `choices`, the scores of each corrected frame by a copy that never learned from it.
+    """
+    keys = set(pupil.keys)
+    total = max(choices)
+    result: dict[int, Scores] = {steps: {} for steps in choices}
+    for number, held_out in enumerate(folds_of(sorted(keys)), start=1):
+        copied = pupil.copy()
+        for step in copied.fit(keys - held_out, total, seed, number):
+            yield step
+            if step.step in result:
+                found = copied.score(held_out)
+                result[step.step].update(found)
+                yield HeldOut(step.step, total, mean_of(found), number)
+    yield result

@@ -1,0 +1,142 @@
+"""What a fine-tune reports while it runs; each event survives a trip through one line of JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True)
+class Preparing:
+    """Corrected frames are being encoded: `done` of `total`."""
+
+    kind: ClassVar[str] = "preparing"
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Nothing goes on for now; `note` says for people what is waited for: another machine, or a place in its line."""
+
+    kind: ClassVar[str] = "waiting"
+    note: str
+
+
+@dataclass(frozen=True)
+class PassedOver:
+    """Frames that are not learned from because their masks are damaged: pairs of session number and frame."""
+
+    kind: ClassVar[str] = "passed-over"
+    frames: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimiser step; `fold` counts the held-out rounds from 1, and is 0 for the final round.
+
+    `rounds` is how many there are, the final one included; 0 where that is not known.
+    """
+
+    kind: ClassVar[str] = "step"
+    step: int
+    total: int
+    loss: float
+    fold: int
+    rounds: int = 0
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Mean Dice so far on the frames left out of round `fold`, after `step` of `total` steps."""
+
+    kind: ClassVar[str] = "heldout"
+    step: int
+    total: int
+    dice: float
+    fold: int
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Mean Dice on corrected frames that were held out, with the model as it was and as it became.
+
+    `per_frame` holds (session number, frame, before, after). With a single corrected frame nothing can be held
+    out: the scores are None and `per_frame` is empty.
+    """
+
+    kind: ClassVar[str] = "scored"
+    before: float | None
+    after: float | None
+    frames: int
+    per_frame: tuple[tuple[int, int, float, float], ...]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A new version exists. `promoted` says whether it did clearly better on held-out frames than its parent."""
+
+    kind: ClassVar[str] = "finished"
+    name: str
+    version: str
+    path: str
+    promoted: bool
+    before: float | None
+    after: float | None
+    seconds: float
+
+
+FinetuneEvent = PassedOver | Waiting | Preparing | Step | HeldOut | Scored | Finished
+
+_KINDS: dict[str, type] = {
+    cls.kind: cls for cls in (PassedOver, Waiting, Preparing, Step, HeldOut, Scored, Finished)
+}
+
+
+_ROW = {"session": "int", "frame": "int", "before": "float", "after": "float"}
+"""Of `Scored.per_frame`."""
+
+
+def to_line(event: FinetuneEvent) -> str:
+    """One line of JSON."""
+    return json.dumps({"kind": event.kind, **asdict(event)})
+
+
+def from_line(line: str) -> FinetuneEvent:
+    """The event that `to_line` wrote.
+
+    Raises
+    ------
+    ValueError
+        If the line is not an event.
+    """
+    values: dict[str, Any] = json.loads(line)
+    kind = values.pop("kind", None)
+    if kind not in _KINDS:
+        raise ValueError(f"Not an event: {line[:80]!r}")
+    if kind == "scored":
+        values["per_frame"] = tuple(tuple(row) for row in values["per_frame"])
+        for row in values["per_frame"]:
+            _check_types(dict(zip(_ROW, row, strict=True)), _ROW)
+    if kind == "passed-over":
+        values["frames"] = tuple(tuple(pair) for pair in values["frames"])
+    _check_types(values, _KINDS[kind].__annotations__)
+    return _KINDS[kind](**values)
+
+
+def _check_types(values: dict[str, Any], declared: dict[str, str]) -> None:
+    """Raise a `ValueError` where a value is not as declared: a line may come from another machine."""
+    for name, value in values.items():
+        kinds = declared.get(name, "unknown")
+        right = (
+            ("int" in kinds and type(value) is int and 0 <= value < 2**31)
+            or ("float" in kinds and isinstance(value, float) and math.isfinite(value))
+            or ("str" in kinds and isinstance(value, str))
+            or ("bool" in kinds and isinstance(value, bool))
+            or ("None" in kinds and value is None)
+            or ("tuple" in kinds and isinstance(value, tuple))
+        )
+        if not right:
+            raise ValueError(f"Not an event: {name} is {str(value)[:40]!r}")

@@ -1,0 +1,115 @@
+"""The fine-tune itself, in the process that calls it: encode, judge on held-out frames, train, hand over."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from vivim.devices import choose_device
+from vivim.errors import FinetuneError
+from vivim.finetuning.cross_validation import folds_of, held_out_scores, mean_of
+from vivim.finetuning.events import HeldOut, Preparing, Scored, Step
+from vivim.finetuning.feature_store import FeatureCache
+from vivim.finetuning.samples import Sample, Source, check_labels, corrected_frames, encoded, variants
+from vivim.finetuning.trainables import Encoded, Whole
+from vivim.finetuning.training_loop import Pupil, Scores, step_choices
+from vivim.network import Vivim
+from vivim.registry.info import NEW_CLASSES, session_key
+from vivim.session import Session
+from vivim.utils.system import check_fits
+
+SCOPES = ("decoder", "last-stage", "all")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The result of a fine-tune: a new model and what the held-out frames say of it."""
+
+    model: Vivim
+    promoted: bool
+    scored: Scored
+    seconds: float
+
+
+def run(
+    sessions: Sequence[Session],
+    model: Vivim,
+    scope: str = "decoder",
+    device: str = "auto",
+    seed: int = 0,
+    cache: FeatureCache | None = None,
+) -> Iterator[Preparing | Step | HeldOut | Scored | Trained]:
+    """Fine-tune a copy of `model` on the corrected and accepted frames of `sessions`.
+
+    The held-out rounds train what `scope` says, so that their score is of what is handed over. Encoded frames are
+    taken from `cache` and kept there, if one is given.
+
+    Yields progress, then `Scored`, then `Trained`. `model` itself is never changed.
+
+    Raises
+    ------
+    FinetuneError
+        If there is no corrected frame, the scope is unknown, or a label is beyond the model's classes.
+    """
+    if scope not in SCOPES:
+        raise FinetuneError(f"Unknown scope {scope!r}. Choose one of {', '.join(SCOPES)}.")
+    began = time.monotonic()
+    target = choose_device(device)
+    keys = corrected_frames(sessions)
+    if not keys:
+        raise FinetuneError("No corrected frame to learn from. Correct or accept at least one frame first.")
+    check_labels(sessions, model)
+    tuned = copy.deepcopy(model).to(target).eval()
+    source = Source(sessions, tuned, target)
+    chosen = list(variants(sessions, tuned.config.guided))
+    pupil: Pupil = Whole(tuned, source, chosen)
+    if scope != "all":
+        samples: list[Sample] = []
+        ready: set[tuple[int, int]] = set()
+        for sample in encoded(tuned, source, chosen, cache):
+            if not samples:
+                check_fits(sample.nbytes * len(chosen), f"learning from {len(keys)} frames")
+            samples.append(sample)
+            ready.add((sample.session, sample.frame))
+            yield Preparing(len(ready), len(keys))
+        if cache is not None:
+            cache.trim()
+        pupil = Encoded(tuned, samples, target, last_stage=scope == "last-stage")
+    before = pupil.score(set(keys))
+    choices = step_choices(model)
+    steps, scored = max(choices), Scored(None, None, len(keys), ())
+    rounds = 1 + (len(folds_of(keys)) if len(keys) > 1 else 0)
+    if len(keys) > 1:
+        for item in held_out_scores(pupil, seed, choices):
+            if isinstance(item, dict):
+                steps, scored = judge(before, item)
+            else:
+                yield replace(item, rounds=rounds) if isinstance(item, Step) else item
+    yield scored
+    for step in pupil.fit(set(keys), steps, seed, 0):
+        yield replace(step, rounds=rounds)
+    promoted = clearly_better(scored)
+    learned_from = sorted({*model.provenance.get("learned_from", []), *map(session_key, sessions)})
+    tuned.provenance = {**tuned.provenance, "learned_from": learned_from, NEW_CLASSES: False}
+    yield Trained(tuned.cpu().eval(), promoted, scored, time.monotonic() - began)
+
+
+def clearly_better(scored: Scored) -> bool:
+    """Whether held-out frames got better by more than the standard error of their mean gain.
+
+    A smaller gain of a few frames says nothing of the others: see docs/fine-tuning.md for what it cost to believe it.
+    """
+    gains = np.array([after - before for *_, before, after in scored.per_frame])
+    return len(gains) > 1 and bool(gains.mean() > max(0.0, float(gains.std(ddof=1)) / len(gains) ** 0.5))
+
+
+def judge(before: Scores, after: dict[int, Scores]) -> tuple[int, Scored]:
+    """The number of steps that held-out frames like best, and their scores before and after."""
+    steps = max(after, key=lambda count: mean_of(after[count]))
+    now = after[steps]
+    rows = tuple((*key, before[key], now[key]) for key in sorted(before))
+    return steps, Scored(mean_of(before), mean_of(now), len(rows), rows)

@@ -1,0 +1,100 @@
+"""What a fine-tune needs of corrected frames, encoded before it begins and kept where its process finds it."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from vivim.devices import choose_device
+from vivim.finetuning.events import Preparing
+from vivim.finetuning.feature_store import FeatureCache
+from vivim.finetuning.samples import Source, corrected_frames, encoded, variants
+from vivim.inference.batch_runner import stoppable
+from vivim.inference.proposals import CLIP_LENGTH, propose
+from vivim.network import Vivim
+from vivim.registry.lineage import untouched_ancestor
+from vivim.session import Session
+from vivim.utils.cancellation import Stopped
+
+
+def encode_ahead(
+    sessions: Sequence[Session], model: Vivim, device: torch.device, stop: threading.Event | None = None
+) -> Iterator[Preparing]:
+    """Encode the corrected frames as a fine-tune of `model` will ask for them; what is kept already costs little.
+
+    The flow it takes serves proposing too: `vivim.inference.feature_cache` keeps that of a session in memory.
+
+    Parameters
+    ----------
+    sessions : sequence of Session
+        Whose corrected frames; only read.
+    model : Vivim
+        Moved to the device and put into evaluation mode, else as it was.
+    device : torch.device
+        Where to encode.
+    stop : threading.Event, optional
+        Set it from another thread to stop within a block of the network.
+
+    Raises
+    ------
+    Stopped
+        If `stop` was set.
+    """
+    cache, total = FeatureCache(), len(corrected_frames(sessions))
+    model = model.to(device).eval()
+    source = Source(sessions, model, device, stop)
+    ready: set[tuple[int, int]] = set()
+    with stoppable(model, stop):
+        for sample in encoded(model, source, variants(sessions, model.config.guided), cache):
+            ready.add((sample.session, sample.frame))
+            yield Preparing(len(ready), total)
+    cache.trim()
+
+
+MOST_FRAMES = 120
+"""Frames of a video that is remembered whole; of a longer one, only what is on screen is worked out beforehand."""
+
+
+def work_ahead(
+    session: Session,
+    model: Vivim,
+    *,
+    start: int = 0,
+    clip_length: int = CLIP_LENGTH,
+    device: str = "auto",
+    stop: threading.Event | None = None,
+) -> Iterator[int]:
+    """Do what fine-tuning and proposing will ask for, as far as it is remembered.
+
+    Parameters
+    ----------
+    session : Session
+        Its masks and frames are read, nothing is written.
+    model : Vivim
+        The one in use.
+    start, clip_length, device, stop
+        As for `propose`; not another machine's device.
+
+    Yields
+    ------
+    int
+        How many pieces are done.
+    """
+    target, pieces = choose_device(device), 0
+    with contextlib.suppress(Stopped):
+        for _ in encode_ahead([session], untouched_ancestor(model, [session]), target, stop):
+            pieces += 1
+            yield pieces
+        all_of_it = target.type == "cpu" and len(session) <= MOST_FRAMES
+        proposals = propose(
+            session, model, start=start, clip_length=clip_length, device=device, stop=stop, keep=False
+        )
+        for _ in proposals:
+            pieces += 1
+            yield pieces
+            if not all_of_it:
+                proposals.close()  # type: ignore[attr-defined]  # a generator
+                return

@@ -1,0 +1,198 @@
+"""The process a fine-tune runs in, seen from the one that asks for it; and one of them kept ready.
+
+Loading PyTorch takes seconds: a process that has done so before the person asks saves them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vivim.devices import choose_device
+from vivim.errors import DeviceError, FinetuneError
+from vivim.finetuning.events import FinetuneEvent, from_line
+from vivim.utils.atomic_files import own_name, sweep
+
+if TYPE_CHECKING:
+    from vivim.network import Vivim
+    from vivim.session import Session
+
+KEPT_SECONDS = 600.0
+"""How long a process that nobody asks for is kept ready: it holds some 250 MB."""
+
+
+class WorkerProcess:
+    """``python -m vivim.finetuning.worker``, with a folder of its own; it loads what it needs, then waits for its job.
+
+    It ends with this program, however that ends: its standard input is closed then. Use it as a context, or `close` it.
+    """
+
+    def __init__(self) -> None:
+        sweep(Path(tempfile.gettempdir()))
+        self._folder = tempfile.TemporaryDirectory(prefix=own_name("vivim-finetune"))
+        self.folder = Path(self._folder.name)
+        self._errors = (self.folder / "stderr.txt").open("w+")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "vivim.finetuning.worker", self._folder.name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+        )
+
+    def begin(self, task: Mapping[str, Any]) -> None:
+        """Give it its only job; of a process that has ended meanwhile nothing will be heard."""
+        (self.folder / "job.json").write_text(json.dumps(dict(task)))
+        assert self.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.write("begin\n")
+            self.process.stdin.flush()
+
+    @property
+    def lives(self) -> bool:
+        """Whether it has not ended."""
+        return self.process.poll() is None
+
+    def last_words(self) -> str:
+        """The last line it wrote on its standard error."""
+        self._errors.seek(0)
+        return (self._errors.read().strip().splitlines() or ["it left no message"])[-1]
+
+    def close(self) -> None:
+        """End it, whatever it does, and remove its folder; safe to call twice."""
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stdin is not None and self.process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
+        self.process.stdout.close()
+        self._errors.close()
+        self._folder.cleanup()
+
+    def __enter__(self) -> WorkerProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Standby:
+    """At most one process kept ready for the next fine-tune, for any thread; given up when nobody asks for it."""
+
+    def __init__(self, seconds: float = KEPT_SECONDS) -> None:
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._waiting: WorkerProcess | None = None
+        self._given_up: threading.Timer | None = None
+        self._closed = False
+
+    def start(self) -> None:
+        """Have one made ready, unless there is; returns at once. Its time begins anew."""
+        with self._lock:
+            if self._closed:
+                return
+            if self._waiting is not None and not self._waiting.lives:
+                self._drop()
+            if self._waiting is None:
+                self._waiting = WorkerProcess()
+            self._count_down()
+
+    def take(self) -> WorkerProcess:
+        """The one that is ready, or else a new one; it belongs to the caller from now on."""
+        with self._lock:
+            found, self._waiting = self._waiting, None
+            self._stop_counting()
+        if found is None:
+            return WorkerProcess()
+        if found.lives:
+            return found
+        found.close()
+        return WorkerProcess()
+
+    def close(self) -> None:
+        """End the one that waits, and start no other; safe to call twice."""
+        with self._lock:
+            self._closed = True
+            self._drop()
+
+    def _give_up(self) -> None:
+        with self._lock:
+            if threading.current_thread() is self._given_up:  # else somebody has asked for it meanwhile
+                self._drop()
+
+    def _drop(self) -> None:
+        self._stop_counting()
+        if self._waiting is not None:
+            self._waiting.close()
+            self._waiting = None
+
+    def _count_down(self) -> None:
+        self._stop_counting()
+        self._given_up = threading.Timer(self._seconds, self._give_up)
+        self._given_up.daemon = True
+        self._given_up.start()
+
+    def _stop_counting(self) -> None:
+        if self._given_up is not None:
+            self._given_up.cancel()
+            self._given_up = None
+
+
+def _in_own_process(
+    sessions: Sequence[Session], model: Vivim, scope: str, device: str, seed: int, standby: Standby | None
+) -> Iterator[FinetuneEvent | tuple[Vivim, bool]]:
+    """Frames are encoded here, where proposing uses the same flow, while the process loads; then they are cached."""
+    import torch
+
+    from vivim.finetuning.precompute import encode_ahead
+    from vivim.network.checkpoints import load_checkpoint, save_checkpoint
+
+    with WorkerProcess() if standby is None else standby.take() as worker:
+        if scope != "all":
+            yield from encode_ahead(sessions, model, choose_device(device))
+        save_checkpoint(model, worker.folder / "parent.safetensors", model.provenance, dtype=torch.float32)
+        worker.begin(
+            {
+                "sessions": [str(session.folder) for session in sessions],
+                "model": str(worker.folder / "parent.safetensors"),
+                "scope": scope,
+                "device": device,
+                "seed": seed,
+            }
+        )
+        promoted = yield from _relay(worker.process)
+        if worker.process.wait() != 0 or promoted is None:
+            raise FinetuneError(_unexpected_end(worker))
+        tuned = load_checkpoint(worker.folder / "result.safetensors")
+    yield tuned, promoted
+
+
+def _relay(process: subprocess.Popen[str]) -> Generator[FinetuneEvent, None, bool | None]:
+    """Yield the events of a worker; returns whether the new version is promoted, None if it never said."""
+    assert process.stdout is not None
+    promoted: bool | None = None
+    for text in process.stdout:
+        if not text.startswith("{"):
+            continue  # a library's own chatter
+        values: dict[str, Any] = json.loads(text)
+        if values["kind"] == "error":
+            raise (DeviceError if values.get("device") else FinetuneError)(values["message"])
+        if values["kind"] == "trained":
+            promoted = values["promoted"]
+        else:
+            yield from_line(text)
+    return promoted
+
+
+def _unexpected_end(worker: WorkerProcess) -> str:
+    return (
+        f"Fine-tuning stopped unexpectedly (exit code {worker.process.returncode}: {worker.last_words()}). The "
+        f"model is as it was; close other programs if memory is short, and try again."
+    )

@@ -1,0 +1,1 @@
+"""Pure array work on pictures and masks: no video, no session, no network."""

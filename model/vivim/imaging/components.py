@@ -1,0 +1,113 @@
+"""Connected components of masks: clean them, measure their parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from skimage.measure import label, regionprops
+
+
+@dataclass(frozen=True)
+class Cleaning:
+    """What is done to masks before they are exported; nothing by default.
+
+    Attributes
+    ----------
+    min_area_px : int
+        Connected parts of fewer pixels are left out.
+    fill_holes : bool
+        Background that a mask encloses becomes part of it.
+    """
+
+    min_area_px: int = 0
+    fill_holes: bool = False
+
+    def __call__(self, mask: ArrayLike) -> NDArray[np.uint8]:
+        """Return the cleaned mask.
+
+        Parameters
+        ----------
+        mask : array_like
+            ``(H, W)`` uint8 of classes, 0 is background.
+
+        Returns
+        -------
+        ndarray
+            ``(H, W)`` uint8; holes are filled first, then small parts are left out.
+        """
+        pixels = np.asarray(mask)
+        if not pixels.any():
+            return pixels
+        if self.fill_holes:
+            pixels = _filled(pixels)
+        return _without_specks(pixels, self.min_area_px) if self.min_area_px > 1 else pixels
+
+
+def _filled(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Fill background that does not reach the border, with the class to the left of its first pixel."""
+    holes = label(mask == 0, connectivity=1)
+    outside = np.unique(np.concatenate([holes[0], holes[-1], holes[:, 0], holes[:, -1]]))
+    filled = mask.copy()
+    for region in regionprops(holes):
+        if region.label not in outside:
+            row, column = region.coords[0]
+            filled[region.slice][region.image] = mask[row, column - 1]
+    return filled
+
+
+def _without_specks(mask: NDArray[np.uint8], area: int) -> NDArray[np.uint8]:
+    parts = label(mask, connectivity=2)
+    small = np.bincount(parts.ravel()) < area
+    return np.where(small[parts], 0, mask).astype(mask.dtype)
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """One connected part of one frame's mask.
+
+    Attributes
+    ----------
+    id : int
+        Its number, the same in all frames, from 1.
+    category : int
+        Its class, from 1.
+    top, left : int
+        Where `image` lies in the frame, in pixels.
+    image : ndarray
+        ``(h, w)`` bool, within its bounding box.
+    """
+
+    id: int
+    category: int
+    top: int
+    left: int
+    image: NDArray[np.bool_]
+
+    @property
+    def area(self) -> int:
+        """Pixels."""
+        return int(np.count_nonzero(self.image))
+
+    def mask(self, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+        """Return it alone in a frame of `shape` ``(H, W)``."""
+        alone = np.zeros(shape, bool)
+        h, w = self.image.shape
+        alone[self.top : self.top + h, self.left : self.left + w] = self.image
+        return alone
+
+
+@dataclass(frozen=True)
+class Part:
+    """A connected part before it has a number: `bbox` is top, left, bottom, right, the latter two exclusive."""
+
+    category: int
+    bbox: tuple[int, int, int, int]
+    image: NDArray[np.bool_]
+
+
+def parts_of(mask: NDArray[np.uint8]) -> list[Part]:
+    """The connected parts of a mask ``(H, W)`` of classes; pixels touching at corners are connected."""
+    regions = regionprops(label(mask, connectivity=2)) if mask.any() else []
+    return [Part(int(mask[tuple(region.coords[0])]), region.bbox, region.image) for region in regions]

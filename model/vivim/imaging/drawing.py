@@ -1,0 +1,80 @@
+"""Draw masks over pictures: tints and outlines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vivim.imaging.resize import resize_frame
+from vivim.imaging.roi import Area
+from vivim.settings import settings
+
+ALPHA = 0.35
+FRAME = (160, 160, 160)
+"""Colour of the line around the part of the picture that models work on."""
+
+
+def tinted(frame: NDArray, mask: NDArray, colors: Sequence[str]) -> NDArray[np.uint8]:
+    """RGB picture of a frame with the mask tinted and its outline drawn, each class in its colour.
+
+    Parameters
+    ----------
+    frame : ndarray
+        ``(H, W)`` or ``(H, W, 3)``, uint8 or uint16.
+    mask : ndarray
+        ``(H, W)`` of classes; 0 is background.
+    colors : sequence of str
+        Of the classes 1, 2, ... as ``#rrggbb``; further classes begin again with the first.
+    """
+    import cv2
+
+    rgb = resize_frame(frame, frame.shape[:2]).copy()
+    for label in np.unique(mask[mask > 0]):
+        tint = np.array(list(bytes.fromhex(colors[(int(label) - 1) % len(colors)][1:])), np.float32)
+        inside = mask == label
+        rgb[inside] = ((1 - ALPHA) * rgb[inside] + ALPHA * tint).astype(np.uint8)
+        outlines, _ = cv2.findContours(inside.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(rgb, outlines, -1, tint.tolist(), _width(rgb))
+    return rgb
+
+
+def framed(rgb: NDArray[np.uint8], area: Area | None) -> NDArray[np.uint8]:
+    """The same picture with a grey line just outside of an area, so that one sees where no model looked."""
+    import cv2
+
+    if area is not None:
+        y0, x0, y1, x1 = area
+        for k in range(1, _width(rgb) + 1):
+            cv2.rectangle(rgb, (x0 - k, y0 - k), (x1 + k - 1, y1 + k - 1), FRAME)
+    return rgb
+
+
+def _width(rgb: NDArray[np.uint8]) -> int:
+    """Width of a line that shows in a picture of this size, in pixels."""
+    return max(1, min(rgb.shape[:2]) // 360)
+
+
+def outlined(picture: NDArray[np.uint8], mask: NDArray[np.uint8], width: int = 1) -> NDArray[np.uint8]:
+    """A copy of a picture with the outline of every class on it.
+
+    Parameters
+    ----------
+    picture : ndarray
+        ``(h, w, 3)`` uint8.
+    mask : ndarray
+        ``(H, W)`` uint8, 0 for background and 1, 2, ... for the classes; of any size.
+    width : int
+        Of the lines, in pixels of the picture.
+    """
+    size = picture.shape[1], picture.shape[0]
+    shown, colors = np.ascontiguousarray(picture).copy(), settings().colors()
+    small = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST)
+    for label in np.unique(small[small > 0]).tolist():
+        inside = (small == label).astype(np.uint8)
+        outlines, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+        color = bytes.fromhex(colors[(label - 1) % len(colors)][1:])
+        cv2.drawContours(shown, outlines, -1, tuple(color), width, cv2.LINE_AA)
+    return shown

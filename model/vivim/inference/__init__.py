@@ -1,0 +1,1 @@
+"""Windows over a video to masks: sliding windows, batches, fusion, uncertainty, proposals."""

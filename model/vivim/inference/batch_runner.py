@@ -1,0 +1,296 @@
+"""Run windows of frames through the network: in batches that fit the memory, stopped within a block of the network.
+
+While the network works on one batch, a thread of its own prepares the next (decoding, resizing, guidance). No more
+than two batches are in memory at a time, however long the video.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeGuard
+
+import torch
+from torch import Tensor
+
+from vivim.devices import PRECISIONS, is_out_of_memory, native_bfloat16
+from vivim.errors import DeviceError, VivimError
+from vivim.inference.cuda_graphs import Recorded
+from vivim.inference.sliding_windows import Window
+from vivim.network.decoder import Decoder
+from vivim.network.mix_transformer import MiTBlock
+from vivim.network.temporal_mamba import STMamba
+from vivim.settings import settings
+from vivim.utils.cancellation import check
+from vivim.utils.system import check_fits, trim
+
+if TYPE_CHECKING:
+    from vivim.inference.feature_cache import Encoded, EncodedWindows
+    from vivim.network import Vivim
+
+LARGEST_BATCH = 32
+_WINDOWS_BETWEEN_TRIMS = 16
+_SHARE_OF_FREE_MEMORY = 0.6
+_log = logging.getLogger(__name__)
+
+Inputs = tuple[Tensor, Tensor | None]
+Prepare = Callable[[Window], Inputs]
+"""From a window to ``(1, T, 3, H, W)`` and, where there is guidance, ``(1, T, 2, H, W)``."""
+
+
+@contextlib.contextmanager
+def stoppable(model: Vivim, stop: threading.Event | None) -> Iterator[None]:
+    """Let `stop` interrupt the network between any two of its blocks."""
+    if stop is None:
+        yield
+        return
+    blocks = [module for module in model.modules() if isinstance(module, MiTBlock | STMamba | Decoder)]
+    hooks = [block.register_forward_pre_hook(lambda *_: check(stop)) for block in blocks]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def precision_context(precision: str, device: torch.device) -> contextlib.AbstractContextManager:
+    """Autocast to bfloat16 where asked for, or by ``"auto"`` on GPUs that have it natively; else float32.
+
+    On CPUs "auto" stays in float32: see docs/speed.md for what bfloat16 gains there and how many pixels it moves.
+
+    Raises
+    ------
+    ValueError
+        If the precision is unknown.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"Unknown precision {precision!r}; choose one of {', '.join(PRECISIONS)}.")
+    wanted = precision == "bfloat16" or (
+        precision == "auto" and device.type == "cuda" and native_bfloat16(device)
+    )
+    if not wanted:
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16, cache_enabled=device.type != "cuda")
+
+
+@dataclass
+class _Batch:
+    windows: list[Window]
+    x: Tensor
+    planes: Tensor | None
+    remembered: Encoded | None = None
+    """What the encoder made of the only window, where that is known: `x` and `planes` are not needed."""
+
+    def halves(self) -> tuple[_Batch, _Batch]:
+        middle = len(self.windows) // 2
+        return self._part(slice(None, middle)), self._part(slice(middle, None))
+
+    def _part(self, part: slice) -> _Batch:
+        planes = None if self.planes is None else self.planes[part]
+        return _Batch(self.windows[part], self.x[part], planes)
+
+
+class Runner:
+    """Runs windows on one device; learns from the first how many fit into its memory at once.
+
+    Parameters
+    ----------
+    model : Vivim
+        Moved to the device and put into evaluation mode.
+    device : torch.device
+        Where it runs.
+    batch_size : int, optional
+        Windows at once; by default one on a CPU, where more gains nothing and delays the first mask, and on a GPU as
+        many as fit, but no more than the settings allow. Halved, for good, when memory runs out.
+    precision : str
+        One of `PRECISIONS`.
+    stop : threading.Event, optional
+        Set it, from any thread, to stop within one block of the network.
+    """
+
+    def __init__(
+        self,
+        model: Vivim,
+        device: torch.device,
+        *,
+        batch_size: int | None = None,
+        precision: str = "auto",
+        stop: threading.Event | None = None,
+    ) -> None:
+        if batch_size is not None and batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {batch_size}.")
+        precision_context(precision, device)
+        self.model = model.to(device).eval()
+        self.device = device
+        self.precision = precision
+        self.stop = stop
+        self.batch_size = batch_size or 1
+        self._most = settings().batch_limit or LARGEST_BATCH
+        self._to_be_measured = batch_size is None and device.type == "cuda"
+        self._recorded = Recorded(self._forward) if device.type == "cuda" else None
+
+    def __call__(self, x: Tensor, planes: Tensor | None) -> Tensor:
+        """Logits ``(B, T, C, H, W)`` float32 of clips ``(B, T, 3, H, W)``, both on the device.
+
+        Raises
+        ------
+        Stopped
+            If `stop` was set meanwhile.
+        """
+        with self._at_work():
+            return self._forward(x, planes) if self._recorded is None else self._recorded(x, planes)
+
+    @contextlib.contextmanager
+    def _at_work(self) -> Iterator[None]:
+        """A pass of the network, unless it is to stop: without gradients, in the precision asked for."""
+        check(self.stop)
+        with (
+            torch.inference_mode(),
+            stoppable(self.model, self.stop),
+            precision_context(self.precision, self.device),
+        ):
+            yield
+
+    @property
+    def remembers(self) -> bool:
+        """Whether encoded windows are kept: a GPU encodes them faster than its memory could be spared."""
+        return self.device.type == "cpu"
+
+    def _remembers(self, remembered: EncodedWindows | None) -> TypeGuard[EncodedWindows]:
+        return self.remembers and remembered is not None
+
+    def _encoded(self, batch: _Batch, remembered: EncodedWindows) -> Encoded:
+        """The only window of a batch encoded, as it is remembered or from now on will be."""
+        if batch.remembered is not None:
+            return batch.remembered
+        features = self.model.features(batch.x, batch.planes)
+        return remembered.put(batch.windows[0], features, None if batch.planes is None else batch.planes[0])
+
+    def _decoded(self, encoded: Encoded) -> tuple[Tensor, Tensor | None]:
+        return self.model.decode(encoded.features, self.model.config.input_size).float(), encoded.planes
+
+    def _forward(self, x: Tensor, planes: Tensor | None) -> Tensor:
+        return self.model(x, planes).float()
+
+    def run(
+        self, windows: Sequence[Window], prepare: Prepare, remembered: EncodedWindows | None = None
+    ) -> Iterator[tuple[Window, Tensor, Tensor | None]]:
+        """Yield each window and, of its n kept frames, the logits ``(n, C, H, W)`` and guide planes ``(n, 2, H, W)``.
+
+        In order. Windows that are `remembered` are not encoded again, on a CPU.
+
+        Raises
+        ------
+        Stopped
+            If `stop` was set.
+        DeviceError
+            If not even one window fits into memory.
+        """
+        with ThreadPoolExecutor(1, thread_name_prefix="vivim-prepare") as thread:
+            done, trimmed = 0, 0
+            ahead = thread.submit(self._prepare, windows, done, prepare, remembered)
+            while done < len(windows):
+                batch = ahead.result()
+                done += len(batch.windows)
+                ahead = thread.submit(self._prepare, windows, done, prepare, remembered)
+                try:
+                    yield from self._run(batch, remembered)
+                except BaseException:  # closed, stopped or failed: nobody will ask for the next batch
+                    ahead.cancel()
+                    raise
+                if self.device.type == "cpu" and done - trimmed >= _WINDOWS_BETWEEN_TRIMS:
+                    trim()
+                    trimmed = done
+
+    def _prepare(
+        self, windows: Sequence[Window], first: int, prepare: Prepare, remembered: EncodedWindows | None
+    ) -> _Batch:
+        """Inputs of the next windows, from number `first` on, that have as many frames; or one that is remembered."""
+        if self._remembers(remembered) and first < len(windows):
+            found = remembered.get(windows[first])
+            if found is not None:
+                return _Batch([windows[first]], torch.empty(0), None, found)
+        together: list[Window] = []
+        inputs: list[Inputs] = []
+        for window in windows[first : first + self.batch_size]:
+            if together and _kind(window) != _kind(together[0]):
+                break
+            check(self.stop)
+            together.append(window)
+            inputs.append(prepare(window))
+        planes = [p for _, p in inputs if p is not None]
+        x = torch.cat([x for x, _ in inputs]) if inputs else torch.empty(0)
+        return _Batch(together, x, torch.cat(planes) if planes else None)
+
+    def _run(
+        self, batch: _Batch, remembered: EncodedWindows | None
+    ) -> Iterator[tuple[Window, Tensor, Tensor | None]]:
+        try:
+            self._check_fits(batch.x)
+            if self._remembers(remembered) and len(batch.windows) == 1:
+                with self._at_work():
+                    found = self._decoded(self._encoded(batch, remembered))
+                yield batch.windows[0], *found
+                return
+            logits = self._measured(batch) if self._to_be_measured else self(batch.x, batch.planes)
+        except Exception as error:
+            if isinstance(error, VivimError) or not is_out_of_memory(error):
+                raise
+            if len(batch.windows) == 1:
+                why = f" ({error})" if isinstance(error, MemoryError) and str(error) else ""
+                raise DeviceError(
+                    f"One window of {len(batch.windows[0].frames)} frames does not fit into the memory of "
+                    f"{self.device}{why}. Choose a shorter clip length"
+                    f"{'' if self.device.type == 'cpu' else ', or the device cpu'}."
+                ) from error
+            logits = None
+        if logits is None:  # outside the handler, which would keep the failed tensors alive
+            self._give_back_memory()
+            self.batch_size = min(
+                self.batch_size, len(batch.windows) // 2
+            )  # another may have been prepared before
+            _log.warning(
+                "Out of memory on %s: going on with %d windows at once.", self.device, self.batch_size
+            )
+            for half in batch.halves():
+                yield from self._run(half, remembered)
+            return
+        for i, window in enumerate(batch.windows):
+            at = window.kept_at
+            yield window, logits[i, at], None if batch.planes is None else batch.planes[i, at]
+
+    def _check_fits(self, x: Tensor) -> None:
+        """Refuse, on a CPU, a batch ``(B, T, 3, H, W)`` that would fill the memory; other devices say so themselves."""
+        if self.device.type == "cpu" and x.ndim == 5:
+            config = self.model.config
+            each = 4 * config.preset.widths[0] + 0.35 * config.preset.decoder_width + 12 * config.num_classes
+            frames = x.shape[0] * x.shape[1]
+            check_fits(each * frames * x.shape[3] * x.shape[4], f"the network, for {frames} frames,")
+
+    def _measured(self, batch: _Batch) -> Tensor:
+        """Run one batch and set the batch size by the memory it took."""
+        before = torch.cuda.memory_allocated(self.device)
+        torch.cuda.reset_peak_memory_stats(self.device)
+        logits = self(batch.x, batch.planes)
+        taken = max(1, torch.cuda.max_memory_allocated(self.device) - before) / len(batch.windows)
+        free, _ = torch.cuda.mem_get_info(self.device)
+        self.batch_size = max(1, min(self._most, int(_SHARE_OF_FREE_MEMORY * free / taken)))
+        self._to_be_measured = False
+        return logits
+
+    def _give_back_memory(self) -> None:
+        if self._recorded is not None:
+            self._recorded.forget()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        elif self.device.type == "mps":
+            torch.mps.empty_cache()
+
+
+def _kind(window: Window) -> tuple[int, bool]:
+    """What windows of one batch have in common."""
+    return len(window.frames), window.guided

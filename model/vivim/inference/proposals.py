@@ -1,0 +1,251 @@
+"""Propose masks for a video: windows of frames through the network, streamed, stopped at any moment.
+
+`propose` fills a session; `segment_frames` works on arrays. Windows never mix frames of different videos, and
+memory does not grow with the length of the video.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vivim.devices import choose_device, is_remote, telling_of_full_memory
+from vivim.imaging.resize import resize_frame
+from vivim.imaging.roi import placed, size_of
+from vivim.inference.batch_runner import Inputs, Runner
+from vivim.inference.feature_cache import EncodedWindows, digest_of_weights
+from vivim.inference.fusion import keep_windows, plainly, with_guidance, without_guidance
+from vivim.inference.model_reliability import familiarity
+from vivim.inference.session_inputs import ResizedFrames, guide_of, window_inputs
+from vivim.inference.sliding_windows import Window, both_ways, plan
+from vivim.network.preprocessing import mask_from_logits, normalise, stack_frames
+from vivim.session.damage_check import damage_text
+from vivim.settings import Settings
+from vivim.utils.cancellation import Stopped, check
+
+if TYPE_CHECKING:
+    from vivim.network import Vivim
+    from vivim.session import Session
+
+CLIP_LENGTH = Settings().clip_length
+"""Frames predicted together in one window, corrected frames that guide it not counted."""
+
+
+@dataclass(frozen=True)
+class ProposeEvent:
+    """Progress of `propose`: one frame is done."""
+
+    frame: int
+    written: bool
+    """False where the frame is a person's and was left alone."""
+    done: int
+    total: int
+    seconds_left: float | None
+    note: str = ""
+    """Where no frame is done: what a server is waited for, or which frames are passed over."""
+    damaged: tuple[int, ...] = ()
+    """Frames that are passed over because their masks are damaged, as far as this event has news of them."""
+
+    @classmethod
+    def passing_over(cls, damaged: Collection[int], total: int) -> ProposeEvent:
+        """Say which frames are left alone, and tell nothing of others, because their masks are damaged."""
+        frames = tuple(sorted(damaged))
+        return cls(frames[0], False, 0, total, None, f"{damage_text(frames)}; left as they are", frames)
+
+
+def propose(
+    session: Session,
+    model: Vivim,
+    *,
+    frames: Sequence[int] | None = None,
+    start: int = 0,
+    clip_length: int = CLIP_LENGTH,
+    device: str = "auto",
+    guided: bool = True,
+    windows: str = "every",
+    batch_size: int | None = None,
+    precision: str = "auto",
+    stop: threading.Event | None = None,
+    have: Collection[int] = (),
+    keep: bool = True,
+) -> Iterator[ProposeEvent]:
+    """Propose masks for the frames no person has touched, nearest to `start` first.
+
+    Frames whose masks are damaged count as a person's, but guide no other frame.
+
+    Parameters
+    ----------
+    session : Session
+        Where masks are written, through its gate: corrected and accepted frames are never overwritten. Of its
+        `area` only, where it has one.
+    model : Vivim
+        Any Vivim; moved to the device and put into evaluation mode.
+    frames : sequence of int, optional
+        Only these frames; all by default.
+    start : int
+        Frame to begin at, usually the one on screen.
+    clip_length : int
+        Frames predicted together.
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"``, or another machine's: ``"remote:https://host:port"``.
+    guided : bool
+        Let corrected frames guide the others, where the model can.
+    windows : str
+        ``"every"``: each frame in one window; ``"overlap"``: the mean of two windows; ``"centre"``: a window around
+        each frame. See `vivim.inference.sliding_windows`.
+    batch_size : int, optional
+        Windows that go through the network at once; by default what fits into memory. Halved when memory runs out.
+    precision : str
+        ``"float32"``, ``"bfloat16"``, or ``"auto"``: bfloat16 on GPUs that have it natively.
+    stop : threading.Event, optional
+        Set it from another thread to stop within a block of the network, tens of milliseconds, not only at the
+        next event.
+    have : collection of int
+        Frames that an earlier call with the same arguments proposed before it was stopped: windows are laid as if they
+        were not there, so that the others get the masks they would have got, and only those are computed.
+    keep : bool
+        Write the masks into the session. Without, nothing is written, and what was worked out on the way is remembered
+        for the next call on this machine; see `vivim.finetuning.precompute`. A server remembers nothing.
+
+    Yields
+    ------
+    ProposeEvent
+        One a frame, and at first one that names damaged frames, if there are any. Closing the generator stops; what was
+        written stays.
+
+    Raises
+    ------
+    DeviceError, VideoError, SessionError
+        If the device is absent or its memory too small, a frame cannot be decoded, a mask cannot be written, or the
+        masks are of other classes than the model's.
+    RemoteError
+        If another machine's device cannot be used.
+    """
+    if keep:
+        session.take_classes(model.classes)
+    if is_remote(device):
+        from vivim.remote.client import propose as propose_there
+
+        yield from propose_there(
+            session,
+            model,
+            device,
+            frames=frames,
+            start=start,
+            stop=stop,
+            have=have,
+            keep=keep,
+            batch_size=batch_size,
+            clip_length=clip_length,
+            guided=int(guided),
+            windows=windows,
+            precision=precision,
+        )
+        return
+    target, size = choose_device(device), model.config.input_size
+    reader, area, whole = ResizedFrames(session, size, stop=stop), session.area, session.shape[1:]
+    corrected = session.vouched_frames()
+    wanted = range(len(session)) if frames is None else frames
+    taken = set(session.frames_with("corrected", "accepted"))
+    todo = sorted(set(wanted) - taken)
+    total = len(set(todo) - set(have))
+    began, done = time.monotonic(), 0
+    if keep and (damaged := taken.difference(corrected)):
+        yield ProposeEvent.passing_over(damaged, total)
+    with contextlib.suppress(Stopped), telling_of_full_memory(target):
+        runner = Runner(model, target, batch_size=batch_size, precision=precision, stop=stop)
+        guide = (
+            guide_of(session, reader, size)
+            if guided and model.config.guided and corrected and total
+            else None
+        )
+        encoder = ""
+        if runner.remembers:
+            encoder = f"{digest_of_weights(model.encoder, model.guide_embed)} {precision}"
+        planned = plan(todo, corrected, len(session), clip_length, start, windows)
+        familiar = 1.0
+        encodings = total if guide is None else 2 * total + len(corrected)
+        remembered = EncodedWindows(reader.recall, encoder, guide, encodings)
+        if guide is not None:
+            alone = plan(todo, corrected, len(session), clip_length, start)
+            weights = f"{encoder} {digest_of_weights(model.decoder)}" if runner.remembers else ""
+            familiar = familiarity(session, reader, runner, guide, alone, remembered, weights)
+            led = plan(todo, corrected, len(session), clip_length, start, windows, guide)
+            planned = both_ways(led, planned, clip_length, start)
+        done_before = {*have, *taken}
+        planned = [window for window in planned if not set(window.kept) <= done_before]
+
+        def prepare(window: Window) -> Inputs:
+            return window_inputs(reader, window.frames, guide if window.guided else None, runner.device)
+
+        def weigh(window: Window, logits: Tensor, planes: Tensor | None) -> tuple[Tensor, Sequence[float]]:
+            if guide is None:
+                return plainly(window, logits, planes)
+            trusts = [guide.trust(t) for t in window.kept]
+            if planes is None:
+                return without_guidance(logits, trusts, familiar)
+            return with_guidance(logits, planes, trusts, familiar)
+
+        results = keep_windows(runner, planned, prepare, weigh, remembered)
+        for block, logits, doubts in results:
+            missing = [i for i in range(len(block)) if block[i] not in done_before]
+            for i in sorted(missing, key=lambda i: abs(block[i] - start)):
+                check(stop)
+                # a frame at a time: enlarged together, a window of large pictures fills any memory
+                mask = placed(mask_from_logits(logits[i], size_of(area, whole)), area, whole)
+                said = {"uncertainty": float(doubts.total[i]), "windows": float(doubts.windows[i])}
+                written = keep and session.propose(block[i], mask, model.version or model.name, **said)
+                done += 1
+                left = (time.monotonic() - began) / done * (total - done)
+                doubtful = (block[i],) if keep and not written and session.problem(block[i]) else ()
+                yield ProposeEvent(block[i], written, done, total, left, damaged=doubtful)
+
+
+def segment_frames(
+    model: Vivim,
+    frames: NDArray,
+    *,
+    clip_length: int = CLIP_LENGTH,
+    device: str = "auto",
+    windows: str = "every",
+    batch_size: int | None = None,
+    precision: str = "auto",
+) -> NDArray:
+    """Segment an array of frames, without a session.
+
+    Parameters
+    ----------
+    model : Vivim
+        Any Vivim.
+    frames : ndarray
+        ``(T, H, W, 3)`` or ``(T, H, W)``, uint8 or uint16.
+    clip_length, device, windows, batch_size, precision
+        As for `propose`.
+
+    Returns
+    -------
+    ndarray
+        Label masks ``(T, H, W)`` uint8.
+    """
+    target, size = choose_device(device), model.config.input_size
+
+    def prepare(window: Window) -> Inputs:
+        resized = stack_frames([resize_frame(frames[t], size) for t in window.frames])
+        return normalise(resized.to(target))[None], None
+
+    with telling_of_full_memory(target):
+        runner = Runner(model, target, batch_size=batch_size, precision=precision)
+        masks = np.zeros(frames.shape[:3], np.uint8)
+        planned = plan(range(len(frames)), (), len(frames), clip_length, 0, windows)
+        for block, logits, _ in keep_windows(runner, planned, prepare, plainly):
+            for t, one in zip(block, logits, strict=True):
+                masks[t] = mask_from_logits(one, (frames.shape[1], frames.shape[2]))
+    return masks

@@ -1,0 +1,1 @@
+"""One file per format, which writes and reads it."""

@@ -1,0 +1,175 @@
+"""`import_masks`: read, check everything, and only then write, frame by frame, through the session's gate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vivim.errors import MasksError, VivimError
+from vivim.io.formats.coco import find_coco
+from vivim.io.formats.nifti import find_nifti
+from vivim.io.formats.png import find_pictures
+from vivim.io.formats.tiff import find_tiff
+from vivim.io.import_source import Found, wrong_size
+
+if TYPE_CHECKING:
+    from vivim.session import Session
+
+STATUSES = ("corrected", "proposed")
+VERSION = "imported"
+"""What a proposed frame's record names as the model's version."""
+BEYOND = 2.0**31
+"""Values from here on are no labels, and do not fit whole numbers of every kind."""
+MOST_CLASS, WHITE = 15, 255
+"""Values up to the first are classes; pictures of 0 and the second are black and white."""
+
+READERS = {
+    ".json": find_coco,
+    ".nii": find_nifti,
+    ".nii.gz": find_nifti,
+    ".tif": find_tiff,
+    ".tiff": find_tiff,
+}
+
+
+@dataclass(frozen=True)
+class ImportEvent:
+    """Progress: `done` of `total` masks; while ``stage`` is "check" nothing is written yet.
+
+    `written` is False where a mask was left out because a person had worked on its frame.
+    """
+
+    stage: str
+    frame: int
+    written: bool
+    done: int
+    total: int
+
+
+def import_masks(
+    session: Session,
+    path: str | Path,
+    status: str = "corrected",
+    *,
+    overwrite: bool = False,
+    one_class: bool = False,
+) -> Iterator[ImportEvent]:
+    """Bring masks made elsewhere into a session.
+
+    Parameters
+    ----------
+    session : Session
+        Open for writing.
+    path : str or Path
+        A folder of pictures (or one with a subfolder ``masks``), a TIFF stack, NIfTI (columns, rows, time) or COCO
+        JSON. One mask a frame; or fewer, named by the number of their frame.
+    status : str
+        ``"corrected"``: the masks count as a person's. ``"proposed"``: they may be replaced by a model's.
+    overwrite : bool
+        Also replace frames that a person has corrected or accepted.
+    one_class : bool
+        All that is not background is class 1.
+
+    Yields
+    ------
+    ImportEvent
+        After each mask, once while all are checked and once while they are written.
+
+    Raises
+    ------
+    MasksError
+        If the masks cannot be read or do not fit the video; nothing has been changed then.
+    SessionError
+        If the session cannot be written; frames before stay imported.
+    """
+    if status not in STATUSES:
+        raise MasksError(f"Masks cannot be imported as {status!r}. Choose one of {', '.join(STATUSES)}.")
+    path = Path(path)
+    try:
+        with ExitStack() as keep:
+            found = find(path, session.shape, keep)
+            values: set[int] = set()
+            for i, t in enumerate(found.frames):
+                values.update(np.unique(_checked(found.read(i), session.shape[1:])).tolist())
+                yield ImportEvent("check", t, False, i + 1, len(found.frames))
+            least = _least(found, values, one_class)
+            keep.enter_context(session.one_step())
+            for i, t in enumerate(found.frames):
+                mask = _checked(found.read(i), session.shape[1:])
+                classes = (mask >= least if least else mask).astype(np.uint8)
+                written = _write(session, t, classes, status, overwrite)
+                yield ImportEvent("write", t, written, i + 1, len(found.frames))
+    except (VivimError, MemoryError):
+        raise
+    except Exception as error:  # damaged files fail in any way inside their decoders
+        raise MasksError(
+            f"{path.name} cannot be read as masks ({type(error).__name__}: {error}). Export them anew."
+        ) from error
+
+
+def _least(found: Found, values: set[int], one_class: bool) -> int:
+    """The least value that is lesion of class 1, or 0 where values are classes."""
+    highest = max(values, default=0)
+    if found.numbered or (one_class and highest <= MOST_CLASS):
+        return 1
+    if one_class or (highest == WHITE and values <= {0, WHITE}):
+        return WHITE // 2 + 1
+    if highest > MOST_CLASS:
+        raise MasksError(
+            f"The masks hold values up to {highest}, which are neither classes (1 to {MOST_CLASS}) nor black and "
+            "white. Import them as one class."
+        )
+    return 0
+
+
+def find(path: Path, shape: tuple[int, int, int], keep: ExitStack) -> Found:
+    """Masks at a path, fitting a video of `shape`, by what its name ends in; files are left open in `keep`.
+
+    Raises
+    ------
+    MasksError
+        If it is not there, of no known kind, or does not fit.
+    """
+    if path.is_dir():
+        return find_pictures(path, shape, keep)
+    if not path.is_file():
+        raise MasksError(f"{path} is not there. Choose a file or folder of masks.")
+    name = path.name.lower()
+    for suffix, reader in READERS.items():
+        if name.endswith(suffix):
+            return reader(path, shape, keep)
+    raise MasksError(
+        f"{path.name} is no kind of masks that can be read. Choose a folder of PNG, or {', '.join(READERS)}."
+    )
+
+
+def _checked(mask: NDArray, size: tuple[int, ...]) -> NDArray:
+    """Make sure that what was read is a mask: whole numbers from 0, of the right size."""
+    if mask.shape != size:
+        raise wrong_size(mask.shape if mask.ndim == 2 else (0, 0), size)
+    if mask.dtype.kind not in "buif":
+        raise MasksError(
+            f"The masks hold {mask.dtype} instead of whole numbers. Convert them to 8-bit labels."
+        )
+    finite = bool(np.isfinite(mask).all())
+    if not finite or mask.min() < 0 or float(mask.max()) >= BEYOND or (mask != np.floor(mask)).any():
+        raise MasksError("The masks hold values that are no labels. Convert them to whole numbers from 0.")
+    return mask.astype(np.int64)
+
+
+def _write(session: Session, t: int, mask: NDArray[np.uint8], status: str, overwrite: bool) -> bool:
+    persons = session.status(t) in ("corrected", "accepted")
+    if persons and not overwrite:
+        return False
+    if status == "corrected":
+        session.correct(t, mask)
+        return True
+    if persons:
+        session.clear(t)
+    return session.propose(t, mask, VERSION)

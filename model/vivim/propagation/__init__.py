@@ -1,0 +1,1 @@
+"""Propagate corrected masks to other frames along optical flow."""

@@ -1,0 +1,1 @@
+"""Model versions: list, load, lineage."""

@@ -1,0 +1,272 @@
+"""The registry of model versions: the starter that ships with the package, and what was learned from corrections.
+
+A version is one file in `models_folder`; everything known about it stands in the file's header. Nothing is ever
+overwritten: a name that is taken gets a number.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vivim.errors import CheckpointError
+from vivim.registry.info import NEW_CLASSES, ModelInfo, describe, origin
+from vivim.settings import change_settings, settings, vivim_home
+from vivim.utils.atomic_files import part_of, sweep
+
+if TYPE_CHECKING:
+    from vivim.network import Vivim
+
+STARTER = "starter"
+SUFFIX = ".safetensors"
+LOCK_SECONDS = 60.0
+"""How long to wait for another process that is writing a model."""
+
+
+def models_folder() -> Path:
+    """Folder of the person's own model versions: the one in the settings, or one in `vivim_home`."""
+    chosen = settings().models_folder
+    return Path(chosen).expanduser() if chosen else vivim_home() / "models"
+
+
+def starter_path() -> Path:
+    """The starter weights inside the package."""
+    return Path(str(files("vivim") / "weights" / f"{STARTER}{SUFFIX}"))
+
+
+def load_model(name_or_path: str | Path = STARTER) -> Vivim:
+    """Load a model by its name in the registry, or from a file of ours or of the reference.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no such model, or the file cannot be used.
+    """
+    from vivim.network.checkpoints import load_checkpoint
+
+    path = model_path(name_or_path)
+    if path == starter_path() and not path.is_file():
+        raise CheckpointError(
+            f"The starter model is missing from this installation ({path}). Install napari-vivim again, or choose "
+            "another model."
+        )
+    model = load_checkpoint(path)
+    model.name = STARTER if path == starter_path() else path.stem
+    return model
+
+
+def model_path(name_or_path: str | Path) -> Path:
+    """The file of a model given by name or path.
+
+    Raises
+    ------
+    CheckpointError
+        If there is none.
+    """
+    text = str(name_or_path)
+    if text == STARTER:
+        return starter_path()
+    own = models_folder() / f"{text}{SUFFIX}"
+    if own.parent == models_folder() and own.is_file():
+        return own
+    if Path(text).is_file():
+        return Path(text)
+    known = ", ".join(info.name for info in list_models())
+    raise CheckpointError(f"There is no model or file {text!r}. Known models: {known}.")
+
+
+def list_models() -> list[ModelInfo]:
+    """The starter and all own versions, oldest first; a damaged file is listed with that as its description."""
+    paths = sorted(models_folder().glob(f"*{SUFFIX}"), key=_written_at)
+    return [model_info(path) for path in ([starter_path()] if starter_path().is_file() else []) + paths]
+
+
+def _written_at(path: Path) -> float:
+    """When a file was written; 0 where there is none any more, or a link leads nowhere."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def model_info(path: Path) -> ModelInfo:
+    """Describe one model file from its header."""
+    return describe(path, STARTER if path == starter_path() else path.stem)
+
+
+def model_of_version(version: str | None, name: str | None) -> ModelInfo | None:
+    """The model whose weights are `version`, whatever it is called now; None if it has been removed.
+
+    Where a version is not said, neither of it nor by the file called `name` (the starter's does not), the name counts.
+    """
+    return origin(version, name, list_models())
+
+
+def save_version(model: Vivim, name: str, provenance: dict[str, Any]) -> ModelInfo:
+    """Add a version to the registry under `name`, or `name-2`, `name-3` ... where that is taken.
+
+    `provenance` may hold parent, frames, before, after and more; version and time are added.
+
+    Raises
+    ------
+    CheckpointError
+        If the name is not usable or the file cannot be written.
+    """
+    import torch
+
+    from vivim.network.checkpoints import content_version, save_checkpoint
+
+    checked_name(name)
+    model.version = content_version(model)
+    model.provenance = {
+        **provenance,
+        "version": model.version,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+    with _one_at_a_time():
+        sweep(models_folder())
+        path = _free_path(name)
+        save_checkpoint(model, path, model.provenance, dtype=torch.float16)
+    model.name = path.stem
+    return model_info(path)
+
+
+def checked_name(name: str) -> str:
+    """`name`, if it can be a model's name and a file's.
+
+    Raises
+    ------
+    CheckpointError
+        If it is empty, reserved, or has characters other than letters, digits, ``.``, ``_``, ``-`` and space.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,79}", name) or name == STARTER:
+        raise CheckpointError(
+            f"{name!r} cannot be the name of a model: use up to 80 letters, digits, '.', '_', '-' or spaces, "
+            f"and not {STARTER!r}."
+        )
+    return name
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Between finding a free name and taking it no other process takes it."""
+    from filelock import FileLock, Timeout
+
+    home = vivim_home()
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with FileLock(home / ".models.lock", timeout=LOCK_SECONDS):
+            yield
+    except Timeout as error:
+        raise CheckpointError(f"Another program is writing models in {home}. Try again.") from error
+    except OSError as error:
+        raise CheckpointError(f"Cannot write models in {home}: {error.strerror or error}.") from error
+
+
+def _free_path(name: str) -> Path:
+    path, number = models_folder() / f"{name}{SUFFIX}", 1
+    while os.path.lexists(path):  # a link that leads nowhere is not overwritten either
+        number += 1
+        path = models_folder() / f"{name}-{number}{SUFFIX}"
+    return path
+
+
+def _own_path(name: str) -> Path:
+    if name == STARTER:
+        raise CheckpointError("The starter belongs to the program: it cannot be renamed or removed.")
+    path = models_folder() / f"{checked_name(name)}{SUFFIX}"
+    if not path.is_file():
+        raise CheckpointError(f"There is no model {name!r}. `vivim models list` shows those there are.")
+    return path
+
+
+def import_model(source: str | Path, name: str | None = None) -> ModelInfo:
+    """Check a model file of ours or of the reference and add it to the registry.
+
+    Raises
+    ------
+    CheckpointError
+        If it cannot be used, or the registry cannot be written.
+    """
+    from vivim.network.checkpoints import load_checkpoint
+
+    model = load_checkpoint(source)
+    wanted = name or re.sub(r"[^A-Za-z0-9._ -]", "-", Path(source).stem).lstrip("._ -") or "imported"
+    return save_version(model, "imported" if wanted == STARTER else wanted, model.provenance)
+
+
+def add_classes(name: str, classes: Sequence[str], new_name: str) -> ModelInfo:
+    """A new version of a model that can learn these classes, see `vivim.network.class_expansion.with_classes`."""
+    from vivim.network.class_expansion import with_classes
+
+    parent = load_model(name)
+    kept = ("licence", "learned_from")
+    known = {key: parent.provenance[key] for key in kept if key in parent.provenance}
+    known |= {"parent": parent.name, "parent_version": parent.version, NEW_CLASSES: True}
+    return save_version(with_classes(parent, classes), new_name, known)
+
+
+def export_model(name: str, target: str | Path, overwrite: bool = False) -> Path:
+    """Copy a model's file to `target`; unless `overwrite`, that must not exist yet.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no such model, `target` exists or cannot be written.
+    """
+    target = Path(target)
+    if target.exists() and not overwrite:
+        raise CheckpointError(f"{target} exists already. Choose another name.")
+    part = part_of(target)
+    try:
+        shutil.copyfile(model_path(name), part)
+        os.replace(part, target)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise CheckpointError(f"Cannot write {target}: {error.strerror or error}.") from error
+    return target
+
+
+def rename_model(name: str, new_name: str) -> ModelInfo:
+    """Give a version another name; if that is taken it gets a number."""
+    source = _own_path(name)
+    checked_name(new_name)
+    offered_first = default_model_name() == name
+    with _one_at_a_time():
+        target = _free_path(new_name)
+        os.rename(source, target)
+    if offered_first:
+        set_default_model(target.stem)
+    return model_info(target)
+
+
+def remove_model(name: str) -> None:
+    """Delete a version for good."""
+    _own_path(name).unlink()
+
+
+def default_model_name() -> str:
+    """The model offered first: the one set by `set_default_model` if it still exists, else the starter."""
+    name = settings().default_model
+    return name if (models_folder() / f"{name}{SUFFIX}").is_file() else STARTER
+
+
+def set_default_model(name: str) -> None:
+    """Offer `name` first from now on.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no such model.
+    SettingsError
+        If the settings cannot be written.
+    """
+    model_path(name)
+    change_settings(default_model=name)

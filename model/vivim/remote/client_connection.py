@@ -1,0 +1,245 @@
+"""Talking with a server until it is done: answering what it asks, and connecting again when the connection is lost."""
+
+from __future__ import annotations
+
+import logging
+import math
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vivim.inference.session_inputs import ResizedFrames, resized_mask
+from vivim.remote.config import authority, client_token, split_address
+from vivim.remote.protocol import (
+    CHUNK,
+    MESSAGE,
+    PATH,
+    Message,
+    RemoteDeviceError,
+    RemoteError,
+    pack,
+    squeeze,
+    unpack,
+)
+from vivim.remote.transport import (
+    ClientConnection,
+    ConnectionClosed,
+    InvalidHandshake,
+    InvalidMessage,
+    InvalidStatus,
+    connect,
+)
+from vivim.remote.weights import weights_of
+from vivim.utils.cancellation import check
+
+if TYPE_CHECKING:
+    from vivim.network import Vivim
+    from vivim.session import Session
+
+DELAYS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 30.0, 30.0, 60.0, 60.0, 60.0)
+"""Seconds before each new attempt, once a connection that worked was lost: five minutes in all, then it is given up."""
+OPEN_SECONDS = 5.0
+"""How long one attempt may take: so long at most a request to stop is not heard."""
+POLL = 0.1
+"""A request to stop is heard within this many seconds."""
+OTHER_NAME = (62, 64)
+"""What OpenSSL answers where a certificate is for another host or address; source: its x509_vfy.h."""
+
+_wire = logging.getLogger(f"{__name__}.wire")
+_wire.setLevel(logging.WARNING)  # its DEBUG would write headers, the token among them
+
+
+class Lost(Exception):
+    """The connection broke, or could not be made; trying again may help."""
+
+
+@dataclass(frozen=True)
+class Retrying:
+    """The connection is lost; another is tried in so many seconds."""
+
+    host: str
+    seconds: int
+
+
+class Answers:
+    """What a server may ask of the sessions of a request: frames, masks a person vouches for, and the model."""
+
+    def __init__(self, sessions: Sequence[Session], model: Vivim, stop: threading.Event | None) -> None:
+        self.stop = stop
+        self._sessions, self._model, self._size = sessions, model, model.config.input_size
+        self._readers = [ResizedFrames(session, self._size, stop=stop) for session in sessions]
+        self._known = [set(session.vouched_frames()) for session in sessions]
+
+    def to(self, message: Message) -> Iterator[bytes]:
+        """The messages that answer one of the server's.
+
+        Raises
+        ------
+        RemoteError
+            If it asks for what it has no business with.
+        """
+        if message.kind == "model":
+            data = weights_of(self._model)
+            yield pack("model", size=len(data))
+            yield from (pack("weights", data[i : i + CHUNK]) for i in range(0, len(data), CHUNK))
+            return
+        session = message.number("session", 0, len(self._sessions) - 1)
+        what, numbers = message.text("what"), message.values.get("numbers")
+        allowed = {"frames": range(len(self._sessions[session])), "masks": self._known[session]}.get(what, ())
+        asked: list[Any] = numbers if isinstance(numbers, list) else [None]
+        if not all(type(t) is int and t in allowed for t in asked) or len(set(asked)) < len(asked):
+            raise RemoteError("The server asked for pictures that it has no business with.")
+        for t in asked:
+            yield pack("pixels", squeeze(self._pixels(session, what, t)))
+
+    def _pixels(self, session: int, what: str, t: int) -> np.ndarray:
+        if what == "frames":
+            return self._readers[session](t)
+        return resized_mask(self._sessions[session], t, self._size)
+
+
+def _trusted() -> ssl.SSLContext:
+    """Which certificates are believed."""
+    file = authority()
+    try:
+        return ssl.create_default_context(cafile=file)
+    except (OSError, ValueError) as error:  # of OpenSSL too
+        raise RemoteError(
+            f"The certificate of your own authority, {file}, cannot be read ({error}). Name a PEM file in "
+            "VIVIM_REMOTE_CA, or in the settings under Certificate."
+        ) from error
+
+
+class Conversation:
+    """One request, over as many connections as it takes.
+
+    Parameters
+    ----------
+    device : str
+        ``"remote:https://host:port"``.
+    request : callable
+        Makes the request as it stands now, without what has arrived.
+    answers : Answers
+        For what the server asks.
+
+    Attributes
+    ----------
+    failures : int
+        Connections lost in a row; whoever reads `messages` sets it to 0 when something new arrived.
+    """
+
+    def __init__(self, device: str, request: Callable[[], bytes], answers: Answers) -> None:
+        self._host, self._port, self._tls = split_address(device)
+        self._request, self._answers = request, answers
+        self._worked = False
+        self.failures = 0
+
+    def messages(self) -> Iterator[Message | Retrying]:
+        """All that is not a question; while a new attempt is waited for, `Retrying` once a second.
+
+        Raises
+        ------
+        Stopped
+            If the work was told to stop.
+        RemoteError
+            If the server refuses, or cannot be reached any more.
+        """
+        while True:
+            try:
+                with self._connected() as connection:
+                    connection.send(self._request())
+                    self._worked = True
+                    yield from self._until_done(connection)
+                    return
+            except (Lost, ConnectionClosed) as error:
+                if not self._worked or self.failures == len(DELAYS):
+                    raise RemoteError(self._lost(error)) from error
+                self.failures += 1
+                yield from self._waiting(DELAYS[self.failures - 1])
+
+    def _until_done(self, connection: ClientConnection) -> Iterator[Message]:
+        while True:
+            message = unpack(self._received(connection))
+            if message.kind == "done":
+                return
+            if message.kind == "error":
+                if message.values.get("again") is True and self.failures < len(DELAYS):
+                    raise Lost(message.text("message", 2000))
+                kind = RemoteDeviceError if message.values.get("device") is True else RemoteError
+                raise kind(message.text("message", 2000))
+            if message.kind in ("need", "model"):
+                for answer in self._answers.to(message):
+                    check(self._answers.stop)
+                    connection.send(answer)
+            else:
+                yield message
+
+    def _received(self, connection: ClientConnection) -> bytes | str:
+        while True:
+            check(self._answers.stop)
+            try:
+                return connection.recv(POLL)
+            except TimeoutError:
+                continue
+
+    def _connected(self) -> ClientConnection:
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        try:
+            return connect(
+                f"{'wss' if self._tls else 'ws'}://{host}:{self._port}{PATH}",
+                ssl=_trusted() if self._tls else None,
+                additional_headers={"Authorization": f"Bearer {client_token()}"},
+                user_agent_header=None,
+                compression=None,
+                proxy=None,  # the token is for the server alone
+                max_size=MESSAGE,
+                open_timeout=OPEN_SECONDS,
+                close_timeout=1,
+                logger=_wire,
+            )
+        except InvalidStatus as error:
+            raise self._refused(error.response.status_code) from error
+        except ssl.SSLCertVerificationError as error:
+            raise self._untrusted(error) from error
+        except InvalidMessage as error:
+            hint = "" if self._tls else "; with TLS its address begins with https"
+            raise Lost(f"{error}{hint}") from error
+        except (OSError, InvalidHandshake, TimeoutError) as error:
+            raise Lost(str(error) or type(error).__name__) from error
+
+    def _untrusted(self, error: ssl.SSLCertVerificationError) -> Exception:
+        what = f"The certificate of {self._host} is not trusted ({error.verify_message.rstrip('.')}). "
+        if error.verify_code in OTHER_NAME:
+            return RemoteError(f"{what}Give the server's address by the name that is in its certificate.")
+        return RemoteError(f"{what}Ask its keeper for the authority's file, and name it in VIVIM_REMOTE_CA.")
+
+    def _refused(self, status: int) -> Exception:
+        if status in (429, 503):
+            return Lost("it is busy" if status == 503 else "it has been asked too often within a minute")
+        if status == 401:
+            return RemoteError(
+                f"{self._host} does not accept this token. Ask its keeper for the present one."
+            )
+        return RemoteError(f"{self._host}:{self._port} is no Vivim server of this version (answer {status}).")
+
+    def _lost(self, error: Exception) -> str:
+        what = "The connection to" if self._worked else "No connection to"
+        then = " is lost" if self._worked else ""
+        return (
+            f"{what} {self._host}:{self._port}{then} ({error}). Everything that arrived is kept: start again when the "
+            "server can be reached, or choose another device."
+        )
+
+    def _waiting(self, seconds: float) -> Iterator[Retrying]:
+        until, told = time.monotonic() + seconds, -1
+        while (left := until - time.monotonic()) > 0:
+            check(self._answers.stop)
+            if math.ceil(left) != told:
+                told = math.ceil(left)
+                yield Retrying(self._host, told)
+            time.sleep(min(left, POLL))

@@ -1,0 +1,188 @@
+"""The work of a server, in the one thread that owns the device: the local generators on what a client sends."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vivim.remote.limits import Limits
+from vivim.remote.protocol import (
+    CHUNK,
+    HAVE,
+    KNOWN,
+    WANTED,
+    Message,
+    RemoteError,
+    digest_of,
+    expand,
+    pack,
+    squeeze,
+)
+from vivim.remote.remote_session import ReceivedSession, received_shapes
+from vivim.remote.server_connection import LastingLink, Link
+from vivim.remote.weights import model_from, weights_of
+from vivim.utils.cancellation import check
+
+if TYPE_CHECKING:
+    from vivim.network import Vivim
+
+KINDS = ("propose", "finetune")
+MOST_WINDOWS = 64
+"""Windows that a client may want to go through the network at once; fewer go where memory is short."""
+
+
+class Workshop:
+    """Does requests, one at a time; keeps the latest models in memory, and nothing on disk.
+
+    Parameters
+    ----------
+    device : str
+        As `vivim.devices.choose_device` takes it.
+    limits : Limits
+        What is taken on.
+    """
+
+    def __init__(self, device: str, limits: Limits) -> None:
+        self._device, self._limits = device, limits
+        self._models: OrderedDict[str, Vivim] = OrderedDict()
+
+    def do(self, request: Message, link: Link) -> None:
+        """Do one request, and send what comes of it.
+
+        Raises
+        ------
+        Stopped
+            If the client has gone.
+        VivimError
+            If something is wrong with what it sent, or with the device.
+        """
+        check(link.stop)
+        shapes = received_shapes(request, self._limits)
+        flags = _flags(request.payload, sum(shape[0] for shape, _ in shapes))
+        digest = request.text("digest", 64)
+        model = self._model(digest, link)
+        self._check_memory(request, len(shapes), model)
+        sessions, first = [], 0
+        for number, (shape, key) in enumerate(shapes):
+            part = flags[first : first + shape[0]]
+            sessions.append(ReceivedSession(number, shape, part, key, model.config.input_size, link.ask))
+            first += shape[0]
+        if request.kind == "propose":
+            self._propose(sessions[0], model, request, link)
+            link.end([pack("done")])
+        else:
+            assert isinstance(link, LastingLink)
+            self._finetune(sessions, model, request, link)
+
+    def _check_memory(self, request: Message, sessions: int, model: Vivim) -> None:
+        """Refuse what would take too much memory at once, and say how much may be asked for."""
+        pixels = model.config.input_size[0] * model.config.input_size[1]
+        if request.kind == "finetune":
+            if sessions * pixels > self._limits.session_pixels:
+                most = max(1, self._limits.session_pixels // pixels)
+                raise RemoteError(f"This server learns from at most {most} videos at once with this model.")
+            return
+        at_once = request.number("clip_length", 1, 64) * (_batch_size(request) or 1)
+        if at_once * pixels > self._limits.window_pixels:
+            most = max(1, self._limits.window_pixels // pixels)
+            raise RemoteError(
+                f"This server takes at most {most} frames of this model at once. Choose a shorter clip length"
+                f"{' or a smaller batch' if _batch_size(request) else ''}."
+            )
+
+    def _propose(self, session: ReceivedSession, model: Vivim, request: Message, link: Link) -> None:
+        from vivim.devices import PRECISIONS
+        from vivim.inference.proposals import propose
+        from vivim.inference.sliding_windows import MODES
+
+        events = propose(
+            session,  # type: ignore[arg-type]  # offers all that is asked of a session
+            model,
+            frames=session.wanted,
+            have=session.have,
+            start=request.number("start", 0, len(session) - 1),
+            clip_length=request.number("clip_length", 1, 64),
+            batch_size=_batch_size(request),
+            guided=bool(request.number("guided", 0, 1)),
+            windows=_one_of(request, "windows", MODES),
+            precision=_one_of(request, "precision", PRECISIONS),
+            device=self._device,
+            stop=link.stop,
+        )
+        with closing(events):  # type: ignore[type-var]
+            for _ in events:
+                assert session.latest is not None
+                t, mask, doubts = session.latest
+                link.send("mask", squeeze(mask), frame=t, **doubts)
+        check(link.stop)
+
+    def _finetune(
+        self, sessions: list[ReceivedSession], model: Vivim, request: Message, link: LastingLink
+    ) -> None:
+        from vivim.finetuning.events import to_line
+        from vivim.finetuning.job import SCOPES, Trained, run
+
+        seed = request.number("seed", 0, 2**31 - 1)
+        scope = _one_of(request, "scope", SCOPES)
+        events = run(sessions, model, scope, self._device, seed)  # type: ignore[arg-type]  # as above
+        with closing(events):  # type: ignore[type-var]
+            for event in events:
+                if isinstance(event, Trained):
+                    link.end(_told_of(event.model, event.promoted))
+                else:
+                    link.report("event", line=to_line(event))
+
+    def _model(self, digest: str, link: Link) -> Vivim:
+        """The model of this content: from memory, or from the client, which sends it once."""
+        if digest not in self._models:
+            data = link.converse(lambda: _sent(link, self._limits.model_bytes))
+            model = model_from(data, self._limits.input_pixels)
+            if digest_of(model) != digest:
+                raise RemoteError("The weights that arrived are not those announced.", again=True)
+            self._models[digest] = model
+            while len(self._models) > self._limits.models:
+                self._models.popitem(last=False)
+        self._models.move_to_end(digest)
+        return self._models[digest]
+
+
+def _told_of(model: Vivim, promoted: bool) -> list[bytes]:
+    """The last messages of a fine-tune: its weights, in pieces."""
+    data = weights_of(model)
+    pieces = [pack("weights", data[first : first + CHUNK]) for first in range(0, len(data), CHUNK)]
+    return [pack("trained", promoted=promoted, size=len(data)), *pieces, pack("done")]
+
+
+def _sent(link: Link, most: int) -> bytes:
+    """The weights of the client's model."""
+    link.send("model")
+    size = link.receive("model").number("size", 1, most)
+    data = bytearray()
+    while len(data) < size:
+        piece = link.receive("weights").payload
+        if not piece or len(data) + len(piece) > size:
+            raise RemoteError("The weights that arrived are not as long as announced.")
+        data += piece
+    return bytes(data)
+
+
+def _flags(payload: bytes, count: int) -> np.ndarray:
+    flags = expand(payload, (count,))
+    if (flags > (WANTED | KNOWN | HAVE)).any():
+        raise RemoteError("A frame has a flag that does not exist.")
+    return flags
+
+
+def _batch_size(request: Message) -> int | None:
+    """Windows at once, where the client says how many."""
+    return None if request.values.get("batch_size") is None else request.number("batch_size", 1, MOST_WINDOWS)
+
+
+def _one_of(request: Message, name: str, choices: tuple[str, ...]) -> str:
+    value = request.text(name)
+    if value not in choices:
+        raise RemoteError(f"{name!r} must be one of {', '.join(choices)}.")
+    return value

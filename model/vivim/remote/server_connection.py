@@ -1,0 +1,188 @@
+"""One client as the job's thread sees it: it asks, and waits for the answer; the event loop does the talking."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import TimeoutError as NoAnswer
+from typing import Any, TypeVar
+
+from vivim.remote.protocol import Message, RemoteError, pack, unpack
+from vivim.remote.transport import ConnectionClosed, ServerConnection
+from vivim.utils.cancellation import Stopped, check
+
+T = TypeVar("T")
+
+
+class Gone(Exception):
+    """The connection broke, but its client may come back on another one."""
+
+
+class Link:
+    """Blocking conversation with a client, from another thread than the event loop's; ends with its connection.
+
+    Attributes
+    ----------
+    connection : ServerConnection or None
+        To the client; None while it is away.
+    stop : threading.Event
+        Set when the client has gone for good: whatever is done for it ends.
+    """
+
+    def __init__(self, connection: ServerConnection, seconds: float) -> None:
+        self.connection: ServerConnection | None = connection
+        self._seconds = seconds
+        self._loop = asyncio.get_running_loop()
+        self._lock = threading.Lock()
+        self.stop = threading.Event()
+
+    def send(self, kind: str, payload: bytes = b"", **values: Any) -> None:
+        """Send a message; waits while the client takes no more.
+
+        Raises
+        ------
+        Stopped
+            If the client has gone.
+        RemoteError
+            If it takes too long.
+        """
+        self._wait(lambda connection: connection.send(pack(kind, payload, **values)))
+
+    def receive(self, kind: str) -> Message:
+        """The next message, which must be of this kind; raises as `send`."""
+        message = unpack(self._wait(lambda connection: connection.recv()))
+        if message.kind != kind:
+            raise RemoteError(f"Expected {kind!r}, not {message.kind[:20]!r}.")
+        return message
+
+    def converse(self, talk: Callable[[], T]) -> T:
+        """Do what is made of several messages, as one."""
+        return talk()
+
+    def ask(self, session: int, what: str, numbers: list[int]) -> list[bytes]:
+        """Squeezed pixels of some frames or masks of one session; raises as `send`."""
+
+        def talk() -> list[bytes]:
+            self.send("need", session=session, what=what, numbers=numbers)
+            return [self.receive("pixels").payload for _ in numbers]
+
+        with self._lock:
+            return self.converse(talk)
+
+    def end(self, messages: Sequence[bytes]) -> None:
+        """Say the last of it; raises as `send`."""
+        for message in messages:
+            self._wait(lambda connection, said=message: connection.send(said))  # type: ignore[misc]
+
+    def _wait(self, talking: Callable[[ServerConnection], Coroutine[Any, Any, T]]) -> T:
+        check(self.stop)
+        connection = self.connection
+        if connection is None:
+            raise Gone
+        future = asyncio.run_coroutine_threadsafe(talking(connection), self._loop)
+        try:
+            return future.result(self._seconds)
+        except NoAnswer as error:
+            future.cancel()
+            raise self._no_answer() from error
+        except ConnectionClosed as error:
+            raise self._broken() from error
+
+    def _no_answer(self) -> RemoteError:
+        return RemoteError(f"No answer for {self._seconds:.0f} s.", again=True)
+
+    def _broken(self) -> Exception:
+        self.stop.set()
+        return Stopped()
+
+
+KEPT = 4096
+"""Reports kept of one job, the latest; a fine-tune makes some hundreds."""
+POLL = 0.05
+"""Seconds between two looks for a client that is away."""
+
+
+class LastingLink(Link):
+    """One client, over as many connections as it takes."""
+
+    def __init__(self, connection: ServerConnection, seconds: float) -> None:
+        super().__init__(connection, seconds)
+        self._reports: deque[tuple[int, bytes]] = deque(maxlen=KEPT)
+        self._end: Sequence[bytes] | None = None
+        self._count = 0
+        self._news = asyncio.Event()
+
+    # -- in the job's thread --------------------------------------------------------------------------------------
+
+    def report(self, kind: str, **values: Any) -> None:
+        """Keep a numbered message for the client, and go on.
+
+        Raises
+        ------
+        Stopped
+            If the client has gone for good.
+        """
+        check(self.stop)
+        self._count += 1
+        self._loop.call_soon_threadsafe(self._keep, self._count, pack(kind, number=self._count, **values))
+
+    def converse(self, talk: Callable[[], T]) -> T:
+        """Do what is made of several messages, from its beginning on another connection where one breaks.
+
+        Raises
+        ------
+        Stopped
+            If the client has gone for good.
+        RemoteError
+            If it stays away too long.
+        """
+        while True:
+            connection = self.connection
+            try:
+                return talk()
+            except Gone:
+                self._await_another(connection)
+
+    def end(self, messages: Sequence[bytes]) -> None:
+        """Keep the last of it for the client: whole, on whichever connection asks."""
+        self._loop.call_soon_threadsafe(self._finish, messages)
+
+    def _await_another(self, broken: ServerConnection | None) -> None:
+        until = time.monotonic() + self._seconds
+        while self.connection in (None, broken):
+            if self.stop.wait(POLL):
+                raise Stopped
+            if time.monotonic() > until:
+                raise self._no_answer()
+
+    def _broken(self) -> Exception:
+        return Gone()
+
+    # -- in the event loop ----------------------------------------------------------------------------------------
+
+    async def tell(self, connection: ServerConnection, seen: int) -> None:
+        """Tell all that comes after report number `seen`, to the end; stops where the connection breaks."""
+        try:
+            while True:
+                self._news.clear()
+                for number, message in [report for report in self._reports if report[0] > seen]:
+                    await connection.send(message)
+                    seen = number
+                if self._end is not None and not (self._reports and self._reports[-1][0] > seen):
+                    break
+                await self._news.wait()
+            for message in self._end:
+                await connection.send(message)
+        except ConnectionClosed:
+            return  # whoever comes back is told the rest
+
+    def _keep(self, number: int, message: bytes) -> None:
+        self._reports.append((number, message))
+        self._news.set()
+
+    def _finish(self, messages: Sequence[bytes]) -> None:
+        self._end = messages
+        self._news.set()

@@ -1,0 +1,1 @@
+"""The selective scan and the causal convolution compiled for CPUs."""

@@ -1,0 +1,74 @@
+"""Threads for compiled kernels that release the GIL: who does which sequences and which blocks of channels.
+
+As many threads as `torch.get_num_threads()` says, from a pool of this module's own: numba's parallel loops stall beside
+PyTorch's threads.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import torch
+
+from vivim.utils.system import cores
+
+_pool: ThreadPoolExecutor | None = None
+
+
+class Share(NamedTuple):
+    """Sequences ``b0..b1`` of the batch, blocks of channels ``first..last``."""
+
+    b0: int
+    b1: int
+    first: int
+    last: int
+
+
+def shares(batch: int, blocks: int) -> list[Share]:
+    """Cut the work into as many even shares as there are threads: by channels first, then by sequences."""
+    threads = max(1, torch.get_num_threads())
+    columns = min(threads, blocks)
+    rows = max(1, min(threads // columns, batch))
+    return [
+        Share(batch * r // rows, batch * (r + 1) // rows, blocks * c // columns, blocks * (c + 1) // columns)
+        for r in range(rows)
+        for c in range(columns)
+    ]
+
+
+class Span(NamedTuple):
+    """Steps ``l0..l1`` of sequence ``b``."""
+
+    b: int
+    l0: int
+    l1: int
+
+
+def spans(batch: int, length: int) -> list[Span]:
+    """Cut work whose steps do not wait for one another into at least as many spans as there are threads."""
+    cuts = min(length, -(-max(1, torch.get_num_threads()) // max(1, batch)))
+    return [Span(b, length * i // cuts, length * (i + 1) // cuts) for b in range(batch) for i in range(cuts)]
+
+
+def run_each(run: Callable[[Any], None], work: Sequence[Share] | Sequence[Span]) -> None:
+    """Call `run` for every piece of work, each in a thread, the caller being one of them."""
+    global _pool
+    if len(work) > 1 and _pool is None:
+        _pool = ThreadPoolExecutor(cores(), thread_name_prefix="vivim-scan")
+    others = [_pool.submit(run, piece) for piece in work[1:]] if _pool else []
+    run(work[0])
+    for other in others:
+        other.result()
+
+
+def _forget_pool() -> None:
+    """Drop the pool in a forked process: its threads exist in the parent only."""
+    global _pool
+    _pool = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_pool)

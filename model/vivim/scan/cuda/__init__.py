@@ -1,0 +1,1 @@
+"""The selective scan on CUDA GPUs: Triton kernels and mamba-ssm."""

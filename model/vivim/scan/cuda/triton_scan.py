@@ -1,0 +1,262 @@
+"""The scan on CUDA, forward and backward, by the Triton kernels of `triton_kernels`.
+
+Takes CUDA tensors of float16, bfloat16, float32 or float64 (computed in float32); with TRITON_INTERPRET=1 in the
+environment before this module is imported, CPU tensors too, slowly, for tests. A sequence is cut into chunks that run
+side by side, so that a single long sequence fills the GPU.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+import triton
+from torch.autograd.function import once_differentiable
+
+from vivim.scan.backends import ScanBackendError
+from vivim.scan.cuda import triton_kernels as kernels
+
+_BLOCK_E = 32
+_WARPS = 1  # a warp of 32 threads owns 32 channels
+_CHUNK_SIZES = (64, 32)  # multiples of kernels.GROUP
+_ENOUGH_PROGRAMS = 1024  # about 8 warps for each of the 132 multiprocessors of an H100
+_CARRY_ROWS, _CARRY_COLUMNS = 64, 32  # chunks and states that a program takes at a time between the passes
+
+
+def triton_scan(
+    u: torch.Tensor,
+    delta: torch.Tensor,
+    A: torch.Tensor,
+    B: torch.Tensor,
+    C: torch.Tensor,
+    D: torch.Tensor | None,
+    z: torch.Tensor | None,
+    delta_bias: torch.Tensor | None,
+) -> torch.Tensor:
+    """Run the scan on the GPU; shapes as in `selective_scan`, result in the dtype of `u`.
+
+    Raises
+    ------
+    ScanBackendError
+        The tensors are not on a CUDA device.
+    """
+    if not u.is_cuda and os.environ.get("TRITON_INTERPRET") != "1":
+        raise ScanBackendError(
+            f"The scan backend 'triton' needs tensors on a CUDA device, not on {u.device}. "
+            "Move them there or choose the backend 'auto'."
+        )
+    tensors = tuple(None if x is None else x.contiguous() for x in (u, delta, A, B, C, D, z, delta_bias))
+    if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors):
+        return _TritonScan.apply(*tensors)
+    return _forward(_Inputs(*tensors))[0]  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """How a scan of (batch, L, E) with N states is spread over programs."""
+
+    chunk: int
+    programs: int
+    numbers: tuple[int, ...]
+    """L, E, N, chunks, blocks: what the kernels over chunks share."""
+    block: tuple[int, int]
+    """BLOCK_N, BLOCK_E"""
+    carriers: int
+    carry_numbers: tuple[int, ...]
+    """E, N, chunks, blocks of the kernel between them."""
+    blocks: int
+    states_shape: tuple[int, ...]
+    """(batch, chunks, N, E)"""
+    groups_shape: tuple[int, ...]
+    """(batch, chunks, groups of steps in a chunk, N, E)"""
+    shared_shape: tuple[int, ...]
+    """(batch x chunks, N + 2, E): parts of the gradients of A, D and the bias"""
+    channels_shape: tuple[int, ...]
+    """(batch, chunks, E)"""
+
+
+@functools.lru_cache(maxsize=256)
+def _grid_of(batch: int, length: int, width: int, states: int) -> _Grid:
+    """Choose the longest chunks that still give every multiprocessor enough to do."""
+    blocks = -(-width // _BLOCK_E)
+    rows = batch * blocks
+    chunk = next((c for c in _CHUNK_SIZES if rows * (length // c) >= _ENOUGH_PROGRAMS), _CHUNK_SIZES[-1])
+    chunks = -(-length // chunk)
+    carry_blocks = -(-states * width // _CARRY_COLUMNS)
+    return _Grid(
+        chunk=chunk,
+        programs=rows * chunks,
+        numbers=(length, width, states, chunks, blocks),
+        block=(triton.next_power_of_2(states), _BLOCK_E),
+        carriers=batch * carry_blocks,
+        carry_numbers=(width, states, chunks, carry_blocks),
+        blocks=blocks,
+        states_shape=(batch, chunks, states, width),
+        groups_shape=(batch, chunks, chunk // kernels.GROUP, states, width),
+        shared_shape=(batch * chunks, states + 2, width),
+        channels_shape=(batch, chunks, width),
+    )
+
+
+class _Inputs(NamedTuple):
+    """The tensors of one scan, contiguous, and what is shared between its passes."""
+
+    u: torch.Tensor
+    delta: torch.Tensor
+    A: torch.Tensor
+    B: torch.Tensor
+    C: torch.Tensor
+    D: torch.Tensor | None
+    z: torch.Tensor | None
+    bias: torch.Tensor | None
+
+    @property
+    def grid(self) -> _Grid:
+        return _grid_of(*self.u.shape, self.A.shape[1])
+
+    def given(self) -> tuple[bool, bool, bool]:
+        """Whether there is a bias, D and z."""
+        return self.bias is not None, self.D is not None, self.z is not None
+
+    def stand_ins(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Bias, D and z, or for an absent one a pointer that the kernels do not follow."""
+        return _or(self.bias, self.u), _or(self.D, self.u), _or(self.z, self.u)
+
+
+def _forward(given: _Inputs) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Output (batch, L, E), the states that chunks start from, and their summed step sizes."""
+    u, grid = given.u, given.grid
+    bias, D, z = given.stand_ins()
+    has_bias, has_D, has_z = given.given()
+    own, starts = (_float32(grid.states_shape, u) for _ in range(2))
+    total, y = _float32(grid.channels_shape, u), torch.empty_like(u)
+    sequence = (u, given.delta, bias, given.A, given.B)
+    with _on_device(u):
+        launch(
+            kernels.chunk_states, grid.programs, (*sequence, own, total), grid.numbers,
+            (has_bias, grid.chunk, *grid.block), _WARPS,
+        )  # fmt: skip
+        _carry(grid, own, total, given.A, starts, reverse=False)
+        launch(
+            kernels.chunk_outputs, grid.programs, (*sequence, given.C, D, z, starts, y), grid.numbers,
+            (has_bias, has_D, has_z, grid.chunk, *grid.block), _WARPS,
+        )  # fmt: skip
+    return y, starts, total
+
+
+def _carry(
+    grid: _Grid, own: torch.Tensor, total: torch.Tensor, A: torch.Tensor, result: torch.Tensor, reverse: bool
+) -> None:
+    tensors, constants = (own, total, A, result), (reverse, _CARRY_ROWS, _CARRY_COLUMNS)
+    launch(kernels.carry, grid.carriers, tensors, grid.carry_numbers, constants, _WARPS)
+
+
+class _TritonScan(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *tensors: torch.Tensor | None) -> torch.Tensor:
+        y, starts, total = _forward(_Inputs(*tensors))  # type: ignore[arg-type]
+        ctx.save_for_backward(*tensors, starts, total)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        *tensors, starts, total = ctx.saved_tensors
+        given, gradient = _Inputs(*tensors), gradient.contiguous()
+        u, delta, A, B, C, grid = given.u, given.delta, given.A, given.B, given.C, given.grid
+        batch = u.shape[0]
+        bias, D, z = given.stand_ins()
+        has_bias, has_D, has_z = given.given()
+        adjoints, scratch = _float32(grid.states_shape, u), _float32(grid.groups_shape, u)
+        own = scratch  # the chunks' own adjoints are read before the states between them are kept there
+        d_u, d_delta = torch.empty_like(u), torch.empty_like(delta)
+        d_z = torch.empty_like(z) if has_z else None
+        weights_parts = _float32((2, grid.blocks, *B.shape), u)
+        d_B, d_C = weights_parts.unbind()
+        d_shared = _float32(grid.shared_shape, u)
+        with _on_device(u):
+            launch(
+                kernels.chunk_adjoints, grid.programs, (gradient, delta, bias, A, C, z, own), grid.numbers,
+                (has_bias, has_z, grid.chunk, *grid.block), _WARPS,
+            )  # fmt: skip
+            _carry(grid, own, total, A, adjoints, reverse=True)
+            launch(
+                kernels.chunk_gradients, grid.programs,
+                (gradient, u, delta, bias, A, B, C, D, z, starts, adjoints, scratch,
+                 d_u, d_delta, _or(d_z, u), d_B, d_C, d_shared),
+                (*grid.numbers, batch), (has_bias, has_D, has_z, grid.chunk, *grid.block), _WARPS,
+            )  # fmt: skip
+        d_B, d_C = weights_parts.sum(1).unbind()
+        d_A, d_D, d_bias = d_shared.sum(0).split((A.shape[1], 1, 1))
+        return (
+            d_u,
+            d_delta,
+            d_A.t().to(A.dtype),
+            d_B.to(B.dtype),
+            d_C.to(C.dtype),
+            None if given.D is None else d_D[0].to(D.dtype),
+            d_z,
+            None if given.bias is None else d_bias[0].to(bias.dtype),
+        )
+
+
+def _float32(shape: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:
+    """New tensor on the device of `like`."""
+    return torch.empty(shape, dtype=torch.float32, device=like.device)
+
+
+def _or(tensor: torch.Tensor | None, stand_in: torch.Tensor) -> torch.Tensor:
+    """Return what a kernel gets for a tensor that is absent: a pointer it does not follow."""
+    return stand_in if tensor is None else tensor
+
+
+def _on_device(tensor: torch.Tensor) -> contextlib.AbstractContextManager:
+    """Triton launches on the current device, which need not be the tensors'."""
+    if not tensor.is_cuda or tensor.get_device() == torch.cuda.current_device():
+        return contextlib.nullcontext()
+    return torch.cuda.device(tensor.device)
+
+
+_ALIGNMENT = 16  # bytes; pointers that are multiples of it are compiled to wider loads
+_MOST_KEPT = 512
+_compiled: dict[tuple[Any, ...], Any] = {}
+
+
+def launch(
+    kernel: Any,
+    programs: int,
+    tensors: tuple[torch.Tensor, ...],
+    numbers: tuple[int, ...],
+    constants: tuple[int | bool, ...],
+    warps: int,
+) -> None:
+    """Run `programs` programs of a kernel on the current device.
+
+    Parameters
+    ----------
+    kernel : triton.JITFunction
+        Its parameters are, in this order, the tensors, the numbers, and the constants (``tl.constexpr``).
+    programs : int
+        Size of the one-dimensional grid.
+    tensors, numbers, constants : tuple
+        Arguments by position; the tensors are all on the current device.
+    warps : int
+        Warps of a program.
+    """
+    grid = (programs, 1, 1)
+    addresses = [t.data_ptr() for t in tensors]
+    if any(address % _ALIGNMENT for address in addresses):  # rare, so left to Triton
+        kernel[grid](*tensors, *numbers, *constants, num_warps=warps)
+        return
+    key = (kernel, programs, tensors[0].device, *[t.dtype for t in tensors], numbers, constants, warps)
+    known = _compiled.get(key)
+    if known is not None:  # an address needs no look at the tensor behind it
+        known(*addresses, *numbers, *constants)
+        return
+    made = kernel[grid](*tensors, *numbers, *constants, num_warps=warps)
+    if made is not None and len(_compiled) < _MOST_KEPT:  # None where it was interpreted
+        _compiled[key] = made[grid]

@@ -1,0 +1,308 @@
+"""``session.json``: which video a session is about."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vivim.errors import SessionError
+from vivim.imaging.roi import Area
+from vivim.imaging.roi import checked as checked_area
+from vivim.session.edits import Gate
+from vivim.session.flusher import waiting_for
+from vivim.session.ledger import now
+from vivim.session.migrations import SCHEMA, name_of, upgraded
+from vivim.utils.atomic_files import put_in_place
+
+if TYPE_CHECKING:
+    from vivim.video import Video
+
+FILE = "session.json"
+UNNAMED = ("lesion",)
+"""Class names of a session that nobody and no model has named yet."""
+FILE_BYTES = 2**20
+"""A larger ``session.json`` is none of ours."""
+MOST_FRAMES, MOST_PIXELS = 10**7, 2**28
+"""A session that claims more frames, or more pixels a frame, is damaged."""
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """A video this session was once about: the digest of its content, and until when (UTC)."""
+
+    identity: str
+    until: str
+
+
+@dataclass(frozen=True)
+class Description:
+    """The contents of ``session.json``. No patient data: file name, size and identity by content, geometry.
+
+    `schema` is the one the file was read with; it is written with `SCHEMA`. `video` is the name of the video's file;
+    of a session that an older version wrote it is the path from the session's folder.
+    """
+
+    schema: int
+    video: str
+    size_bytes: int | None
+    identity: str
+    shape: tuple[int, int, int]
+    fps: float | None
+    pixel_spacing_mm: tuple[float, float] | None
+    classes: tuple[str, ...]
+    created: str
+    earlier: tuple[Earlier, ...] = ()
+    area: Area | None = None
+
+    def write(self, path: Path) -> None:
+        """Write atomically, in the present schema; a power cut leaves the old one or the new one."""
+        part = path.with_name(f".{path.name}.part")
+        try:
+            part.write_text(self.text(), encoding="utf-8")
+            put_in_place(part, path)
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
+
+    def text(self) -> str:
+        """The contents of the file."""
+        return json.dumps(asdict(replace(self, schema=SCHEMA, video=name_of(self.video))), indent=2)
+
+    @classmethod
+    def read(cls, path: Path) -> Description:
+        """Read and check; what an older version wrote is brought up to date in memory.
+
+        A newer one that waits beside it for the disk counts, if it is whole.
+
+        Raises
+        ------
+        SessionError
+            If it is damaged or written by a newer version.
+        """
+        if waiting_for(path).is_file():
+            with suppress(SessionError):  # a power cut left part of it: what was before still holds
+                return cls._read(waiting_for(path))
+        return cls._read(path)
+
+    @classmethod
+    def _read(cls, path: Path) -> Description:
+        try:
+            if path.stat().st_size > FILE_BYTES:
+                raise ValueError("it is too large")
+            values = json.loads(path.read_text(encoding="utf-8"))
+            if not _is(values["schema"], int):
+                raise ValueError("its schema is no number")
+            if values["schema"] > SCHEMA:
+                raise SessionError(
+                    f"{path.parent} was written by a newer version of this program. Update napari-vivim to open it."
+                )
+            return cls._checked(values["schema"], upgraded(values))
+        except OSError as error:
+            raise SessionError(
+                f"Cannot read {path}: {error.strerror or error}. Check that you may read this folder."
+            ) from error
+        except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
+            raise SessionError(f"{path} is damaged ({error}). Restore it from a backup.") from error
+
+    @classmethod
+    def _checked(cls, schema: int, values: dict[str, Any]) -> Description:
+        frames, height, width = values["shape"]
+        spacing, size, fps = values["pixel_spacing_mm"], values["size_bytes"], values["fps"]
+        texts = [values["video"], values["identity"], values["created"], *values["classes"]]
+        texts += [text for earlier in values["earlier"] for text in earlier.values()]
+        numbers = [*(spacing or ()), *([] if fps is None else [fps])]
+        whole = [frames, height, width, *([] if size is None else [size])]
+        if not (
+            all(_is(text, str) and "\0" not in text for text in texts)
+            and all(_is(number, int, float) and 0 < number < float("inf") for number in numbers)
+            and all(_is(number, int) and number >= 0 for number in whole)
+            and 1 <= frames <= MOST_FRAMES
+            and 1 <= height * width <= MOST_PIXELS
+            and (spacing is None or len(spacing) == 2)
+        ):
+            raise ValueError("it has values of the wrong kind or size")
+        return cls(
+            schema,
+            values["video"],
+            size,
+            values["identity"],
+            (frames, height, width),
+            fps,
+            (spacing[0], spacing[1]) if spacing else None,
+            tuple(values["classes"]),
+            values["created"],
+            tuple(Earlier(**earlier) for earlier in values["earlier"]),
+            _area(values["area"], (height, width)),
+        )
+
+
+def _area(value: Any, size: tuple[int, int]) -> Area | None:
+    if value is not None and not (len(value) == 4 and all(_is(side, int) for side in value)):
+        raise ValueError("its area is none")
+    return None if value is None else checked_area((value[0], value[1], value[2], value[3]), size)
+
+
+def _is(value: object, *kinds: type) -> bool:
+    return isinstance(value, kinds) and not isinstance(value, bool)
+
+
+def describe(video: Video) -> Description:
+    """What a new session says of its video."""
+    return Description(
+        SCHEMA,
+        Path(video.path).name,
+        size_of(Path(video.path)),
+        video.identity(),
+        shape_of(video),
+        video.fps,
+        video.pixel_spacing_mm,
+        UNNAMED,
+        now(),
+    )
+
+
+def shape_of(video: Video) -> tuple[int, int, int]:
+    """Frames, height and width."""
+    return len(video), int(video.shape[1]), int(video.shape[2])
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a video: of its file, or of all files in its folder."""
+    if path.is_dir():
+        return sum(entry.stat().st_size for entry in os.scandir(path) if entry.is_file())
+    return path.stat().st_size
+
+
+SUFFIX = ".vivim"
+
+
+def checked_class_names(names: Sequence[str]) -> tuple[str, ...]:
+    """`names`, if classes can be called so.
+
+    Raises
+    ------
+    ValueError
+        If there is none, one is empty, or two are alike.
+    """
+    if not names or not all(name.strip() for name in names) or len(set(names)) != len(names):
+        raise ValueError(f"Classes need names that differ, not {list(names)}.")
+    return tuple(names)
+
+
+def agreed(have: tuple[str, ...], names: tuple[str, ...], drawn: bool) -> tuple[str, ...]:
+    """Names of a session's classes once a model proposes.
+
+    Names that are there stay, more are added, and a model of one class outlines class 1, whatever its name.
+
+    Parameters
+    ----------
+    have : tuple of str
+        The session's names.
+    names : tuple of str
+        The model's names.
+    drawn : bool
+        Whether a person has drawn or accepted masks; if not, the model's names take the place of others.
+
+    Raises
+    ------
+    SessionError
+        If what is drawn has other names.
+    """
+    if names == have[: len(names)] or (len(names) == 1 and have != UNNAMED):
+        return have
+    if drawn and have != UNNAMED and names[: len(have)] != have:
+        raise SessionError(
+            f"These masks are of {', '.join(have)}, but the model finds {', '.join(names)}. Choose another model, or "
+            "another session folder for this one."
+        )
+    return names
+
+
+class About(Gate):
+    """A session's description, changed in memory and on disk at once. Methods may be called from any thread."""
+
+    def __init__(self, folder: Path, description: Description, author: str, read_only: bool) -> None:
+        super().__init__(folder, description.shape, author, read_only)
+        self._description = description
+        self._made = (folder / FILE).is_file()
+
+    @property
+    def fps(self) -> float | None:
+        """Frames per second, where the video says so."""
+        return self._description.fps
+
+    @property
+    def pixel_spacing_mm(self) -> tuple[float, float] | None:
+        """Height and width of a pixel in mm, where the video says so."""
+        return self._description.pixel_spacing_mm
+
+    @property
+    def identity(self) -> str:
+        """What tells this video from others: a digest of its content."""
+        return self._description.identity
+
+    @property
+    def area(self) -> Area | None:
+        """The part of the picture that models are shown and propose in, ``(y0, x0, y1, x1)``; None is all of it."""
+        return self._description.area
+
+    def set_area(self, area: Area | None) -> None:
+        """Let models work on a part of the picture only, from now on; masks stay those of the whole picture.
+
+        What was proposed or drawn outside before stays as it is.
+
+        Raises
+        ------
+        SessionError
+            If it cannot be written.
+        ValueError
+            If it reaches beyond the picture, or is too small.
+        """
+        found = None if area is None else checked_area(area, self.shape[1:])
+        with self._lock:
+            self._describe(replace(self._description, area=found))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes 1 and up."""
+        return self._description.classes
+
+    def name_classes(self, names: Sequence[str]) -> None:
+        """Name the classes 1 and up; kept with the session.
+
+        Raises
+        ------
+        SessionError
+            If it cannot be written.
+        ValueError
+            If a name is empty, or two are alike.
+        """
+        with self._lock:
+            self._describe(replace(self._description, classes=checked_class_names(names)))
+
+    def take_classes(self, names: tuple[str, ...]) -> None:
+        """Take over the class names of a model that is about to propose, see `vivim.session.metadata.agreed`.
+
+        Raises
+        ------
+        SessionError
+            If a person has drawn masks whose classes have other names, or the names cannot be written.
+        """
+        drawn = bool(self.frames_with("corrected", "accepted"))
+        names = agreed(self.classes, names, drawn)
+        if names != self.classes:
+            self.name_classes(names)
+
+    def _describe(self, description: Description) -> None:
+        """Say something else from now on, and in the folder if there is one to write; nobody waits for the disk."""
+        if description != self._description and self._made and not self.read_only:
+            try:
+                self._flusher.replace(self.folder / FILE, description.text())
+            except OSError as error:
+                raise self._not_written(error) from error
+        self._description = description

@@ -1,0 +1,224 @@
+"""Which video a session is about: found again where it was moved or renamed, never mistaken for another."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vivim.errors import SessionError, VideoChangedError, VideoError
+from vivim.session.ledger import now
+from vivim.session.metadata import FILE, SUFFIX, Description, Earlier, shape_of, size_of
+from vivim.session.migrations import name_of
+from vivim.settings import settings, vivim_home
+from vivim.utils.atomic_files import part_of, put_in_place, shortened
+
+if TYPE_CHECKING:
+    from vivim.video import Video
+
+MOST_ENTRIES = 10_000
+"""A folder with more entries is not searched for a video that was renamed."""
+
+
+def linked(description: Description, video: Video, folder: Path, relink: bool) -> Description:
+    """What a session says of its video once `video` is taken for it.
+
+    Parameters
+    ----------
+    relink : bool
+        Take it although its content is another, as long as it has as many frames of the same size.
+
+    Raises
+    ------
+    VideoChangedError
+        If it is another video, or the same one in another encoding and `relink` is False.
+    """
+    fits = shape_of(video) == description.shape
+    identity = video.identity()
+    if not fits or (identity != description.identity and not relink):
+        raise _changed(description, video, folder, fits)
+    path = Path(video.path)
+    description = replace(description, video=path.name)
+    if identity != description.identity:
+        former = Earlier(description.identity, now())
+        description = replace(description, identity=identity, earlier=(*description.earlier, former))
+    return replace(description, size_bytes=size_of(path))
+
+
+def _changed(description: Description, video: Video, folder: Path, fits: bool) -> VideoChangedError:
+    frames, height, width = description.shape
+    was, (count, high, wide) = f"{frames} frames of {width}x{height}", shape_of(video)
+    name = Path(video.path).name
+    if fits:
+        text = (
+            f"{name} has as many frames of the same size as the video that {folder.name} was made for, but another "
+            "content: it was encoded anew, or replaced. If it shows the same pictures, take it as this session's "
+            "video (relink=True); if not, open the original, or choose another session folder for this one."
+        )
+    else:
+        text = (
+            f"{folder.name} was made for another video: it has {was}, {name} has {count} of {wide}x{high}. Open the "
+            "original video, or choose another session folder for this one."
+        )
+    return VideoChangedError(text, folder=folder, video=Path(video.path), relinkable=fits)
+
+
+def find_video(description: Description, folder: Path, opened: Video | None) -> Path:
+    """Where a session's video is now: beside the session, where it was last, or near either under another name.
+
+    Parameters
+    ----------
+    opened : Video or None
+        The video, if it is open already.
+
+    Returns
+    -------
+    Path
+        Where it was last, or would be beside the session, if it is nowhere.
+    """
+    if opened is not None and Path(opened.path).exists():
+        return Path(opened.path)
+    candidates = places(description, folder)
+    there = [path for path in candidates if path.exists()]
+    if len(there) > 1:
+        return next((path for path in there if _is_it(path, description)), there[0])
+    if there:
+        return there[0]
+    for path in _entries(dict.fromkeys(path.parent for path in candidates)):
+        if path.suffix != SUFFIX and _is_it(path, description):
+            return path
+    return candidates[-1]
+
+
+def home_of(video: Video) -> Path:
+    """The folder of a video's session: beside it and named after it, or after what it was called before.
+
+    Where the settings name a folder for sessions, new ones are made there, under the video's name and the beginning of
+    its content's digest: videos of many folders may be called alike.
+    """
+    path = Path(video.path)
+    home = beside(path)
+    if home.exists():
+        return home
+    identity = video.identity()
+    for folder in _entries([path.absolute().parent]):
+        if folder.suffix != SUFFIX or not (folder / FILE).is_file():
+            continue
+        try:
+            description = Description.read(folder / FILE)
+        except SessionError:
+            continue  # damaged: not the one looked for, as far as can be known
+        if description.identity == identity and not any(at.exists() for at in places(description, folder)):
+            return folder
+    common = settings().sessions_folder
+    return Path(common).expanduser() / shortened(f"{path.name}-{identity[:8]}{SUFFIX}") if common else home
+
+
+def beside(path: Path) -> Path:
+    """The folder of a session beside its video, named after it as far as the file system takes so long a name."""
+    return path.with_name(shortened(path.name + SUFFIX))
+
+
+def _is_it(path: Path, description: Description) -> bool:
+    """Whether there is the very video described under another name; only files of its size are opened."""
+    from vivim.video import open_video
+
+    try:
+        if description.size_bytes is None or size_of(path) != description.size_bytes:
+            return False
+        video = open_video(path)
+    except (OSError, VideoError):
+        return False
+    try:
+        return video.identity() == description.identity
+    except OSError:
+        return False
+    finally:
+        video.close()
+
+
+def _entries(folders: Iterable[Path]) -> Iterator[Path]:
+    for folder in folders:
+        try:
+            found = sorted(folder.iterdir())
+        except OSError:
+            continue  # gone, or not to be read: nothing to be found there
+        yield from found[:MOST_ENTRIES]
+
+
+FOLDER = "videos"
+NAMES_ONLY = 3
+"""From this schema on a session keeps of its video's path only the name."""
+UNNAMED = "unnamed video"
+FILE_BYTES = 2**16
+"""A larger note is none of ours."""
+_log = logging.getLogger(__name__)
+
+
+def places(description: Description, folder: Path) -> list[Path]:
+    """Where a session's video may be: where it says, beside it, where the user last saw it.
+
+    Parameters
+    ----------
+    folder : Path
+        The session's.
+    """
+    home, name = folder.absolute(), name_of(description.video)
+    known = known_place(description.identity)
+    if name in ("", ".", ".."):  # damaged, or made to lead elsewhere
+        name = UNNAMED
+    # only older versions kept the way to a video
+    recorded = description.video if description.schema < NAMES_ONLY and name != UNNAMED else name
+    beside = home.parent / name
+    return [Path(os.path.normpath(home / recorded)), beside, *([known] if known is not None else [])]
+
+
+def keep_place(description: Description, folder: Path) -> None:
+    """Note the path that a session of an older version holds, before it is left out there."""
+    recorded, beside, *known = places(description, folder)
+    if not beside.exists() and (recorded.exists() or not known):
+        remember_place(description, folder, recorded)
+
+
+def known_place(identity: str) -> Path | None:
+    """Where a video was last seen by this user, None if it is not known."""
+    try:
+        note = _note(identity)
+        if note is None or note.stat().st_size > FILE_BYTES:
+            return None
+        raw = note.read_bytes()
+    except OSError:
+        return None  # never noted, or not to be read: as good as not known
+    path = Path(os.fsdecode(raw)) if raw and b"\0" not in raw else None
+    return path if path is not None and path.is_absolute() else None
+
+
+def remember_place(description: Description, folder: Path, video: Path) -> None:
+    """Note where a session's video is, unless it lies beside; where that cannot be written, the log is told."""
+    beside, video = places(description, folder)[1], Path(os.path.abspath(video))
+    note = _note(description.identity)
+    if note is None or video in (Path(os.path.abspath(beside)), known_place(description.identity)):
+        return
+    part = part_of(note)
+    try:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        part.touch(mode=0o600)
+        part.write_bytes(os.fsencode(video))
+        put_in_place(part, note)
+    except OSError as error:
+        with suppress(OSError):  # there may be no such folder; the log is told below
+            part.unlink()
+        _log.warning(
+            "Where a session's video is could not be noted in %s (%s). The next time, open the video itself.",
+            note.parent,
+            error.strerror or error,
+        )
+
+
+def _note(identity: str) -> Path | None:
+    """The file for a video; None for an identity that is none, as in a damaged session."""
+    return vivim_home() / FOLDER / identity if identity.isalnum() and len(identity) <= 128 else None

@@ -1,0 +1,74 @@
+"""A small network that says by which affine motion one piece of boundary becomes another.
+
+It is trained beforehand, on edges of real and synthetic masks moved by known transforms, and frozen while a Vivim
+trains (`vivim.training.boundary_loss`). The one in the package is made by
+``python -m vivim.training.fit_affine_regressor DATASET...``.
+"""
+
+from __future__ import annotations
+
+import itertools
+from functools import cache
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from vivim.errors import VivimError
+
+PATCH = 32
+"""Side in pixels of the pieces it compares."""
+
+WEIGHTS = Path(__file__).with_name("weights") / "affine.safetensors"
+
+
+class AffineRegressor(nn.Module):
+    """From two edge patches to the transform between them; 0.25 million parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        widths = (2, 24, 48, 96)
+        layers: list[nn.Module] = []
+        for before, after in itertools.pairwise(widths):
+            layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.GELU()]
+        side = PATCH // 2 ** (len(widths) - 1)
+        layers += [nn.Flatten(), nn.Linear(widths[-1] * side * side, 128), nn.GELU(), nn.Linear(128, 6)]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, target: Tensor, moved: Tensor) -> Tensor:
+        """How far from standing still `moved` is: ``theta - I``.
+
+        Parameters
+        ----------
+        target, moved : Tensor
+            ``(n, 32, 32)`` float in [0, 1]: edges.
+
+        Returns
+        -------
+        Tensor
+            ``(n, 2, 3)``: ``theta - I`` with ``target(x) = moved(theta x)``, in units of half a patch.
+        """
+        return self.layers(torch.stack((target, moved), 1)).view(-1, 2, 3)
+
+
+@cache
+def _weights() -> dict[str, Tensor]:
+    if not WEIGHTS.is_file():
+        raise VivimError(
+            f"{WEIGHTS} is missing: reinstall, or make it with python -m vivim.training.fit_affine_regressor."
+        )
+    return {name: value.float() for name, value in load_file(WEIGHTS).items()}
+
+
+def load_regressor(device: torch.device) -> AffineRegressor:
+    """The frozen regressor of the package.
+
+    Raises
+    ------
+    VivimError
+        If its file is missing.
+    """
+    regressor = AffineRegressor()
+    regressor.load_state_dict(_weights())
+    return regressor.eval().requires_grad_(False).to(device)

@@ -1,0 +1,97 @@
+"""Changes of look and orientation, one draw for a whole clip: what differs between cameras, probes and patients."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vivim.network.preprocessing import normalise
+
+REGRAINED = 0.3
+"""Part of the clips made from stills whose grain changes from frame to frame."""
+
+
+class Augment:
+    """Draws from one generator, so that a batch follows from its seed.
+
+    Parameters
+    ----------
+    generator : torch.Generator
+        On the device of the pictures.
+    count : int
+        Clips in the batch; each gets its own draw.
+    """
+
+    def __init__(self, generator: torch.Generator, count: int) -> None:
+        self._generator, self._count = generator, count
+
+    def uniform(self, low: float, high: float, channels: int = 1) -> Tensor:
+        """One number a clip (and channel), ``(count, 1, channels, 1, 1)``."""
+        shape = (self._count, 1, channels, 1, 1)
+        drawn = torch.rand(shape, device=self._generator.device, generator=self._generator)
+        return low + (high - low) * drawn
+
+    def chosen(self, odds: float) -> Tensor:
+        """True for about `odds` of the clips, ``(count, 1, 1, 1, 1)``."""
+        return self.uniform(0.0, 1.0) < odds
+
+    def flips(self, *tensors: Tensor) -> list[Tensor]:
+        """Mirror clips ``(count, T, ..., H, W)`` left-right (half of them) and upside down (some), all alike."""
+        moved = list(tensors)
+        for axis, odds in ((-1, 0.5), (-2, 0.3)):
+            pick = self.chosen(odds).flatten()
+            moved = [torch.where(pick.view(-1, *[1] * (v.dim() - 1)), v.flip(axis), v) for v in moved]
+        return moved
+
+    def look(self, pictures: Tensor) -> Tensor:
+        """Pictures ``(count, T, 3, H, W)`` float in [0, 255] to network inputs of another look.
+
+        Gamma, contrast, brightness, colour, sharpness, resolution, speckle (multiplied) and noise (added).
+        """
+        bright = (pictures / 255).clamp(1e-4, 1)
+        bright = bright ** torch.exp(self.uniform(-0.4, 0.4))
+        grain = self.uniform(-0.3, 0.25).clamp(min=0) * self._noise(pictures, coarse=True)
+        x = normalise((bright * (1 + grain) * 255).movedim(-3, -1))
+        x = x * self.uniform(0.65, 1.4) + self.uniform(-0.45, 0.45) + self.uniform(-0.2, 0.2, 3)
+        grey = x.mean(2, keepdim=True)
+        x = grey + (x - grey) * torch.where(self.chosen(0.25), 0.0, self.uniform(0.6, 1.4))
+        soft = F.avg_pool2d(x.flatten(0, 1), 3, 1, 1, count_include_pad=False).view_as(x)
+        x = torch.where(self.chosen(0.2), soft, torch.where(self.chosen(0.15), 2 * x - soft, x))
+        x = torch.where(self.chosen(0.1), _coarser(x), x)
+        return x + self.uniform(-0.05, 0.12).clamp(min=0) * self._noise(x)
+
+    def _noise(self, like: Tensor, coarse: bool = False) -> Tensor:
+        """Gaussian noise like `like`; coarse noise is the same in all colours and over 2x2 pixels."""
+        if not coarse:
+            return torch.randn(like.shape, device=like.device, generator=self._generator)
+        count, frames, _, height, width = like.shape
+        shape = (count, frames, 1, height // 2, width // 2)
+        grains = torch.randn(shape, device=like.device, generator=self._generator).flatten(0, 1)
+        return F.interpolate(grains, scale_factor=2, mode="nearest").view(count, frames, 1, height, width)
+
+
+def regrained(rng: np.random.Generator, pictures: Tensor) -> Tensor:
+    """Clips ``(count, T, 3, H, W)``, in some of which part of the grain is another in each frame.
+
+    So it is in ultrasound, where speckle does not move with the tissue for long: a still that is moved as a whole
+    would teach that it does. The other grain is the picture's own, from a place some pixels away.
+    """
+    count, frames, _, height, width = pictures.shape
+    share = np.where(rng.random(count) < REGRAINED, rng.random(count), 0.0)
+    shifts = rng.integers((height // 16, width // 16), (height // 2, width // 2), (frames, 2))
+    if not share.any():
+        return pictures
+    other = torch.from_numpy(share).float().to(pictures.device).view(count, 1, 1, 1, 1)
+    soft = F.avg_pool2d(pictures.flatten(0, 1), 5, 1, 2, count_include_pad=False).view_as(pictures)
+    grain = pictures - soft
+    moved = torch.stack([grain[:, t].roll(tuple(shifts[t].tolist()), (-2, -1)) for t in range(frames)], dim=1)
+    return soft + (1 - other.square()).sqrt() * grain + other * moved
+
+
+def _coarser(x: Tensor) -> Tensor:
+    """Half the resolution, then back."""
+    flat = x.flatten(0, 1)
+    small = F.avg_pool2d(flat, 2)
+    return F.interpolate(small, size=flat.shape[-2:], mode="bilinear", align_corners=False).view_as(x)

@@ -1,0 +1,95 @@
+"""The boundary-aware affine constraint, in training only: edges predicted, cut up, and held to the true ones.
+
+Source: Yang, Xing, Zhu, "Vivim" (arXiv 2401.14168). A head on the first stage's feature predicts an edge map; in
+each patch a frozen regressor estimates the affine motion from the predicted to the true edges. That motion is to be
+none for the frame's own edges, and, slightly, not none for those of the clip's first frame.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vivim.training.affine_regressor import PATCH, AffineRegressor
+
+PUSH = 0.01
+"""Weight of the distance from the first frame's boundary."""
+
+FEWEST_EDGE_PIXELS = 8
+"""Patches with fewer true edge pixels are passed over: there is nothing to align to."""
+
+
+class BoundaryHead(nn.Module):
+    """Three convolutions on the first stage's feature ``(n, width, h, w)``, to edge logits ``(n, 1, h, w)``."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+        self.last = nn.Conv2d(width, 1, 1)
+        assert self.last.bias is not None
+        nn.init.constant_(self.last.bias, -3.0)  # few pixels are edges
+
+    def forward(self, feature: Tensor) -> Tensor:
+        """Edge logits on the feature's grid."""
+        return self.last(F.relu(self.second(F.relu(self.first(feature)))))
+
+
+def sobel_edges(masks: Tensor) -> Tensor:
+    """Edges of masks ``(n, 1, H, W)`` float of 0 and 1: 1 where Sobel's gradient is not zero, else 0."""
+    across = masks.new_tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]])
+    kernels = torch.stack((across, across.t()))[:, None]
+    gradient = F.conv2d(F.pad(masks, (1, 1, 1, 1), mode="replicate"), kernels)
+    return (gradient.abs().sum(1, keepdim=True) > 0.5).to(masks.dtype)
+
+
+def patches(pictures: Tensor) -> Tensor:
+    """Cut ``(n, 1, H, W)`` into ``(n, H // 32 * W // 32, 32, 32)``."""
+    rows = pictures[:, 0].unfold(1, PATCH, PATCH).unfold(2, PATCH, PATCH)
+    return rows.flatten(1, 2)
+
+
+def boundary_losses(
+    logits: Tensor, masks: Tensor, regressor: AffineRegressor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The two losses of the constraint.
+
+    Parameters
+    ----------
+    logits : Tensor
+        ``(B, T, h, w)`` edge logits, on any grid.
+    masks : Tensor
+        ``(B, T, H, W)`` float of 0 and 1, H and W divisible by 32.
+    regressor : AffineRegressor
+        Frozen.
+
+    Returns
+    -------
+    affine : Tensor
+        Sum over patches with edges of ``|theta(true, predicted) - I| - 0.01 |theta(first, predicted) - I|``.
+    count : Tensor
+        Scalar, how many patches these were.
+    cross_entropy : Tensor
+        ``(B,)``: between predicted and true edges, the mean over each clip's pixels.
+    """
+    clips, frames = masks.shape[:2]
+    true = sobel_edges(masks.flatten(0, 1)[:, None])
+    upsampled = F.interpolate(
+        logits.flatten(0, 1)[:, None].float(), size=masks.shape[-2:], mode="bilinear", align_corners=False
+    )
+    cross_entropy = F.binary_cross_entropy_with_logits(upsampled, true, reduction="none")
+    predicted, target = patches(upsampled.sigmoid()), patches(true)
+    first = target.unflatten(0, (clips, frames))[:, :1].expand(-1, frames, -1, -1, -1).flatten(0, 1)
+    has_edges = target.sum((-1, -2)) >= FEWEST_EDGE_PIXELS
+    first_has = has_edges & (first.sum((-1, -2)) >= FEWEST_EDGE_PIXELS)
+    pull = _away(regressor, target, predicted)
+    push = _away(regressor, first, predicted)
+    affine = (pull * has_edges).sum() - PUSH * (push * first_has).sum()
+    return affine, has_edges.sum(), cross_entropy.unflatten(0, (clips, frames)).mean((1, 2, 3, 4))
+
+
+def _away(regressor: AffineRegressor, target: Tensor, moved: Tensor) -> Tensor:
+    """``|theta - I|_F`` of patches ``(n, p, 32, 32)``, as ``(n, p)``; smooth where it is 0."""
+    found = regressor(target.flatten(0, 1), moved.flatten(0, 1))
+    return (found.square().sum((-1, -2)) + 1e-6).sqrt().view(target.shape[:2])

@@ -1,0 +1,74 @@
+"""Training material on the device the network runs on: all pictures as bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vivim.imaging.signed_distance import MAX_DISTANCE
+from vivim.training.datasets import Clip
+from vivim.training.distillation import embeddings
+
+
+class ClipPool:
+    """All clips of a dataset in one tensor on the device.
+
+    Attributes
+    ----------
+    frames, masks : Tensor
+        ``(N, H, W, 3)`` and ``(N, H, W)`` uint8, clip after clip.
+    starts, lengths : ndarray
+        Where each clip begins, and how many frames it has.
+    embeddings : Tensor
+        ``(N, 256, 64, 64)`` float16 of the teacher; ``(N, 0, 1, 1)`` without one.
+    """
+
+    def __init__(self, clips: Sequence[Clip], device: torch.device, teacher: nn.Module | None = None) -> None:
+        self.frames = torch.from_numpy(np.concatenate([c.frames for c in clips])).to(device)
+        self.masks = torch.from_numpy(np.concatenate([c.masks for c in clips])).to(device)
+        lengths = [len(c.frames) for c in clips]
+        self.lengths = np.array(lengths)
+        self.starts = np.concatenate(([0], np.cumsum(lengths)[:-1]))
+        self.embeddings = torch.zeros(len(self.masks), 0, 1, 1, device=device)
+        if teacher is not None:
+            self.embeddings = embeddings(teacher, self.frames)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+
+def truncated_distance(masks: Tensor, radius: int = int(MAX_DISTANCE)) -> Tensor:
+    """Signed distance of many masks ``(n, H, W)`` at once: `vivim.imaging.signed_distance.signed_distance` on the
+    device.
+
+    Exact up to `radius` pixels, by two passes of a lower envelope over rows and columns.
+    """
+
+    def to_nearest(target: Tensor) -> Tensor:
+        far = float(4 * radius * radius)
+        field = torch.where(target, 0.0, far)
+        for axis in (2, 1):
+            pad = (radius, radius, 0, 0) if axis == 2 else (0, 0, radius, radius)
+            padded = F.pad(field, pad, value=far)
+            length = field.shape[axis]
+            best = field
+            for shift in range(-radius, radius + 1):
+                best = torch.minimum(best, padded.narrow(axis, radius + shift, length) + shift * shift)
+            field = best
+        return field.sqrt()
+
+    inside = masks > 0.5
+    signed = torch.where(inside, to_nearest(~inside) - 0.5, 0.5 - to_nearest(inside))
+    return signed.clamp(-MAX_DISTANCE, MAX_DISTANCE)
+
+
+def distances_where(wanted: Tensor, masks: Tensor) -> Tensor:
+    """`truncated_distance` of the frames ``(B, T)`` bool of masks ``(B, T, H, W)``; zeros elsewhere."""
+    out = torch.zeros_like(masks)
+    if wanted.any():
+        out[wanted] = truncated_distance(masks[wanted])
+    return out

@@ -1,0 +1,240 @@
+"""Datasets for training: folders of clips or of stills, read once and kept small in memory.
+
+A clip is a folder with ``frames/`` and ``masks/`` of equal stems; a dataset is a folder of clips, or one clip.
+Public sets are taken as they are downloaded; see `folders_of`.
+Stills have the same two folders, but their pictures are independent of each other.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from vivim.errors import VivimError
+from vivim.imaging.resize import resize_frame, resize_mask
+from vivim.imaging.roi import inside
+from vivim.session import Session
+from vivim.session.damage_check import damage_text
+from vivim.session.metadata import FILE
+
+PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Frames ``(T, H, W, 3)`` uint8 and masks ``(T, H, W)`` uint8 of 0 and 1, with a name for reports."""
+
+    name: str
+    frames: NDArray[np.uint8]
+    masks: NDArray[np.uint8]
+    stills: bool = False
+
+
+WITHIN = (("frames", "masks"), ("Frame", "GT"), ("Frames", "GT"))
+"""Names of the folders of frames and masks inside a clip: ours, and those of the video-polyp sets."""
+
+BESIDE = {"Frame": "GT", "JPEGImages": "Annotations"}
+"""Names of folders that hold the frames of all clips, and of those beside them with the masks."""
+
+DEEPEST = 3
+"""Levels of folders below a data set in which clips are looked for."""
+
+
+def folders_of(clip: Path) -> tuple[Path, Path] | None:
+    """The folders that hold a clip's frames and masks; None if `clip` is no clip.
+
+    Known are ``CLIP/frames`` with ``CLIP/masks``, ``CLIP/Frame`` with ``CLIP/GT`` (CVC-300, CVC-612, ASU-Mayo, Kvasir),
+    ``Train/CLIP`` with ``Train_GT/CLIP`` (VTUS), ``Frame/CLIP`` with ``GT/CLIP`` (SUN-SEG) and ``JPEGImages/CLIP`` with
+    ``Annotations/CLIP`` (DAVIS, YouTube-VOS, and sets prepared as they are).
+    """
+    for frames, masks in WITHIN:
+        if _holds_pictures(clip / frames) and (clip / masks).is_dir():
+            return clip / frames, clip / masks
+    above = clip.absolute().parent
+    for name in (f"{above.name}_GT", BESIDE.get(above.name)):
+        if name and _holds_pictures(clip) and (above.parent / name / clip.name).is_dir():
+            return clip, above.parent / name / clip.name
+    return None
+
+
+def _holds_pictures(folder: Path) -> bool:
+    return folder.is_dir() and any(p.suffix.lower() in PICTURES for p in folder.iterdir())
+
+
+def _within(folder: Path, levels: int) -> list[Path]:
+    """The clip that `folder` is, else those in it, down to so many levels."""
+    if folders_of(folder) is not None:
+        return [folder]
+    if not levels:
+        return []
+    return [clip for part in sorted(folder.iterdir()) if part.is_dir() for clip in _within(part, levels - 1)]
+
+
+def find_clips(dataset: Path, leave_out: tuple[str, ...] = ()) -> list[Path]:
+    """Folders in `dataset` (or itself) that are clips, see `folders_of`; names in `leave_out` are passed over.
+
+    Raises
+    ------
+    VivimError
+        If there is none.
+    """
+    found = _within(dataset, DEEPEST) if dataset.is_dir() else []
+    clips = [clip for clip in found if clip.name not in leave_out]
+    if not clips:
+        raise VivimError(
+            f"No clips in {dataset}: a dataset is a folder of clips, each with frames/ and masks/ of equal stems."
+        )
+    return clips
+
+
+def pair_files(clip: Path, skipped: Callable[[str], None] | None = None) -> list[tuple[Path, Path]]:
+    """Frame and mask files of one clip, in order of their names.
+
+    Frames without a mask raise, or, given `skipped`, are told to it and left out.
+
+    Raises
+    ------
+    VivimError
+        If it is no clip, a frame has no mask, or there are no frames.
+    """
+    folders = folders_of(clip)
+    if folders is None:
+        raise VivimError(f"{clip} is no clip: it has no frames/ and masks/.")
+    masks = {p.stem: p for p in folders[1].iterdir() if p.suffix.lower() in PICTURES}
+    frames = sorted(p for p in folders[0].iterdir() if p.suffix.lower() in PICTURES)
+    if not frames:
+        raise VivimError(f"{folders[0]} has no pictures.")
+    missing = [p.name for p in frames if p.stem not in masks]
+    if missing:
+        message = f"{clip}: no mask for {missing[0]} ({len(missing)} frames without one in all)."
+        if skipped is None:
+            raise VivimError(message)
+        skipped(message)
+    return [(p, masks[p.stem]) for p in frames if p.stem in masks]
+
+
+def binary_mask(values: NDArray, label: int | None = None) -> NDArray[np.uint8]:
+    """Mask picture to 0/1: `label` alone if given, else any label (values up to 15) or bright (0/255 masks)."""
+    if values.ndim == 3:
+        values = values[..., 0]
+    if label is not None:
+        return (values == label).astype(np.uint8)
+    return (values > (0 if values.max(initial=0) <= 15 else 127)).astype(np.uint8)
+
+
+def read_pair(pair: tuple[Path, Path], size: tuple[int, int], label: int | None) -> tuple[NDArray, NDArray]:
+    """One frame ``(*size, 3)`` uint8 and its mask ``(*size,)`` uint8; a damaged file is named in a `VivimError`."""
+    try:
+        with Image.open(pair[0]) as picture:
+            frame = resize_frame(np.asarray(picture.convert("RGB")), size)
+        with Image.open(pair[1]) as picture:
+            mask = resize_mask(binary_mask(np.asarray(picture), label), size)
+    except (OSError, ValueError) as error:
+        raise VivimError(f"Cannot read {pair[0]} or its mask {pair[1]}: {error}") from error
+    return frame, mask
+
+
+def load_clip(
+    folder: Path,
+    size: tuple[int, int],
+    label: int | None = None,
+    stills: bool = False,
+    skipped: Callable[[str], None] | None = None,
+) -> Clip:
+    """Read one clip, resized to `size` (height, width) without keeping the aspect.
+
+    A bad file raises, or, given `skipped`, is told to it and left out.
+    """
+
+    def read(pair: tuple[Path, Path]) -> tuple[NDArray, NDArray] | None:
+        try:
+            return read_pair(pair, size, label)
+        except VivimError as error:
+            if skipped is None:
+                raise
+            skipped(str(error))
+            return None
+
+    with ThreadPoolExecutor() as pool:
+        pairs = [pair for pair in pool.map(read, pair_files(folder, skipped)) if pair is not None]
+    if not pairs:
+        raise VivimError(f"No picture of {folder} can be read.")
+    frames, masks = zip(*pairs, strict=True)
+    return Clip(f"{folder.parent.name}/{folder.name}", np.stack(frames), np.stack(masks), stills)
+
+
+def split_label(spec: str) -> tuple[Path, int | None]:
+    """``FOLDER`` or ``FOLDER:LABEL`` as a folder and a label, None for any."""
+    path, _, label = spec.rpartition(":")
+    return (Path(path), int(label)) if path and label.isdigit() else (Path(spec), None)
+
+
+def load_dataset(
+    spec: str,
+    size: tuple[int, int],
+    stills: bool = False,
+    leave_out: tuple[str, ...] = (),
+    skipped: Callable[[str], None] | None = None,
+) -> list[Clip]:
+    """Read a dataset given as ``FOLDER`` or ``FOLDER:LABEL`` (only that label of a label picture counts).
+
+    ``FOLDER`` may also be a session of this program, or hold some: their corrected and accepted frames count.
+    """
+    pass
+
+    folder, wanted = split_label(spec)
+    sessions = find_sessions(folder)
+    if sessions:
+        kept = [session for session in sessions if session.name not in leave_out]
+        found = [clip for path in kept if (clip := load_session(path, size, wanted)) is not None]
+        if not found:
+            raise VivimError(f"No frame of the sessions in {folder} has been corrected or accepted yet.")
+        return found
+    return [load_clip(clip, size, wanted, stills, skipped) for clip in find_clips(folder, leave_out)]
+
+
+_log = logging.getLogger(__name__)
+
+
+def is_session(folder: Path) -> bool:
+    """Whether `folder` is a session's."""
+    return (folder / FILE).is_file()
+
+
+def find_sessions(folder: Path) -> list[Path]:
+    """The session that `folder` is, else the sessions in it."""
+    if is_session(folder):
+        return [folder]
+    return sorted(path.parent for path in folder.glob(f"*/{FILE}"))
+
+
+def load_session(folder: Path, size: tuple[int, int], label: int | None = None) -> Clip | None:
+    """A session's finished frames as a clip, resized; None where there are none.
+
+    Frames nobody has looked at, and damaged ones, are left out, so neighbours in the clip may lie apart in time.
+
+    Raises
+    ------
+    SessionError, VideoError
+        If the session is damaged or its video is not there.
+    """
+    with Session.open(folder, read_only=True) as session:
+        finished = session.vouched_frames()
+        damaged = set(session.frames_with("corrected", "accepted")).difference(finished)
+        if damaged:
+            _log.warning("%s: %s; not used", folder.name, damage_text(damaged))
+        if not finished:
+            return None
+        frames = np.stack(
+            [resize_frame(inside(session.video.frame(t), session.area), size) for t in finished]
+        )
+        masks = [inside(session.masks[t], session.area) for t in finished]
+    kept = [(mask > 0 if label is None else mask == label).astype(np.uint8) for mask in masks]
+    return Clip(folder.name, frames, np.stack([resize_mask(mask, size) for mask in kept]))

@@ -1,0 +1,204 @@
+"""True masks carried along a clip's motion, just as `vivim.propagation.mask_propagator` carries corrected ones while
+proposing.
+
+On two cores that takes ten milliseconds a frame, much of it in Python. A GPU would wait for it, so that there other
+processes work all of it out in the first minutes of a run.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import tempfile
+import threading
+import warnings
+from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vivim.imaging.signed_distance import signed_distance
+from vivim.propagation.mask_propagator import MaskGuide, neighbours, shares
+from vivim.propagation.optical_flow import Motion
+from vivim.training.datasets import Clip
+from vivim.training.training_windows import MAX_SPAN
+
+QUANTUM = 0.25
+"""Pixels to which distances are rounded: OpenCV's are not always the same to the last bit."""
+
+KEPT = 4 * 2**30
+"""Bytes of carried distances kept in memory, those used last."""
+
+_Carried = dict[tuple[int, int, int], tuple[NDArray[np.int8], float]]
+"""By clip, frame of the mask and frame it is carried to: its signed distance in quanta, and how far to trust it."""
+
+
+class CarriedMasks:
+    """What any frame's mask says about other frames of its clip, worked out when first asked for; for any thread.
+
+    Parameters
+    ----------
+    clips : sequence of Clip
+        Frames and masks at one size.
+    """
+
+    def __init__(self, clips: Sequence[Clip]) -> None:
+        self._clips = clips
+        self._motions = [Motion(clip.frames.__getitem__) for clip in clips]
+        self._found: OrderedDict[tuple[int, int, int], tuple[NDArray[np.int8], float]] = OrderedDict()
+        self._most = KEPT // max((clip.masks[0].size for clip in clips), default=1)
+        self._lock = threading.Lock()
+        self._ahead: ProcessPoolExecutor | None = None
+        self._folder: tempfile.TemporaryDirectory | None = None
+
+    def work_ahead(self, processes: int) -> None:
+        """Have everything worked out by so many other processes, as far as there is room, until `close`."""
+        self._folder = tempfile.TemporaryDirectory(prefix="vivim-train-")
+        for number, clip in enumerate(self._clips):
+            for name, pixels in (("frames", clip.frames), ("masks", clip.masks)):
+                np.save(_file(self._folder.name, name, number), pixels)
+        self._ahead = ProcessPoolExecutor(
+            processes,
+            multiprocessing.get_context("spawn"),
+            initializer=_begin,
+            initargs=(self._folder.name, len(self._clips)),
+        )
+        anchors = [(number, t) for number, clip in enumerate(self._clips) for t in range(len(clip.masks))]
+        for place in np.random.default_rng(0).permutation(len(anchors)):
+            self._ahead.submit(_all_of, *anchors[place]).add_done_callback(self._take)
+
+    def close(self) -> None:
+        """End the processes that `work_ahead` began."""
+        if self._ahead is not None:
+            self._ahead.shutdown(cancel_futures=True)
+            self._ahead = None
+        if self._folder is not None:
+            self._folder.cleanup()
+
+    def _take(self, done: Future[_Carried]) -> None:
+        """Keep what another process has worked out, while there is room."""
+        try:
+            carried = done.result()
+        except CancelledError:
+            return
+        except Exception as error:
+            warnings.warn(
+                f"A mask was not carried ahead: {error!r}. It is carried when asked for.", stacklevel=1
+            )
+            return
+        with self._lock:
+            if self._room() > len(carried):
+                self._found.update(carried)
+                return
+        ahead = self._ahead
+        if ahead is not None:
+            ahead.shutdown(wait=False, cancel_futures=True)
+
+    def _room(self) -> int:
+        """How many more carried masks there is room for."""
+        return self._most - len(self._found)
+
+    def window(
+        self, clip: int, frames: NDArray[np.int_], known: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What the known frames of a window say about all of it.
+
+        Parameters
+        ----------
+        clip : int
+            Which of the clips.
+        frames : ndarray
+            ``(T,)`` int: frames of the clip, rising.
+        known : ndarray
+            ``(T,)`` bool: those whose masks are given.
+
+        Returns
+        -------
+        distance : ndarray
+            ``(T, H, W)`` float32: signed distances in pixels; zeros where no known frame is within reach.
+        away : ndarray
+            ``(T,)`` float32: frames to the nearest known one; infinity where none is within reach.
+        """
+        masks, anchors = self._clips[clip].masks, np.unique(frames[known])
+        distance = np.zeros((len(frames), *masks.shape[1:]), np.float32)
+        away = np.full(len(frames), np.inf, np.float32)
+        for place, t in enumerate(frames.tolist()):
+            ends = sorted({anchor for anchor in neighbours(anchors, t) if anchor is not None})
+            if t in ends:
+                distance[place] = QUANTUM * _quanta(signed_distance(masks[t]))
+                away[place] = 0
+            elif ends:
+                carried = [self._carried(clip, anchor, t) for anchor in ends]
+                gaps = [abs(t - anchor) for anchor in ends]
+                for share, (steps, _) in zip(shares([c[1] for c in carried], gaps), carried, strict=True):
+                    distance[place] += np.float32(share * QUANTUM) * steps
+                away[place] = min(gaps)
+        return distance, away
+
+    def _carried(self, clip: int, anchor: int, t: int) -> tuple[NDArray[np.int8], float]:
+        """The mask of `anchor` at frame `t`, its signed distance in quanta, and how far to trust it."""
+        key = clip, anchor, t
+        with self._lock:
+            if key in self._found:
+                self._found.move_to_end(key)
+                return self._found[key]
+        found = self._stretch(clip, anchor, t)
+        with self._lock:
+            self._found.update(found)
+            while self._room() < 0:
+                self._found.popitem(last=False)
+        return found[key]
+
+    def _stretch(self, clip: int, anchor: int, t: int) -> _Carried:
+        """The mask of `anchor` at all frames up to `t`."""
+        mask = self._clips[clip].masks[anchor] > 0
+        guide = MaskGuide(self._clips[clip].frames.__getitem__, {anchor: mask}, self._motions[clip])
+        step = 1 if t > anchor else -1
+        ways = range(anchor + step, t + step, step)
+        return {(clip, anchor, at): (_quanta(guide.distance(at)[0]), guide.trust(at)) for at in ways}
+
+
+_own: CarriedMasks
+"""In a process that `CarriedMasks.work_ahead` began: its own, of the same clips."""
+
+
+def _file(folder: str, name: str, number: int) -> Path:
+    return Path(folder) / f"{name}{number}.npy"
+
+
+def _begin(folder: str, clips: int) -> None:
+    """Begin one of the processes: the clips' pictures stay in files that all of them read."""
+    import cv2
+
+    global _own
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    cv2.setNumThreads(1)
+    pixels = [
+        [np.load(_file(folder, name, number), mmap_mode="r") for name in ("frames", "masks")]
+        for number in range(clips)
+    ]
+    _own = CarriedMasks([Clip(str(number), *both) for number, both in enumerate(pixels)])
+
+
+def _end_with_parent() -> None:
+    """A training run that is killed cannot end its processes, which would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _all_of(clip: int, anchor: int) -> _Carried:
+    """The mask of one frame at all frames that a window may hold with it."""
+    last, found = len(_own._clips[clip].masks) - 1, {}
+    for t in (max(anchor - MAX_SPAN + 1, 0), min(anchor + MAX_SPAN - 1, last)):
+        if t != anchor:
+            found.update(_own._stretch(clip, anchor, t))
+    return found
+
+
+def _quanta(distance: NDArray[np.float32]) -> NDArray[np.int8]:
+    return np.clip(np.rint(distance / QUANTUM), -127, 127).astype(np.int8)

@@ -1,0 +1,1 @@
+"""Helpers that know nothing of videos or models: files, stalling I/O, cancellation, the system."""

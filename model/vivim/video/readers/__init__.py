@@ -1,0 +1,1 @@
+"""One reader per kind of container, behind the protocol of `vivim.video`."""

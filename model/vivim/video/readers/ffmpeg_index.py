@@ -1,0 +1,89 @@
+"""Which packet makes which frame of a video that FFmpeg reads, and where decoding can start.
+
+A frame's number is its place in the order of showing; a packet's is its place in the file.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+from dataclasses import dataclass
+
+from vivim.video.readers.ffmpeg_container import Packet
+from vivim.video.readers.ffmpeg_keyframes import KeyPlace
+
+TIMELESS = ("avi", "h264", "hevc", "m4v", "mpegvideo", "dv")
+"""Containers without presentation times of their own; those FFmpeg makes up are wrong where frames are reordered."""
+
+
+def is_vague(packets: list[Packet], container: str, reorders: bool) -> bool:
+    """Whether only the decoder knows in which order the frames are shown.
+
+    Parameters
+    ----------
+    packets : list of Packet
+        All of the stream, in the order of the file.
+    container : str
+        FFmpeg's name of it.
+    reorders : bool
+        Whether the codec has B-frames.
+    """
+    decoding = [p.dts for p in packets if p.dts is not None]
+    return (
+        (container in TIMELESS and reorders)
+        or any(p.pts is None and not p.discard for p in packets)
+        or any(later < earlier for earlier, later in itertools.pairwise(decoding))
+    )
+
+
+def shown_order(packets: list[Packet]) -> list[int]:
+    """Packet numbers in the order of their presentation times, without those never shown."""
+    return [rank for _, rank in sorted((p.shown_at, rank) for rank, p in enumerate(packets) if not p.discard)]
+
+
+@dataclass(frozen=True)
+class FrameIndex:
+    """Frames by number; frame i is made of packet ``order[i]``.
+
+    Attributes
+    ----------
+    index_of : dict
+        By the number of a packet, that of its frame.
+    times : list of int
+        When each frame is shown, in the stream's time base.
+    keys, key_ranks : list of int
+        Frames from which decoding can start, ascending, and the key packets to start at.
+    """
+
+    order: list[int]
+    index_of: dict[int, int]
+    times: list[int]
+    keys: list[int]
+    key_ranks: list[int]
+
+    @classmethod
+    def of(cls, packets: list[Packet], order: list[int], vague: bool) -> FrameIndex:
+        """Number the frames of these packets in this order; `vague` as by `is_vague`."""
+        index_of = {rank: i for i, rank in enumerate(order)}
+        times = [packets[rank].shown_at for rank in order]
+        if vague:  # the decoding times, in order: evenly spaced, as such containers are
+            times = sorted(packets[rank].seek_to for rank in order)
+        entries = []
+        for rank, packet in enumerate(packets):
+            if packet.key and rank in index_of:
+                entries.append((index_of[rank], rank))
+            elif packet.key and not vague:  # hidden by an edit list, it still serves the first frame after it
+                entries.append((bisect.bisect_left(times, packet.shown_at), rank))
+        entries.sort()
+        return cls(order, index_of, times, [i for i, _ in entries], [rank for _, rank in entries])
+
+    def entry(self, i: int) -> int:
+        """Which of `keys` is the last at or before frame `i`; -1 if none is."""
+        return bisect.bisect_right(self.keys, i) - 1
+
+    def key_places(self, packets: list[Packet], telling: str | None) -> dict[int, KeyPlace]:
+        """By the number of the frame: where its key packet is found, if the attribute `telling` tells it."""
+        if telling is None:
+            return {}
+        shown = ((self.index_of[rank], packets[rank]) for rank in self.key_ranks if rank in self.index_of)
+        return {i: KeyPlace(p.seek_to, getattr(p, telling)) for i, p in shown}

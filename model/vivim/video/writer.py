@@ -1,0 +1,171 @@
+"""Write frames as an mp4 file that every player shows."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+from collections.abc import Generator, Iterable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vivim.utils.atomic_files import part_of
+
+NO_TREE = "mbtree=0"
+"""To x264: leave the macroblock tree out. With it, and AVX-512, one picture in some thousands is coded otherwise."""
+
+
+def write_video(
+    path: str | Path, frames: Iterable[NDArray[np.uint8]], fps: float, crf: int = 18, gop: int = 48
+) -> Path:
+    """Encode frames with H.264.
+
+    Parameters
+    ----------
+    path : str or Path
+        Ends with ``.mp4``; appears only when it is whole.
+    frames : iterable of ndarray
+        ``(H, W)`` or ``(H, W, 3)`` uint8, all of one size; odd sizes get one more row or column, repeated.
+    fps : float
+        Frames per second.
+    crf : int
+        Quality, 0 (lossless) to 51; 18 is visually lossless.
+    gop : int
+        Frames from one key frame to the next.
+
+    Returns
+    -------
+    Path
+        `path`.
+
+    Raises
+    ------
+    ValueError
+        If there are no frames, they are not uint8 of one size, or `fps` is not a positive number.
+    OSError
+        If it cannot be written; nothing is left behind.
+    """
+    path = Path(path)
+    if not (math.isfinite(fps) and fps > 0):
+        raise ValueError(f"{fps} frames per second is not a rate. Give a positive number.")
+    pictures = _checked(frames)
+    first = next(pictures, None)
+    if first is None:
+        raise ValueError("There are no frames to write.")
+    part = part_of(path)
+    try:
+        for _ in encoded(part, itertools.chain((first,), pictures), fps, crf, gop):
+            pass
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    return path
+
+
+def encoded(
+    path: Path, pictures: Iterator[NDArray[np.uint8]], fps: float, crf: int, gop: int = 48
+) -> Generator[int, None, None]:
+    """Encode straight into `path` with x264, PyAV's if it has one, else that of the ffmpeg program.
+
+    PyAV's belongs to this process: when that is killed, nothing goes on writing.
+
+    Parameters
+    ----------
+    path : Path
+        Whole when the generator has ended by itself.
+    pictures : iterator of ndarray
+        At least one; RGB uint8 ``(H, W, 3)`` of one size, both sides even, see `even`.
+    fps : float
+        Frames per second.
+    crf, gop : int
+        As for `write_video`.
+
+    Yields
+    ------
+    int
+        How many frames the encoder has taken.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    import av
+
+    if "libx264" in av.codecs_available:
+        yield from _encoded_here(path, pictures, fps, crf, gop)
+    else:
+        yield from _encoded_apart(path, pictures, fps, crf, gop)
+
+
+def _encoded_here(
+    path: Path, pictures: Iterator[NDArray[np.uint8]], fps: float, crf: int, gop: int
+) -> Generator[int, None, None]:
+    import av
+
+    first = next(pictures)
+    with av.open(str(path), "w", format="mp4") as container:
+        rate = Fraction(fps).limit_denominator(1001)
+        stream = container.add_stream("libx264", rate=rate, options=_options(crf, gop))
+        stream.width, stream.height, stream.pix_fmt = first.shape[1], first.shape[0], "yuv420p"
+        for done, rgb in enumerate(itertools.chain((first,), pictures), start=1):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
+            yield done
+        container.mux(stream.encode())
+
+
+def _options(crf: int, gop: int) -> dict[str, str]:
+    """For x264; the same pictures make the same bytes each time."""
+    return {"crf": str(crf), "g": str(gop), "x264-params": NO_TREE}
+
+
+def _encoded_apart(
+    path: Path, pictures: Iterator[NDArray[np.uint8]], fps: float, crf: int, gop: int
+) -> Generator[int, None, None]:
+    """The same through the ffmpeg program that imageio-ffmpeg brings along."""
+    import imageio_ffmpeg
+
+    first = next(pictures)
+    writer = imageio_ffmpeg.write_frames(
+        str(path),
+        (first.shape[1], first.shape[0]),
+        fps=fps,
+        codec="libx264",
+        quality=None,
+        macro_block_size=2,
+        output_params=[
+            *(word for key, value in _options(crf, gop).items() for word in (f"-{key}", value)),
+            "-f",
+            "mp4",
+        ],
+    )
+    writer.send(None)
+    try:
+        for done, rgb in enumerate(itertools.chain((first,), pictures), start=1):
+            writer.send(rgb)
+            yield done
+    finally:
+        writer.close()
+
+
+def _checked(frames: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
+    """Frames as RGB of even size; all must be uint8 and of the first one's size."""
+    size = None
+    for t, frame in enumerate(frames):
+        picture = np.asarray(frame)
+        if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or picture.shape[2:] not in ((), (3,)):
+            raise ValueError(f"Frame {t} is {picture.dtype} {picture.shape}; give uint8 (H, W) or (H, W, 3).")
+        size = size or picture.shape[:2]
+        if picture.shape[:2] != size:
+            raise ValueError(f"Frame {t} is {picture.shape[:2]}, frame 0 {size}. All need one size.")
+        yield even(np.repeat(picture[..., None], 3, 2) if picture.ndim == 2 else picture)
+
+
+def even(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Height and width made even by repeating the last row or column, as the encoder needs."""
+    pad = ((0, rgb.shape[0] % 2), (0, rgb.shape[1] % 2), (0, 0))
+    return np.pad(rgb, pad, mode="edge") if pad[0][1] or pad[1][1] else np.ascontiguousarray(rgb)

@@ -1,0 +1,1 @@
+"""What one video has beside its picture: session, masks layer, jobs, keys."""

@@ -1,0 +1,111 @@
+"""All that a person does to masks by a key or a button: the one list of it.
+
+`SHORTCUTS` binds the keys, labels the buttons, and makes the table that the window shows for "?" and that the
+documentation holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import napari
+from vivim.imaging import morphology
+
+from napari_vivim.controller.mask_editing import Editing
+from napari_vivim.controller.video_controller import VideoController
+from napari_vivim.qt.notifications import guarded
+
+HELP_KEY = "?"
+
+
+@dataclass(frozen=True)
+class Shortcut:
+    """A key, what it is called, what it does."""
+
+    key: str
+    title: str
+    tip: str
+    run: Callable[[Editing], object]
+    button: bool = True
+    """Whether the palette of corrections has a button for it."""
+
+
+SHORTCUTS = (
+    Shortcut(
+        "N", "Next to correct", "Go to the frame whose correction helps the others most", Editing.next, False
+    ),
+    Shortcut("Shift-N", "Back", "Go back to the frame suggested before", Editing.previous, False),
+    Shortcut(
+        "Q", "Accept frame", "This mask is right: no model changes it from now on", Editing.accept, False
+    ),
+    Shortcut(
+        "Shift-Q",
+        "Accept up to here",
+        "Accept all proposals since the last frame you dealt with, this one included",
+        Editing.accept_up_to_here,
+        False,
+    ),
+    Shortcut(
+        "U", "Smooth", "Take small dents and bumps off the outline", lambda e: e.change(morphology.smooth)
+    ),
+    Shortcut("H", "Fill holes", "Fill what the mask encloses", lambda e: e.change(morphology.fill_holes)),
+    Shortcut(
+        "K",
+        "Keep largest",
+        "Leave only the largest piece of each class",
+        lambda e: e.change(morphology.keep_largest),
+    ),
+    Shortcut("G", "Grow", "One pixel more all around", lambda e: e.change(morphology.grow)),
+    Shortcut("J", "Shrink", "One pixel less all around", lambda e: e.change(morphology.shrink)),
+    Shortcut(
+        "W",
+        "In between",
+        "Mix the corrected masks before and after this frame, following the motion",
+        Editing.in_between,
+    ),
+    Shortcut(",", "Copy previous", "Take the mask of the frame before", lambda e: e.copy_from(-1)),
+    Shortcut(".", "Copy next", "Take the mask of the frame after", lambda e: e.copy_from(1)),
+    Shortcut("Shift-R", "Revert", "Give this frame the model's proposal back", Editing.revert),
+    Shortcut(
+        "Shift-C",
+        "Relabel",
+        "The piece under the pointer becomes the class the brush paints",
+        Editing.relabel,
+    ),
+    Shortcut(
+        "Ctrl-Z",
+        "Undo",
+        "Take back what you did last, on whichever frame, also after a restart",
+        Editing.undo,
+    ),
+    Shortcut("Ctrl-Shift-Z", "Redo", "Do again what you took back", Editing.redo),
+)
+
+BY_TITLE = {shortcut.title: shortcut for shortcut in SHORTCUTS}
+
+
+def run(shortcut: Shortcut, controller: VideoController | None) -> None:
+    """Do it, if a session is open; what a person must know is told, not raised."""
+    editing = controller.editing if controller is not None else None
+    if editing is not None:
+        guarded(lambda: shortcut.run(editing))
+
+
+def bind(viewer: napari.Viewer, controller: Callable[[], VideoController | None]) -> None:
+    """Bind all keys in a viewer, whatever layer is selected, for the video that `controller()` names."""
+    for shortcut in SHORTCUTS:
+        viewer.bind_key(
+            shortcut.key, lambda _, shortcut=shortcut: run(shortcut, controller()), overwrite=True
+        )
+
+
+def rows() -> list[tuple[str, str, str]]:
+    """Key, title and what it does, of all keys."""
+    return [(s.key, s.title, s.tip) for s in SHORTCUTS] + [(HELP_KEY, "Keys", "Show or hide these keys")]
+
+
+def table() -> str:
+    """All keys as a table in Markdown."""
+    lines = [f"| `{key}` | {title} | {tip} |" for key, title, tip in rows()]
+    return "\n".join(["| key | name | what it does |", "|---|---|---|", *lines])

@@ -1,0 +1,1 @@
+"""The layers of a video: pictures, masks, lesions."""

@@ -1,0 +1,79 @@
+"""A preview while the slider moves: the viewer never waits for a frame far from a key frame.
+
+napari's own answer to a move of the slider, which slices all layers, comes before the callbacks connected here. So a
+step that the viewer stands on, but that has not been heard of here, is one that the viewer is slicing for; only then,
+and only for that frame, previews are handed out. At all other times, and to everybody else, the layer's data are the
+exact frames.
+"""
+
+from __future__ import annotations
+
+import napari
+from napari.layers import Image
+from qtpy.QtCore import QObject, Signal
+from vivim.errors import VideoError
+from vivim.video import Scrubber
+from vivim.video.base import VideoBase
+
+from napari_vivim.layers.video_frames import ShownFrames
+from napari_vivim.qt.canvas_message import notice
+from napari_vivim.qt.napari_window import main_window
+
+
+class Scrubbing(QObject):
+    """Lets a layer show previews at once and the exact frame as soon as it is decoded."""
+
+    ready = Signal(int)
+    """A frame of which a preview is shown can be shown itself."""
+    failed = Signal(int, object)
+
+    def __init__(self, viewer: napari.Viewer, layer: Image) -> None:
+        super().__init__()
+        self._viewer, self._layer = viewer, layer
+        self._settled, self._said = self._step(), ""
+        self._frames: ShownFrames | None = None
+        self._scrubber: Scrubber | None = None
+        if isinstance(layer.data, ShownFrames) and isinstance(layer.data.video, VideoBase):
+            self._frames = layer.data
+            self.ready.connect(self._show_exact)
+            self.failed.connect(self._say_failed)
+            self._scrubber = Scrubber(layer.data.video, self.ready.emit, self.failed.emit)
+            self._frames.preview_by(self._scrubber, self._moving_to)
+            viewer.dims.events.current_step.connect(self._moved)
+
+    def _step(self) -> int:
+        return int(self._viewer.dims.current_step[0])
+
+    def _moving_to(self) -> int | None:
+        return self._step() if self._step() != self._settled else None
+
+    def _moved(self) -> None:
+        self._settled = self._step()
+        asked, shown = (self._frames.shown if self._frames else None) or (-1, -1)
+        waiting = asked == self._settled and asked != shown
+        self._say(f"Frame {shown} for now: {asked} is being decoded" if waiting else "")
+
+    def _show_exact(self, frame: int) -> None:
+        if self._frames is not None and self._step() == frame:
+            self._layer.refresh()
+            self._say("")
+
+    def _say_failed(self, frame: int, error: VideoError) -> None:
+        if self._frames is not None and self._step() == frame:
+            self._say(str(error))
+
+    def _say(self, text: str) -> None:
+        if text != self._said:
+            self._said = text
+            notice(main_window(self._viewer)).say(text)
+
+    def close(self) -> None:
+        """Show exact frames only, without waiting for the one in the making; safe to call twice."""
+        if self._frames is None or self._scrubber is None:
+            return
+        self._viewer.dims.events.current_step.disconnect(self._moved)
+        self._frames.preview_by(None, lambda: None)
+        self._frames = None
+        self._say("")
+        self._scrubber.close()
+        self._scrubber = None

@@ -1,0 +1,86 @@
+"""A video as the data of an image layer: exact, but for what the viewer shows while its slider moves."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from vivim.video import LazyFrames, Scrubber, Video
+
+
+class ShownFrames(LazyFrames):
+    """Frames of a video as layer data; exact, unless a `Scrubbing` says that the viewer is on its way to one."""
+
+    def __init__(self, video: Video) -> None:
+        super().__init__(video)
+        self.shown: tuple[int, int] | None = None
+        """At the last move of the slider: the frame asked for, and the one shown."""
+        self._scrubber: Scrubber | None = None
+        self._moving_to: Callable[[], int | None] = lambda: None
+        self._window_thread = threading.get_ident()
+
+    def preview_by(self, scrubber: Scrubber | None, moving_to: Callable[[], int | None]) -> None:
+        """Take previews from `scrubber` of the frame that `moving_to` names, when the window's thread asks for it."""
+        self._scrubber, self._moving_to = scrubber, moving_to
+        self._window_thread = threading.get_ident()
+
+    def __getitem__(self, key: Any) -> NDArray:
+        first, *rest = key if isinstance(key, tuple) and key else (key,)
+        frame = _single(first, len(self))
+        if self._scrubber is None or frame is None or threading.get_ident() != self._window_thread:
+            return super().__getitem__(key)
+        if frame != self._moving_to():
+            return super().__getitem__(key)
+        number, picture = self._scrubber.show(frame)
+        self.shown = frame, number
+        return (picture[None] if isinstance(first, slice) else picture)[
+            (slice(None), *rest) if isinstance(first, slice) else tuple(rest)
+        ]
+
+
+def _single(key: Any, count: int) -> int | None:
+    """The frame that an index along time picks, if it is just one."""
+    if isinstance(key, slice):
+        picked = range(*key.indices(count))
+        return picked[0] if len(picked) == 1 else None
+    return int(key) if isinstance(key, (int, np.integer)) and 0 <= key < count else None
+
+
+LayerData = tuple[Any, dict[str, Any], str]
+PATH_KEY, SESSION_KEY = "vivim_path", "vivim_session"
+"""Keys in a layer's metadata: where its video is, and the session folder if one was opened."""
+CONTENT_KEY = "vivim_content_area"
+"""Key of a function without arguments that finds the content's ``(y0, x0, y1, x1)``; it decodes a few frames."""
+
+
+def geometry(video: Video) -> dict[str, Any]:
+    """Scale, units and axis labels of a video's layers: (time, y, x)."""
+    spacing = video.pixel_spacing_mm
+    return {
+        "scale": (1.0, *(spacing or (1.0, 1.0))),
+        "units": ("pixel", *(("mm", "mm") if spacing else ("pixel", "pixel"))),
+        "axis_labels": ("time", "y", "x"),
+    }
+
+
+def _content_area(video: Video) -> tuple[int, int, int, int]:
+    from vivim.video.content_area import content_area
+
+    return content_area(video)
+
+
+def image_layer(video: Video, **metadata: Any) -> LayerData:
+    """Layer data of an opened video."""
+    top = 255 if video.dtype == np.uint8 else max(1, int(video.frame(0).max()))
+    options = {
+        "name": video.path.stem,
+        "rgb": len(video.shape) == 4,
+        "contrast_limits": (0, top),
+        "metadata": {PATH_KEY: str(video.path), CONTENT_KEY: partial(_content_area, video), **metadata},
+        **geometry(video),
+    }
+    return ShownFrames(video), options, "image"

@@ -1,0 +1,1 @@
+"""Qt components that know nothing of videos or models."""

@@ -1,0 +1,51 @@
+"""A line of text over the picture: made when it is first needed, drawn by Qt, at no cost to the canvas."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QMainWindow, QWidget
+
+from napari_vivim.qt.plain_text import PlainLabel
+
+STYLE = "background-color: rgba(20, 24, 30, 200); color: #f2f4f7; border-radius: 4px; padding: 4px 8px;"
+MARGIN = 10
+"""Pixels from the picture's corner."""
+
+
+class Notice(PlainLabel):
+    """Text in the upper left corner of a window's picture; lets every click through.
+
+    Parameters
+    ----------
+    window : QMainWindow
+        Whose central widget it lies on.
+    """
+
+    def __init__(self, window: QMainWindow) -> None:
+        super().__init__()
+        self.setParent(picture_of(window))
+        self.setStyleSheet(STYLE)
+        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self.move(MARGIN, MARGIN)
+        self.hide()
+
+    def say(self, text: str) -> None:
+        """Show this; nothing for an empty text."""
+        if text != self.text():
+            self.setText(text)
+            self.adjustSize()
+        self.setVisible(bool(text))
+        self.raise_()
+
+
+def notice(window: QMainWindow) -> Notice:
+    """The notice of a window, made at the first call."""
+    found = picture_of(window).findChild(Notice)
+    return found if found is not None else Notice(window)
+
+
+def picture_of(window: QMainWindow) -> QWidget:
+    """The middle of a window, where napari has its canvas."""
+    picture = window.centralWidget()
+    assert picture is not None
+    return picture

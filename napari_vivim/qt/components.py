@@ -1,0 +1,238 @@
+"""Small styled parts that the docks share: headings, buttons, lists, progress, parts that fold away."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QEvent, Qt, QTimer, Signal
+from qtpy.QtGui import QShowEvent
+from qtpy.QtWidgets import (
+    QComboBox,
+    QHBoxLayout,
+    QProgressBar,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_vivim.qt.plain_text import PlainLabel
+
+if TYPE_CHECKING:
+    from vivim.inference.proposals import ProposeEvent
+
+INK = 0.75
+"""Share of the text's colour in that of explaining text; the rest is the ground's."""
+FLAT = "QPushButton { text-align: left; border: none; background: transparent; padding: 2px 0; }"
+TITLE = FLAT.replace("padding: 2px 0;", "padding: 6px 0 2px 0; font-weight: 600; font-size: 13px;")
+STEP_SECONDS = 0.15
+"""How far a job is, is shown at most this often."""
+CLOSED, OPEN = "\u25b8", "\u25be"
+"""Arrows before a title that folds, drawn as text: in the colour of the text, whatever the theme."""
+
+
+def heading(text: str) -> PlainLabel:
+    """Title of a section."""
+    label = PlainLabel(text)
+    label.setStyleSheet("font-weight: 600; font-size: 13px; margin-top: 6px;")
+    return label
+
+
+def subheading(text: str) -> PlainLabel:
+    """Title of a part of a section."""
+    label = PlainLabel(text)
+    label.setStyleSheet("font-weight: 600; font-size: 11px; margin-top: 4px;")
+    return label
+
+
+class Quiet(PlainLabel):
+    """Explaining text, less prominent: small, in a colour between those of text and ground, in whatever theme."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(text)
+        self.setWordWrap(True)
+
+    def changeEvent(self, event: QEvent | None) -> None:
+        """Follow the theme."""
+        super().changeEvent(event)
+        if event is not None and event.type() in (QEvent.Type.StyleChange, QEvent.Type.ParentChange):
+            self._fade()
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """The colours around it are known now."""
+        super().showEvent(event)
+        self._fade()
+
+    def _fade(self) -> None:
+        parent = self.parentWidget()
+        if parent is None:
+            return
+        ink, ground = parent.palette().windowText().color(), parent.palette().window().color()
+        parts = zip(ink.getRgb()[:3], ground.getRgb()[:3], strict=True)
+        color = ", ".join(str(round(INK * a + (1 - INK) * b)) for a, b in parts)
+        style = f"font-size: 11px; color: rgb({color});"
+        if style != self.styleSheet():
+            self.setStyleSheet(style)
+
+
+def quiet(text: str = "") -> Quiet:
+    """Explaining text."""
+    return Quiet(text)
+
+
+def primary(text: str, tip: str) -> QPushButton:
+    """The one button of a section that does the work."""
+    button = QPushButton(text)
+    button.setToolTip(tip)
+    button.setMinimumHeight(34)
+    button.setStyleSheet(
+        "QPushButton { font-weight: 600; border-radius: 4px; }"
+        "QPushButton:enabled { background-color: #187a4b; color: white; }"
+        "QPushButton:enabled:hover { background-color: #1a8552; }"
+    )
+    return button
+
+
+def row(*widgets: QWidget) -> QHBoxLayout:
+    """Widgets side by side."""
+    layout = QHBoxLayout()
+    layout.setContentsMargins(0, 0, 0, 0)
+    for widget in widgets:
+        layout.addWidget(widget)
+    return layout
+
+
+def choice() -> QComboBox:
+    """A drop-down list that gives way in a narrow panel instead of pushing the rest out of sight."""
+    box = QComboBox()
+    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    box.setMinimumContentsLength(8)
+    return box
+
+
+def clock(seconds: float | None) -> str:
+    """Time left, for people."""
+    if seconds is None:
+        return ""
+    if seconds < 60:
+        return f"about {max(1, round(seconds))} s left"
+    return f"about {round(seconds / 60)} min left"
+
+
+def plural(count: int, thing: str) -> str:
+    """So many of a thing, for people: "1 frame", "2,000 frames"."""
+    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
+
+
+class Progress(QWidget):
+    """A bar, a line of text and a Cancel button; hidden while nothing runs.
+
+    Of steps that come in quick succession only the latest is shown, a little later: each time the whole window is drawn
+    anew.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._latest = (0, 0, "")
+        self._rest = QTimer(self)
+        self._rest.setSingleShot(True)
+        self._rest.setInterval(round(1000 * STEP_SECONDS))
+        self._rest.timeout.connect(self._show_latest)
+        self.bar = QProgressBar()
+        self.bar.setTextVisible(False)
+        self.bar.setMaximumHeight(8)
+        self.text = quiet()
+        self.cancel = QPushButton("Cancel")
+        self.cancel.setToolTip("Stop; what is done so far stays")
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 2, 0, 2)
+        layout.setSpacing(4)
+        layout.addWidget(self.bar)
+        line = row(self.text, self.cancel)
+        line.setStretch(0, 1)
+        layout.addLayout(line)
+        self.hide()
+
+    def busy(self, text: str) -> None:
+        """Show that something is under way whose length is not known."""
+        self.bar.setRange(0, 0)
+        self.say(text)
+        self.cancel.setEnabled(True)
+        self.show()
+
+    def say(self, text: str) -> None:
+        """Show a text until the next step."""
+        self._rest.stop()
+        self._latest = (0, 0, text)
+        self.text.setText(text)
+
+    def show_step(self, done: int, total: int, text: str, note: str = "") -> None:
+        """Show how far it is; with a `note` that nobody should miss, at once."""
+        self._latest = (done, total, f"{text} · {note}" if note else text)
+        if note or done >= total or not self._rest.isActive():
+            self._show_latest()
+            self._rest.start()
+
+    def show_proposed(self, event: ProposeEvent, before: str = "") -> None:
+        """Show how far proposing is, with the time left, or the note of a server that is waited for."""
+        text = f"{before}{event.done} of {event.total}"
+        if not event.note:
+            text += f" · {clock(event.seconds_left)}"
+        self.show_step(event.done, event.total, text, event.note)
+
+    def _show_latest(self) -> None:
+        done, total, text = self._latest
+        if total:
+            self.bar.setUpdatesEnabled(False)  # else it draws the whole window at once, and again after this
+            self.bar.setRange(0, total)
+            self.bar.setValue(done)
+            self.bar.setUpdatesEnabled(True)
+            self.text.setText(text)
+
+
+class Folded(QWidget):
+    """A part that is folded away at first, under a title that opens it.
+
+    Parameters
+    ----------
+    title : str
+        What stands beside the arrow.
+    tip : str
+        What the mouse is told that rests on it.
+    content : QWidget
+        What is folded away.
+    heading : bool
+        Whether the title looks like those of the sections.
+    """
+
+    opened = Signal()
+    """The person opened it."""
+
+    def __init__(self, title: str, tip: str, content: QWidget, heading: bool = False) -> None:
+        super().__init__()
+        self._title, self._content = title, content
+        self.button = QPushButton()
+        self.button.setStyleSheet(TITLE if heading else FLAT)
+        self.button.setToolTip(tip)
+        self.button.setCursor(Qt.CursorShape.PointingHandCursor)
+        self.button.clicked.connect(self._toggle)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(6)
+        layout.addWidget(self.button)
+        layout.addWidget(content)
+        self.expand(False)
+
+    def _toggle(self) -> None:
+        opened = self._content.isHidden()
+        self.expand(opened)
+        if opened:
+            self.opened.emit()
+
+    def expand(self, opened: bool = True) -> None:
+        """Open it, or fold it away."""
+        self._content.setVisible(opened)
+        self.button.setText(f"{OPEN if opened else CLOSED}  {self._title}")
+
+
+LAID_OUT_MS = 50
+"""Milliseconds after which a widget that was just shown has its place."""

@@ -1,0 +1,1 @@
+"""All frames of the video at a glance, under the picture."""

@@ -1,0 +1,1 @@
+"""The docks, dialogs and panels."""

@@ -1,0 +1,268 @@
+"""The window of models: every version with its parent and scores, and all that can be done with one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QDialog,
+    QFileDialog,
+    QInputDialog,
+    QMessageBox,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+from vivim.registry.info import ModelInfo
+from vivim.registry.registry import STARTER, SUFFIX
+
+from napari_vivim.background.worker import Job, Worker
+from napari_vivim.qt.components import quiet, row
+from napari_vivim.qt.notifications import show_problem
+from napari_vivim.qt.plain_text import PlainLabel, plain
+from napari_vivim.widgets.models_table import ModelsTable
+
+FILES = "Models (*.safetensors *.ckpt *.pth *.pt);;All files (*)"
+EMPTY = "Fine-tuning adds a version here each time; nothing is ever overwritten."
+
+
+class ModelsWindow(QDialog):
+    """Lists the models; all reading and writing of files is done in a thread of its own.
+
+    Parameters
+    ----------
+    parent : QWidget
+        The window it belongs to.
+    in_use : str
+        Name of the model chosen now; see `set_in_use`.
+    videos : callable
+        ``videos()`` maps the keys of videos that are open (`vivim.registry.info.session_key`) to what they are
+        called here.
+    """
+
+    chosen = Signal(str)
+    """The person wants this model to be used from now on."""
+    changed = Signal()
+    """Models were added, removed or renamed, or another is the default."""
+
+    def __init__(
+        self,
+        parent: QWidget | None = None,
+        in_use: str = STARTER,
+        videos: Callable[[], dict[str, str]] = dict,
+    ) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("Models of Vivim")
+        self.resize(960, 460)
+        self._in_use, self._videos = in_use, videos
+        self._default = STARTER
+        self._worker = Worker("vivim-models")
+        self._job: Job | None = None
+        self.table = ModelsTable()
+        self.table.itemSelectionChanged.connect(self._describe)
+        self.table.use.connect(self._use)
+        self.details = quiet()
+        self.details.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.details.setMinimumHeight(84)
+        self.details.setAlignment(Qt.AlignmentFlag.AlignTop)
+        self.state = PlainLabel()
+        self.default = self._button("Set as default", "Offer this model first from now on", self._set_default)
+        self.rename = self._button(
+            "Rename ...", "Give it another name; versions made from it follow", self._rename
+        )
+        self.export = self._button("Export ...", "Copy it to a file, to give it to somebody", self._export)
+        self.classes = self._button(
+            "Classes ...",
+            "Make a version that can learn several classes, such as tissue and tool",
+            self._widen,
+        )
+        self.delete = self._button(
+            "Delete ...", "Delete its file; versions made from it keep working", self._delete
+        )
+        self.take = self._button(
+            "Import ...", "Add a model file, of this program or of the reference, after a check", self._import
+        )
+        layout = QVBoxLayout(self)
+        layout.addWidget(self.table, 1)
+        layout.addWidget(self.details)
+        own = (self.default, self.rename, self.classes, self.export, self.delete)
+        buttons = row(*own, self.state, self.take)
+        buttons.setStretch(len(own), 1)
+        layout.addLayout(buttons)
+        self.finished.connect(lambda: self._worker.close())
+        self._do("Reading ...", lambda: None)
+
+    def _button(self, text: str, tip: str, action: Callable[[], None]) -> QPushButton:
+        button = QPushButton(text)
+        button.setToolTip(tip)
+        button.setAutoDefault(False)
+        button.clicked.connect(action)
+        return button
+
+    # -- what the person does -------------------------------------------------------------------------------------
+
+    def set_in_use(self, name: str) -> None:
+        """Another model was chosen, here or elsewhere."""
+        if name in [info.name for info in self.table.models] and name != self._in_use:
+            self._in_use = name
+            marked = self.table.selected
+            self.table.fill(self._in_use, self._default)
+            self.table.select(marked.name if marked else name)
+
+    def _use(self, name: str) -> None:
+        self.set_in_use(name)
+        self.chosen.emit(name)
+
+    def _set_default(self) -> None:
+        from vivim.registry.registry import set_default_model
+
+        if (info := self.table.selected) is not None:
+            self._do("Setting ...", lambda: set_default_model(info.name), select=info.name)
+
+    def _rename(self) -> None:
+        from vivim.registry.registry import rename_model
+
+        info = self.table.selected
+        if info is None:
+            return
+        question = plain(f"New name of “{info.name}”:")
+        name, agreed = QInputDialog.getText(self, "Rename", question, text=info.name)
+        if agreed and name.strip() and name != info.name:
+            self._do("Renaming ...", lambda: rename_model(info.name, name.strip()).name, was=info.name)
+
+    def _widen(self) -> None:
+        from vivim.registry.registry import add_classes
+
+        info = self.table.selected
+        if info is None:
+            return
+        question = "All classes, with commas between, in the order of their labels 1, 2, ...:"
+        text, agreed = QInputDialog.getText(self, "Classes", question, text=", ".join(info.classes))
+        names = [name.strip() for name in text.split(",")]
+        if agreed and tuple(names) != info.classes:
+            new_name = f"{info.name}-classes"
+            self._do("Making it ...", lambda: add_classes(info.name, names, new_name).name)
+
+    def _export(self) -> None:
+        from vivim.registry.registry import export_model
+
+        info = self.table.selected
+        if info is None:
+            return
+        target = QFileDialog.getSaveFileName(self, "Export", f"{info.name}{SUFFIX}", f"Model (*{SUFFIX})")[0]
+        if target:
+            path = Path(target).with_suffix(SUFFIX)
+            self._do("Copying ...", lambda: str(export_model(info.name, path, overwrite=True)))
+
+    def _delete(self) -> None:
+        from vivim.registry.registry import remove_model
+
+        info = self.table.selected
+        if info is not None and self._sure(info):
+            self._do("Deleting ...", lambda: remove_model(info.name), was=info.name)
+
+    def _sure(self, info: ModelInfo) -> bool:
+        children = [other.name for other in self.table.models if self.table.parent_of(other) is info]
+        kept = f" Made from it, and kept: {', '.join(children)}." if children else ""
+        answer = QMessageBox.question(
+            self,
+            "Delete a model",
+            plain(f"Delete “{info.name}” for good?{kept} Export it first if you may want it back."),
+            QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.Cancel,
+            QMessageBox.StandardButton.Cancel,
+        )
+        return answer == QMessageBox.StandardButton.Yes
+
+    def _import(self) -> None:
+        from vivim.registry.registry import import_model
+
+        source = QFileDialog.getOpenFileName(self, "Import a model", filter=FILES)[0]
+        if source:
+            self._do("Checking the file ...", lambda: import_model(source).name)
+
+    # -- inside ---------------------------------------------------------------------------------------------------
+
+    def _do(self, text: str, work: Callable[[], str | None], select: str = "", was: str = "") -> None:
+        """Do something with files in the background, then list the models anew.
+
+        `work` may say which model to mark; `was` is the model that it renames or removes: where that was in use, the
+        one it became, or the default, takes its place.
+        """
+        if self._job is not None:
+            return
+        wanted = select or (self.table.selected.name if self.table.selected else self._in_use)
+
+        def steps() -> Iterator[tuple[str, list[ModelInfo], str, str | None]]:
+            from vivim.registry.registry import default_model_name, list_models
+
+            try:
+                made = work()
+            finally:
+                models, default = list_models(), default_model_name()
+            yield (made if made in [info.name for info in models] else wanted), models, default, made
+
+        def listed(found: tuple[str, list[ModelInfo], str, str | None]) -> None:
+            mark, models, self._default, made = found
+            self.table.models = models[::-1]
+            if was and was == self._in_use:
+                self._in_use = made or self._default
+                self.chosen.emit(self._in_use)
+            self.table.fill(self._in_use, self._default)
+            self.table.select(mark if any(info.name == mark for info in models) else self._in_use)
+            self.changed.emit()
+
+        self._job = Job(steps)
+        self._job.event.connect(listed)
+        self._job.failed.connect(self._on_failed)
+        self._job.ended.connect(self._on_ended)
+        self.state.setText(text)
+        self._enable()
+        self._worker.submit(self._job)
+
+    def _on_failed(self, error: Exception) -> None:
+        """Say it here too: the notification is in the window behind."""
+        show_problem(error)
+        self.details.setText(str(error))
+
+    def _on_ended(self, finished: bool) -> None:
+        self._job = None
+        self.state.clear()
+        self._enable()
+
+    def _describe(self) -> None:
+        self._enable()
+        info = self.table.selected
+        if info is None:
+            self.details.setText(EMPTY)
+            return
+        lines = [info.description + (f" · version {info.version}" if info.version else "")]
+        if len(info.classes) > 1:
+            lines.append(f"Classes: {', '.join(info.classes)}")
+        if info.learned_from:
+            known = self._videos()
+            videos = [f"{known[key]} ({key})" if key in known else key for key in info.learned_from]
+            lines.append(f"Learned from video{'s' if len(videos) > 1 else ''} {', '.join(videos)}")
+        if info.licence:
+            lines.append(f"Licence: {info.licence}")
+        lines.append(str(info.path))
+        self.details.setText("\n".join(lines))
+
+    def _enable(self) -> None:
+        info, idle = self.table.selected, self._job is None
+        own = idle and info is not None and info.name != STARTER
+        self.rename.setEnabled(own)
+        self.delete.setEnabled(own)
+        for button in (self.export, self.classes):
+            button.setEnabled(idle and info is not None and bool(info.classes))
+        self.default.setEnabled(idle and info is not None and info.name != self._default)
+        self.take.setEnabled(idle)
+
+
+def names_of_videos(controllers: list[Any]) -> dict[str, str]:
+    """What videos that are open are called in the window, by their key in a model's history."""
+    from vivim.registry.info import session_key
+
+    return {session_key(one.session): one.layer.name for one in controllers if one.session is not None}

@@ -1,0 +1,118 @@
+"""The lists of models and devices in the docks, filled in the background."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from qtpy.compat import isalive
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QComboBox
+
+from napari_vivim.background.imports import load_torch
+from napari_vivim.background.worker import Job, Worker
+from napari_vivim.qt.notifications import show_problem
+
+REST_MS = 200
+"""Milliseconds after which the lists are asked for, at the earliest."""
+
+
+def device_label(name: str) -> str:
+    """What the list of devices shows; for another machine's its host."""
+    from vivim.devices import is_remote
+
+    if not is_remote(name):
+        return name
+    from vivim.remote.config import label_of
+
+    return label_of(name)
+
+
+def chosen_device(devices: QComboBox) -> str:
+    """The device chosen in a list, as `vivim` names it."""
+    return devices.currentData() or devices.currentText()
+
+
+class Choices:
+    """Fills a list of models, and one of devices, in the background, soon: asking for them loads PyTorch.
+
+    Parameters
+    ----------
+    models, devices : QComboBox
+        The lists.
+    wait : callable
+        True while the window has more urgent things to do: loading would slow them down.
+    """
+
+    def __init__(
+        self, models: QComboBox, devices: QComboBox | None = None, wait: Callable[[], bool] = lambda: False
+    ) -> None:
+        self._models, self._devices = models, devices
+        models.addItem("starter")
+        if devices is not None:
+            devices.addItem("auto")
+        self._worker = Worker("vivim-lists")
+        self._job: Job | None = None
+        self._preferred = "auto"
+        self._wait = wait
+        self._first = QTimer(models)  # gone with the list
+        self._first.setInterval(REST_MS)
+        self._first.timeout.connect(self._begin)
+        self._first.start()
+        models.destroyed.connect(self._leave)
+
+    def _leave(self) -> None:
+        """The list is gone; what is still being asked for is of no interest."""
+        self._worker.close()
+
+    def _begin(self) -> None:
+        if not self._wait():
+            self.refresh()
+
+    def refresh(self, select: str | None = None) -> None:
+        """Ask again; then choose the model `select`, or keep the choice there is."""
+        self._first.stop()
+
+        def work() -> Iterator[tuple[list[Any], list[str], str, str]]:
+            load_torch()
+            from vivim.devices import available_devices
+            from vivim.registry.registry import default_model_name, list_models
+            from vivim.remote.config import preferred_device, remote_device
+
+            devices, chosen = available_devices(), select or default_model_name()
+            yield list_models(), devices, chosen, preferred_device(remote=False)
+            if remote := remote_device():  # last: where it is set up wrongly, the rest is there
+                yield list_models(), [*devices, remote], chosen, preferred_device()
+
+        self._job = Job(work)
+        self._job.event.connect(self._fill)
+        self._job.failed.connect(show_problem)
+        self._worker.submit(self._job)
+
+    def _fill(self, found: tuple[list[Any], list[str], str, str]) -> None:
+        if not isalive(self._models):  # this answer was under way
+            return
+        models, devices, chosen, preferred = found
+        self._models.clear()
+        for info in models:
+            self._models.addItem(info.name)
+            self._models.setItemData(self._models.count() - 1, model_tip(info), Qt.ItemDataRole.ToolTipRole)
+        self._models.setCurrentText(chosen)
+        if self._devices is None:
+            return
+        kept = self._devices.currentText() if preferred == self._preferred else device_label(preferred)
+        self._preferred = preferred
+        self._devices.clear()
+        for name in ["auto", *devices]:
+            self._devices.addItem(device_label(name), name)
+        self._devices.setCurrentText(kept)
+
+
+def model_tip(info: Any) -> str:
+    """What a list of models says of one of them."""
+    lines = [info.description]
+    if info.parent:
+        lines.append(f"made from {info.parent} with {info.frames} corrected frames")
+    if info.before is not None and info.after is not None:
+        lines.append(f"Dice on held-out frames {info.before:.3f} → {info.after:.3f}")
+    return "\n".join(lines)

@@ -1,0 +1,283 @@
+"""The settings in the window: on napari's page of preferences where it has one for plugins, else in a dialog of ours.
+
+`vivim.settings` is the one source of truth, because the command line and machines without a window read it too. The
+page is a view of it. What a person changed on the page while no widget of this plugin was open is told by what the
+page showed when last in step (`SEEN`), and wins; everything else on the page follows the settings.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import Any
+
+import napari
+from napari.utils.notifications import show_warning
+from qtpy.QtCore import QFileSystemWatcher, QObject, Qt, QTimer, Signal
+from qtpy.QtWidgets import (
+    QComboBox,
+    QDialog,
+    QDialogButtonBox,
+    QFormLayout,
+    QGroupBox,
+    QLineEdit,
+    QListWidget,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+from vivim.errors import SettingsError
+from vivim.settings import About, Settings, about, change_settings, read_settings, vivim_home
+from vivim.utils.atomic_files import part_of
+
+from napari_vivim.background.worker import Job, Worker
+from napari_vivim.qt.napari_window import main_window
+from napari_vivim.qt.notifications import show_problem
+from napari_vivim.qt.plain_text import plain
+
+PLUGIN, DISPLAY_NAME = "napari-vivim", "Vivim"
+PREFERENCES_ACTION, PAGES = "napari.window.file.show_preferences_dialog", "Preferences"
+"""Names of napari's: of the menu's entry, and of the list of pages that it opens."""
+SEEN = "napari-page.json"
+QUIET_MS = 600
+"""A text on the page is taken over when nobody has typed for so long."""
+GROUPS = {
+    "inference": "Proposing",
+    "display": "Masks",
+    "window": "Window",
+    "folders": "Folders",
+    "remote": "Another machine's device",
+}
+"""Sections of the page, and their titles; settings of other groups have windows of their own."""
+
+
+def shown() -> dict[str, list[str]]:
+    """Names of the settings on the page, by section."""
+    names: dict[str, list[str]] = {group: [] for group in GROUPS}
+    for one in fields(Settings):
+        group = one.metadata["about"].group
+        if group in names:
+            names[group].append(one.name)
+    return names
+
+
+def napari_page() -> Any:
+    """napari's settings of this plugin, one object a section; None where this napari has no such page."""
+    try:
+        from napari.settings import get_plugin_settings
+    except ImportError:  # before 0.9
+        return None
+    page = get_plugin_settings().get(PLUGIN)
+    return page if page is not None and all(hasattr(page, group) for group in GROUPS) else None
+
+
+class Preferences(QObject):
+    """Keeps napari's page and the settings in step while a widget is open, and says when something changed."""
+
+    changed = Signal(object)
+    """The settings are these now."""
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._page = napari_page()
+        self._filling = False
+        self._worker = Worker("vivim-settings")
+        self._job: Job | None = None
+        self._refused: set[str] = set()
+        self._settings, problems = read_settings()
+        for problem in problems:
+            show_warning(plain(problem))
+        self._typed = QTimer(self)
+        self._typed.setSingleShot(True)
+        self._typed.setInterval(QUIET_MS)
+        self._typed.timeout.connect(self._take_page)
+        if self._page is not None:
+            for group in GROUPS:
+                getattr(self._page, group).events.connect(self._on_page)
+            self._take_page()
+        vivim_home().mkdir(parents=True, exist_ok=True)
+        self._watcher = QFileSystemWatcher([str(vivim_home())], self)
+        self._watcher.directoryChanged.connect(self.refresh)
+        page, on_page, worker = self._page, self._on_page, self._worker
+        self.destroyed.connect(lambda: _let_go(page, on_page, worker))
+
+    def refresh(self) -> None:
+        """Show what the settings are now, whoever changed them."""
+        found, _ = read_settings()
+        changed = found != self._settings
+        self._settings = found
+        if self._page is not None and not self._typed.isActive() and self._job is None:
+            self._fill_page()
+        if changed:
+            self.changed.emit(found)
+
+    def _on_page(self, event: Any = None) -> None:
+        if not self._filling:
+            self._typed.start()
+
+    def _take_page(self) -> None:
+        """Take over what the person changed on the page."""
+        if self._job is not None:
+            self._typed.start()
+            return
+        seen = _seen()
+        wanted = {name: value for name, value in self._on_the_page().items() if value != seen[name]}
+        self._refused = set()
+        self._job = Job(lambda: _changed_one_by_one(wanted))
+        self._job.event.connect(self._refuse)
+        self._job.failed.connect(show_problem)
+        self._job.ended.connect(self._on_taken)
+        self._worker.submit(self._job)
+
+    def _refuse(self, problem: tuple[str, str]) -> None:
+        self._refused.add(problem[0])
+        show_warning(plain(problem[1]))
+
+    def _on_taken(self, finished: bool) -> None:
+        self._job = None
+        self.refresh()
+
+    def _on_the_page(self) -> dict[str, Any]:
+        return {name: getattr(getattr(self._page, group), name) for group, name in _pairs()}
+
+    def _fill_page(self) -> None:
+        """Show the settings, but for what the person is still typing."""
+        self._filling = True
+        try:
+            for group, name in _pairs():
+                if name in self._refused:
+                    continue
+                if getattr(getattr(self._page, group), name) != getattr(self._settings, name):
+                    setattr(getattr(self._page, group), name, getattr(self._settings, name))
+        finally:
+            self._filling = False
+        _keep_seen({name: getattr(self._settings, name) for _, name in _pairs()})
+
+
+def _changed_one_by_one(wanted: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Change settings, and say which cannot be so and why."""
+    for name, value in wanted.items():
+        try:
+            change_settings(**{name: value})
+        except SettingsError as error:
+            yield name, str(error)
+
+
+def _let_go(page: Any, on_page: Any, worker: Worker) -> None:
+    worker.close()
+    for group in GROUPS if page is not None else ():
+        getattr(page, group).events.disconnect(on_page)
+
+
+def _pairs() -> Iterator[tuple[str, str]]:
+    for group, names in shown().items():
+        for name in names:
+            yield group, name
+
+
+def _seen() -> dict[str, Any]:
+    """What the page showed when it was last in step; at first the defaults."""
+    try:
+        found = json.loads((vivim_home() / SEEN).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        found = {}  # never in step yet, or damaged: what differs from the defaults is the person's
+    defaults = {one.name: one.default for one in fields(Settings)}
+    return defaults | (found if isinstance(found, dict) else {})
+
+
+def _keep_seen(values: dict[str, Any]) -> None:
+    if (vivim_home() / SEEN).exists() and values.items() <= _seen().items():
+        return  # writing it would change the folder that is watched, and come back here
+    path = vivim_home() / SEEN
+    part = part_of(path)
+    part.write_text(json.dumps(values, indent=2), encoding="utf-8")
+    os.replace(part, path)
+
+
+def open_preferences(viewer: napari.Viewer) -> QDialog:
+    """Open napari's preferences at this plugin's page, or a dialog of ours where there is none."""
+    window = main_window(viewer)
+    opening = [one for one in viewer.window.file_menu.actions() if one.objectName() == PREFERENCES_ACTION]
+    if napari_page() is not None and opening:
+        opening[0].trigger()
+        for pages in window.findChildren(QListWidget, PAGES):
+            for found in pages.findItems(DISPLAY_NAME, Qt.MatchFlag.MatchExactly):
+                pages.setCurrentItem(found)
+                dialog = pages.window()
+                assert isinstance(dialog, QDialog)
+                return dialog
+    ours = SettingsDialog(window)
+    ours.open()
+    return ours
+
+
+class SettingsDialog(QDialog):
+    """The same settings as on napari's page, for a napari that has none for plugins."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle(f"Preferences of {DISPLAY_NAME}")
+        self.setMinimumWidth(520)
+        found, _ = read_settings()
+        self.inputs: dict[str, QWidget] = {}
+        layout = QVBoxLayout(self)
+        for group, names in shown().items():
+            box = QGroupBox(GROUPS[group])
+            form = QFormLayout(box)
+            for name in names:
+                self.inputs[name] = _input(about(name), getattr(found, name))
+                form.addRow(about(name).title, self.inputs[name])
+            layout.addWidget(box)
+        choices = QDialogButtonBox.StandardButton
+        self.buttons = QDialogButtonBox(choices.Ok | choices.Cancel | choices.RestoreDefaults)
+        self.buttons.accepted.connect(self.accept)
+        self.buttons.rejected.connect(self.reject)
+        restore = self.buttons.button(choices.RestoreDefaults)
+        assert restore is not None
+        restore.clicked.connect(self._restore)
+        layout.addWidget(self.buttons)
+
+    def accept(self) -> None:
+        """Keep what was chosen; what cannot be is said, and the dialog stays open."""
+        try:
+            change_settings(**{name: _value(widget) for name, widget in self.inputs.items()})
+        except SettingsError as error:
+            show_warning(plain(str(error)))
+            return
+        super().accept()
+
+    def _restore(self) -> None:
+        for name, widget in self.inputs.items():
+            _set_value(widget, getattr(Settings(), name))
+
+
+def _input(limits: About, value: Any) -> QWidget:
+    widget: QComboBox | QSpinBox | QLineEdit
+    if limits.choices:
+        widget = QComboBox()
+        widget.addItems(list(limits.choices))
+    elif limits.minimum is not None:
+        widget = QSpinBox()
+        widget.setRange(limits.minimum, limits.maximum or limits.minimum)
+    else:
+        widget = QLineEdit()
+    widget.setToolTip(limits.help)
+    _set_value(widget, value)
+    return widget
+
+
+def _set_value(widget: QWidget, value: Any) -> None:
+    if isinstance(widget, QComboBox):
+        widget.setCurrentText(value)
+    elif isinstance(widget, QSpinBox):
+        widget.setValue(value)
+    elif isinstance(widget, QLineEdit):
+        widget.setText(value)
+
+
+def _value(widget: QWidget) -> Any:
+    if isinstance(widget, QComboBox):
+        return widget.currentText()
+    return widget.value() if isinstance(widget, QSpinBox) else widget.text()  # type: ignore[attr-defined]

@@ -1,0 +1,260 @@
+"""What the docks and their sections share: following a video and its jobs; choosing it; errors as notifications."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import napari
+from napari.layers import Image
+from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtWidgets import QDockWidget, QMainWindow, QScrollArea, QVBoxLayout, QWidget
+from superqt import QElidingLabel
+
+from napari_vivim.background.imports import look_at_all_again
+from napari_vivim.controller.video_controller import VideoController, controller_of, video_layers
+from napari_vivim.qt.components import LAID_OUT_MS, choice, heading
+from napari_vivim.qt.focus_ring import FocusRing
+from napari_vivim.qt.notifications import show_problem
+from napari_vivim.qt.plain_text import tip
+from napari_vivim.widgets.error_banner import ProblemLine
+from napari_vivim.widgets.welcome import Welcome
+
+MINIMUM_WIDTH = 315
+"""Pixels: the widest row of a section, the margins and a scroll bar."""
+
+
+class VideoPanel(QWidget):
+    """Base of the docks and of the sections within one: follows a video and shows what it does.
+
+    Subclasses fill `self.body` and override `on_controller`, `on_job_event`, `on_job_ended`, `update_state`.
+
+    Parameters
+    ----------
+    napari_viewer : napari.Viewer
+        Whose videos to follow.
+    host : VideoPanel, optional
+        The dock that this is a section of: it shows the video the dock shows. Alone, it has its own choice of video.
+    """
+
+    own_jobs: tuple[str, ...] = ()
+    shows = Signal(object)
+    """Another video is shown: its controller, or None."""
+
+    def __init__(self, napari_viewer: napari.Viewer, host: VideoPanel | None = None) -> None:
+        super().__init__()
+        self.viewer, self.host = napari_viewer, host
+        self.controller: VideoController | None = None
+        self._connections: list[tuple[Any, Any]] = []
+        self._placed = False
+        self.content = QWidget()
+        self.body = QVBoxLayout(self.content)
+        self.body.setContentsMargins(0, 0, 0, 0)
+        self.body.setSpacing(6)
+        self.video, self.info = choice(), QElidingLabel()
+        self.empty = Welcome(napari_viewer)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(self.content if host is not None else self._make_dock())
+        if host is None:
+            self.problem = ProblemLine()
+            outer.addWidget(self.problem)
+
+    def _make_dock(self) -> QScrollArea:
+        """The choice of video above the body, in an area that scrolls."""
+        self.video.setToolTip("The video to work on")
+        self.video.currentIndexChanged.connect(self._choose)
+        self.info.setStyleSheet("font-size: 11px;")
+        self.info.setTextFormat(Qt.TextFormat.PlainText)
+        for widget in (self.empty, self.content):
+            widget.hide()  # until it is known which of them is wanted
+        for widget in (heading("Video"), self.video, self.info):
+            self.body.addWidget(widget)
+        inner = QWidget()
+        stack = QVBoxLayout(inner)
+        stack.setContentsMargins(10, 6, 10, 6)
+        stack.addWidget(self.empty)
+        stack.addWidget(self.content)
+        stack.addStretch(1)
+        area = QScrollArea()
+        area.setWidgetResizable(True)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setFrameShape(QScrollArea.Shape.NoFrame)
+        area.setWidget(inner)
+        self.setMinimumWidth(MINIMUM_WIDTH)
+        self._ring = FocusRing(self)
+        return area
+
+    def start(self) -> None:
+        """Begin to follow the viewer, or the dock; called at the end of a subclass's ``__init__``."""
+        if self.host is not None:
+            self.host.shows.connect(self._follow)
+            self._follow(self.host.controller)
+            return
+        self.viewer.layers.events.inserted.connect(self._list_videos)
+        self.viewer.layers.events.removed.connect(self._list_videos)
+        self.destroyed.connect(self._forget_viewer)
+        self._list_videos()
+
+    def showEvent(self, event: Any) -> None:
+        """Share the place of the other Vivim docks as tabs, so that each has the full height."""
+        super().showEvent(event)
+        window, mine = self.window(), _dock_of(self)
+        if not isinstance(window, QMainWindow) or mine is None or self._placed or self.host is not None:
+            return
+        self._placed = True
+        panels = [panel for panel in window.findChildren(VideoPanel) if panel.host is None]
+        others = [_dock_of(panel) for panel in panels if panel is not self]
+        for dock in others:
+            if dock is not None and not dock.isFloating():
+                window.tabifyDockWidget(dock, mine)
+                QTimer.singleShot(0, mine.raise_)
+                return
+
+    def is_opening(self) -> bool:
+        """Whether the video's session is being opened."""
+        return self.controller is not None and self.controller.job_name == "open"
+
+    def _forget_viewer(self) -> None:
+        self.viewer.layers.events.inserted.disconnect(self._list_videos)
+        self.viewer.layers.events.removed.disconnect(self._list_videos)
+        look_at_all_again()
+
+    def _list_videos(self, event: Any = None) -> None:
+        layers = video_layers(self.viewer)
+        shown = [self.video.itemData(i) for i in range(self.video.count())]
+        if shown != layers:
+            self.video.blockSignals(True)
+            self.video.clear()
+            for layer in layers:
+                self.video.addItem(layer.name, layer)
+            active = self.controller.layer if self.controller else None
+            newest = layers[-1] if layers else None
+            wanted = active if active in layers and len(shown) >= len(layers) else newest
+            self.video.setCurrentIndex(layers.index(wanted) if wanted in layers else -1)
+            self.video.blockSignals(False)
+        self.empty.setVisible(not layers)
+        self.content.setVisible(bool(layers))
+        self._choose()
+
+    def _choose(self, index: int = -1) -> None:
+        layer: Image | None = self.video.currentData()
+        self._follow(controller_of(self.viewer, layer) if layer is not None else None)
+
+    def _follow(self, controller: VideoController | None) -> None:
+        if controller is self.controller:
+            return
+        for signal, slot in self._connections:
+            signal.disconnect(slot)
+        self._connections = []
+        self.controller = controller
+        if controller is None:
+            self.shows.emit(None)
+            return
+        for signal, slot in (
+            (controller.opened, self._on_opened),
+            (controller.closed, self._on_closed),
+            (controller.job_started, self._on_job_started),
+            (controller.job_event, self._on_job_event),
+            (controller.job_failed, self._on_job_failed),
+            (controller.job_ended, self._on_job_ended),
+            (controller.frame_changed, self.on_frame_changed),
+        ):
+            signal.connect(slot)
+            self._connections.append((signal, slot))
+        self.on_controller(controller)
+        controller.open_session()
+        self._describe()
+        self.update_state()
+        self.shows.emit(controller)
+
+    def _describe(self) -> None:
+        if self.controller is None:
+            return
+        session = self.controller.session
+        if session is None:
+            self.info.setText("Opening ...")
+            return
+        frames, height, width = session.shape
+        parts = [f"{frames} frames", f"{width} x {height}"]
+        parts += [f"{session.fps:.3g} fps"] if session.fps else []
+        parts += [f"{session.pixel_spacing_mm[0]:.2g} mm/px"] if session.pixel_spacing_mm else []
+        self.info.setText(" · ".join(parts))
+        self.info.setToolTip(tip(f"Your work is kept, stroke by stroke, in\n{session.folder}"))
+
+    def _on_opened(self) -> None:
+        self._describe()
+        assert self.controller is not None
+        self.on_controller(self.controller)
+        self.update_state()
+
+    def _on_closed(self) -> None:
+        self.info.setText("Closed; your work is kept")
+        self.update_state()
+
+    def _on_job_started(self, name: str) -> None:
+        if self.host is None:
+            self.problem.hide()
+        if name in self.own_jobs:
+            self.on_job_started()
+        self.update_state()
+
+    def _on_job_event(self, event: Any) -> None:
+        if self.controller is not None and self.controller.job_name in self.own_jobs:
+            self.on_job_event(event)
+
+    def _on_job_failed(self, name: str, error: Exception) -> None:
+        if name in self.own_jobs or (name == "open" and self.reports_opening):
+            if name == "open":
+                self.info.setText("Could not be opened")
+            self.on_problem(error)
+
+    def _on_job_ended(self, name: str, finished: bool) -> None:
+        if name in self.own_jobs:
+            self.on_job_ended(finished)
+        self.update_state()
+
+    reports_opening = False
+
+    def on_controller(self, controller: VideoController) -> None:
+        """Another video was chosen, or its session is open now."""
+
+    def on_problem(self, error: Exception) -> None:
+        """One of `own_jobs`, or opening, failed."""
+        show_problem(error)
+
+    def on_job_started(self) -> None:
+        """One of `own_jobs` began."""
+
+    def on_job_event(self, event: Any) -> None:
+        """One of `own_jobs` reports."""
+
+    def on_job_ended(self, finished: bool) -> None:
+        """One of `own_jobs` is over."""
+
+    def on_frame_changed(self, frame: int, status: str) -> None:
+        """A mask or status changed."""
+
+    def update_state(self) -> None:
+        """Enable what can be used now."""
+
+
+def _dock_of(widget: QWidget) -> QDockWidget | None:
+    """The dock a panel sits in, if any."""
+    parent = widget.parentWidget()
+    while parent is not None and not isinstance(parent, QDockWidget):
+        parent = parent.parentWidget()
+    return parent
+
+
+def reveal(widget: QWidget) -> None:
+    """Scroll a panel until a widget is in sight, once it is laid out."""
+    parent = widget.parentWidget()
+    while parent is not None and not isinstance(parent, QScrollArea):
+        parent = parent.parentWidget()
+    if isinstance(parent, QScrollArea):
+        timer = QTimer(widget)  # gone with the widget
+        timer.setSingleShot(True)
+        timer.timeout.connect(partial(parent.ensureWidgetVisible, widget))
+        timer.timeout.connect(timer.deleteLater)
+        timer.start(LAID_OUT_MS)
