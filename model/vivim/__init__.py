@@ -29,6 +29,7 @@ _HOME_OF = {
     "ExportEvent": "vivim.io.export",
     "ImportEvent": "vivim.io.import_masks",
     "ProposeEvent": "vivim.inference.proposals",
+    "ProposeOptions": "vivim.inference.proposals",
     "Session": "vivim.session",
     "Vivim": "vivim.network",
     "VivimConfig": "vivim.network",

@@ -1,21 +1,77 @@
-"""`finetune`: start the work in its own process, relay its events, register the new version when it is done."""
+"""Propose masks and fine-tune models, on this machine or on a server: the only place that knows both."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from vivim.devices import choose_device, is_remote, telling_of_full_memory
 from vivim.errors import FinetuneError
 from vivim.finetuning.events import FinetuneEvent, Finished, PassedOver, Scored
-from vivim.finetuning.worker_process import Standby, _in_own_process
+from vivim.finetuning.worker_process import Standby, in_own_process
 from vivim.registry.lineage import untouched_ancestor
 
 if TYPE_CHECKING:
+    from vivim.inference.proposals import ProposeEvent, ProposeOptions
     from vivim.network import Vivim
     from vivim.session import Session
+
+
+def propose(
+    session: Session,
+    model: Vivim,
+    options: ProposeOptions | None = None,
+    *,
+    device: str = "auto",
+    stop: threading.Event | None = None,
+    **changes: Any,
+) -> Iterator[ProposeEvent]:
+    """Propose masks for the frames no person has touched, nearest to `start` first.
+
+    Frames whose masks are damaged count as a person's, but guide no other frame.
+
+    Parameters
+    ----------
+    session : Session
+        Where masks are written, through its edit gate: corrected and accepted frames are never overwritten. Only its
+        `area` is shown to the model, where it has one.
+    model : Vivim
+        Any Vivim. It is moved to the device and put into evaluation mode.
+    options : ProposeOptions, optional
+        What to propose, and how.
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"``, or another machine's: ``"remote:https://host:port"``.
+    stop : threading.Event, optional
+        Set it from another thread to stop within a block of the network, tens of milliseconds, not only at the
+        next event.
+    **changes
+        Fields of `ProposeOptions` by name, such as ``start=12``; they come before those of `options`.
+
+    Yields
+    ------
+    ProposeEvent
+        One a frame, and at first one that names damaged frames, if there are any. Closing the generator stops. What was
+        written stays.
+
+    Raises
+    ------
+    DeviceError, VideoError, SessionError
+        If the device is absent or its memory too small, a frame cannot be decoded, a mask cannot be written, or the
+        masks are of other classes than the model's.
+    RemoteError
+        If another machine's device cannot be used.
+    """
+    from vivim.inference import proposals
+
+    options = replace(options or proposals.ProposeOptions(), **changes)
+    if is_remote(device):
+        from vivim.remote import client
+
+        return client.propose(session, model, device, options, stop)
+    return proposals.propose(session, model, options, device=device, stop=stop)
 
 
 def finetune(
@@ -81,7 +137,7 @@ def finetune(
         if here:
             events = _here(sessions, model, scope, device, seed)
         else:
-            events = _in_own_process(sessions, model, scope, device, seed, standby)
+            events = in_own_process(sessions, model, scope, device, seed, standby)
     with telling_of_full_memory():
         for event in events:
             if isinstance(event, tuple):

@@ -12,6 +12,7 @@ from napari.utils.notifications import show_info
 from numpy.typing import NDArray
 from vivim.analysis.active_learning import Suggestion
 from vivim.imaging import morphology
+from vivim.propagation.interpolation import between
 from vivim.session import MaskEditor, Session
 from vivim.session.damage_check import UNREADABLE
 
@@ -116,7 +117,7 @@ class Editing:
             carried = along_motion(self._session.video.frame, *ends, t, stop)
             if carried is not None:
                 return carried
-            return morphology.between(ends[0][1], ends[1][1], (t - before) / (after - before))
+            return between(ends[0][1], ends[1][1], (t - before) / (after - before))
 
         def show(mask: Mask) -> None:
             if np.array_equal(self.mask(t), found):

@@ -3,7 +3,26 @@
 `vivim.finetune` is the whole of it for callers. The events it yields are in `vivim.finetuning.events`.
 """
 
-from vivim.finetuning.events import FinetuneEvent, Finished, HeldOut, Preparing, Scored, Step, Waiting
+from vivim.finetuning.events import (
+    FinetuneEvent,
+    Finished,
+    HeldOut,
+    PassedOver,
+    Preparing,
+    Scored,
+    Step,
+    Waiting,
+)
 from vivim.finetuning.worker_process import Standby
 
-__all__ = ["FinetuneEvent", "Finished", "HeldOut", "Preparing", "Scored", "Standby", "Step", "Waiting"]
+__all__ = [
+    "FinetuneEvent",
+    "Finished",
+    "HeldOut",
+    "PassedOver",
+    "Preparing",
+    "Scored",
+    "Standby",
+    "Step",
+    "Waiting",
+]

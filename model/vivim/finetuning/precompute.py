@@ -13,7 +13,7 @@ from vivim.finetuning.events import Preparing
 from vivim.finetuning.feature_store import FeatureCache
 from vivim.finetuning.samples import Source, corrected_frames, encoded, variants
 from vivim.inference.batch_runner import stoppable
-from vivim.inference.proposals import CLIP_LENGTH, propose
+from vivim.inference.proposals import CLIP_LENGTH, ProposeOptions, propose
 from vivim.network import Vivim
 from vivim.registry.lineage import untouched_ancestor
 from vivim.session import Session
@@ -89,9 +89,8 @@ def work_ahead(
             pieces += 1
             yield pieces
         all_of_it = target.type == "cpu" and len(session) <= MOST_FRAMES
-        proposals = propose(
-            session, model, start=start, clip_length=clip_length, device=device, stop=stop, keep=False
-        )
+        options = ProposeOptions(start=start, clip_length=clip_length, keep=False)
+        proposals = propose(session, model, options, device=device, stop=stop)
         for _ in proposals:
             pieces += 1
             yield pieces

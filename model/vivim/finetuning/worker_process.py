@@ -145,7 +145,7 @@ class Standby:
             self._given_up = None
 
 
-def _in_own_process(
+def in_own_process(
     sessions: Sequence[Session], model: Vivim, scope: str, device: str, seed: int, standby: Standby | None
 ) -> Iterator[FinetuneEvent | tuple[Vivim, bool]]:
     """Frames are encoded here, where proposing uses the same flow, while the process loads; then they are cached."""

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vivim.devices import choose_device, is_remote, telling_of_full_memory
+from vivim.devices import choose_device, telling_of_full_memory
 from vivim.imaging.resize import resize_frame
 from vivim.imaging.roi import placed, size_of
 from vivim.inference.batch_runner import Inputs, Runner
@@ -61,99 +61,64 @@ class ProposeEvent:
         return cls(frames[0], False, 0, total, None, f"{damage_text(frames)}; left as they are", frames)
 
 
-def propose(
-    session: Session,
-    model: Vivim,
-    *,
-    frames: Sequence[int] | None = None,
-    start: int = 0,
-    clip_length: int = CLIP_LENGTH,
-    device: str = "auto",
-    guided: bool = True,
-    windows: str = "every",
-    batch_size: int | None = None,
-    precision: str = "auto",
-    stop: threading.Event | None = None,
-    have: Collection[int] = (),
-    keep: bool = True,
-) -> Iterator[ProposeEvent]:
-    """Propose masks for the frames no person has touched, nearest to `start` first.
+@dataclass(frozen=True)
+class ProposeOptions:
+    """What to propose, and how.
 
-    Frames whose masks are damaged count as a person's, but guide no other frame.
-
-    Parameters
+    Attributes
     ----------
-    session : Session
-        Where masks are written, through its gate: corrected and accepted frames are never overwritten. Of its
-        `area` only, where it has one.
-    model : Vivim
-        Any Vivim; moved to the device and put into evaluation mode.
     frames : sequence of int, optional
-        Only these frames; all by default.
+        Only these frames. All by default.
     start : int
         Frame to begin at, usually the one on screen.
     clip_length : int
         Frames predicted together.
-    device : str
-        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"``, or another machine's: ``"remote:https://host:port"``.
     guided : bool
         Let corrected frames guide the others, where the model can.
     windows : str
-        ``"every"``: each frame in one window; ``"overlap"``: the mean of two windows; ``"centre"``: a window around
+        ``"every"``: each frame in one window. ``"overlap"``: the mean of two windows. ``"centre"``: a window around
         each frame. See `vivim.inference.sliding_windows`.
     batch_size : int, optional
-        Windows that go through the network at once; by default what fits into memory. Halved when memory runs out.
+        Windows that go through the network at once. By default what fits into memory. Halved when memory runs out.
     precision : str
         ``"float32"``, ``"bfloat16"``, or ``"auto"``: bfloat16 on GPUs that have it natively.
-    stop : threading.Event, optional
-        Set it from another thread to stop within a block of the network, tens of milliseconds, not only at the
-        next event.
     have : collection of int
-        Frames that an earlier call with the same arguments proposed before it was stopped: windows are laid as if they
-        were not there, so that the others get the masks they would have got, and only those are computed.
+        Frames that an earlier call with the same options proposed before it was stopped. Windows are laid as if they
+        were not there, so that the others get the masks they would have got. Only those are computed.
     keep : bool
-        Write the masks into the session. Without, nothing is written, and what was worked out on the way is remembered
-        for the next call on this machine; see `vivim.finetuning.precompute`. A server remembers nothing.
-
-    Yields
-    ------
-    ProposeEvent
-        One a frame, and at first one that names damaged frames, if there are any. Closing the generator stops; what was
-        written stays.
-
-    Raises
-    ------
-    DeviceError, VideoError, SessionError
-        If the device is absent or its memory too small, a frame cannot be decoded, a mask cannot be written, or the
-        masks are of other classes than the model's.
-    RemoteError
-        If another machine's device cannot be used.
+        Write the masks into the session. Without, nothing is written, and what was computed on the way is cached for
+        the next call on this machine. A server caches nothing.
     """
+
+    frames: Sequence[int] | None = None
+    start: int = 0
+    clip_length: int = CLIP_LENGTH
+    guided: bool = True
+    windows: str = "every"
+    batch_size: int | None = None
+    precision: str = "auto"
+    have: Collection[int] = ()
+    keep: bool = True
+
+
+def propose(
+    session: Session,
+    model: Vivim,
+    options: ProposeOptions | None = None,
+    *,
+    device: str = "auto",
+    stop: threading.Event | None = None,
+) -> Iterator[ProposeEvent]:
+    """Propose masks on a device of this machine; see `vivim.propose`."""
+    options = options or ProposeOptions()
+    start, clip_length, windows, keep = options.start, options.clip_length, options.windows, options.keep
+    have, precision = options.have, options.precision
     if keep:
         session.take_classes(model.classes)
-    if is_remote(device):
-        from vivim.remote.client import propose as propose_there
-
-        yield from propose_there(
-            session,
-            model,
-            device,
-            frames=frames,
-            start=start,
-            stop=stop,
-            have=have,
-            keep=keep,
-            batch_size=batch_size,
-            clip_length=clip_length,
-            guided=int(guided),
-            windows=windows,
-            precision=precision,
-        )
-        return
     target, size = choose_device(device), model.config.input_size
     reader, area, whole = ResizedFrames(session, size, stop=stop), session.area, session.shape[1:]
     corrected = session.vouched_frames()
-    wanted = range(len(session)) if frames is None else frames
+    wanted = range(len(session)) if options.frames is None else options.frames
     taken = set(session.frames_with("corrected", "accepted"))
     todo = sorted(set(wanted) - taken)
     total = len(set(todo) - set(have))
@@ -161,10 +126,10 @@ def propose(
     if keep and (damaged := taken.difference(corrected)):
         yield ProposeEvent.passing_over(damaged, total)
     with contextlib.suppress(Stopped), telling_of_full_memory(target):
-        runner = Runner(model, target, batch_size=batch_size, precision=precision, stop=stop)
+        runner = Runner(model, target, batch_size=options.batch_size, precision=precision, stop=stop)
         guide = (
             guide_of(session, reader, size)
-            if guided and model.config.guided and corrected and total
+            if options.guided and model.config.guided and corrected and total
             else None
         )
         encoder = ""

@@ -126,10 +126,10 @@ def _flow(source: NDArray[np.uint8], target: NDArray[np.uint8]) -> NDArray[np.fl
     return np.asarray(flow_of_thread()(source, target), np.float16)
 
 
-def flow_of_thread() -> guidance_planes.OpticalFlow:
+def flow_of_thread() -> OpticalFlow:
     """The calling thread's own `OpticalFlow`: one must not work for two threads at a time."""
     if not hasattr(_own, "flow"):
-        _own.flow = guidance_planes.OpticalFlow()
+        _own.flow = OpticalFlow()
     return _own.flow  # type: ignore[no-any-return]
 
 

@@ -10,14 +10,14 @@ import math
 import secrets
 import threading
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vivim.finetuning.events import FinetuneEvent, Finished, Scored, Waiting, from_line
 from vivim.imaging.roi import placed, size_of
-from vivim.inference.proposals import ProposeEvent
+from vivim.inference.proposals import ProposeEvent, ProposeOptions
 from vivim.registry.info import session_key
 from vivim.remote.client_connection import Answers, Conversation, Retrying
 from vivim.remote.limits import Limits
@@ -43,24 +43,14 @@ if TYPE_CHECKING:
 
 
 def propose(
-    session: Session,
-    model: Vivim,
-    device: str,
-    *,
-    frames: Sequence[int] | None,
-    start: int,
-    stop: threading.Event | None,
-    have: Collection[int] = (),
-    keep: bool = True,
-    batch_size: int | None = None,
-    **options: Any,
+    session: Session, model: Vivim, device: str, options: ProposeOptions, stop: threading.Event | None
 ) -> Iterator[ProposeEvent]:
-    """Propose masks on a server; see `vivim.api.propose`. With `keep` false the masks that arrive are dropped.
+    """Propose masks on a server; see `vivim.propose`. Without `keep` the masks that arrive are dropped.
 
     Yields
     ------
     ProposeEvent
-        One a frame; others, with a `note`, while there is a line to wait in or a connection to make again.
+        One a frame. Others, with a `note`, while there is a line to wait in or a connection to make again.
 
     Raises
     ------
@@ -70,11 +60,14 @@ def propose(
         If the server refuses, breaks off before every frame was sent, or the connection is lost for good. What arrived
         is kept.
     """
+    start, keep, batch_size = options.start, options.keep, options.batch_size
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, not {batch_size}.")
+    if keep:
+        session.take_classes(model.classes)
     known, taken = session.vouched_frames(), set(session.frames_with("corrected", "accepted"))
-    todo = set(range(len(session)) if frames is None else frames) - taken
-    missing = todo - set(have)
+    todo = set(range(len(session)) if options.frames is None else options.frames) - taken
+    missing = todo - set(options.have)
     if keep and (damaged := taken.difference(known)):
         yield ProposeEvent.passing_over(damaged, len(missing))
     if not missing:
@@ -82,8 +75,16 @@ def propose(
     flags, total = _flags(session, known), len(missing)
     flags[list(todo)] |= WANTED
     flags[list(todo - missing)] |= HAVE
-    options |= {"start": start, "batch_size": batch_size}
-    values = {"digest": digest_of(model), "sessions": [_described(session)], **options}
+    values = {
+        "digest": digest_of(model),
+        "sessions": [_described(session)],
+        "start": start,
+        "batch_size": batch_size,
+        "clip_length": options.clip_length,
+        "guided": int(options.guided),
+        "windows": options.windows,
+        "precision": options.precision,
+    }
     talk = Conversation(
         device, lambda: pack("propose", squeeze(flags), **values), Answers([session], model, stop)
     )

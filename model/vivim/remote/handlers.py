@@ -95,12 +95,10 @@ class Workshop:
 
     def _propose(self, session: ReceivedSession, model: Vivim, request: Message, link: Link) -> None:
         from vivim.devices import PRECISIONS
-        from vivim.inference.proposals import propose
+        from vivim.inference.proposals import ProposeOptions, propose
         from vivim.inference.sliding_windows import MODES
 
-        events = propose(
-            session,  # type: ignore[arg-type]  # offers all that is asked of a session
-            model,
+        options = ProposeOptions(
             frames=session.wanted,
             have=session.have,
             start=request.number("start", 0, len(session) - 1),
@@ -109,9 +107,9 @@ class Workshop:
             guided=bool(request.number("guided", 0, 1)),
             windows=_one_of(request, "windows", MODES),
             precision=_one_of(request, "precision", PRECISIONS),
-            device=self._device,
-            stop=link.stop,
         )
+        # what was received offers all that is asked of a session
+        events = propose(session, model, options, device=self._device, stop=link.stop)  # type: ignore[arg-type]
         with closing(events):  # type: ignore[type-var]
             for _ in events:
                 assert session.latest is not None

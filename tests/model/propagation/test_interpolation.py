@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 from vivim.imaging import morphology
+from vivim.propagation.interpolation import between
 from vivim.propagation.interpolation import REACH, along_motion
 
 SHAPE = (96, 128)
@@ -34,7 +35,7 @@ def dice(a: np.ndarray, b: np.ndarray) -> float:
 def test_it_follows_where_mixing_alone_does_not(moving) -> None:
     frames, masks = moving
     found = along_motion(lambda t: frames[t], (0, masks[0]), (8, masks[8]), 4)
-    still = morphology.between(masks[0], masks[8], 0.5)
+    still = between(masks[0], masks[8], 0.5)
     for number in (1, 2):
         assert (
             dice(found == number, masks[4] == number) > 0.8 > dice(still == number, masks[4] == number) + 0.2

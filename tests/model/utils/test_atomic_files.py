@@ -118,7 +118,10 @@ def test_a_machine_named_alike_sweeps_nothing_of_ours(tmp_path: Path, dead: int,
 
 def test_another_container_of_this_machine_sweeps_nothing_of_ours(tmp_path: Path, dead: int) -> None:
     (tmp_path / own_name(PART, "masks.tif")).write_text("being written")
-    code = "import sys\nfrom pathlib import Path\nfrom vivim.utils.atomic_files import sweep\nprint(sweep(Path(sys.argv[1])))"
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom vivim.utils.atomic_files import sweep\n"
+        "print(sweep(Path(sys.argv[1])))"
+    )
     words = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", code, str(tmp_path)]
     try:
         done = subprocess.run(words, capture_output=True, text=True)
