@@ -22,7 +22,7 @@ from PIL import Image
 from vivim.api import finetune
 from vivim.devices import choose_device
 from vivim.finetuning import Finished, Standby
-from vivim.finetuning.precompute import work_ahead
+from vivim.finetuning.precompute import precompute
 from vivim.finetuning.warmup import warm_up
 from vivim.video.phantom import make_phantom
 
@@ -61,7 +61,7 @@ def ahead(session: vivim.Session, model: vivim.Vivim, device: str, standby: Stan
     began = time.perf_counter()
     if choose_device(device).type == "cpu":
         standby.start()
-    for _ in work_ahead(session, model, start=on_screen, device=device):
+    for _ in precompute(session, model, start=on_screen, device=device):
         pass
     done = time.perf_counter()
     next(vivim.propose(session, model, start=on_screen, device=device))

@@ -150,10 +150,10 @@ def _plain_layers(viewer: Any, turns: Turns) -> Iterator[Callable[[], bool]]:
     from napari.layers import Image, Labels
 
     from napari_vivim.background.imports import load_layers
-    from napari_vivim.layers.masks_layer import rehearse
+    from napari_vivim.layers.masks_layer import warm_up_masks_layer
 
     load_layers()
-    rehearse()
+    warm_up_masks_layer()
     shape = FRAMES, HEIGHT, WIDTH
     image = Image(np.random.default_rng(0).integers(0, 255, (*shape, 3), np.uint8), rgb=True)
     labels = Labels(np.zeros(shape, np.uint8))

@@ -52,8 +52,8 @@ def load_dock() -> None:
     """
     with without_collecting():
         import napari_vivim.widgets.segment_widget  # noqa: F401
-        from napari_vivim.layers.masks_layer import rehearse
+        from napari_vivim.layers.masks_layer import warm_up_masks_layer
         from napari_vivim.widgets.preferences import napari_page
 
         napari_page()
-        rehearse()
+        warm_up_masks_layer()

@@ -23,7 +23,7 @@ from vivim.video.open import (
 from vivim.video.readers.image_folder import dicoms_in, pictures_in
 
 from napari_vivim.auto_open_dock import open_dock_soon
-from napari_vivim.background.imports import aside, load_layers
+from napari_vivim.background.imports import in_background, load_layers
 from napari_vivim.layers.video_frames import SESSION_KEY, LayerData, image_layer
 from napari_vivim.qt.plain_text import plain_errors
 
@@ -55,7 +55,7 @@ def read(path: str | Path) -> list[LayerData]:
         With a sentence for the person; napari shows it.
     """
     with plain_errors():
-        layers = aside(lambda: _read(Path(path)))
+        layers = in_background(lambda: _read(Path(path)))
     open_dock_soon()
     return layers
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from vivim.video.open import open_video
 
 from napari_vivim.auto_open_dock import open_dock_soon
-from napari_vivim.background.imports import aside, load_layers
-from napari_vivim.layers.masks_layer import rehearse
+from napari_vivim.background.imports import in_background, load_layers
+from napari_vivim.layers.masks_layer import warm_up_masks_layer
 from napari_vivim.layers.video_frames import LayerData, geometry, image_layer
 from napari_vivim.qt.plain_text import plain_errors
 
@@ -37,11 +37,11 @@ def _opened(make: Callable[[], list[LayerData]]) -> list[LayerData]:
 
     def work() -> list[LayerData]:
         load_layers()
-        rehearse()
+        warm_up_masks_layer()
         return make()
 
     with plain_errors():
-        layers = aside(work)
+        layers = in_background(work)
     open_dock_soon()
     return layers
 

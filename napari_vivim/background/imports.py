@@ -28,7 +28,7 @@ SWITCH_SECONDS = 0.0005
 T = TypeVar("T")
 
 
-class _Aside(QThread):
+class _InBackground(QThread):
     """Does one thing; what came of it, or went wrong, lies in `result` and `error`."""
 
     def __init__(self, work: Callable[[], Any]) -> None:
@@ -45,7 +45,7 @@ class _Aside(QThread):
             self.error = error
 
 
-def aside(work: Callable[[], T]) -> T:
+def in_background(work: Callable[[], T]) -> T:
     """Do it in a thread, and return its result; the window goes on drawing meanwhile, keys and clicks wait.
 
     Called where there is no window, or in another thread than the window's, it is done there and then.
@@ -53,7 +53,7 @@ def aside(work: Callable[[], T]) -> T:
     app = QApplication.instance()
     if app is None or QThread.currentThread() is not app.thread():
         return work()
-    thread, loop = _Aside(work), QEventLoop()
+    thread, loop = _InBackground(work), QEventLoop()
     thread.finished.connect(loop.quit)
     thread.start()
     loop.exec(QEventLoop.ProcessEventsFlag.ExcludeUserInputEvents)

@@ -19,7 +19,7 @@ PATIENCE = 10.0
 """Seconds a job that was cancelled may take to stop."""
 
 
-def close_aside(
+def close_in_background(
     sessions: Sequence[Session], jobs: Sequence[Job], failed: Callable[[Exception], object]
 ) -> None:
     """Close sessions once `jobs`, which were cancelled, have stopped.

@@ -25,7 +25,7 @@ QUIET_MS = 700
 """Milliseconds without a stroke, and without a move to another frame, after which the work begins."""
 
 
-class WorkAhead(QObject):
+class IdlePrecompute(QObject):
     """Works ahead for one video in its worker, and keeps a process ready.
 
     Any job, stroke or closing stops it, and so does moving about, for a moment.
@@ -113,7 +113,7 @@ class WorkAhead(QObject):
         def work() -> Iterator[Any]:
             load_torch()
             from vivim.devices import choose_device, is_remote
-            from vivim.finetuning.precompute import work_ahead
+            from vivim.finetuning.precompute import precompute
             from vivim.registry.registry import default_model_name
             from vivim.remote.config import preferred_device
 
@@ -123,7 +123,7 @@ class WorkAhead(QObject):
             if choose_device(device).type == "cpu":
                 standby.start()
             model = self._load(chosen or default_model_name())
-            yield from work_ahead(session, model, start=start, clip_length=length, device=device, stop=stop)
+            yield from precompute(session, model, start=start, clip_length=length, device=device, stop=stop)
 
         self.job = Job(work, stop)
         self.job.failed.connect(lambda error: _log.info("Not worked ahead: %s", error))

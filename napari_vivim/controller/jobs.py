@@ -15,7 +15,7 @@ from vivim.settings import settings
 from napari_vivim.background.imports import load_torch, look_at_new_things_only
 from napari_vivim.background.session_closing import wait_for_closing
 from napari_vivim.background.worker import Job, Worker
-from napari_vivim.layers.masks_layer import rehearse
+from napari_vivim.layers.masks_layer import warm_up_masks_layer
 
 if TYPE_CHECKING:
     from vivim.finetuning import Standby
@@ -101,7 +101,7 @@ def opening(
 
     It is added to `opened`, for whoever closes it if nobody is left to take it.
     """
-    rehearse()
+    warm_up_masks_layer()
     wait_for_closing()
     session = Session.open(video, folder=folder, lazy=True, relink=relink)
     opened.append(session)

@@ -114,9 +114,9 @@ class Editing:
         def work() -> Mask:
             from vivim.propagation.interpolation import along_motion
 
-            carried = along_motion(self._session.video.frame, *ends, t, stop)
-            if carried is not None:
-                return carried
+            propagated = along_motion(self._session.video.frame, *ends, t, stop)
+            if propagated is not None:
+                return propagated
             return between(ends[0][1], ends[1][1], (t - before) / (after - before))
 
         def show(mask: Mask) -> None:

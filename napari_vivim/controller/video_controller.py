@@ -21,10 +21,10 @@ from qtpy.QtWidgets import QApplication
 from vivim.session import STATUS_NAMES, MaskEditor, Session
 
 from napari_vivim.background.imports import look_at_all_again, look_at_new_things_only
-from napari_vivim.background.session_closing import close_aside
+from napari_vivim.background.session_closing import close_in_background
 from napari_vivim.background.worker import Job
 from napari_vivim.controller import jobs
-from napari_vivim.controller.idle_precompute import WorkAhead
+from napari_vivim.controller.idle_precompute import IdlePrecompute
 from napari_vivim.controller.jobs import Jobs
 from napari_vivim.controller.mask_editing import Editing
 from napari_vivim.controller.model_cache import LoadedModel
@@ -91,13 +91,13 @@ class VideoController(Jobs):
         """What a person does to the masks, while the session is open."""
         self.lesions: LesionLayer | None = None
         """The layer that tells lesions apart, while it is shown."""
-        self.put_aside: list[Layer] = []
+        self.hide_others: list[Layer] = []
         """Layers hidden because another video was chosen."""
         self.replayed: tuple[Path, ...] = ()
         """Folders of the other sessions that the last fine-tune learned from."""
         self._scrubbing = Scrubbing(viewer, layer)
         self._models = LoadedModel()
-        self.ahead = WorkAhead(self, self.worker, self._models.load)
+        self.ahead = IdlePrecompute(self, self.worker, self._models.load)
         self._drawn, self._gone = 0.0, False
         self._classes: tuple[str, ...] = ()
         self.frame_changed.connect(self._redraw)
@@ -279,7 +279,7 @@ class VideoController(Jobs):
             self.session = None
             self.closed.emit()
         if sessions or self.job_name == "open":
-            close_aside(sessions, under_way, self.closing_failed.emit)
+            close_in_background(sessions, under_way, self.closing_failed.emit)
 
     # -- inside ---------------------------------------------------------------------------------------------------
 

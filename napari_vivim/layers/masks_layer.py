@@ -41,7 +41,7 @@ def masks_layer(session: Session, editor: MaskEditor, video: Image) -> Labels:
 
 
 @cache
-def rehearse() -> None:
+def warm_up_masks_layer() -> None:
     """Make a layer that nobody sees, in any thread: a process's first one imports and compiles for about a second.
 
     So do the patterns of dashes that VisPy works out, and keeps, before it draws its first line.

@@ -30,7 +30,7 @@ class Scrubbing(QObject):
     def __init__(self, viewer: napari.Viewer, layer: Image) -> None:
         super().__init__()
         self._viewer, self._layer = viewer, layer
-        self._settled, self._said = self._step(), ""
+        self._registered, self._said = self._step(), ""
         self._frames: ShownFrames | None = None
         self._scrubber: Scrubber | None = None
         if isinstance(layer.data, ShownFrames) and isinstance(layer.data.video, VideoBase):
@@ -45,12 +45,12 @@ class Scrubbing(QObject):
         return int(self._viewer.dims.current_step[0])
 
     def _moving_to(self) -> int | None:
-        return self._step() if self._step() != self._settled else None
+        return self._step() if self._step() != self._registered else None
 
     def _moved(self) -> None:
-        self._settled = self._step()
+        self._registered = self._step()
         asked, shown = (self._frames.shown if self._frames else None) or (-1, -1)
-        waiting = asked == self._settled and asked != shown
+        waiting = asked == self._registered and asked != shown
         self._say(f"Frame {shown} for now: {asked} is being decoded" if waiting else "")
 
     def _show_exact(self, frame: int) -> None:

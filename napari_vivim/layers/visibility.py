@@ -33,10 +33,10 @@ def show_alone(chosen: VideoController, others: dict[Image, VideoController | No
         for layer in visible:
             layer.visible = False
         if other is not None:
-            other.put_aside += visible
-    for layer in (chosen.layer, *chosen.put_aside):
+            other.hide_others += visible
+    for layer in (chosen.layer, *chosen.hide_others):
         layer.visible = True
-    chosen.put_aside = []
+    chosen.hide_others = []
     if sizes - {_size(chosen.layer)}:
         fit(chosen)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 
-def doubts(total: float, windows: float) -> list[str]:
+def uncertainties(total: float, windows: float) -> list[str]:
     """How unsure the model was of a frame, part by part, in lines of rich text.
 
     Parameters

@@ -37,7 +37,7 @@ class TimelineView(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.codes: NDArray[np.uint8] = np.zeros(0, np.uint8)
-        self.unsure: NDArray[np.float32] = np.zeros(0, np.float32)
+        self.uncertain: NDArray[np.float32] = np.zeros(0, np.float32)
         self.areas: NDArray[np.float32] = np.zeros(0, np.float32)
         self.jumps: NDArray[np.intp] = np.zeros(0, np.intp)
         self.suggested: list[int] = []
@@ -56,17 +56,17 @@ class TimelineView(QWidget):
 
     # -- what it shows --------------------------------------------------------------------------------------------
 
-    def set_frames(self, codes: NDArray[np.uint8], unsure: NDArray[np.float32]) -> None:
+    def set_frames(self, codes: NDArray[np.uint8], uncertain: NDArray[np.float32]) -> None:
         """Show these statuses and uncertainties in bits, both ``(T,)``, NaN where nothing was proposed."""
         if len(codes) != len(self.codes):
             self.areas, self.jumps = np.full(len(codes), np.nan, np.float32), np.zeros(0, np.intp)
             self.suggested, self.damaged, self.first, self.last = [], [], 0.0, float(len(codes))
-        self.codes, self.unsure = codes, unsure
+        self.codes, self.uncertain = codes, uncertain
         self._repaint_lanes()
 
-    def shows(self, codes: NDArray[np.uint8], unsure: NDArray[np.float32]) -> bool:
+    def shows(self, codes: NDArray[np.uint8], uncertain: NDArray[np.float32]) -> bool:
         """Whether these are the statuses and uncertainties that it shows."""
-        return np.array_equal(codes, self.codes) and np.array_equal(unsure, self.unsure, equal_nan=True)
+        return np.array_equal(codes, self.codes) and np.array_equal(uncertain, self.uncertain, equal_nan=True)
 
     def set_shapes(self, areas: NDArray[np.float32], jumps: NDArray[np.intp]) -> None:
         """Show areas ``(T,)``, of any unit, and mark the frames in `jumps`."""
@@ -188,8 +188,8 @@ class TimelineView(QWidget):
             painter.drawImage(0, MARKS, filled_curve(shown / most * 0.94, CURVES, color))
 
     def _draw_uncertainty(self, painter: QPainter) -> None:
-        shown = columns(self.unsure, self.first, self.last, self.width())
-        known = self.unsure[np.isfinite(self.unsure)]
+        shown = columns(self.uncertain, self.first, self.last, self.width())
+        known = self.uncertain[np.isfinite(self.uncertain)]
         heights = MARKS + CURVES - 2 - shown / max(LEAST_SCALE, known.max(initial=0.0)) * (CURVES - 6)
         painter.setPen(QPen(self._ink, 1.2))
         for run in runs(heights):

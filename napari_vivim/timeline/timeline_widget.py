@@ -21,7 +21,7 @@ from napari_vivim.layers.visibility import fit, nearly_whole
 from napari_vivim.qt.components import LAID_OUT_MS, plural
 from napari_vivim.qt.notifications import show_problem
 from napari_vivim.qt.plain_text import PlainLabel
-from napari_vivim.timeline.frame_description import doubts, shape_change
+from napari_vivim.timeline.frame_description import shape_change, uncertainties
 from napari_vivim.timeline.legend import Legend
 from napari_vivim.timeline.rendering import STATUS_COLORS, STATUS_GLYPHS
 from napari_vivim.timeline.shape_watcher import ShapeWatch
@@ -220,10 +220,12 @@ class TimelineWidget(QWidget):
         models_own = (
             statuses == STATUS_CODES["proposed"]
         )  # of a frame that a person has settled nobody is unsure
-        unsure = np.where(models_own, session.uncertainty, np.float32(np.nan))
+        uncertain = np.where(models_own, session.uncertainty, np.float32(np.nan))
         damaged = list(session.damage)
-        if not self.view.shows(statuses, unsure) or damaged != self.view.damaged:  # another dab changes none
-            self.view.set_frames(statuses, unsure)
+        if (
+            not self.view.shows(statuses, uncertain) or damaged != self.view.damaged
+        ):  # another dab changes none
+            self.view.set_frames(statuses, uncertain)
             self.view.set_damaged(damaged)
             self._show_legend()
         self._show_range()
@@ -251,9 +253,9 @@ class TimelineWidget(QWidget):
             parts.append(
                 f"<span style='color:{DAMAGED_COLOR}'>✕</span>&nbsp;{len(view.damaged):,}&nbsp;damaged"
             )
-        if np.isfinite(view.unsure).any():
-            most_unsure = f"{np.nanmax(view.unsure):.2f}"
-            parts.append(f"<b>—</b>&nbsp;model unsure, up&nbsp;to&nbsp;{most_unsure}&nbsp;bits")
+        if np.isfinite(view.uncertain).any():
+            most_uncertain = f"{np.nanmax(view.uncertain):.2f}"
+            parts.append(f"<b>—</b>&nbsp;model unsure, up&nbsp;to&nbsp;{most_uncertain}&nbsp;bits")
         if np.isfinite(view.areas).any():
             most = self._area_text(float(np.nanmax(view.areas)))
             parts.append(f"<span style='color:{AREA_COLOR}'>■</span>&nbsp;area, up&nbsp;to&nbsp;{most}")
@@ -312,7 +314,7 @@ class TimelineWidget(QWidget):
         lines = [f"<b>Frame {frame:,}</b>{time}", " · ".join(facts)]
         if problem := session.problem(frame):
             lines.append(f"<span style='color:{DAMAGED_COLOR}'>✕</span> damaged: {problem}")
-        lines += doubts(float(view.unsure[frame]), float(session.disagreement[frame]))
+        lines += uncertainties(float(view.uncertain[frame]), float(session.disagreement[frame]))
         jumps = frame in view.jumps
         shape = shape_change(
             float(self.watch.track.changes[frame]) if self.watch is not None else np.nan, jumps

@@ -83,7 +83,9 @@ def cold(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> lis
 def nothing_ahead(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A correction sets off nothing in the background, but for tests that ask for `ahead`."""
     if "ahead" not in request.fixturenames:
-        monkeypatch.setattr("napari_vivim.controller.idle_precompute.WorkAhead._begin", lambda ahead: None)
+        monkeypatch.setattr(
+            "napari_vivim.controller.idle_precompute.IdlePrecompute._begin", lambda ahead: None
+        )
 
 
 @pytest.fixture(scope="session")

@@ -27,10 +27,10 @@ MAX_SERVED = 1024
 SURE = 0.3
 """What a frame that the model is sure of counts; the one that it is least sure of counts 1 more."""
 
-UNSURE_FROM = 0.8
+UNCERTAIN_FROM = 0.8
 """Rank of uncertainty from which a frame is one "the model is unsure" of."""
 
-UNSURE = "the model is unsure here"
+UNCERTAIN = "the model is unsure here"
 FAR = "far from any corrected frame"
 MANY = "stands for many frames around it"
 
@@ -41,7 +41,7 @@ class Suggestion:
 
     frame: int
     reason: str
-    """A few words: `UNSURE`, `FAR` or `MANY`."""
+    """A few words: `UNCERTAIN`, `FAR` or `MANY`."""
     score: float
     """By what share correcting it would lower the need of all frames, each by its doubt, in [0, 1]."""
 
@@ -102,8 +102,8 @@ class Queue:
         if len(free) > MAX_CANDIDATES:
             half = MAX_CANDIDATES // 2
             own = self._doubt * need(self._nearest, self._scale)
-            doubtful = free[np.argpartition(-own[free], half)[:half]]
-            candidates = np.union1d(_evenly_from(free, half), doubtful)
+            uncertain_pixels = free[np.argpartition(-own[free], half)[:half]]
+            candidates = np.union1d(_evenly_from(free, half), uncertain_pixels)
         before = self._nearest[self._served]
         after = np.minimum(before, np.abs(self._served - candidates[:, None]))
         weights = SURE + self._doubt[self._served]
@@ -117,8 +117,8 @@ class Queue:
         return suggestion
 
     def _reason(self, t: int) -> str:
-        if self._doubt[t] >= UNSURE_FROM:
-            return UNSURE
+        if self._doubt[t] >= UNCERTAIN_FROM:
+            return UNCERTAIN
         return FAR if self._any and self._nearest[t] >= self._scale else MANY
 
 

@@ -71,10 +71,10 @@ def join(session: Session, job: Job, options: Segmenting) -> Iterator[Working]:
                     f"Frames {first} to {stop} of {job.stem} are not whole. Run the same command again."
                 )
             session.take_classes(part.classes)
-            doubts, beside = part.uncertainty, part.disagreement
+            uncertainties, beside = part.uncertainty, part.disagreement
             for t in range(first, stop):
                 said = {
-                    "uncertainty": float(doubts[t]),
+                    "uncertainty": float(uncertainties[t]),
                     "windows": None if math.isnan(beside[t]) else float(beside[t]),
                 }
                 session.propose(t, part.masks[t], options.version, **said)

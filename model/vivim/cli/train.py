@@ -161,7 +161,7 @@ def recipe(args: argparse.Namespace, device: str) -> TrainConfig:
     return to_config(merged(values, {**above, "network": network}))
 
 
-def set_aside(
+def validation_clips(
     clips: list[Clip], weights: list[float], part: float, seed: int
 ) -> tuple[list[Clip], list[float], list[Clip]]:
     """Take about `part` of the clips out, at least one and never all, drawn from `seed`.
@@ -197,17 +197,17 @@ def run(args: argparse.Namespace) -> dict:
     skipped = (lambda text: say(f"left out: {text}")) if args.skip_bad else None
     clips, clip_weights = weighted(args.datasets, size, False, leave_out, skipped)
     stills, still_weights = weighted(args.stills, size, True, leave_out, skipped)
-    clips, clip_weights, aside = set_aside(clips, clip_weights, args.set_aside, config.seed)
+    clips, clip_weights, held = validation_clips(clips, clip_weights, args.validation_clips, config.seed)
     add_synthetic(args, size, clips, clip_weights, stills, still_weights, config.seed)
     validation = [clip for folder in args.validate for clip in load_dataset(folder, size)]
     provenance = {
         "trained_on": {clip.name: len(clip.frames) for clip in [*clips, *stills]},
-        "left_out": [*leave_out, *(clip.name for clip in aside)],
+        "left_out": [*leave_out, *(clip.name for clip in held)],
         "recipe": {k: v for k, v in asdict(config).items() if k not in ("seconds", "pause_after")},
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
     return _train(
-        args, config, clips, stills, aside, say, first, provenance=provenance, validation=validation,
+        args, config, clips, stills, held, say, first, provenance=provenance, validation=validation,
         clip_weights=clip_weights, still_weights=still_weights, device=device,
     )  # fmt: skip
 
@@ -234,7 +234,7 @@ def starting_weights(args: argparse.Namespace, config: TrainConfig) -> Vivim | N
 
 
 def _train(
-    args: argparse.Namespace, config: TrainConfig, clips: list[Clip], stills: list[Clip], aside: list[Clip],
+    args: argparse.Namespace, config: TrainConfig, clips: list[Clip], stills: list[Clip], held: list[Clip],
     say: Callable[[str], None], first: bool, **material: Any,
 ) -> dict:  # fmt: skip
     """Run the trainer with a live table and a log."""
@@ -242,18 +242,18 @@ def _train(
 
     output, initial = Path(args.output), starting_weights(args, config)
     say(
-        f"{len(clips)} clips, {sum(len(s.frames) for s in stills)} stills, {len(aside)} clips set aside, "
+        f"{len(clips)} clips, {sum(len(s.frames) for s in stills)} stills, {len(held)} clips held out, "
         f"on {material['device']}"
     )
     event, log = None, None
-    for event in train(clips, stills, output, config, set_aside=aside, initial=initial, **material):
+    for event in train(clips, stills, output, config, validation_clips=held, initial=initial, **material):
         if log is None:
             log = RunLog(output, [clip.name for clip in material["validation"]])
             say(table_head())
         if first:
             log.add(event)
         say(table_line(event))
-    model = output / ("best.safetensors" if aside else "model.safetensors")
+    model = output / ("best.safetensors" if held else "model.safetensors")
     peak = peak_memory(material["device"])
     if peak is not None:
         say(f"most memory on the device: {peak:.0f} MiB")

@@ -55,8 +55,8 @@ def propagate(
         ahead = range(anchor + step, anchor + step * (min(abs(stop - anchor) - 1, REACH) + 1), step)
         distance = signed_distance(resize_mask(masks[anchor].astype(np.uint8), size) > 0)
         for t, maps in zip(ahead, followed(motion, identity(size), ahead), strict=True):
-            carried = cv2.resize(read(distance, maps), (width, height), interpolation=cv2.INTER_LINEAR)
-            out[t] += carried / abs(t - anchor)
+            propagated = cv2.resize(read(distance, maps), (width, height), interpolation=cv2.INTER_LINEAR)
+            out[t] += propagated / abs(t - anchor)
             weights[t] += 1 / abs(t - anchor)
     out /= np.maximum(weights, 1e-9)[:, None, None]
     for t in known:

@@ -171,8 +171,8 @@ def _state(
             return {t: truth[t] == label for t in corrected}
 
         between = of_each_class(classes, lambda label: interpolate(given(label), len(truth)))
-        carried = of_each_class(classes, lambda label: propagate(given(label), len(truth), motion, size))
-        interpolated, propagated = _dice(between, truth), _dice(carried, truth)
+        masks = of_each_class(classes, lambda label: propagate(given(label), len(truth), motion, size))
+        interpolated, propagated = _dice(between, truth), _dice(masks, truth)
     return _State(corrected, _dice(session.masks, truth), interpolated, propagated, promoted, seconds)
 
 

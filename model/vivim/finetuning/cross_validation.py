@@ -10,9 +10,9 @@ from torch import Tensor
 
 from vivim.finetuning.events import HeldOut, Step
 from vivim.finetuning.samples import Sample, Window
-from vivim.finetuning.training_loop import Pupil, Scores
+from vivim.finetuning.training_loop import Scores, Trainable
 from vivim.inference.fusion import with_guidance, without_guidance
-from vivim.inference.model_reliability import certainty, familiar_by, looked_at
+from vivim.inference.model_reliability import certainty, looked_at, reliability_from
 from vivim.network.preprocessing import agreement, mask_from_logits
 
 MAX_FOLDS = 4
@@ -20,21 +20,21 @@ Judged = Iterable[tuple[Sample | Window, Tensor, Tensor]]
 """Frames as they are met in use: each, its logits ``(1, C, H, W)``, and the carried mask ``(1, 1, H, W)``."""
 
 
-def scores_of(judged: Judged, familiar: Mapping[tuple[int, int], float]) -> Scores:
+def scores_of(judged: Judged, reliability: Mapping[tuple[int, int], float]) -> Scores:
     """Dice of frames with guidance and without, mixed as while proposing; see `vivim.propagation.confidence`.
 
-    `familiar` says for each frame how well the network knows the video by other frames; `score_all` finds it out.
+    `reliability` says for each frame how well the network knows the video by other frames; `score_all` finds it out.
     """
     means: dict[tuple[int, int], Tensor] = {}
-    trusts: dict[tuple[int, int], float] = {}
+    confidences: dict[tuple[int, int], float] = {}
     truths: dict[tuple[int, int], NDArray[np.uint8]] = {}
-    for sample, logits, guess in sorted(judged, key=lambda one: one[0].trust is None):
+    for sample, logits, guess in sorted(judged, key=lambda one: one[0].confidence is None):
         key = sample.session, sample.frame
-        if sample.trust is not None:
-            trusts[key] = sample.trust
-            counted, (weight,) = with_guidance(logits, guess, [sample.trust], familiar[key])
+        if sample.confidence is not None:
+            confidences[key] = sample.confidence
+            counted, (weight,) = with_guidance(logits, guess, [sample.confidence], reliability[key])
         else:
-            counted, (weight,) = without_guidance(logits, [trusts.get(key, 0.0)], familiar[key])
+            counted, (weight,) = without_guidance(logits, [confidences.get(key, 0.0)], reliability[key])
         means[key] = means.get(key, 0.0) + weight * counted
         truths[key] = true_mask(sample)
     return {key: agreement(mean, truths[key]) for key, mean in means.items()}
@@ -69,19 +69,19 @@ def score_all(
     missing = {other for some in others.values() for other in some} - right.keys()
     for found, more in zip((right, sure), alone_at(judge(missing, False)), strict=True):
         found.update(more)
-    familiar = {}
+    reliability = {}
     for key, some in others.items():
         of_video = [sure[other] for other in sure if other[0] == key[0]]
         there = [right[other] for other in some], [sure[other] for other in some]
-        familiar[key] = familiar_by(*there, of_video) if some else 1.0
-    return scores_of(judged, familiar)
+        reliability[key] = reliability_from(*there, of_video) if some else 1.0
+    return scores_of(judged, reliability)
 
 
 def alone_at(judged: Judged) -> tuple[Scores, Scores]:
     """Of frames, by what the network says of them without guidance: Dice, and how sure it is."""
     right, sure = {}, {}
     for sample, logits, _ in judged:
-        if sample.trust is None:
+        if sample.confidence is None:
             key = sample.session, sample.frame
             right[key], sure[key] = agreement(logits, true_mask(sample)), certainty(logits[0])
     return right, sure
@@ -109,18 +109,18 @@ def folds_of(keys: Sequence[tuple[int, int]]) -> list[set[tuple[int, int]]]:
 
 
 def held_out_scores(
-    pupil: Pupil, seed: int, choices: Sequence[int]
+    trainable: Trainable, seed: int, choices: Sequence[int]
 ) -> Iterator[Step | HeldOut | dict[int, Scores]]:
     """Train with each block left out in turn.
 
     Yields the steps with scores between them, and at the end one dictionary: for every number of steps in
     `choices`, the scores of each corrected frame by a copy that never learned from it.
     """
-    keys = set(pupil.keys)
+    keys = set(trainable.keys)
     total = max(choices)
     result: dict[int, Scores] = {steps: {} for steps in choices}
     for number, held_out in enumerate(folds_of(sorted(keys)), start=1):
-        copied = pupil.copy()
+        copied = trainable.copy()
         for step in copied.fit(keys - held_out, total, seed, number):
             yield step
             if step.step in result:

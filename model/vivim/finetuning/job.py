@@ -16,7 +16,7 @@ from vivim.finetuning.events import HeldOut, Preparing, Scored, Step
 from vivim.finetuning.feature_store import FeatureCache
 from vivim.finetuning.samples import Sample, Source, check_labels, corrected_frames, encoded, variants
 from vivim.finetuning.trainables import Encoded, Whole
-from vivim.finetuning.training_loop import Pupil, Scores, step_choices
+from vivim.finetuning.training_loop import Scores, Trainable, step_choices
 from vivim.network import Vivim
 from vivim.registry.info import NEW_CLASSES, session_key
 from vivim.session import Session
@@ -66,7 +66,7 @@ def run(
     tuned = copy.deepcopy(model).to(target).eval()
     source = Source(sessions, tuned, target)
     chosen = list(variants(sessions, tuned.config.guided))
-    pupil: Pupil = Whole(tuned, source, chosen)
+    trainable: Trainable = Whole(tuned, source, chosen)
     if scope != "all":
         samples: list[Sample] = []
         ready: set[tuple[int, int]] = set()
@@ -78,19 +78,19 @@ def run(
             yield Preparing(len(ready), len(keys))
         if cache is not None:
             cache.trim()
-        pupil = Encoded(tuned, samples, target, last_stage=scope == "last-stage")
-    before = pupil.score(set(keys))
+        trainable = Encoded(tuned, samples, target, last_stage=scope == "last-stage")
+    before = trainable.score(set(keys))
     choices = step_choices(model)
     steps, scored = max(choices), Scored(None, None, len(keys), ())
     rounds = 1 + (len(folds_of(keys)) if len(keys) > 1 else 0)
     if len(keys) > 1:
-        for item in held_out_scores(pupil, seed, choices):
+        for item in held_out_scores(trainable, seed, choices):
             if isinstance(item, dict):
                 steps, scored = judge(before, item)
             else:
                 yield replace(item, rounds=rounds) if isinstance(item, Step) else item
     yield scored
-    for step in pupil.fit(set(keys), steps, seed, 0):
+    for step in trainable.fit(set(keys), steps, seed, 0):
         yield replace(step, rounds=rounds)
     promoted = clearly_better(scored)
     learned_from = sorted({*model.provenance.get("learned_from", []), *map(session_key, sessions)})

@@ -20,7 +20,7 @@ from vivim.session import Session
 from vivim.utils.cancellation import Stopped
 
 
-def encode_ahead(
+def precompute_features(
     sessions: Sequence[Session], model: Vivim, device: torch.device, stop: threading.Event | None = None
 ) -> Iterator[Preparing]:
     """Encode the corrected frames as a fine-tune of `model` will ask for them; what is kept already costs little.
@@ -58,7 +58,7 @@ MOST_FRAMES = 120
 """Frames of a video that is remembered whole; of a longer one, only what is on screen is worked out beforehand."""
 
 
-def work_ahead(
+def precompute(
     session: Session,
     model: Vivim,
     *,
@@ -85,7 +85,7 @@ def work_ahead(
     """
     target, pieces = choose_device(device), 0
     with contextlib.suppress(Stopped):
-        for _ in encode_ahead([session], untouched_ancestor(model, [session]), target, stop):
+        for _ in precompute_features([session], untouched_ancestor(model, [session]), target, stop):
             pieces += 1
             yield pieces
         all_of_it = target.type == "cpu" and len(session) <= MOST_FRAMES

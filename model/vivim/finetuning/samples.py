@@ -23,7 +23,7 @@ from vivim.errors import FinetuneError
 from vivim.finetuning.feature_store import FeatureCache, key_of
 from vivim.inference.feature_cache import digest_of_weights
 from vivim.inference.session_inputs import (
-    CARRIED_AT_ONCE,
+    PROPAGATED_AT_ONCE,
     ResizedFrames,
     guide_without,
     resized_mask,
@@ -57,7 +57,7 @@ class Sample:
     """``(1, C, H, W)`` uint8 of 0 and 1 at the network's input size."""
     guess: Tensor
     """``(1, 1, H, W)`` float16: the guide's first plane, the mask carried there by motion; zeros without guidance."""
-    trust: float | None
+    confidence: float | None
     """How far to trust the mask carried there, `vivim.propagation.confidence`; None without guidance."""
     weight: Tensor
     """``(1, C, H, W)`` float16: `boundary_weight` of the target."""
@@ -82,7 +82,7 @@ class Window:
     frame: int
     x: Tensor
     guide: Tensor | None
-    trust: float | None
+    confidence: float | None
     position: int
     target: Tensor
     in_use: bool
@@ -183,8 +183,8 @@ class Source:
             guided = guide if variant.guided else None
             window = window_around(block, guided)
             x, planes = window_inputs(reader, window, guided, self.device)
-            trust = guided.trust(t) if guided is not None else None
-            whole = Window(number, t, x, planes, trust, window.index(t), target, True)
+            confidence = guided.confidence(t) if guided is not None else None
+            whole = Window(number, t, x, planes, confidence, window.index(t), target, True)
             found.append(mirror(whole) if variant.mirrored else whole)
         return found
 
@@ -231,7 +231,7 @@ def mirror(window: Window) -> Window:
         window.frame,
         window.x.flip(-1),
         guide,
-        window.trust,
+        window.confidence,
         window.position,
         window.target.flip(-1),
         False,
@@ -254,7 +254,7 @@ def encode(model: Vivim, window: Window) -> Sample:
         kept,
         window.target,
         guess.half(),
-        window.trust,
+        window.confidence,
         boundary_weight(window.target.float()).half(),
         window.in_use,
         features[-2].to("cpu", torch.float16).clone(),
@@ -296,12 +296,12 @@ def encoded(
 
 def _ahead(work: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:
     """What `work` gives for each item, in order, worked out in threads a few items ahead."""
-    pool = ThreadPoolExecutor(CARRIED_AT_ONCE, thread_name_prefix="vivim-windows")
+    pool = ThreadPoolExecutor(PROPAGATED_AT_ONCE, thread_name_prefix="vivim-windows")
     try:
         waiting: deque[Future[U]] = deque()
         for item in items:
             waiting.append(pool.submit(work, item))
-            if len(waiting) == CARRIED_AT_ONCE:
+            if len(waiting) == PROPAGATED_AT_ONCE:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
@@ -313,7 +313,9 @@ def _for_cache(sample: Sample) -> dict[str, Tensor]:
     levels = {f"feature{i}": feature for i, feature in enumerate(sample.features)}
     kept = {**levels, "guess": sample.guess, "deep": sample.deep, "position": torch.tensor(sample.position)}
     return (
-        kept if sample.trust is None else {**kept, "trust": torch.tensor(sample.trust, dtype=torch.float64)}
+        kept
+        if sample.confidence is None
+        else {**kept, "trust": torch.tensor(sample.confidence, dtype=torch.float64)}
     )
 
 

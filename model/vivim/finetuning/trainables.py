@@ -89,7 +89,7 @@ class Encoded:
 
     def _judged(self, keys: set[tuple[int, int]], guided: bool) -> Judged:
         for s in self.samples:
-            if s.in_use and (s.session, s.frame) in keys and (guided or s.trust is None):
+            if s.in_use and (s.session, s.frame) in keys and (guided or s.confidence is None):
                 yield s, self._decode([s]).cpu(), s.guess.float()
 
     def _parts(self) -> list[nn.Module]:

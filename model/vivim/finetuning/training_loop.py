@@ -50,14 +50,14 @@ def step_choices(model: Vivim) -> tuple[int, ...]:
     return STEP_CHOICES if knows_its_classes(model) else NEW_CLASS_STEPS
 
 
-class Pupil(Protocol):
+class Trainable(Protocol):
     """Some part of a network in training, with the frames it learns from; see `vivim.finetuning.trainables`."""
 
     @property
     def keys(self) -> set[tuple[int, int]]:
         """All corrected frames, as (session, frame)."""
 
-    def copy(self) -> Pupil:
+    def copy(self) -> Trainable:
         """The same, untouched by what the other learns."""
 
     def fit(self, keys: set[tuple[int, int]], steps: int, seed: int, fold: int) -> Iterator[Step]:

@@ -19,7 +19,7 @@ LENGTHS = (2 * CONTEXT + 1, 2 * CONTEXT + 3)
 """Frames of the windows a fine-tune meets: a corrected frame and its neighbours, without and with those that guide."""
 
 
-def rehearse(model: Vivim, device: torch.device) -> None:
+def warm_up_masks_layer(model: Vivim, device: torch.device) -> None:
     """Encode empty windows and take one training step with a copy of `model`, which is left as it is.
 
     Parameters
@@ -30,15 +30,15 @@ def rehearse(model: Vivim, device: torch.device) -> None:
         Where the fine-tune will run.
     """
     height, width = model.config.input_size
-    pupil = copy.deepcopy(model).eval()
+    trainable = copy.deepcopy(model).eval()
     samples: list[Sample] = []
     for number, frames in enumerate(LENGTHS):
         x = torch.zeros(1, frames, 3, height, width, device=device)
         guide = torch.zeros(1, frames, 2, height, width, device=device) if model.config.guided else None
         target = target_planes(np.zeros((height, width), np.uint8), model.config.num_classes)
-        samples.append(encode(pupil, Window(0, number, x, guide, None, CONTEXT, target, False)))
+        samples.append(encode(trainable, Window(0, number, x, guide, None, CONTEXT, target, False)))
     assert len(samples) >= BATCH
-    for _ in Encoded(pupil, samples, device, last_stage=False).fit({(0, 0), (0, 1)}, 1, 0, 0):
+    for _ in Encoded(trainable, samples, device, last_stage=False).fit({(0, 0), (0, 1)}, 1, 0, 0):
         pass
 
 
@@ -74,6 +74,6 @@ def warm_up(model: Vivim, device: str = "auto", stop: threading.Event | None = N
         height, width = model.config.input_size
         segment_frames(model, np.zeros((settings().clip_length, height, width, 3), np.uint8), device=device)
     if target.type == "cuda" and not (stop is not None and stop.is_set()):
-        from vivim.finetuning.warmup import rehearse
+        from vivim.finetuning.warmup import warm_up_masks_layer
 
-        rehearse(model, target)
+        warm_up_masks_layer(model, target)

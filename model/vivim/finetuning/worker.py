@@ -18,7 +18,7 @@ from vivim.errors import DeviceError, VivimError
 from vivim.finetuning.events import to_line
 from vivim.finetuning.feature_store import FeatureCache
 from vivim.finetuning.job import Trained, run
-from vivim.finetuning.warmup import rehearse
+from vivim.finetuning.warmup import warm_up_masks_layer
 from vivim.network import Vivim, VivimConfig
 from vivim.network.checkpoints import load_checkpoint, save_checkpoint
 from vivim.session import Session
@@ -45,7 +45,7 @@ def work(job: Path) -> None:
 def make_ready() -> None:
     """Load what is only loaded at first use: kernels, and what PyTorch's optimisers import."""
     small = Vivim(VivimConfig(size="b0", input_size=(64, 64), guided=True))
-    rehearse(small, torch.device("cpu"))
+    warm_up_masks_layer(small, torch.device("cpu"))
 
 
 def main() -> int:

@@ -151,12 +151,12 @@ def in_own_process(
     """Frames are encoded here, where proposing uses the same flow, while the process loads; then they are cached."""
     import torch
 
-    from vivim.finetuning.precompute import encode_ahead
+    from vivim.finetuning.precompute import precompute_features
     from vivim.network.checkpoints import load_checkpoint, save_checkpoint
 
     with WorkerProcess() if standby is None else standby.take() as worker:
         if scope != "all":
-            yield from encode_ahead(sessions, model, choose_device(device))
+            yield from precompute_features(sessions, model, choose_device(device))
         save_checkpoint(model, worker.folder / "parent.safetensors", model.provenance, dtype=torch.float32)
         worker.begin(
             {

@@ -82,7 +82,7 @@ class _Batch:
     windows: list[Window]
     x: Tensor
     planes: Tensor | None
-    remembered: Encoded | None = None
+    encoded_cache: Encoded | None = None
     """What the encoder made of the only window, where that is known: `x` and `planes` are not needed."""
 
     def halves(self) -> tuple[_Batch, _Batch]:
@@ -156,19 +156,21 @@ class Runner:
             yield
 
     @property
-    def remembers(self) -> bool:
+    def uses_cache(self) -> bool:
         """Whether encoded windows are kept: a GPU encodes them faster than its memory could be spared."""
         return self.device.type == "cpu"
 
-    def _remembers(self, remembered: EncodedWindows | None) -> TypeGuard[EncodedWindows]:
-        return self.remembers and remembered is not None
+    def _uses_cache(self, encoded_cache: EncodedWindows | None) -> TypeGuard[EncodedWindows]:
+        return self.uses_cache and encoded_cache is not None
 
-    def _encoded(self, batch: _Batch, remembered: EncodedWindows) -> Encoded:
+    def _encoded(self, batch: _Batch, encoded_cache: EncodedWindows) -> Encoded:
         """The only window of a batch encoded, as it is remembered or from now on will be."""
-        if batch.remembered is not None:
-            return batch.remembered
+        if batch.encoded_cache is not None:
+            return batch.encoded_cache
         features = self.model.features(batch.x, batch.planes)
-        return remembered.put(batch.windows[0], features, None if batch.planes is None else batch.planes[0])
+        return encoded_cache.put(
+            batch.windows[0], features, None if batch.planes is None else batch.planes[0]
+        )
 
     def _decoded(self, encoded: Encoded) -> tuple[Tensor, Tensor | None]:
         return self.model.decode(encoded.features, self.model.config.input_size).float(), encoded.planes
@@ -177,11 +179,11 @@ class Runner:
         return self.model(x, planes).float()
 
     def run(
-        self, windows: Sequence[Window], prepare: Prepare, remembered: EncodedWindows | None = None
+        self, windows: Sequence[Window], prepare: Prepare, encoded_cache: EncodedWindows | None = None
     ) -> Iterator[tuple[Window, Tensor, Tensor | None]]:
         """Yield each window and, of its n kept frames, the logits ``(n, C, H, W)`` and guide planes ``(n, 2, H, W)``.
 
-        In order. Windows that are `remembered` are not encoded again, on a CPU.
+        In order. Windows that are `encoded_cache` are not encoded again, on a CPU.
 
         Raises
         ------
@@ -192,13 +194,13 @@ class Runner:
         """
         with ThreadPoolExecutor(1, thread_name_prefix="vivim-prepare") as thread:
             done, trimmed = 0, 0
-            ahead = thread.submit(self._prepare, windows, done, prepare, remembered)
+            ahead = thread.submit(self._prepare, windows, done, prepare, encoded_cache)
             while done < len(windows):
                 batch = ahead.result()
                 done += len(batch.windows)
-                ahead = thread.submit(self._prepare, windows, done, prepare, remembered)
+                ahead = thread.submit(self._prepare, windows, done, prepare, encoded_cache)
                 try:
-                    yield from self._run(batch, remembered)
+                    yield from self._run(batch, encoded_cache)
                 except BaseException:  # closed, stopped or failed: nobody will ask for the next batch
                     ahead.cancel()
                     raise
@@ -207,11 +209,11 @@ class Runner:
                     trimmed = done
 
     def _prepare(
-        self, windows: Sequence[Window], first: int, prepare: Prepare, remembered: EncodedWindows | None
+        self, windows: Sequence[Window], first: int, prepare: Prepare, encoded_cache: EncodedWindows | None
     ) -> _Batch:
         """Inputs of the next windows, from number `first` on, that have as many frames; or one that is remembered."""
-        if self._remembers(remembered) and first < len(windows):
-            found = remembered.get(windows[first])
+        if self._uses_cache(encoded_cache) and first < len(windows):
+            found = encoded_cache.get(windows[first])
             if found is not None:
                 return _Batch([windows[first]], torch.empty(0), None, found)
         together: list[Window] = []
@@ -227,13 +229,13 @@ class Runner:
         return _Batch(together, x, torch.cat(planes) if planes else None)
 
     def _run(
-        self, batch: _Batch, remembered: EncodedWindows | None
+        self, batch: _Batch, encoded_cache: EncodedWindows | None
     ) -> Iterator[tuple[Window, Tensor, Tensor | None]]:
         try:
             self._check_fits(batch.x)
-            if self._remembers(remembered) and len(batch.windows) == 1:
+            if self._uses_cache(encoded_cache) and len(batch.windows) == 1:
                 with self._at_work():
-                    found = self._decoded(self._encoded(batch, remembered))
+                    found = self._decoded(self._encoded(batch, encoded_cache))
                 yield batch.windows[0], *found
                 return
             logits = self._measured(batch) if self._to_be_measured else self(batch.x, batch.planes)
@@ -257,7 +259,7 @@ class Runner:
                 "Out of memory on %s: going on with %d windows at once.", self.device, self.batch_size
             )
             for half in batch.halves():
-                yield from self._run(half, remembered)
+                yield from self._run(half, encoded_cache)
             return
         for i, window in enumerate(batch.windows):
             at = window.kept_at

@@ -49,14 +49,14 @@ class Encoded:
         return sum(tensor.nbytes for tensor in (*self.features, self.planes) if tensor is not None)
 
 
-class Recall:
+class SessionCache:
     """Flows and encoded windows of one session at one size, for any thread."""
 
     def __init__(self, about: Hashable) -> None:
         self.about = about
         self.flows = Flows()
-        self.trusts: dict[Hashable, float] = {}
-        self.familiar: dict[Hashable, Answers] = {}
+        self.confidences: dict[Hashable, float] = {}
+        self.reliability: dict[Hashable, Answers] = {}
         self._kept: OrderedDict[Hashable, Encoded] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
@@ -96,12 +96,12 @@ class EncodedWindows:
         How many will be asked for.
     """
 
-    def __init__(self, recall: Recall, encoder: str, guide: MaskGuide | None, frames: int) -> None:
-        self._recall, self._encoder, self.guide, self._frames = recall, encoder, guide, frames
+    def __init__(self, recall: SessionCache, encoder: str, guide: MaskGuide | None, frames: int) -> None:
+        self._cache, self._encoder, self.guide, self._frames = recall, encoder, guide, frames
 
     def get(self, window: Window) -> Encoded | None:
         """What the encoder made of a window, if that is remembered."""
-        return self._recall.get(self._key(window))
+        return self._cache.get(self._key(window))
 
     def put(self, window: Window, features: Sequence[Tensor], planes: Tensor | None) -> Encoded:
         """A window's kept frames of features ``(T, d, h, w)`` and planes ``(T, 2, H, W)``; remembered if they fit."""
@@ -109,7 +109,7 @@ class EncodedWindows:
         kept = [feature[at].contiguous(memory_format=torch.channels_last) for feature in features]
         encoded = Encoded(kept, None if planes is None else planes[at])
         if encoded.nbytes / len(at) * self._frames <= SHARE * LIMIT_BYTES:
-            self._recall.put(self._key(window), encoded)
+            self._cache.put(self._key(window), encoded)
         return encoded
 
     def _key(self, window: Window) -> Hashable:
@@ -118,16 +118,16 @@ class EncodedWindows:
         return self._encoder, window, guided_by
 
 
-_recalls: WeakKeyDictionary[Session, Recall] = WeakKeyDictionary()
+_caches: WeakKeyDictionary[Session, SessionCache] = WeakKeyDictionary()
 _lock = threading.Lock()
 
 
-def recall_of(session: Session, about: Hashable) -> Recall:
+def cache_of(session: Session, about: Hashable) -> SessionCache:
     """What is remembered of a session, as long as that is in memory; forgotten when `about` it has changed."""
     with _lock:
-        found = _recalls.get(session)
+        found = _caches.get(session)
         if found is None or found.about != about:
-            found = _recalls[session] = Recall(about)
+            found = _caches[session] = SessionCache(about)
         return found
 
 

@@ -11,27 +11,27 @@ from torch import Tensor
 from vivim.inference.batch_runner import Prepare, Runner
 from vivim.inference.feature_cache import EncodedWindows
 from vivim.inference.sliding_windows import Window
-from vivim.inference.uncertainty import Doubts, Seen, boundary_uncertainty
+from vivim.inference.uncertainty import FrameUncertainty, Seen, boundary_uncertainty
 
-CARRIED = 3.0
+PROPAGATED_WEIGHT = 3.0
 """What is added to the guided logits, times the squashed signed distance of the carried mask and its trust."""
-LEAST_CARRIED = 0.1
+LEAST_PROPAGATED_WEIGHT = 0.1
 """Trust with which a carried mask counts at least: where the network has nothing to say, any guess is better."""
 LEAST = 1e-6
 """Weight of what counts for nothing, so that a mean is defined where nothing else was said."""
 
 
-def share_guided(trust: float, familiar: float) -> float:
+def share_guided(confidence: float, reliability: float) -> float:
     """How much what the network says with guidance counts against what it says without, in [0, 1].
 
-    All of it where carried masks are trusted in full, and where the network by itself is not `familiar` with what it
+    All of it where carried masks are trusted in full, and where the network by itself is not `reliability` with what it
     sees; see `vivim.inference.model_reliability`.
     """
-    return 1.0 - (1.0 - trust) * familiar
+    return 1.0 - (1.0 - confidence) * reliability
 
 
 def with_guidance(
-    logits: Tensor, planes: Tensor, trusts: Sequence[float], familiar: float
+    logits: Tensor, planes: Tensor, confidences: Sequence[float], reliability: float
 ) -> tuple[Tensor, list[float]]:
     """Logits of frames seen with guidance as they count, and how much beside those of `without_guidance`.
 
@@ -40,7 +40,7 @@ def with_guidance(
     logits : Tensor
         ``(T, C, H, W)``.
     planes : Tensor
-        Guide planes ``(T, 2, H, W)``; the first is added, `CARRIED` times as far as it is trusted, `LEAST_CARRIED` at
+        Guide planes ``(T, 2, H, W)``; the first is added, `PROPAGATED_WEIGHT` times as far as it is trusted, `LEAST_PROPAGATED_WEIGHT` at
         least. It is one plane whatever the number of classes: it says where something is, and the network says which
         class. Added to all classes alike, it moves the outline against the background and never exchanges classes.
     trusts : sequence of float
@@ -48,25 +48,29 @@ def with_guidance(
     familiar : float
         How well the network by itself knows what the video shows; all that it says counts by it.
     """
-    shares = [share_guided(trust, familiar) for trust in trusts]
-    carried = [
-        CARRIED * max(trust, LEAST_CARRIED) / max(share, LEAST)
-        for trust, share in zip(trusts, shares, strict=True)
+    shares = [share_guided(confidence, reliability) for confidence in confidences]
+    propagated = [
+        PROPAGATED_WEIGHT * max(confidence, LEAST_PROPAGATED_WEIGHT) / max(share, LEAST)
+        for confidence, share in zip(confidences, shares, strict=True)
     ]
-    factor = torch.tensor(carried, dtype=logits.dtype, device=logits.device)[:, None, None, None]
-    return familiar * logits + factor * planes[:, :1], [max(share, LEAST) for share in shares]
+    factor = torch.tensor(propagated, dtype=logits.dtype, device=logits.device)[:, None, None, None]
+    return reliability * logits + factor * planes[:, :1], [max(share, LEAST) for share in shares]
 
 
-def without_guidance(logits: Tensor, trusts: Sequence[float], familiar: float) -> tuple[Tensor, list[float]]:
+def without_guidance(
+    logits: Tensor, confidences: Sequence[float], reliability: float
+) -> tuple[Tensor, list[float]]:
     """Logits ``(T, C, H, W)`` of frames seen without guidance as they count, and how much beside `with_guidance`."""
-    return familiar * logits, [max(1.0 - share_guided(trust, familiar), LEAST) for trust in trusts]
+    return reliability * logits, [
+        max(1.0 - share_guided(confidence, reliability), LEAST) for confidence in confidences
+    ]
 
 
 Weigh = Callable[[Window, Tensor, Tensor | None], tuple[Tensor, Sequence[float]]]
 """From a window, logits ``(n, C, H, W)`` of its kept frames and their guide planes, to logits and their weights."""
 
 
-def plainly(window: Window, logits: Tensor, planes: Tensor | None) -> tuple[Tensor, Sequence[float]]:
+def equal_weights(window: Window, logits: Tensor, planes: Tensor | None) -> tuple[Tensor, Sequence[float]]:
     """Every window counts alike, for what it says."""
     return logits, [1.0] * len(logits)
 
@@ -76,8 +80,8 @@ def keep_windows(
     windows: Sequence[Window],
     prepare: Prepare,
     weigh: Weigh,
-    remembered: EncodedWindows | None = None,
-) -> Iterator[tuple[list[int], Tensor, Doubts]]:
+    encoded_cache: EncodedWindows | None = None,
+) -> Iterator[tuple[list[int], Tensor, FrameUncertainty]]:
     """Yield frames as they get complete, their logits ``(n, C, H, W)`` and how unsure the model is of each.
 
     Logits are the mean over the windows that keep a frame, each counting as `weigh` says; see
@@ -86,7 +90,7 @@ def keep_windows(
     """
     awaited = Counter(t for window in windows for t in window.kept)
     seen: defaultdict[int, Seen] = defaultdict(Seen)
-    for window, logits, planes in runner.run(windows, prepare, remembered):
+    for window, logits, planes in runner.run(windows, prepare, encoded_cache):
         mine, weights = weigh(window, logits, planes)
         masks = mine.amax(dim=1) > 0
         complete = []
@@ -98,4 +102,4 @@ def keep_windows(
             whole = [seen.pop(t) for t in complete]
             means = torch.stack([one.mean() for one in whole])
             beside = torch.stack([one.doubt() for one in whole]).cpu().numpy()
-            yield complete, means, Doubts(boundary_uncertainty(means) + beside, beside)
+            yield complete, means, FrameUncertainty(boundary_uncertainty(means) + beside, beside)

@@ -49,7 +49,7 @@ def certainty(logits: Tensor) -> float:
     return 2 * float(inside[mask].sum()) / (float(inside.sum()) + size) if size >= FEWEST else 1.0
 
 
-def familiar_by(right: Sequence[float], sure_there: Sequence[float], sure: Sequence[float]) -> float:
+def reliability_from(right: Sequence[float], sure_there: Sequence[float], sure: Sequence[float]) -> float:
     """How well a network knows a video, in [0, 1].
 
     Parameters
@@ -72,16 +72,16 @@ def looked_at(corrected: Sequence[T]) -> list[T]:
     return [corrected[round((place + 0.5) * (len(corrected) - 1) / MOST)] for place in range(MOST)]
 
 
-def familiarity(
+def model_reliability(
     session: Session,
     reader: ResizedFrames,
     runner: Runner,
     guide: MaskGuide,
     windows: Sequence[Window],
-    remembered: EncodedWindows,
+    encoded_cache: EncodedWindows,
     weights: str,
 ) -> float:
-    """How well the network without guidance knows the video of a session, in [0, 1]; see `familiar_by`.
+    """How well the network without guidance knows the video of a session, in [0, 1]; see `reliability_from`.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def familiarity(
     Stopped, DeviceError
         As `Runner.run`.
     """
-    found: MutableMapping[Hashable, Answers] = reader.recall.familiar if weights else {}
+    found: MutableMapping[Hashable, Answers] = reader.recall.reliability if weights else {}
     judged = looked_at(session.vouched_frames())
     by_time = sorted(windows, key=lambda window: window.kept[0])
     asked = [window for window in by_time if not set(judged).isdisjoint(window.kept)]
@@ -117,7 +117,7 @@ def familiarity(
         return window_inputs(reader, window.frames, None, runner.device)
 
     missing = [window for window, key in keys.items() if key not in found]
-    for window, logits, _ in runner.run(missing, prepare, remembered):
+    for window, logits, _ in runner.run(missing, prepare, encoded_cache):
         said = dict(zip(window.kept, logits, strict=True))
         truths = {t: resized_mask(session, t, runner.model.config.input_size) for t in corrected_in[window]}
         found[keys[window]] = Answers(
@@ -125,7 +125,7 @@ def familiarity(
             {t: certainty(one) for t, one in said.items()},
         )
     answers = [found[key] for key in keys.values()]
-    return familiar_by(
+    return reliability_from(
         [right for one in answers for right in one.right.values()],
         [one.sure[t] for one in answers for t in one.right],
         [sure for one in answers for sure in one.sure.values()],

@@ -22,8 +22,8 @@ from vivim.imaging.resize import resize_frame
 from vivim.imaging.roi import placed, size_of
 from vivim.inference.batch_runner import Inputs, Runner
 from vivim.inference.feature_cache import EncodedWindows, digest_of_weights
-from vivim.inference.fusion import keep_windows, plainly, with_guidance, without_guidance
-from vivim.inference.model_reliability import familiarity
+from vivim.inference.fusion import equal_weights, keep_windows, with_guidance, without_guidance
+from vivim.inference.model_reliability import model_reliability
 from vivim.inference.session_inputs import ResizedFrames, guide_of, window_inputs
 from vivim.inference.sliding_windows import Window, both_ways, plan
 from vivim.network.preprocessing import mask_from_logits, normalise, stack_frames
@@ -133,16 +133,16 @@ def propose(
             else None
         )
         encoder = ""
-        if runner.remembers:
+        if runner.uses_cache:
             encoder = f"{digest_of_weights(model.encoder, model.guide_embed)} {precision}"
         planned = plan(todo, corrected, len(session), clip_length, start, windows)
-        familiar = 1.0
+        reliability = 1.0
         encodings = total if guide is None else 2 * total + len(corrected)
-        remembered = EncodedWindows(reader.recall, encoder, guide, encodings)
+        encoded_cache = EncodedWindows(reader.recall, encoder, guide, encodings)
         if guide is not None:
             alone = plan(todo, corrected, len(session), clip_length, start)
-            weights = f"{encoder} {digest_of_weights(model.decoder)}" if runner.remembers else ""
-            familiar = familiarity(session, reader, runner, guide, alone, remembered, weights)
+            weights = f"{encoder} {digest_of_weights(model.decoder)}" if runner.uses_cache else ""
+            reliability = model_reliability(session, reader, runner, guide, alone, encoded_cache, weights)
             led = plan(todo, corrected, len(session), clip_length, start, windows, guide)
             planned = both_ways(led, planned, clip_length, start)
         done_before = {*have, *taken}
@@ -153,25 +153,28 @@ def propose(
 
         def weigh(window: Window, logits: Tensor, planes: Tensor | None) -> tuple[Tensor, Sequence[float]]:
             if guide is None:
-                return plainly(window, logits, planes)
-            trusts = [guide.trust(t) for t in window.kept]
+                return equal_weights(window, logits, planes)
+            confidences = [guide.confidence(t) for t in window.kept]
             if planes is None:
-                return without_guidance(logits, trusts, familiar)
-            return with_guidance(logits, planes, trusts, familiar)
+                return without_guidance(logits, confidences, reliability)
+            return with_guidance(logits, planes, confidences, reliability)
 
-        results = keep_windows(runner, planned, prepare, weigh, remembered)
-        for block, logits, doubts in results:
+        results = keep_windows(runner, planned, prepare, weigh, encoded_cache)
+        for block, logits, uncertainties in results:
             missing = [i for i in range(len(block)) if block[i] not in done_before]
             for i in sorted(missing, key=lambda i: abs(block[i] - start)):
                 check(stop)
                 # a frame at a time: enlarged together, a window of large pictures fills any memory
                 mask = placed(mask_from_logits(logits[i], size_of(area, whole)), area, whole)
-                said = {"uncertainty": float(doubts.total[i]), "windows": float(doubts.windows[i])}
+                said = {
+                    "uncertainty": float(uncertainties.total[i]),
+                    "windows": float(uncertainties.windows[i]),
+                }
                 written = keep and session.propose(block[i], mask, model.version or model.name, **said)
                 done += 1
                 left = (time.monotonic() - began) / done * (total - done)
-                doubtful = (block[i],) if keep and not written and session.problem(block[i]) else ()
-                yield ProposeEvent(block[i], written, done, total, left, damaged=doubtful)
+                uncertain_pixels = (block[i],) if keep and not written and session.problem(block[i]) else ()
+                yield ProposeEvent(block[i], written, done, total, left, damaged=uncertain_pixels)
 
 
 def segment_frames(
@@ -210,7 +213,7 @@ def segment_frames(
         runner = Runner(model, target, batch_size=batch_size, precision=precision)
         masks = np.zeros(frames.shape[:3], np.uint8)
         planned = plan(range(len(frames)), (), len(frames), clip_length, 0, windows)
-        for block, logits, _ in keep_windows(runner, planned, prepare, plainly):
+        for block, logits, _ in keep_windows(runner, planned, prepare, equal_weights):
             for t, one in zip(block, logits, strict=True):
                 masks[t] = mask_from_logits(one, (frames.shape[1], frames.shape[2]))
     return masks

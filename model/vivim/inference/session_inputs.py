@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vivim.imaging.resize import resize_frame, resize_mask
 from vivim.imaging.roi import inside
-from vivim.inference.feature_cache import recall_of
+from vivim.inference.feature_cache import cache_of
 from vivim.network.preprocessing import normalise, stack_frames
 from vivim.propagation.mask_propagator import MaskGuide
 from vivim.propagation.optical_flow import Motion
@@ -23,7 +23,7 @@ from vivim.utils.cancellation import check
 if TYPE_CHECKING:
     from vivim.session import Session
 
-CARRIED_AT_ONCE = 8
+PROPAGATED_AT_ONCE = 8
 """Corrected frames to which others are carried side by side, on as many cores."""
 
 
@@ -37,7 +37,7 @@ class ResizedFrames:
         self._size, self._kept, self._stop = size, kept, stop
         self._cache: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
         self._lock = threading.Lock()
-        self.recall = recall_of(session, (size, self._area))
+        self.recall = cache_of(session, (size, self._area))
         self.motion = Motion(self, self.recall.flows)
 
     def __call__(self, t: int) -> NDArray[np.uint8]:
@@ -59,12 +59,12 @@ def guide_of(session: Session, frames: ResizedFrames, size: tuple[int, int]) -> 
 
     The guide is one plane: where anything is, whatever its class.
     """
-    return MaskGuide(frames, _Corrected(session, size, None), frames.motion, frames.recall.trusts)
+    return MaskGuide(frames, _Corrected(session, size, None), frames.motion, frames.recall.confidences)
 
 
 def guide_without(session: Session, frames: ResizedFrames, size: tuple[int, int], t: int) -> MaskGuide:
     """`guide_of` all corrected frames but `t`; guides without different frames can be asked side by side."""
-    return MaskGuide(frames, _Corrected(session, size, t), frames.motion, frames.recall.trusts)
+    return MaskGuide(frames, _Corrected(session, size, t), frames.motion, frames.recall.confidences)
 
 
 def resized_mask(session: Session, t: int, size: tuple[int, int]) -> NDArray[np.uint8]:

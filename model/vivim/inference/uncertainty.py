@@ -23,7 +23,7 @@ WINDOWS = 0.25
 
 
 @dataclass(frozen=True)
-class Doubts:
+class FrameUncertainty:
     """How unsure a model is of some frames, and what of that comes from windows, both ``(n,)`` float32 in bits."""
 
     total: NDArray[np.float32]
@@ -43,8 +43,8 @@ def boundary_uncertainty(logits: Tensor) -> NDArray[np.float32]:
     inside = (p > 0.5).float()
     band = _largest_around(inside) + _largest_around(1 - inside) - 1
     in_band = (entropy * band).sum((1, 2, 3)) / band.sum((1, 2, 3)).clamp(min=1)
-    doubtful = entropy.flatten(1).topk(max(1, entropy[0].numel() // 100), dim=1).values.mean(1)
-    return torch.where(band.sum((1, 2, 3)) > 0, in_band, doubtful).cpu().numpy()
+    uncertain_pixels = entropy.flatten(1).topk(max(1, entropy[0].numel() // 100), dim=1).values.mean(1)
+    return torch.where(band.sum((1, 2, 3)) > 0, in_band, uncertain_pixels).cpu().numpy()
 
 
 def _largest_around(picture: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from vivim.io.formats.youtube_vos import write_youtube_vos
 from vivim.io.mask_source import Work
 from vivim.session.damage_check import damage_text
 from vivim.utils.atomic_files import OLD, flush, own_name, part_of, remove, sweep
-from vivim.utils.stalling_io import aside
+from vivim.utils.stalling_io import in_background
 
 if TYPE_CHECKING:
     from vivim.session import Session
@@ -132,7 +132,7 @@ def export(
     latest = ExportEvent(formats[0], 0, len(work.frames), folder / _WRITERS[formats[0]][0])
     since = time.monotonic()
     try:
-        with closing(aside(_all(session, formats, work, folder), "vivim-export")) as events:
+        with closing(in_background(_all(session, formats, work, folder), "vivim-export")) as events:
             for event in events:
                 if event is None:
                     yield replace(latest, note=f"no answer for {time.monotonic() - since:.0f} s")

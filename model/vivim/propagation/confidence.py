@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-UNLIKE, ALIKE = 0.3, 0.9
+UNLIKE, CORRELATION_EXPONENT = 0.3, 0.9
 """Correlation of two pictures from which a carried mask counts at all, and from which it counts in full."""
 
 ASTRAY = 3.0
@@ -26,17 +26,19 @@ FEWEST = 50
 """Pixels below which a lesion is too small to be looked at by itself: the whole picture is."""
 
 
-def trust(likeness: float, lost: float) -> float:
+def confidence(correlation: float, lost: float) -> float:
     """How far to trust a carried mask, in [0, 1].
 
     Parameters
     ----------
     likeness : float
-        `likeness` of the two pictures.
+        `correlation` of the two pictures.
     lost : float
         Part of the pixels that go astray, `lost`.
     """
-    return float(np.clip((likeness - UNLIKE) / (ALIKE - UNLIKE), 0.0, 1.0) * np.sqrt(1.0 - lost))
+    return float(
+        np.clip((correlation - UNLIKE) / (CORRELATION_EXPONENT - UNLIKE), 0.0, 1.0) * np.sqrt(1.0 - lost)
+    )
 
 
 def around(distance: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -46,11 +48,11 @@ def around(distance: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 
 def softened(grey: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """A grey picture ``(H, W)`` without its grain, as `likeness` compares them."""
+    """A grey picture ``(H, W)`` without its grain, as `correlation` compares them."""
     return np.asarray(cv2.GaussianBlur(grey.astype(np.float32), (0, 0), 2.0), np.float32)
 
 
-def likeness(one: NDArray[np.float32], other: NDArray[np.float32], where: NDArray[np.bool_]) -> float:
+def correlation(one: NDArray[np.float32], other: NDArray[np.float32], where: NDArray[np.bool_]) -> float:
     """Correlation of two pictures ``(H, W)`` over the pixels `where`, in [-1, 1]; 0 where either is even."""
     a, b = one[where], other[where]
     a, b = a - a.mean(), b - b.mean()

@@ -15,19 +15,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vivim.propagation.confidence import likeness, softened
+from vivim.propagation.confidence import correlation, softened
 from vivim.propagation.optical_flow import Motion, flow_of_thread, flows_of, identity, read
 
 PART = 0.5
 """Part of the motion left that is taken away: on the next frame what remains is seen again, noise is not."""
 
-ALIKE_BY = 0.07
+CORRELATION_GAIN = 0.07
 """Correlation with the first picture that a new search must win over what was followed, to be believed instead.
 
 In ultrasound, a search between pictures many frames apart finds likeness in grain: it wins by little and is wrong."""
 
 
-def settled_along(
+def registered_along(
     motion: Motion, anchor: int, maps: NDArray[np.float32], ahead: range
 ) -> Iterator[NDArray[np.float32]]:
     """Sampling positions carried on from the frame before `ahead`, set right at each frame.
@@ -50,7 +50,7 @@ def settled_along(
     """
     home, first = identity(maps.shape[:2]), _Picture.of(motion.grey(anchor))
     for t, flow in zip(ahead, flows_of(motion, [(t, t - ahead.step) for t in ahead]), strict=True):
-        maps = _settled(first, _Picture.of(motion.grey(t)), read(maps, home + flow))
+        maps = _registered(first, _Picture.of(motion.grey(t)), read(maps, home + flow))
         yield maps
 
 
@@ -72,17 +72,17 @@ class _Picture:
         )
 
     def alike(self, last: _Picture, maps: NDArray[np.float32]) -> float:
-        """`likeness` of another picture and this one moved there, everywhere."""
-        return likeness(read(self.softened, maps), last.softened, np.ones(last.grey.shape, bool))
+        """`correlation` of another picture and this one moved there, everywhere."""
+        return correlation(read(self.softened, maps), last.softened, np.ones(last.grey.shape, bool))
 
 
-def _settled(first: _Picture, last: _Picture, maps: NDArray[np.float32]) -> NDArray[np.float32]:
+def _registered(first: _Picture, last: _Picture, maps: NDArray[np.float32]) -> NDArray[np.float32]:
     """Where each pixel of `last` lies in `first`, without the drift that `maps` have gathered."""
     home, flow = identity(last.grey.shape), flow_of_thread()
     left = flow(last.grey, first.moved(maps))
     maps = read(maps, home + np.float32(PART) * left)
     reached = first.alike(last, maps)
-    if reached > 1 - ALIKE_BY:
+    if reached > 1 - CORRELATION_GAIN:
         return maps  # no search can win by so much
     found = home + flow(last.grey, first.grey, maps - home)
-    return found if first.alike(last, found) > reached + ALIKE_BY else maps
+    return found if first.alike(last, found) > reached + CORRELATION_GAIN else maps

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from vivim.imaging.morphology import _around
 from vivim.imaging.resize import resize_frame
 from vivim.imaging.signed_distance import signed_distance
-from vivim.propagation.drift_correction import settled_along
+from vivim.propagation.drift_correction import registered_along
 from vivim.propagation.mask_propagator import REACH
 from vivim.propagation.optical_flow import Motion, identity, read
 
@@ -54,18 +54,18 @@ def along_motion(
     if max(t - before[0], after[0] - t) > REACH:
         return None
     motion = Motion(lambda number: resize_frame(frame(number), FLOW_SIZE))
-    carried = []
+    propagated = []
     for anchor, mask in (before, after):
         maps = _maps_between(motion, t, anchor, stop)
         if maps is None:
             return None
-        carried.append(_carried(mask, _enlarged(maps, mask.shape)))
+        propagated.append(_propagated(mask, _enlarged(maps, mask.shape)))
     share = (t - before[0]) / (after[0] - before[0])
     out = np.zeros_like(before[1])
     best = np.zeros(out.shape, np.float32)
-    for number in sorted(carried[0].keys() | carried[1].keys()):
+    for number in sorted(propagated[0].keys() | propagated[1].keys()):
         far = np.float32(-max(out.shape))
-        mixed = (1 - share) * carried[0].get(number, far) + share * carried[1].get(number, far)
+        mixed = (1 - share) * propagated[0].get(number, far) + share * propagated[1].get(number, far)
         out[mixed > best] = number
         np.maximum(best, mixed, out=best)
     return out
@@ -77,7 +77,7 @@ def _maps_between(
     """Where each pixel of frame `t` lies in frame `anchor`, ``(*FLOW_SIZE, 2)``; None if stopped."""
     maps = identity(FLOW_SIZE)
     step = 1 if t > anchor else -1
-    onward = settled_along(motion, anchor, maps, range(anchor + step, t + step, step))
+    onward = registered_along(motion, anchor, maps, range(anchor + step, t + step, step))
     while stop is None or not stop.is_set():
         further = next(onward, None)
         if further is None:
@@ -86,7 +86,7 @@ def _maps_between(
     return None
 
 
-def _carried(mask: Mask, maps: NDArray[np.float32]) -> dict[int, NDArray[np.float32]]:
+def _propagated(mask: Mask, maps: NDArray[np.float32]) -> dict[int, NDArray[np.float32]]:
     """Signed distance of each class, read at `maps` ``(H, W, 2)``."""
     reach = float(max(mask.shape))
     return {

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from vivim.imaging.signed_distance import signed_distance
 from vivim.propagation import guidance_planes
-from vivim.propagation.confidence import around, likeness, lost, softened, trust
-from vivim.propagation.drift_correction import settled_along
+from vivim.propagation.confidence import around, confidence, correlation, lost, softened
+from vivim.propagation.drift_correction import registered_along
 from vivim.propagation.optical_flow import Motion, followed, identity, read, tracked
 
 REACH = 64
@@ -39,7 +39,7 @@ DISTANCES_KEPT = 16
 FAVOUR = 3.0
 """Of two masks carried to one frame, each counts by its trust to this power, and by its nearness in time."""
 
-LEAST_TRUST = 0.05
+LEAST_CONFIDENCE = 0.05
 """Trust with which a carried mask counts at least beside another."""
 
 
@@ -56,9 +56,12 @@ def neighbours(anchors: NDArray[np.int_], t: int) -> tuple[int | None, int | Non
     )
 
 
-def shares(trusts: Sequence[float], gaps: Sequence[int]) -> list[float]:
+def shares(confidences: Sequence[float], gaps: Sequence[int]) -> list[float]:
     """How much masks count that were carried to one frame, 1 together: by how far to trust each, and from how far."""
-    weights = [max(trust, LEAST_TRUST) ** FAVOUR / gap for trust, gap in zip(trusts, gaps, strict=True)]
+    weights = [
+        max(confidence, LEAST_CONFIDENCE) ** FAVOUR / gap
+        for confidence, gap in zip(confidences, gaps, strict=True)
+    ]
     return [weight / sum(weights) for weight in weights]
 
 
@@ -68,13 +71,13 @@ class _Run:
 
     maps: NDArray[np.float32]
     """Where each pixel of the last frame lies in the anchor, ``(H, W, 2)``, as followed from frame to frame."""
-    settled: NDArray[np.float32]
+    registered: NDArray[np.float32]
     """The same, set right at each frame; masks are carried by these."""
     places: NDArray[np.float32]
     """Where pixels of the anchor lie in the last frame, ``(H/2, W/2, 2)``: those in `SOME`."""
     softened: NDArray[np.float32]
     """The anchor's picture ``(H, W)``."""
-    carried: list[NDArray[np.float16]] = field(default_factory=list)
+    propagated: list[NDArray[np.float16]] = field(default_factory=list)
 
 
 class MaskGuide:
@@ -97,7 +100,7 @@ class MaskGuide:
         frame: Callable[[int], NDArray[np.uint8]],
         masks: Mapping[int, NDArray[np.bool_]],
         motion: Motion | None = None,
-        trusts: MutableMapping[Hashable, float] | None = None,
+        confidences: MutableMapping[Hashable, float] | None = None,
     ) -> None:
         self._masks = masks
         self._anchors = np.array(sorted(masks), dtype=int)
@@ -105,7 +108,7 @@ class MaskGuide:
         self._digests: dict[int, str] = {}
         self._distances: OrderedDict[int, NDArray[np.float32]] = OrderedDict()
         self._runs: OrderedDict[tuple[int, int], _Run] = OrderedDict()
-        self._trusts: MutableMapping[Hashable, float] = {} if trusts is None else trusts
+        self._confidences: MutableMapping[Hashable, float] = {} if confidences is None else confidences
         self._lock = threading.RLock()
 
     def neighbours(self, t: int) -> tuple[int | None, int | None]:
@@ -117,7 +120,7 @@ class MaskGuide:
         anchors = sorted({t for frame in frames for t in self.neighbours(frame) if t is not None})
         return tuple((t, self._digest_of(t)) for t in anchors)
 
-    def trust(self, t: int) -> float:
+    def confidence(self, t: int) -> float:
         """How far to trust the masks carried to frame `t`, in [0, 1]: 1 at a corrected frame, 0 with none in reach.
 
         See `vivim.propagation.confidence`. For any thread.
@@ -130,21 +133,23 @@ class MaskGuide:
             return 0.0
         shares = self._shares(ends, t)
         return float(
-            sum(share * self._trust_in(anchor, t) for anchor, share in zip(ends, shares, strict=True))
+            sum(share * self._confidence_in(anchor, t) for anchor, share in zip(ends, shares, strict=True))
         )
 
     def _shares(self, ends: Sequence[int], t: int) -> list[float]:
         """How much the masks carried to frame `t` from one or two corrected frames count, 1 together."""
-        return shares([self._trust_in(anchor, t) for anchor in ends], [abs(t - anchor) for anchor in ends])
+        return shares(
+            [self._confidence_in(anchor, t) for anchor in ends], [abs(t - anchor) for anchor in ends]
+        )
 
-    def _trust_in(self, anchor: int, t: int) -> float:
+    def _confidence_in(self, anchor: int, t: int) -> float:
         """How far to trust the mask that is carried to frame `t` from one corrected frame."""
         key = (anchor, self._digest_of(anchor), t)
-        found = self._trusts.get(key)
+        found = self._confidences.get(key)
         if found is None:
             with self._lock:
-                self._carried(anchor, t)
-            found = self._trusts[key]
+                self._propagated(anchor, t)
+            found = self._confidences[key]
         return found
 
     def _digest_of(self, anchor: int) -> str:
@@ -166,7 +171,7 @@ class MaskGuide:
             return np.zeros(shape, np.float32), float("inf")
         mixed = np.zeros_like(self._distance_of(ends[0]))
         for anchor, share in zip(ends, self._shares(ends, t), strict=True):
-            mixed += np.float32(share) * self._carried(anchor, t)
+            mixed += np.float32(share) * self._propagated(anchor, t)
         return mixed, float(min(abs(t - anchor) for anchor in ends))
 
     def planes(self, frames: Sequence[int]) -> Tensor:
@@ -184,7 +189,7 @@ class MaskGuide:
         self._distances.move_to_end(anchor)
         return self._distances[anchor]
 
-    def _carried(self, anchor: int, t: int) -> NDArray[np.float32]:
+    def _propagated(self, anchor: int, t: int) -> NDArray[np.float32]:
         """The mask of `anchor` carried to frame `t`, as a signed distance; on the way, how far to trust it."""
         step = 1 if t > anchor else -1
         run = self._runs.get((anchor, step))
@@ -194,24 +199,24 @@ class MaskGuide:
             while len(self._runs) > RUNS_KEPT:
                 self._runs.popitem(last=False)
         self._runs.move_to_end((anchor, step))
-        ahead = range(anchor + step * (len(run.carried) + 1), t + step, step)
+        ahead = range(anchor + step * (len(run.propagated) + 1), t + step, step)
         ways = zip(
             ahead,
             followed(self._motion, run.maps, ahead),
-            settled_along(self._motion, anchor, run.settled, ahead),
+            registered_along(self._motion, anchor, run.registered, ahead),
             tracked(self._motion, run.places, ahead),
             strict=True,
         )
-        for to, run.maps, run.settled, run.places in ways:
-            carried = read(self._distance_of(anchor), run.settled)
-            run.carried.append(carried.astype(np.float16))
-            self._trusts[anchor, self._digest_of(anchor), to] = self._judged(anchor, to, run, carried)
-        return run.carried[abs(t - anchor) - 1].astype(np.float32)
+        for to, run.maps, run.registered, run.places in ways:
+            propagated = read(self._distance_of(anchor), run.registered)
+            run.propagated.append(propagated.astype(np.float16))
+            self._confidences[anchor, self._digest_of(anchor), to] = self._judged(anchor, to, run, propagated)
+        return run.propagated[abs(t - anchor) - 1].astype(np.float32)
 
-    def _judged(self, anchor: int, t: int, run: _Run, carried: NDArray[np.float32]) -> float:
+    def _judged(self, anchor: int, t: int, run: _Run, propagated: NDArray[np.float32]) -> float:
         """How far to trust a mask that has been carried to frame `t`."""
-        undone = read(run.softened, run.settled[SOME])
-        alike = likeness(undone, softened(self._motion.grey(t))[SOME], around(carried[SOME]))
+        undone = read(run.softened, run.registered[SOME])
+        alike = correlation(undone, softened(self._motion.grey(t))[SOME], around(propagated[SOME]))
         distance = self._distance_of(anchor)
         back = read(run.maps, run.places)
-        return trust(alike, lost(back, identity(distance.shape)[SOME], around(distance[SOME])))
+        return confidence(alike, lost(back, identity(distance.shape)[SOME], around(distance[SOME])))

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from vivim.propagation import guidance_planes
 from vivim.utils.system import cores
 
 if TYPE_CHECKING:

@@ -94,14 +94,14 @@ def propose(
             if isinstance(message, Retrying) or message.kind != "mask":
                 yield ProposeEvent(start, False, done, total, None, _note(message))
                 continue
-            t, mask, doubts = _proposal(message, session, missing, model.config.num_classes)
-            written = keep and session.propose(t, mask, model.version or model.name, **doubts)
+            t, mask, uncertainties = _proposal(message, session, missing, model.config.num_classes)
+            written = keep and session.propose(t, mask, model.version or model.name, **uncertainties)
             flags[t] |= HAVE
             missing.discard(t)
             talk.failures, done = 0, done + 1
             left = (time.monotonic() - began) / done * (total - done)
-            doubtful = (t,) if keep and not written and session.problem(t) else ()
-            yield ProposeEvent(t, written, done, total, left, damaged=doubtful)
+            uncertain_pixels = (t,) if keep and not written and session.problem(t) else ()
+            yield ProposeEvent(t, written, done, total, left, damaged=uncertain_pixels)
         if missing:
             raise RemoteError(
                 f"The server says that it is done, but {len(missing)} of {total} frames did not arrive. What arrived "
@@ -212,16 +212,17 @@ def _proposal(
 ) -> tuple[int, NDArray[np.uint8], dict[str, float | None]]:
     """Frame, mask and uncertainties of a message, checked: only what was asked for, only once."""
     t = message.number("frame", 0, len(session) - 1)
-    doubts = {name: message.values.get(name) for name in ("uncertainty", "windows")}
+    uncertainties = {name: message.values.get(name) for name in ("uncertainty", "windows")}
     if t not in missing:
         raise RemoteError(f"The server sent frame {t}, which was not asked for.")
     mask = expand(message.payload, size_of(session.area, session.shape[1:]))
     finite = [
-        doubt is None or (isinstance(doubt, float) and math.isfinite(doubt)) for doubt in doubts.values()
+        doubt is None or (isinstance(doubt, float) and math.isfinite(doubt))
+        for doubt in uncertainties.values()
     ]
     if mask.max() > classes or not all(finite):
         raise RemoteError(f"The server sent a mask of frame {t} that this model cannot make.")
-    return t, placed(mask, session.area, session.shape[1:]), doubts
+    return t, placed(mask, session.area, session.shape[1:]), uncertainties
 
 
 def _event(message: Message, sessions: Sequence[Session]) -> FinetuneEvent:

@@ -54,7 +54,7 @@ _wire = logging.getLogger(f"{__name__}.wire")
 _wire.setLevel(logging.WARNING)  # its DEBUG would write headers, the token among them
 
 
-class Lost(Exception):
+class ConnectionLost(Exception):
     """The connection broke, or could not be made; trying again may help."""
 
 
@@ -156,7 +156,7 @@ class Conversation:
                     self._worked = True
                     yield from self._until_done(connection)
                     return
-            except (Lost, ConnectionClosed) as error:
+            except (ConnectionLost, ConnectionClosed) as error:
                 if not self._worked or self.failures == len(DELAYS):
                     raise RemoteError(self._lost(error)) from error
                 self.failures += 1
@@ -169,7 +169,7 @@ class Conversation:
                 return
             if message.kind == "error":
                 if message.values.get("again") is True and self.failures < len(DELAYS):
-                    raise Lost(message.text("message", 2000))
+                    raise ConnectionLost(message.text("message", 2000))
                 kind = RemoteDeviceError if message.values.get("device") is True else RemoteError
                 raise kind(message.text("message", 2000))
             if message.kind in ("need", "model"):
@@ -208,9 +208,9 @@ class Conversation:
             raise self._untrusted(error) from error
         except InvalidMessage as error:
             hint = "" if self._tls else "; with TLS its address begins with https"
-            raise Lost(f"{error}{hint}") from error
+            raise ConnectionLost(f"{error}{hint}") from error
         except (OSError, InvalidHandshake, TimeoutError) as error:
-            raise Lost(str(error) or type(error).__name__) from error
+            raise ConnectionLost(str(error) or type(error).__name__) from error
 
     def _untrusted(self, error: ssl.SSLCertVerificationError) -> Exception:
         what = f"The certificate of {self._host} is not trusted ({error.verify_message.rstrip('.')}). "
@@ -220,7 +220,9 @@ class Conversation:
 
     def _refused(self, status: int) -> Exception:
         if status in (429, 503):
-            return Lost("it is busy" if status == 503 else "it has been asked too often within a minute")
+            return ConnectionLost(
+                "it is busy" if status == 503 else "it has been asked too often within a minute"
+            )
         if status == 401:
             return RemoteError(
                 f"{self._host} does not accept this token. Ask its keeper for the present one."

@@ -113,8 +113,8 @@ class Workshop:
         with closing(events):  # type: ignore[type-var]
             for _ in events:
                 assert session.latest is not None
-                t, mask, doubts = session.latest
-                link.send("mask", squeeze(mask), frame=t, **doubts)
+                t, mask, uncertainties = session.latest
+                link.send("mask", squeeze(mask), frame=t, **uncertainties)
         check(link.stop)
 
     def _finetune(

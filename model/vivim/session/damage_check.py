@@ -102,12 +102,12 @@ class Checker:
         for entry in entries(on_damage):
             if not reached and before is not None and ledger.end > before.ledger_bytes:
                 reached = True
-                self._recall(before)
+                self._cache(before)
             yield entry
         if not reached and before is not None:
-            self._recall(before)
+            self._cache(before)
 
-    def _recall(self, before: LastClose) -> None:
+    def _cache(self, before: LastClose) -> None:
         """The ledger is as far as it was at the last close: what was a person's then is, or its line is lost."""
         frames = self._record._frames
         for t, problem in before.damaged.items():
@@ -281,7 +281,7 @@ class Checker:
         if known == LOST:
             return known
         if known:
-            frames.trust(t)
+            frames.confidence(t)
             self._tell([t])
         self._sound[t] = stamp
         return ""

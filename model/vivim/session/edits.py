@@ -323,14 +323,14 @@ class Gate(Undoable):
             if self._frames.status(t) in PERSONS:
                 return []
             if self._checker.before_a_model_writes(t):
-                doubtful.append(t)
+                uncertain_pixels.append(t)
                 return []
             self._leave_steps(t)
             self._put(Entry(t, "proposed", model_version, MODEL, now(), uncertainty, windows=windows), pixels)
             self._checker.wrote(t)
             return [t]
 
-        doubtful: list[int] = []
+        uncertain_pixels: list[int] = []
         written = bool(self._write(work))
-        self._tell(doubtful)
+        self._tell(uncertain_pixels)
         return written

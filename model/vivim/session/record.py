@@ -146,7 +146,7 @@ class FrameTable:
         if self.status(t) not in PERSONS:
             self.codes[t] = STATUS_CODES["corrected"]
 
-    def trust(self, t: int) -> None:
+    def confidence(self, t: int) -> None:
         """A frame is no longer in doubt, and what the ledger says of it holds."""
         if self.damaged.pop(t, None) is not None:
             self.codes[t] = STATUS_CODES[self._last[t].status if t in self._last else "empty"]

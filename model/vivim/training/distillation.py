@@ -65,7 +65,7 @@ def embeddings(teacher: nn.Module, frames: Tensor) -> Tensor:
     return found / found[:: max(1, len(found) // 64)].float().std().clamp(min=1e-4).half()
 
 
-class Pupil(nn.Module):
+class Trainable(nn.Module):
     """A network in training, which may also predict the teacher's embedding, and boundaries.
 
     The embedding is read off the decoder's mixed features by one 1x1 convolution; boundaries by the network's own edge

@@ -34,7 +34,7 @@ class Objective:
         Parameters
         ----------
         outputs : tuple of Tensor
-            Of `vivim.training.distillation.Pupil`.
+            Of `vivim.training.distillation.Trainable`.
         progress : float
             How far the run is, in [0, 1]; the teacher counts less and less.
         """

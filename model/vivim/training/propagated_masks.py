@@ -32,11 +32,11 @@ QUANTUM = 0.25
 KEPT = 4 * 2**30
 """Bytes of carried distances kept in memory, those used last."""
 
-_Carried = dict[tuple[int, int, int], tuple[NDArray[np.int8], float]]
+_PropagatedClip = dict[tuple[int, int, int], tuple[NDArray[np.int8], float]]
 """By clip, frame of the mask and frame it is carried to: its signed distance in quanta, and how far to trust it."""
 
 
-class CarriedMasks:
+class PropagatedMasks:
     """What any frame's mask says about other frames of its clip, worked out when first asked for; for any thread.
 
     Parameters
@@ -54,7 +54,7 @@ class CarriedMasks:
         self._ahead: ProcessPoolExecutor | None = None
         self._folder: tempfile.TemporaryDirectory | None = None
 
-    def work_ahead(self, processes: int) -> None:
+    def precompute(self, processes: int) -> None:
         """Have everything worked out by so many other processes, as far as there is room, until `close`."""
         self._folder = tempfile.TemporaryDirectory(prefix="vivim-train-")
         for number, clip in enumerate(self._clips):
@@ -71,17 +71,17 @@ class CarriedMasks:
             self._ahead.submit(_all_of, *anchors[place]).add_done_callback(self._take)
 
     def close(self) -> None:
-        """End the processes that `work_ahead` began."""
+        """End the processes that `precompute` began."""
         if self._ahead is not None:
             self._ahead.shutdown(cancel_futures=True)
             self._ahead = None
         if self._folder is not None:
             self._folder.cleanup()
 
-    def _take(self, done: Future[_Carried]) -> None:
+    def _take(self, done: Future[_PropagatedClip]) -> None:
         """Keep what another process has worked out, while there is room."""
         try:
-            carried = done.result()
+            propagated = done.result()
         except CancelledError:
             return
         except Exception as error:
@@ -90,8 +90,8 @@ class CarriedMasks:
             )
             return
         with self._lock:
-            if self._room() > len(carried):
-                self._found.update(carried)
+            if self._room() > len(propagated):
+                self._found.update(propagated)
                 return
         ahead = self._ahead
         if ahead is not None:
@@ -131,14 +131,16 @@ class CarriedMasks:
                 distance[place] = QUANTUM * _quanta(signed_distance(masks[t]))
                 away[place] = 0
             elif ends:
-                carried = [self._carried(clip, anchor, t) for anchor in ends]
+                propagated = [self._propagated(clip, anchor, t) for anchor in ends]
                 gaps = [abs(t - anchor) for anchor in ends]
-                for share, (steps, _) in zip(shares([c[1] for c in carried], gaps), carried, strict=True):
+                for share, (steps, _) in zip(
+                    shares([c[1] for c in propagated], gaps), propagated, strict=True
+                ):
                     distance[place] += np.float32(share * QUANTUM) * steps
                 away[place] = min(gaps)
         return distance, away
 
-    def _carried(self, clip: int, anchor: int, t: int) -> tuple[NDArray[np.int8], float]:
+    def _propagated(self, clip: int, anchor: int, t: int) -> tuple[NDArray[np.int8], float]:
         """The mask of `anchor` at frame `t`, its signed distance in quanta, and how far to trust it."""
         key = clip, anchor, t
         with self._lock:
@@ -152,17 +154,17 @@ class CarriedMasks:
                 self._found.popitem(last=False)
         return found[key]
 
-    def _stretch(self, clip: int, anchor: int, t: int) -> _Carried:
+    def _stretch(self, clip: int, anchor: int, t: int) -> _PropagatedClip:
         """The mask of `anchor` at all frames up to `t`."""
         mask = self._clips[clip].masks[anchor] > 0
         guide = MaskGuide(self._clips[clip].frames.__getitem__, {anchor: mask}, self._motions[clip])
         step = 1 if t > anchor else -1
         ways = range(anchor + step, t + step, step)
-        return {(clip, anchor, at): (_quanta(guide.distance(at)[0]), guide.trust(at)) for at in ways}
+        return {(clip, anchor, at): (_quanta(guide.distance(at)[0]), guide.confidence(at)) for at in ways}
 
 
-_own: CarriedMasks
-"""In a process that `CarriedMasks.work_ahead` began: its own, of the same clips."""
+_own: PropagatedMasks
+"""In a process that `PropagatedMasks.precompute` began: its own, of the same clips."""
 
 
 def _file(folder: str, name: str, number: int) -> Path:
@@ -180,7 +182,7 @@ def _begin(folder: str, clips: int) -> None:
         [np.load(_file(folder, name, number), mmap_mode="r") for name in ("frames", "masks")]
         for number in range(clips)
     ]
-    _own = CarriedMasks([Clip(str(number), *both) for number, both in enumerate(pixels)])
+    _own = PropagatedMasks([Clip(str(number), *both) for number, both in enumerate(pixels)])
 
 
 def _end_with_parent() -> None:
@@ -191,7 +193,7 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _all_of(clip: int, anchor: int) -> _Carried:
+def _all_of(clip: int, anchor: int) -> _PropagatedClip:
     """The mask of one frame at all frames that a window may hold with it."""
     last, found = len(_own._clips[clip].masks) - 1, {}
     for t in (max(anchor - MAX_SPAN + 1, 0), min(anchor + MAX_SPAN - 1, last)):

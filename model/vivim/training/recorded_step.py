@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vivim.training.distillation import Pupil
+from vivim.training.distillation import Trainable
 
 Shape = tuple[int, int, int, int]
 """Clips, frames, height and width of a batch."""
@@ -21,12 +21,12 @@ Shape = tuple[int, int, int, int]
 class _OneShape(nn.Module):
     """Holds the same parameters as the pupil; what is recorded is this module's `forward`."""
 
-    def __init__(self, pupil: Pupil) -> None:
+    def __init__(self, trainable: Trainable) -> None:
         super().__init__()
-        self.pupil = pupil
+        self.trainable = trainable
 
     def forward(self, x: Tensor, guide: Tensor) -> tuple[Tensor, ...]:
-        return self.pupil(x, guide)
+        return self.trainable(x, guide)
 
 
 class Recorded:
@@ -35,22 +35,22 @@ class Recorded:
     To be made before any other thread uses the GPU.
     """
 
-    def __init__(self, pupil: Pupil, shapes: Iterable[Shape], device: torch.device) -> None:
-        self._pupil = pupil
+    def __init__(self, trainable: Trainable, shapes: Iterable[Shape], device: torch.device) -> None:
+        self._trainable = trainable
         self._recordings: dict[Shape, Callable[..., Any]] = {}
-        kept = copy.deepcopy({k: v for k, v in pupil.named_buffers()})
+        kept = copy.deepcopy({k: v for k, v in trainable.named_buffers()})
         for shape in shapes:
             clips, frames, height, width = shape
             x = torch.randn(clips, frames, 3, height, width, device=device)
             guide = torch.zeros(clips, frames, 2, height, width, device=device)
             with torch.autocast("cuda", torch.bfloat16, cache_enabled=False):
                 self._recordings[shape] = torch.cuda.make_graphed_callables(
-                    _OneShape(pupil), (x, guide), allow_unused_input=True
+                    _OneShape(trainable), (x, guide), allow_unused_input=True
                 )
             torch.cuda.empty_cache()
-        for name, buffer in pupil.named_buffers():  # recording ran the network on noise
+        for name, buffer in trainable.named_buffers():  # recording ran the network on noise
             buffer.copy_(kept[name])
-        pupil.zero_grad(set_to_none=True)
+        trainable.zero_grad(set_to_none=True)
 
     def __call__(self, x: Tensor, guide: Tensor | None) -> tuple[Tensor, ...]:
         """What ``pupil(x, guide)`` returns."""
@@ -60,4 +60,4 @@ class Recorded:
             else None
         )
         with torch.autocast("cuda", torch.bfloat16, cache_enabled=False):
-            return self._pupil(x, guide) if module is None else module(x, guide)
+            return self._trainable(x, guide) if module is None else module(x, guide)

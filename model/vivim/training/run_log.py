@@ -94,5 +94,5 @@ def table_line(event: TrainEvent) -> str:
     clips = " ".join(f"{name} {dice:.3f}" for name, dice in (event.validation or {}).items())
     return (
         f"{event.step:6d} {event.seconds:8.0f} {shown(event.loss, 8)} {shown(event.dice_alone)} "
-        f"{shown(event.dice_guided, 7)} {shown(event.dice_prior, 9)}  {shown(event.set_aside, 10)}  {clips}"
+        f"{shown(event.dice_guided, 7)} {shown(event.dice_prior, 9)}  {shown(event.validation_clips, 10)}  {clips}"
     ).rstrip()

@@ -22,7 +22,7 @@ from vivim.training.augmentation import Augment, regrained
 from vivim.training.batch import Batch
 from vivim.training.clip_pool import ClipPool, distances_where
 from vivim.training.datasets import Clip
-from vivim.training.propagated_masks import CarriedMasks
+from vivim.training.propagated_masks import PropagatedMasks
 from vivim.training.random_motion import elastic_field, smooth_motion, warp
 from vivim.training.training_windows import Windows, draw_windows, known_frames
 from vivim.utils.system import cores
@@ -83,9 +83,9 @@ class Sampler:
         self.seed = seed
         self.clips = ClipPool(clips, device, teacher) if clips else None
         self.stills = ClipPool(stills, device, teacher) if stills else None
-        self.carried = CarriedMasks(clips)
+        self.propagated = PropagatedMasks(clips)
         if self.clips and guided_share and device.type == "cuda":
-            self.carried.work_ahead(_processes())
+            self.propagated.precompute(_processes())
         self.still_share = 1.0 if not clips else (0.0 if not stills else still_share)
         self.guided_share = guided_share
         self.clip_odds = _odds(clip_weights, len(clips))
@@ -93,7 +93,7 @@ class Sampler:
 
     def close(self) -> None:
         """End what works beside it."""
-        self.carried.close()
+        self.propagated.close()
 
     @torch.no_grad()
     def batch(
@@ -161,7 +161,7 @@ class Sampler:
         known = torch.from_numpy(windows.known).to(self.device)
         pictures = self.clips.frames[index].movedim(-1, -3).float()
         masks = self.clips.masks[index].float()
-        prior, away = self._carried(chosen, windows)
+        prior, away = self._propagated(chosen, windows)
         prior = _mislead(rng, prior, known)
         theta = smooth_motion(rng, count, frames, 0.22, 0.02, zoom=0.15).to(self.device)
         bend = elastic_field(generator, count, frames, size, 0.02)
@@ -229,7 +229,7 @@ class Sampler:
         prior = distances_where(guessed, moved[:, 0].view_as(masks))
         return prior + distances_where(known, masks), away
 
-    def _carried(self, chosen: np.ndarray, windows: Windows) -> tuple[Tensor, Tensor]:
+    def _propagated(self, chosen: np.ndarray, windows: Windows) -> tuple[Tensor, Tensor]:
         """Known masks carried to every frame of windows in the `chosen` clips: distances, and frames to the nearest."""
         assert self.clips is not None
         if not windows.known.any():
@@ -237,7 +237,7 @@ class Sampler:
             nothing = torch.zeros(*windows.known.shape, *size, device=self.device)
             return nothing, torch.full(windows.known.shape, torch.inf, device=self.device)
         frames = windows.starts[:, None] + windows.offsets
-        found = list(_THREADS.map(self.carried.window, chosen.tolist(), frames, windows.known))
+        found = list(_THREADS.map(self.propagated.window, chosen.tolist(), frames, windows.known))
         distance, away = (
             torch.from_numpy(np.stack(part)).to(self.device) for part in zip(*found, strict=True)
         )

@@ -37,7 +37,7 @@ def train(
     config: TrainConfig | None = None,
     *,
     validation: Sequence[Clip] = (),
-    set_aside: Sequence[Clip] = (),
+    validation_clips: Sequence[Clip] = (),
     clip_weights: Sequence[float] | None = None,
     still_weights: Sequence[float] | None = None,
     initial: Vivim | None = None,
@@ -98,9 +98,9 @@ def train(
         return sampler.share(number, count, frames, (height, width), config.parts, *share.of(count))
 
     def judge() -> tuple[dict[str, float] | None, float | None]:
-        """Dice by clip of `validation`, and its mean over `set_aside`, which counts."""
+        """Dice by clip of `validation`, and its mean over `validation_clips`, which counts."""
         reported = dice_by_clip(state.average, validation, fabric)
-        chosen = dice_by_clip(state.average, set_aside, fabric)
+        chosen = dice_by_clip(state.average, validation_clips, fabric)
         if not chosen:
             return reported or None, None
         mean = sum(chosen.values()) / len(chosen)

@@ -16,7 +16,7 @@ from vivim.network import Vivim
 from vivim.network.checkpoints import save_checkpoint
 from vivim.training.batch import Batch
 from vivim.training.config import TrainConfig
-from vivim.training.distillation import Pupil
+from vivim.training.distillation import Trainable
 from vivim.training.distributed import Share, shared_parts
 from vivim.training.objective import Objective
 from vivim.training.recorded_step import Recorded
@@ -37,12 +37,12 @@ class State:
         if initial is not None:
             _start_from(self.model, initial)
         shared_parts(self.model, self.share)
-        self.pupil = (
-            Pupil(self.model, config.teacher_weight > 0, config.boundary_weight > 0).train().to(device)
+        self.trainable = (
+            Trainable(self.model, config.teacher_weight > 0, config.boundary_weight > 0).train().to(device)
         )
         self.average = Vivim(config.network).to(device).eval()
         self.average.load_state_dict(self.model.state_dict())
-        learning = list(self.pupil.parameters())
+        learning = list(self.trainable.parameters())
         decayed = [p for p in learning if p.dim() > 1]
         others = [p for p in learning if p.dim() <= 1]
         groups = [
@@ -56,9 +56,9 @@ class State:
         self.best, self.stale = -1.0, 0
         self._resume()
         self._objective = Objective(config, self.share, device)
-        self._run, self._stepper = fabric.setup(self.pupil, self.optimiser)
+        self._run, self._stepper = fabric.setup(self.trainable, self.optimiser)
         if config.record and device.type == "cuda" and config.network.guided and fabric.world_size == 1:
-            self._run = Recorded(self.pupil, config.shapes(), device)
+            self._run = Recorded(self.trainable, config.shapes(), device)
         current = dict(self.model.state_dict())
         pairs = [(v, current[k]) for k, v in self.average.state_dict().items() if v.is_floating_point()]
         self._averages, self._currents = [a for a, _ in pairs], [b for _, b in pairs]
@@ -70,7 +70,7 @@ class State:
             return
         saved = torch.load(resume, map_location=self.fabric.device, weights_only=True)
         try:
-            self.pupil.load_state_dict(saved["pupil"])
+            self.trainable.load_state_dict(saved["pupil"])
             self.average.load_state_dict(saved["average"])
             self.optimiser.load_state_dict(saved["optimiser"])
         except (RuntimeError, ValueError) as error:
@@ -135,7 +135,7 @@ class State:
 
     def _write_resume(self) -> None:
         states = {
-            "pupil": self.pupil.state_dict(),
+            "pupil": self.trainable.state_dict(),
             "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "step": self.step,

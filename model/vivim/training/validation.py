@@ -33,7 +33,7 @@ class TrainEvent:
     dice_prior: float
     seconds: float
     validation: dict[str, float] | None = None
-    set_aside: float | None = None
+    validation_clips: float | None = None
     """Mean Dice over the clips that the best weights are chosen by."""
 
 
@@ -58,19 +58,21 @@ class Seen:
         step: int,
         seconds: float,
         validation: dict[str, float] | None,
-        set_aside: float | None,
+        validation_clips: float | None,
         fabric: Fabric,
     ) -> TrainEvent:
         """What all processes saw, as an event; raises `VivimError` where the loss is not a number."""
         if not self.losses:
-            return TrainEvent(step, math.nan, math.nan, math.nan, math.nan, seconds, validation, set_aside)
+            return TrainEvent(
+                step, math.nan, math.nan, math.nan, math.nan, seconds, validation, validation_clips
+            )
         loss = float(over_processes(fabric, torch.stack(self.losses).mean(), "mean"))
         if not math.isfinite(loss):
             raise VivimError(f"The loss is not a number at step {step}: lower the learning rate.")
         counted = torch.stack([torch.stack(column).sum(0) for column in zip(*self.dice, strict=True)])
         sums = over_processes(fabric, counted, "sum").tolist()
         dice = [total / count if count else math.nan for total, count in sums]
-        return TrainEvent(step, loss, dice[0], dice[1], dice[2], seconds, validation, set_aside)
+        return TrainEvent(step, loss, dice[0], dice[1], dice[2], seconds, validation, validation_clips)
 
 
 def _soft_counted_dice(predicted: Tensor, true: Tensor) -> Tensor:

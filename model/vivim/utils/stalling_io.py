@@ -17,7 +17,7 @@ SECONDS = 0.5
 """How long a step is waited for before it is said that it takes its time."""
 
 
-def aside(steps: Generator[T, None, None], name: str) -> Generator[T | None, None, None]:
+def in_background(steps: Generator[T, None, None], name: str) -> Generator[T | None, None, None]:
     """Take the steps of a generator, one at a time, in a thread of its own.
 
     Parameters

@@ -10,7 +10,7 @@ from vivim import Session
 from vivim.analysis.active_learning import (
     FAR,
     MANY,
-    UNSURE,
+    UNCERTAIN,
     Queue,
     Suggestion,
     next_frame,
@@ -46,10 +46,10 @@ def test_it_is_the_best_frame_by_definition(frames: int, data: st.DataObject) ->
 
 
 @given(st.integers(1, 3000), st.integers(0, 40), st.integers(0, 2**31))
-def test_corrections_never_repeat_and_end(frames: int, doubts: int, seed: int) -> None:
+def test_corrections_never_repeat_and_end(frames: int, uncertainties: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     uncertainty = np.full(frames, np.nan)
-    uncertainty[rng.integers(0, frames, doubts)] = rng.random(doubts)
+    uncertainty[rng.integers(0, frames, uncertainties)] = rng.random(uncertainties)
     corrected: list[int] = []
     for _ in range(min(frames, 12)):
         found = next_frame(corrected, frames, uncertainty)
@@ -124,7 +124,7 @@ def test_the_reason_is_what_it_was_chosen_for() -> None:
     doubt[20:50] = 1.0
     first = queue_of([150], 200, doubt, 1)[0]
     assert 20 <= first.frame < 50
-    assert first.reason == UNSURE
+    assert first.reason == UNCERTAIN
     unknown = np.full(200, np.nan)
     assert queue_of([], 200, unknown, 1)[0].reason == MANY
     assert queue_of([20], 200, unknown, 1)[0].reason == FAR

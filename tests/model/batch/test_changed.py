@@ -88,11 +88,11 @@ def test_pictures_replaced_in_the_middle_are_noticed(video: Path, kept: bool) ->
     again = outcome(one)
     assert again.status == DONE and "put-aside-1" in again.note
     assert masks(one.folder)[2][5, 21] and not masks(one.folder)[1].all()
-    aside = one.folder / "put-aside-1"
-    assert all(map(np.array_equal, masks(aside), old))
-    with Session.open(aside / "session.vivim", read_only=True) as session:
+    in_background = one.folder / "put-aside-1"
+    assert all(map(np.array_equal, masks(in_background), old))
+    with Session.open(in_background / "session.vivim", read_only=True) as session:
         assert session.frames_with("corrected") == [1]
-    assert not (aside / "session.vivim" / "lock.holder").exists()
+    assert not (in_background / "session.vivim" / "lock.holder").exists()
     assert outcome(one).status == SKIPPED and outcome(one).note == ""
     assert [found.stem for found in find([video.parents[1] / "out"], video, sessions=True)] == ["a"]
     glob = video.parents[1] / "out" / "**" / "session.vivim"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from vivim import Session, Vivim, finetune, propose
 from vivim.errors import DeviceError
-from vivim.finetuning.precompute import work_ahead
+from vivim.finetuning.precompute import precompute
 from vivim.network.vivim import Encoder
 
 CORRECTED = (2, 6, 10)
@@ -43,7 +43,7 @@ def test_afterwards_nothing_is_encoded_and_the_masks_are_the_same(
     corrected: Session, sample, tiny_model: Vivim, encoded: list[int], tmp_path
 ) -> None:
     before, statuses, classes = masks(corrected), corrected.statuses.copy(), corrected.classes
-    pieces = list(work_ahead(corrected, tiny_model, device="cpu"))
+    pieces = list(precompute(corrected, tiny_model, device="cpu"))
     assert pieces == list(range(1, len(pieces) + 1)) and encoded
     np.testing.assert_array_equal(masks(corrected), before)
     np.testing.assert_array_equal(corrected.statuses, statuses)
@@ -66,17 +66,17 @@ def test_it_stops_when_told_to_and_goes_on_where_it_was(
     corrected: Session, tiny_model: Vivim, encoded: list[int]
 ) -> None:
     stop = threading.Event()
-    for piece in work_ahead(corrected, tiny_model, device="cpu", stop=stop):
+    for piece in precompute(corrected, tiny_model, device="cpu", stop=stop):
         assert piece < 4
         if piece == 3:
             stop.set()
     first = len(encoded)
     assert first
     assert not tiny_model.encoder.mit[0][0]._forward_pre_hooks  # the model is left as it was
-    for _ in work_ahead(corrected, tiny_model, device="cpu"):
+    for _ in precompute(corrected, tiny_model, device="cpu"):
         pass
     everything = len(encoded)
-    for _ in work_ahead(corrected, tiny_model, device="cpu"):
+    for _ in precompute(corrected, tiny_model, device="cpu"):
         pass
     assert len(encoded) == everything > first
 
@@ -84,17 +84,17 @@ def test_it_stops_when_told_to_and_goes_on_where_it_was(
 def test_of_a_long_video_only_what_is_on_screen(
     corrected: Session, tiny_model: Vivim, encoded: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for _ in work_ahead(corrected, tiny_model, device="cpu"):
+    for _ in precompute(corrected, tiny_model, device="cpu"):
         pass
     everything = len(encoded)
     corrected.correct(4, np.asarray(corrected.masks[6]))
     encoded.clear()
     monkeypatch.setattr("vivim.finetuning.precompute.MOST_FRAMES", 5)
-    for _ in work_ahead(corrected, tiny_model, device="cpu"):
+    for _ in precompute(corrected, tiny_model, device="cpu"):
         pass
     assert 0 < len(encoded) < everything
 
 
 def test_a_device_that_is_not_there_is_said(corrected: Session, tiny_model: Vivim) -> None:
     with pytest.raises(DeviceError):
-        next(work_ahead(corrected, tiny_model, device="quantum"))
+        next(precompute(corrected, tiny_model, device="quantum"))

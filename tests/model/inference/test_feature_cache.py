@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from vivim import Session, Vivim, VivimConfig, propose
 from vivim.inference import feature_cache as recall_module
-from vivim.inference.feature_cache import Encoded, Recall, recall_of
+from vivim.inference.feature_cache import Encoded, SessionCache, cache_of
 from vivim.network.vivim import Encoder
 from vivim.video.phantom import make_phantom
 
@@ -91,12 +91,12 @@ def test_a_corrected_mask_drawn_otherwise_is_another(phantom, model, encoded, tm
 def test_the_latest_is_kept_and_no_more_than_there_is_room_for(monkeypatch, phantom, tmp_path) -> None:
     one = Encoded([torch.zeros(1, 1, 5, 5)], None)
     monkeypatch.setattr(recall_module, "LIMIT_BYTES", 2 * one.nbytes)
-    recall = Recall("")
+    recall = SessionCache("")
     for key in "ab":
         recall.put(key, one)
     assert recall.get("a") is one
     recall.put("c", one)
     assert recall.get("b") is None and recall.get("a") is one and recall.get("c") is one
     with Session.open(phantom[1], folder=tmp_path / "session") as session:
-        assert recall_of(session, 1) is recall_of(session, 1)
-        assert recall_of(session, 2) is not recall_of(session, 1)
+        assert cache_of(session, 1) is cache_of(session, 1)
+        assert cache_of(session, 2) is not cache_of(session, 1)

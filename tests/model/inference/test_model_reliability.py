@@ -8,7 +8,14 @@ import torch
 from vivim import Session, Vivim, VivimConfig
 from vivim.inference.batch_runner import Runner
 from vivim.inference.feature_cache import EncodedWindows
-from vivim.inference.model_reliability import MOST, QUARTERS, certainty, familiar_by, familiarity, looked_at
+from vivim.inference.model_reliability import (
+    MOST,
+    QUARTERS,
+    certainty,
+    looked_at,
+    model_reliability,
+    reliability_from,
+)
 from vivim.inference.session_inputs import ResizedFrames, guide_of
 from vivim.inference.sliding_windows import plan
 
@@ -22,7 +29,7 @@ class Bright(Runner):
         super().__init__(Vivim(VivimConfig(size="b0", input_size=SIZE, guided=True)), torch.device("cpu"))
         self.sign, self.windows = sign, 0
 
-    def _encoded(self, batch, remembered):
+    def _encoded(self, batch, encoded_cache):
         self.windows += 1
         return batch
 
@@ -44,8 +51,8 @@ def asked(session: Session, runner: Runner, weights: str = "these") -> float:
     done = session.frames_with("corrected")
     frames = len(session)
     windows = plan([t for t in range(frames) if t not in done], done, frames, 4, 0)
-    remembered = EncodedWindows(reader.recall, "", guide, frames)
-    return familiarity(session, reader, runner, guide, windows, remembered, weights)
+    encoded_cache = EncodedWindows(reader.recall, "", guide, frames)
+    return model_reliability(session, reader, runner, guide, windows, encoded_cache, weights)
 
 
 def test_it_is_how_right_the_network_is_where_a_person_was(corrected: Session) -> None:
@@ -86,10 +93,10 @@ def test_certainty_is_the_dice_that_a_network_expects() -> None:
 
 
 def test_how_right_it_was_is_held_against_how_sure_it_was() -> None:
-    as_expected = familiar_by([0.6], [0.6], [0.6, 0.9, 0.9])
+    as_expected = reliability_from([0.6], [0.6], [0.6, 0.9, 0.9])
     assert as_expected == pytest.approx(0.8)  # wrong where it said so: as sure as it is of the rest
-    assert familiar_by([0.3], [0.9], [0.9] * 3) < 0.55
-    assert 0.05 < familiar_by([0.0], [0.9], [0.9] * 3) < 0.3  # one frame tells little
-    assert familiar_by([0.0] * 3, [0.9] * 3, [0.9] * 3) < 0.05
-    assert familiar_by([0.95] * 3, [0.8] * 3, [0.8] * 3) == pytest.approx(0.95, abs=0.01)
-    assert familiar_by([1.0] * 3, [0.5] * 3, [0.8] * 3) == 1.0
+    assert reliability_from([0.3], [0.9], [0.9] * 3) < 0.55
+    assert 0.05 < reliability_from([0.0], [0.9], [0.9] * 3) < 0.3  # one frame tells little
+    assert reliability_from([0.0] * 3, [0.9] * 3, [0.9] * 3) < 0.05
+    assert reliability_from([0.95] * 3, [0.8] * 3, [0.8] * 3) == pytest.approx(0.95, abs=0.01)
+    assert reliability_from([1.0] * 3, [0.5] * 3, [0.8] * 3) == 1.0

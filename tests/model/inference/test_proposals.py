@@ -12,7 +12,7 @@ import torch
 from vivim import Session, Vivim, VivimConfig, propose
 from vivim.errors import DeviceError
 from vivim.inference.batch_runner import Runner
-from vivim.inference.fusion import keep_windows, plainly
+from vivim.inference.fusion import equal_weights, keep_windows
 from vivim.inference.proposals import segment_frames
 from vivim.inference.sliding_windows import blocks_of, plan, window_around
 from vivim.network.mix_transformer import MiTBlock
@@ -174,7 +174,7 @@ def test_overlapping_windows_are_averaged() -> None:
             torch.tensor(w.frames, dtype=torch.float32).view(1, -1, 1, 1, 1).expand(1, -1, 3, 2, 2),
             None,
         ),
-        plainly,
+        equal_weights,
     ):
         found.update({t: float(one.mean()) for t, one in zip(block, logits, strict=True)})
     wanted = {t: np.mean([w.frames[0] for w in windows if t in w.kept]) for t in range(10)}

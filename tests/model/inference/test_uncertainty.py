@@ -6,7 +6,7 @@ import pytest
 import torch
 from vivim import Vivim, VivimConfig
 from vivim.inference.batch_runner import Runner
-from vivim.inference.fusion import keep_windows, plainly
+from vivim.inference.fusion import equal_weights, keep_windows
 from vivim.inference.sliding_windows import Window
 from vivim.inference.uncertainty import WINDOWS, boundary_uncertainty
 
@@ -38,9 +38,9 @@ def test_windows_that_disagree_add_to_the_uncertainty() -> None:
     runner = Fake(Vivim(VivimConfig(size="b0", input_size=(32, 32))), torch.device("cpu"))
     windows = [Window(frames, frames) for frames in rows]
     added = {}
-    for block, logits, doubts in keep_windows(runner, windows, prepare, plainly):
-        beside = doubts.total - boundary_uncertainty(logits)
-        assert doubts.windows.tolist() == pytest.approx(beside.tolist(), abs=1e-5)
+    for block, logits, uncertainties in keep_windows(runner, windows, prepare, equal_weights):
+        beside = uncertainties.total - boundary_uncertainty(logits)
+        assert uncertainties.windows.tolist() == pytest.approx(beside.tolist(), abs=1e-5)
         added.update(zip(block, beside.tolist(), strict=True))
     disagreement = 1 - 2 * 4 / (4 + 8)
     assert added == pytest.approx({0: 0, 1: 0, 2: WINDOWS * disagreement, 3: 0}, abs=1e-5)

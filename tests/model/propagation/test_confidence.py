@@ -5,8 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from vivim.inference.fusion import CARRIED, LEAST_CARRIED, with_guidance, without_guidance
-from vivim.propagation.confidence import ALIKE, UNLIKE, around, likeness, lost, softened, trust
+from vivim.inference.fusion import LEAST_PROPAGATED_WEIGHT, PROPAGATED_WEIGHT, with_guidance, without_guidance
+from vivim.propagation.confidence import (
+    CORRELATION_EXPONENT,
+    UNLIKE,
+    around,
+    confidence,
+    correlation,
+    lost,
+    softened,
+)
 from vivim.propagation.mask_propagator import MaskGuide
 from vivim.propagation.optical_flow import identity
 
@@ -30,21 +38,23 @@ def creeping(count: int) -> list[np.ndarray]:
 
 
 def test_trust_falls_with_likeness_and_with_lost_pixels() -> None:
-    assert trust(1.0, 0.0) == 1.0
-    assert trust(ALIKE, 0.0) == pytest.approx(1.0)
-    assert trust(UNLIKE, 0.0) == trust(-1.0, 0.0) == trust(1.0, 1.0) == 0.0
-    middle = (UNLIKE + ALIKE) / 2
-    assert trust(middle, 0.0) == pytest.approx(0.5)
-    assert trust(middle, 0.75) == pytest.approx(0.25)
+    assert confidence(1.0, 0.0) == 1.0
+    assert confidence(CORRELATION_EXPONENT, 0.0) == pytest.approx(1.0)
+    assert confidence(UNLIKE, 0.0) == confidence(-1.0, 0.0) == confidence(1.0, 1.0) == 0.0
+    middle = (UNLIKE + CORRELATION_EXPONENT) / 2
+    assert confidence(middle, 0.0) == pytest.approx(0.5)
+    assert confidence(middle, 0.75) == pytest.approx(0.25)
 
 
 def test_likeness_is_the_correlation() -> None:
     rng = np.random.default_rng(1)
     one, other = rng.random((2, 20, 30)).astype(np.float32)
     where = rng.random((20, 30)) > 0.5
-    assert likeness(one, other, where) == pytest.approx(np.corrcoef(one[where], other[where])[0, 1], abs=1e-5)
-    assert likeness(one, 3 * one + 7, where) == pytest.approx(1.0, abs=1e-5)
-    assert likeness(one, np.full_like(one, 5), where) == 0.0
+    assert correlation(one, other, where) == pytest.approx(
+        np.corrcoef(one[where], other[where])[0, 1], abs=1e-5
+    )
+    assert correlation(one, 3 * one + 7, where) == pytest.approx(1.0, abs=1e-5)
+    assert correlation(one, np.full_like(one, 5), where) == 0.0
 
 
 def test_pixels_that_do_not_come_back_are_lost() -> None:
@@ -68,15 +78,15 @@ def test_a_lesion_too_small_is_looked_at_with_the_whole_picture() -> None:
 def test_where_the_picture_creeps_carried_masks_are_trusted() -> None:
     frames = creeping(9)
     guide = MaskGuide(lambda t: frames[t], {0: disc(48, 40)})
-    assert guide.trust(0) == 1.0
-    assert min(guide.trust(t) for t in range(1, 9)) > 0.9
+    assert guide.confidence(0) == 1.0
+    assert min(guide.confidence(t) for t in range(1, 9)) > 0.9
 
 
 def test_where_it_jumps_they_are_not_and_only_beyond_the_jump() -> None:
     frames = [*creeping(4), *(noise(seed) for seed in (5, 6, 7))]
     guide = MaskGuide(lambda t: frames[t], {0: disc(48, 40)})
-    assert guide.trust(3) > 0.9
-    assert max(guide.trust(t) for t in (4, 5, 6)) < 0.5
+    assert guide.confidence(3) > 0.9
+    assert max(guide.confidence(t) for t in (4, 5, 6)) < 0.5
 
 
 def test_of_two_corrected_frames_the_one_that_looks_alike_counts() -> None:
@@ -84,10 +94,10 @@ def test_of_two_corrected_frames_the_one_that_looks_alike_counts() -> None:
     frames = [*creeping(5), noise(5)]
     left, right = disc(48, 40), disc(48, 70)
     guide = MaskGuide(lambda t: frames[t], {0: left, 5: right})
-    assert guide.trust(4) > 0.9
-    carried = guide.distance(4)[0] > 0
-    assert (carried & np.roll(left, 4, axis=1)).sum() > 0.8 * left.sum()
-    assert (carried & right).sum() < 0.1 * right.sum()
+    assert guide.confidence(4) > 0.9
+    propagated = guide.distance(4)[0] > 0
+    assert (propagated & np.roll(left, 4, axis=1)).sum() > 0.8 * left.sum()
+    assert (propagated & right).sum() < 0.1 * right.sum()
 
 
 def test_of_two_that_look_alike_the_nearer_counts_more() -> None:
@@ -95,25 +105,25 @@ def test_of_two_that_look_alike_the_nearer_counts_more() -> None:
     guide = MaskGuide(lambda t: frames[t], {0: disc(48, 40), 4: disc(48, 60)})
     first, last = (MaskGuide(lambda t: frames[t], {0: disc(48, c)}).distance(1)[0] for c in (40, 60))
     np.testing.assert_allclose(guide.distance(1)[0], 0.75 * first + 0.25 * last, atol=0.05)
-    assert guide.trust(1) == pytest.approx(1.0, abs=0.01)
+    assert guide.confidence(1) == pytest.approx(1.0, abs=0.01)
 
 
 def test_out_of_reach_nothing_is_trusted() -> None:
     frames = [noise(0)] * 80
-    assert MaskGuide(lambda t: frames[t], {0: disc(48, 40)}).trust(79) == 0.0
-    assert MaskGuide(lambda t: frames[t], {}).trust(3) == 0.0
+    assert MaskGuide(lambda t: frames[t], {0: disc(48, 40)}).confidence(79) == 0.0
+    assert MaskGuide(lambda t: frames[t], {}).confidence(3) == 0.0
 
 
 def test_what_was_found_out_before_is_not_worked_out_again() -> None:
-    frames, trusts = creeping(4), {}
-    before = MaskGuide(lambda t: frames[t], {0: disc(48, 40)}, trusts=trusts).trust(3)
+    frames, confidences = creeping(4), {}
+    before = MaskGuide(lambda t: frames[t], {0: disc(48, 40)}, confidences=confidences).confidence(3)
 
     def no_frame(t: int) -> np.ndarray:
         raise AssertionError("nothing is to be read")
 
-    assert MaskGuide(no_frame, {0: disc(48, 40)}, trusts=trusts).trust(3) == before
+    assert MaskGuide(no_frame, {0: disc(48, 40)}, confidences=confidences).confidence(3) == before
     with pytest.raises(AssertionError, match="nothing is to be read"):
-        MaskGuide(no_frame, {0: disc(48, 50)}, trusts=trusts).trust(3)
+        MaskGuide(no_frame, {0: disc(48, 50)}, confidences=confidences).confidence(3)
 
 
 def test_grain_does_not_count() -> None:
@@ -121,14 +131,14 @@ def test_grain_does_not_count() -> None:
     scene = noise(3)[..., 0]
     one, other = (np.clip(scene + rng.normal(0, 25, scene.shape), 0, 255).astype(np.uint8) for _ in range(2))
     everywhere = np.ones(scene.shape, bool)
-    assert likeness(softened(one), softened(other), everywhere) > ALIKE
+    assert correlation(softened(one), softened(other), everywhere) > CORRELATION_EXPONENT
 
 
-def mixture(guided, planes, alone, trust: float, familiar: float) -> torch.Tensor:
+def mixture(guided, planes, alone, confidence: float, reliability: float) -> torch.Tensor:
     """What comes out of both for one frame."""
     (one, (share,)), (other, (rest,)) = (
-        with_guidance(guided, planes, [trust], familiar),
-        without_guidance(alone, [trust], familiar),
+        with_guidance(guided, planes, [confidence], reliability),
+        without_guidance(alone, [confidence], reliability),
     )
     return (share * one + rest * other) / (share + rest)
 
@@ -136,17 +146,22 @@ def mixture(guided, planes, alone, trust: float, familiar: float) -> torch.Tenso
 def test_the_carried_mask_is_added_to_all_classes_alike() -> None:
     logits, planes = torch.randn(2, 3, 4, 4), torch.rand(2, 2, 4, 4)
     added, shares = with_guidance(logits, planes, [1.0, 0.5], 1.0)
-    torch.testing.assert_close(added - logits, CARRIED * planes[:, :1].expand(-1, 3, -1, -1))
+    torch.testing.assert_close(added - logits, PROPAGATED_WEIGHT * planes[:, :1].expand(-1, 3, -1, -1))
     assert shares == [1.0, 0.5]
 
 
 def test_what_a_network_says_counts_by_how_well_it_knows_the_video() -> None:
     guided, alone, planes = torch.randn(1, 1, 4, 4), torch.randn(1, 1, 4, 4), torch.rand(1, 2, 4, 4)
-    carried = CARRIED * planes[:, :1]
+    propagated = PROPAGATED_WEIGHT * planes[:, :1]
     close = torch.testing.assert_close
-    close(mixture(guided, planes, alone, 1.0, 1.0), guided + carried)
-    close(mixture(guided, planes, alone, 0.0, 1.0), alone + LEAST_CARRIED * carried, atol=1e-4, rtol=1e-4)
-    close(mixture(guided, planes, alone, 0.4, 1.0), 0.4 * guided + 0.6 * alone + 0.4 * carried)
-    close(mixture(guided, planes, alone, 0.4, 0.0), 0.4 * carried)
-    half = 0.5 * (0.7 * guided + 0.3 * alone) + 0.4 * carried
+    close(mixture(guided, planes, alone, 1.0, 1.0), guided + propagated)
+    close(
+        mixture(guided, planes, alone, 0.0, 1.0),
+        alone + LEAST_PROPAGATED_WEIGHT * propagated,
+        atol=1e-4,
+        rtol=1e-4,
+    )
+    close(mixture(guided, planes, alone, 0.4, 1.0), 0.4 * guided + 0.6 * alone + 0.4 * propagated)
+    close(mixture(guided, planes, alone, 0.4, 0.0), 0.4 * propagated)
+    half = 0.5 * (0.7 * guided + 0.3 * alone) + 0.4 * propagated
     close(mixture(guided, planes, alone, 0.4, 0.5), half)

@@ -59,8 +59,8 @@ def test_a_mask_follows_the_motion_and_knows_how_far_it_came() -> None:
     frames, masks = moving_disc(12, speed=3)
     guide = MaskGuide(lambda t: frames[t], {0: masks[0]})
     distance, away = guide.distance(8)
-    carried, still = distance > 0, masks[0]
-    overlap = 2 * (carried & masks[8]).sum() / (carried.sum() + masks[8].sum())
+    propagated, still = distance > 0, masks[0]
+    overlap = 2 * (propagated & masks[8]).sum() / (propagated.sum() + masks[8].sum())
     unmoved = 2 * (still & masks[8]).sum() / (still.sum() + masks[8].sum())
     assert away == 8
     assert overlap > 0.85 > unmoved

@@ -7,9 +7,7 @@ import threading
 import numpy as np
 import pytest
 from scipy import ndimage
-from vivim.imaging import morphology
-from vivim.propagation.interpolation import between
-from vivim.propagation.interpolation import REACH, along_motion
+from vivim.propagation.interpolation import REACH, along_motion, between
 
 SHAPE = (96, 128)
 

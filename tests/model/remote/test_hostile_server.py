@@ -41,7 +41,7 @@ class Line:
         try:
             return next(self._says)
         except StopIteration:
-            raise client_connection.Lost("it said no more") from None
+            raise client_connection.ConnectionLost("it said no more") from None
 
 
 @pytest.fixture

@@ -30,9 +30,9 @@ from vivim.training.augmentation import regrained
 from vivim.training.batch import Batch
 from vivim.training.config import Phase, TrainConfig
 from vivim.training.datasets import Clip, binary_mask, find_clips, load_dataset
-from vivim.training.distillation import Pupil, embeddings
+from vivim.training.distillation import Trainable, embeddings
 from vivim.training.losses import structure_loss
-from vivim.training.propagated_masks import CarriedMasks
+from vivim.training.propagated_masks import PropagatedMasks
 from vivim.training.recipes import default_recipe, read_recipe, recipe_names, to_config
 from vivim.training.sampler import Sampler
 from vivim.training.synthetic_lesions import implanted, with_vessels
@@ -169,51 +169,51 @@ def test_windows_stay_in_their_clip(length: int) -> None:
 def test_masks_are_carried_as_in_use() -> None:
     clip = blob_clip("a", 0)
     frames, known = np.array([2, 3, 4, 7, 10, 10]), np.array([False, True, False, False, True, True])
-    carried = CarriedMasks([blob_clip("b", 1), clip])
+    propagated = PropagatedMasks([blob_clip("b", 1), clip])
     guide = MaskGuide(lambda t: clip.frames[t], {t: clip.masks[t] > 0 for t in (3, 10)})
     for _ in range(2):  # worked out, and found again
-        distance, away = carried.window(1, frames, known)
+        distance, away = propagated.window(1, frames, known)
         assert away.tolist() == [1, 0, 1, 3, 0, 0]
         for slot, t in enumerate(frames.tolist()):
             np.testing.assert_allclose(distance[slot], guide.distance(t)[0], atol=0.3)
 
 
 def test_without_known_frames_nothing_is_carried() -> None:
-    distance, away = CarriedMasks([blob_clip("a", 0)]).window(0, np.arange(3), np.zeros(3, bool))
+    distance, away = PropagatedMasks([blob_clip("a", 0)]).window(0, np.arange(3), np.zeros(3, bool))
     assert not distance.any()
     assert np.isinf(away).all()
 
 
 def test_without_guidance_nothing_is_asked_of_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(CarriedMasks, "window", lambda *_: pytest.fail("asked"))
+    monkeypatch.setattr(PropagatedMasks, "window", lambda *_: pytest.fail("asked"))
     batch = Sampler([blob_clip("a", 0)], [], torch.device("cpu"), guided_share=0.0).batch(0, 3, 4)
     assert not batch.guide.any() and not batch.known.any()
 
 
 def test_old_carried_masks_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(carried_masks, "KEPT", 4 * SIZE[0] * SIZE[1])
-    carried, clip = CarriedMasks([blob_clip("a", 0)]), blob_clip("a", 0)
+    propagated, clip = PropagatedMasks([blob_clip("a", 0)]), blob_clip("a", 0)
     for first in (0, 3, 6, 0):
         known = np.array([True, False, False, False])
-        distance, _ = carried.window(0, first + np.arange(4), known)
+        distance, _ = propagated.window(0, first + np.arange(4), known)
         guide = MaskGuide(lambda t: clip.frames[t], {first: clip.masks[first] > 0})
         np.testing.assert_allclose(distance[3], guide.distance(first + 3)[0], atol=0.3)
-        assert len(carried._found) <= 4
+        assert len(propagated._found) <= 4
 
 
 def test_other_processes_carry_masks_ahead() -> None:
     clips = [blob_clip("a", 0, 4), blob_clip("b", 1, 3)]
-    carried, before = CarriedMasks(clips), set(multiprocessing.active_children())
-    carried.work_ahead(1)
-    while len(carried._found) < 4 * 3 + 3 * 2:
+    propagated, before = PropagatedMasks(clips), set(multiprocessing.active_children())
+    propagated.precompute(1)
+    while len(propagated._found) < 4 * 3 + 3 * 2:
         time.sleep(0.02)
-    alone = CarriedMasks(clips)
-    for (clip, anchor, t), (steps, trust) in carried._found.items():
-        again, trusted = alone._carried(clip, anchor, t)
+    alone = PropagatedMasks(clips)
+    for (clip, anchor, t), (steps, confidence) in propagated._found.items():
+        again, trusted = alone._propagated(clip, anchor, t)
         np.testing.assert_array_equal(steps, again)
-        assert trust == trusted
-    folder = Path(carried._folder.name)
-    carried.close()
+        assert confidence == trusted
+    folder = Path(propagated._folder.name)
+    propagated.close()
     assert set(multiprocessing.active_children()) <= before
     assert not folder.exists()
 
@@ -325,8 +325,8 @@ def test_phases_follow_one_another() -> None:
 
 def test_a_pupil_reads_the_teachers_embedding() -> None:
     model = Vivim(VivimConfig(size="b0", guided=True, input_size=SIZE))
-    pupil = Pupil(model, taught=True)
-    logits, embedding = pupil(torch.randn(1, 2, 3, *SIZE), None)
+    trainable = Trainable(model, taught=True)
+    logits, embedding = trainable(torch.randn(1, 2, 3, *SIZE), None)
     assert logits.shape == (1, 2, 1, *SIZE)
     assert embedding.shape == (2, 256, 16, 16)
     found = embeddings(torch.nn.Conv2d(3, 256, 4, 4), torch.randint(0, 255, (3, *SIZE, 3), dtype=torch.uint8))

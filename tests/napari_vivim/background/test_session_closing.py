@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from vivim import Session
 
-from napari_vivim.background.imports import aside
+from napari_vivim.background.imports import in_background
 from napari_vivim.background.session_closing import wait_for_closing
 from napari_vivim.background.worker import Job, Worker
 
@@ -159,6 +159,6 @@ def test_the_window_goes_on_while_something_is_done_aside(qtbot: Any) -> None:
 
     ticked = threading.Event()
     QTimer.singleShot(0, ticked.set)
-    assert aside(lambda: ticked.wait(60))
+    assert in_background(lambda: ticked.wait(60))
     with pytest.raises(KeyError, match="missing"):
-        aside(lambda: {}["missing"])
+        in_background(lambda: {}["missing"])

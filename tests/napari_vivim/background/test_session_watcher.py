@@ -20,7 +20,7 @@ class Failing(FrameWatch):
 
     def __init__(self, session: Session, hold: threading.Event | None = None) -> None:
         super().__init__(session)
-        self.hold, self.began, self.settled = hold, threading.Event(), threading.Event()
+        self.hold, self.began, self.registered = hold, threading.Event(), threading.Event()
         self.seen: list[set[int]] = []
 
     def look(self, frames: set[int]) -> None:
@@ -32,7 +32,7 @@ class Failing(FrameWatch):
             raise SessionError("Frame 1 cannot be read.")
 
     def settle(self) -> None:
-        self.settled.set()
+        self.registered.set()
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_what_goes_wrong_is_said_and_following_goes_on(qtbot, session: Session) 
         watch.begin()
     assert "cannot be read" in str(said.args[0])
     session.correct(2, np.ones(session.shape[1:], np.uint8))
-    qtbot.waitUntil(watch.settled.is_set, timeout=20_000)
+    qtbot.waitUntil(watch.registered.is_set, timeout=20_000)
     assert watch.seen == [{1}, {2}]
     watch.close()
 
@@ -81,5 +81,5 @@ def test_nothing_is_measured_while_a_person_paints(session: Session, monkeypatch
     with watch._news:
         watch._news.notify_all()
     assert watch.began.wait(60)
-    assert watch.settled.wait(60) and watch.seen == [set(), {1}]
+    assert watch.registered.wait(60) and watch.seen == [set(), {1}]
     watch.close()

@@ -17,14 +17,14 @@ def ahead(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """Stands in for the work: goes on until it is told to stop; `models` it began with, `stopped` how often."""
     seen = SimpleNamespace(models=[], stopped=0, standbys=[])
 
-    def work_ahead(session: Any, model: Any, *, stop: threading.Event, **_: Any) -> Iterator[int]:
+    def precompute(session: Any, model: Any, *, stop: threading.Event, **_: Any) -> Iterator[int]:
         seen.models.append(model.name)
         yield 1
         assert stop.wait(60)
         seen.stopped += 1
 
     monkeypatch.setattr(ahead_module, "QUIET_MS", 1)
-    monkeypatch.setattr("vivim.finetuning.precompute.work_ahead", work_ahead)
+    monkeypatch.setattr("vivim.finetuning.precompute.precompute", precompute)
     monkeypatch.setattr("vivim.finetuning.worker_process.WorkerProcess", lambda: FakeProcess(seen))
     return seen
 
@@ -96,7 +96,7 @@ def test_what_fails_ahead_disturbs_nobody(ahead, segment, qtbot, fake_model, mon
         yield 1
         raise RuntimeError("no memory")
 
-    monkeypatch.setattr("vivim.finetuning.precompute.work_ahead", failing)
+    monkeypatch.setattr("vivim.finetuning.precompute.precompute", failing)
     correct(segment, 3)
     qtbot.waitUntil(lambda: ahead.models == ["failing"] and segment.controller.ahead.job is None)
     controller = segment.controller

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from math import nan
 
-from napari_vivim.timeline.frame_description import doubts, shape_change
+from napari_vivim.timeline.frame_description import shape_change, uncertainties
 
 
 def test_the_parts_of_the_uncertainty_are_named() -> None:
-    assert doubts(0.31, 0.05) == ["outline unclear: 0.26 bits", "windows disagree: 0.05 more"]
+    assert uncertainties(0.31, 0.05) == ["outline unclear: 0.26 bits", "windows disagree: 0.05 more"]
 
 
 def test_nothing_is_said_of_windows_that_did_not_overlap() -> None:
-    assert doubts(0.31, 0.0) == ["outline unclear: 0.31 bits"]
+    assert uncertainties(0.31, 0.0) == ["outline unclear: 0.31 bits"]
 
 
 def test_of_an_older_session_only_the_sum_is_known() -> None:
-    assert doubts(0.31, nan) == ["model unsure: 0.31 bits in all"]
+    assert uncertainties(0.31, nan) == ["model unsure: 0.31 bits in all"]
 
 
 def test_nothing_is_said_where_nothing_was_proposed() -> None:
-    assert doubts(nan, nan) == [] and shape_change(nan, False) == ""
+    assert uncertainties(nan, nan) == [] and shape_change(nan, False) == ""
 
 
 def test_a_jump_is_called_one() -> None:

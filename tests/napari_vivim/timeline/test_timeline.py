@@ -41,9 +41,9 @@ def wheel(view: TimelineView, x: float, turn: int, shift: bool = False) -> None:
 
 def test_no_corrected_frame_and_no_doubt_disappears() -> None:
     codes = np.full(LONG, STATUS_CODES["proposed"], np.uint8)
-    unsure = np.full(LONG, 0.1, np.float32)
-    codes[12_345], unsure[7_777], unsure[:100] = STATUS_CODES["corrected"], 0.9, np.nan
-    shown, doubt = columns(codes, 0, LONG, 250), columns(unsure, 0, LONG, 250)
+    uncertain = np.full(LONG, 0.1, np.float32)
+    codes[12_345], uncertain[7_777], uncertain[:100] = STATUS_CODES["corrected"], 0.9, np.nan
+    shown, doubt = columns(codes, 0, LONG, 250), columns(uncertain, 0, LONG, 250)
     assert np.flatnonzero(shown == STATUS_CODES["corrected"]).tolist() == [12_345 // 80]
     assert np.argmax(np.nan_to_num(doubt)) == 7_777 // 80 and np.isnan(doubt[0])
     assert len(shown) == len(doubt) == 250
@@ -205,7 +205,7 @@ def test_it_follows_the_work(segment, qtbot, fake_model) -> None:
     assert "shape: 0% unlike" in timeline.describe(5) and "unclear" not in timeline.describe(5)
     mask = np.asarray(segment.controller.session.masks[3])
     segment.controller.session.propose(3, mask, "v1", uncertainty=0.5, windows=0.25)
-    qtbot.waitUntil(lambda: bool(np.isfinite(view.unsure[3])), timeout=5000)
+    qtbot.waitUntil(lambda: bool(np.isfinite(view.uncertain[3])), timeout=5000)
     assert "up&nbsp;to&nbsp;0.50&nbsp;bits" in timeline.legend.text()
     assert "outline unclear: 0.25 bits<br>windows disagree: 0.25 more" in timeline.describe(3)
     view.resize(1200, view.height())
@@ -217,7 +217,7 @@ def test_it_follows_the_work(segment, qtbot, fake_model) -> None:
     assert "Frame 3" in timeline.card.text.text()
     assert "next: " in timeline.describe(view.suggested[0])
     segment.controller.session.accept(3)
-    qtbot.waitUntil(lambda: not np.isfinite(view.unsure).any(), timeout=5000)  # a person is sure of it
+    qtbot.waitUntil(lambda: not np.isfinite(view.uncertain).any(), timeout=5000)  # a person is sure of it
     assert "unclear" not in timeline.describe(3)
     segment.viewer.layers.remove(segment.controller.layer)
     assert not len(view.codes) and timeline.watch is None

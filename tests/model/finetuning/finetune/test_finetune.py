@@ -197,16 +197,16 @@ def test_a_frame_is_scored_with_guidance_as_far_as_it_is_trusted() -> None:
     right = target.float() * 2 - 1
     nothing, known = torch.zeros_like(right), {(0, 4): 1.0}
 
-    def judged(trust: float):
-        for how_far, logits in ((None, right), (trust, -right)):
+    def judged(confidence: float):
+        for how_far, logits in ((None, right), (confidence, -right)):
             yield Window(0, 4, nothing, None, how_far, 0, target, True), logits, nothing
 
     assert scores_of(judged(0.3), known) == {(0, 4): 1.0}
     assert scores_of(judged(0.7), known) == {(0, 4): 0.0}
     alone = [(Window(0, 4, nothing, None, None, 0, target, True), right, nothing)]
     assert scores_of(alone, known) == {(0, 4): 1.0}
-    carried = [(Window(0, 4, nothing, nothing, 1.0, 0, target, True), -right, right)]
-    assert scores_of([*carried, *alone], known) == {(0, 4): 1.0}  # the carried mask outweighs the network
+    propagated = [(Window(0, 4, nothing, nothing, 1.0, 0, target, True), -right, right)]
+    assert scores_of([*propagated, *alone], known) == {(0, 4): 1.0}  # the carried mask outweighs the network
     trusted = [(Window(0, 4, nothing, nothing, 0.5, 0, target, True), -8 * right, right)]
     wrong = [(Window(0, 4, nothing, None, None, 0, target, True), -8 * right, nothing)]
     assert scores_of([*trusted, *wrong], known) == {(0, 4): 0.0}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from vivim.finetuning.warmup import rehearse
+from vivim.finetuning.warmup import warm_up_masks_layer
 from vivim.network import Vivim
 
 
@@ -12,6 +12,6 @@ def test_a_rehearsal_changes_nothing_and_trains_a_copy(tiny_model: Vivim, monkey
     stepped: list[int] = []
     step = torch.optim.Adam.step
     monkeypatch.setattr(torch.optim.Adam, "step", lambda self, *a: stepped.append(1) or step(self, *a))
-    rehearse(tiny_model, torch.device("cpu"))
+    warm_up_masks_layer(tiny_model, torch.device("cpu"))
     assert stepped == [1]
     assert all(torch.equal(before[name], value) for name, value in tiny_model.state_dict().items())
