@@ -36,6 +36,6 @@ def planes(distance: Tensor, frames_away: Tensor) -> Tensor:
     `frames_away` has the leading shape of `distance`; infinite means unknown and gives zeros.
     """
     known = torch.isfinite(frames_away)[..., None, None]
-    confidence = confidence(torch.where(torch.isfinite(frames_away), frames_away, 0.0))[..., None, None]
+    trusted = confidence(torch.where(torch.isfinite(frames_away), frames_away, 0.0))[..., None, None]
     squashed = torch.where(known, torch.tanh(distance / SOFTNESS), 0.0)
-    return torch.stack((squashed, torch.where(known, confidence, 0.0).expand_as(squashed)), dim=-3)
+    return torch.stack((squashed, torch.where(known, trusted, 0.0).expand_as(squashed)), dim=-3)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from vivim.imaging import morphology
 from vivim.imaging.signed_distance import signed_distance
+from vivim.propagation.interpolation import between
 
 EACH = [morphology.smooth, morphology.fill_holes, morphology.keep_largest, morphology.grow, morphology.shrink]
 
@@ -48,8 +49,8 @@ def test_one_class_never_takes_a_pixel_of_another() -> None:
 
 
 def test_halfway_between_two_discs_lies_the_disc_of_mean_radius() -> None:
-    assert np.abs(morphology.between(disc(8), disc(16), 0.5).astype(int) - disc(12)).sum() < 20
-    assert np.array_equal(morphology.between(disc(8), disc(16), 0.0), disc(8))
+    assert np.abs(between(disc(8), disc(16), 0.5).astype(int) - disc(12)).sum() < 20
+    assert np.array_equal(between(disc(8), disc(16), 0.0), disc(8))
 
 
 @pytest.mark.parametrize("change", EACH)
@@ -72,7 +73,7 @@ def test_between_is_worked_out_around_the_lesion_as_in_the_whole_picture(share: 
             part = mask[top : top + height, left : left + width]
             part[:] = rng.random(part.shape) < 0.8
         mixed = (1 - share) * signed_distance(first, 60.0) + share * signed_distance(last, 60.0)
-        np.testing.assert_array_equal(morphology.between(first, last, share), mixed > 0)
+        np.testing.assert_array_equal(between(first, last, share), mixed > 0)
 
 
 def test_a_piece_takes_another_class() -> None:

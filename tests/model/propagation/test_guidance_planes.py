@@ -9,6 +9,7 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter
 from vivim.imaging.signed_distance import MAX_DISTANCE, signed_distance
 from vivim.propagation import guidance_planes
 from vivim.propagation.mask_propagator import MaskGuide, Motion
+from vivim.propagation.optical_flow import OpticalFlow
 from vivim.training.clip_pool import truncated_distance
 
 
@@ -67,7 +68,7 @@ def test_a_mask_follows_the_motion_and_knows_how_far_it_came() -> None:
 
 
 def test_flow_does_not_depend_on_pictures_of_another_size_seen_before() -> None:
-    flow, fresh = guidance_planes.OpticalFlow(), guidance_planes.OpticalFlow()
+    flow, fresh = OpticalFlow(), OpticalFlow()
     small = np.zeros((32, 32), np.uint8)
     flow(small, small)
     still, moved = ((255 * np.roll(smooth_noise(64, 0), by, axis=(0, 1))).astype(np.uint8) for by in (0, 3))
@@ -75,7 +76,7 @@ def test_flow_does_not_depend_on_pictures_of_another_size_seen_before() -> None:
 
 
 def test_flow_does_not_depend_on_a_start_given_before() -> None:
-    flow, fresh = guidance_planes.OpticalFlow(), guidance_planes.OpticalFlow()
+    flow, fresh = OpticalFlow(), OpticalFlow()
     still, moved = ((255 * np.roll(smooth_noise(64, 0), by, axis=(0, 1))).astype(np.uint8) for by in (0, 3))
     start = np.full((64, 64, 2), 40, np.float32)
     led = flow(still, moved, start)

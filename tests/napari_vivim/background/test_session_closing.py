@@ -79,7 +79,7 @@ import napari
 from napari.settings import get_settings
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
-from napari_vivim.controller import controllers
+from napari_vivim.controller.video_controller import controllers
 from napari_vivim.main_window import main_window
 
 get_settings().application.confirm_close_window = False
