@@ -40,8 +40,8 @@ def with_guidance(
     logits : Tensor
         ``(T, C, H, W)``.
     planes : Tensor
-        Guide planes ``(T, 2, H, W)``. The first is added, weighted by `PROPAGATED_WEIGHT` times its confidence, which
-        counts `LEAST_PROPAGATED_WEIGHT` at least. It is one plane whatever the number of classes: it says where something is, and the network says which
+        Guide planes ``(T, 2, H, W)``. The first is added, `PROPAGATED_WEIGHT` times its confidence, which counts
+        `LEAST_PROPAGATED_WEIGHT` at least.
         class. Added to all classes alike, it moves the outline against the background and never exchanges classes.
     trusts : sequence of float
         How far to trust the carried masks of each frame.
