@@ -60,7 +60,17 @@ class ExportError(VivimError):
 
 
 class MasksError(VivimError):
-    """Masks from elsewhere cannot be read, or do not fit the video."""
+    """Masks from elsewhere cannot be read, or do not fit the video.
+
+    Attributes
+    ----------
+    one_class_helps : bool
+        Whether importing them as one class would work.
+    """
+
+    def __init__(self, message: str, one_class_helps: bool = False) -> None:
+        super().__init__(message)
+        self.one_class_helps = one_class_helps
 
 
 class BatchError(VivimError):

@@ -24,6 +24,7 @@ from PIL import Image
 from vivim.devices import choose_device
 from vivim.errors import VivimError
 from vivim.imaging import metrics
+from vivim.imaging.mask_files import read_mask_picture
 from vivim.imaging.resize import resize_frame
 from vivim.inference.proposals import CLIP_LENGTH
 from vivim.network.preprocessing import normalise, stack_frames
@@ -110,9 +111,8 @@ def _read(pair: tuple[Path, Path], label: int | None) -> tuple[NDArray[np.uint8]
     try:
         with Image.open(pair[0]) as picture:
             frame = np.asarray(picture.convert("RGB"))
-        with Image.open(pair[1]) as picture:
-            mask = binary_mask(np.asarray(picture), label)
-    except OSError as error:
+        mask = binary_mask(read_mask_picture(pair[1]).values, label)
+    except (OSError, ValueError) as error:
         raise VivimError(f"Cannot read {pair[0]} or its mask {pair[1]}: {error}") from error
     if frame.shape[:2] != mask.shape:
         raise VivimError(f"{pair[0]} is {frame.shape[:2]} and its mask {mask.shape}: make them of one size.")

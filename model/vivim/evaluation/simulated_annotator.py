@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from vivim.analysis.active_learning import suggestions
 from vivim.errors import VivimError
 from vivim.evaluation.baselines import interpolate, of_each_class, propagate
 from vivim.evaluation.simulation_report import Result
+from vivim.imaging.mask_files import read_mask_picture
 from vivim.imaging.metrics import label_dice
 from vivim.inference.proposals import propose
 from vivim.inference.session_inputs import ResizedFrames
@@ -57,8 +57,10 @@ def true_masks(clip: Path, classes: int = 1) -> NDArray[np.uint8]:
     """
     masks = []
     for _, path in pair_files(clip):
-        with Image.open(path) as picture:
-            pixels = np.asarray(picture)
+        try:
+            pixels = read_mask_picture(path).values
+        except (OSError, ValueError) as error:
+            raise VivimError(f"Cannot read the mask {path}: {error}") from error
         masks.append(binary_mask(pixels) if classes == 1 else np.where(pixels > classes, 0, pixels))
     if len({mask.shape for mask in masks}) > 1:
         raise VivimError(f"The masks of {clip} have different sizes.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,8 @@ from vivim.io.formats.coco import find_coco
 from vivim.io.formats.nifti import find_nifti
 from vivim.io.formats.png import find_pictures
 from vivim.io.formats.tiff import find_tiff
-from vivim.io.import_source import Found, wrong_size
+from vivim.io.import_source import Found, ReadOptions, wrong_size
+from vivim.session.metadata import UNNAMED
 
 if TYPE_CHECKING:
     from vivim.session import Session
@@ -27,7 +28,7 @@ VERSION = "imported"
 BEYOND = 2.0**31
 """Values from here on are no labels, and do not fit whole numbers of every kind."""
 MOST_CLASS, WHITE = 15, 255
-"""Values up to the first are classes; pictures of 0 and the second are black and white."""
+"""Values up to the first are classes. Pictures of 0 and the second alone are black and white."""
 
 READERS = {
     ".json": find_coco,
@@ -59,6 +60,8 @@ def import_masks(
     *,
     overwrite: bool = False,
     one_class: bool = False,
+    as_classes: bool = False,
+    options: ReadOptions | None = None,
 ) -> Iterator[ImportEvent]:
     """Bring masks made elsewhere into a session.
 
@@ -68,13 +71,19 @@ def import_masks(
         Open for writing.
     path : str or Path
         A folder of pictures (or one with a subfolder ``masks``), a TIFF stack, NIfTI (columns, rows, time) or COCO
-        JSON. One mask a frame; or fewer, named by the number of their frame.
+        JSON. One mask a frame; or fewer, named by the number of their frame. Names of classes in the file come into
+        the session: those that it has keep their numbers, others are added.
     status : str
         ``"corrected"``: the masks count as a person's. ``"proposed"``: they may be replaced by a model's.
     overwrite : bool
         Also replace frames that a person has corrected or accepted.
     one_class : bool
         All that is not background is class 1.
+    as_classes : bool
+        Values are classes, however high. By default values above 15 are refused, unless the file says what they are
+        or the session has so many classes: they may be numbers of lesions.
+    options : ReadOptions, optional
+        How names of files and pictures without an annotation are understood.
 
     Yields
     ------
@@ -93,16 +102,23 @@ def import_masks(
     path = Path(path)
     try:
         with ExitStack() as keep:
-            found = find(path, session.shape, keep)
+            found = find(path, session.shape, keep, replace(options or ReadOptions(), video_path=session.video_path))
             values: set[int] = set()
             for i, t in enumerate(found.frames):
                 values.update(np.unique(_checked(found.read(i), session.shape[1:])).tolist())
                 yield ImportEvent("check", t, False, i + 1, len(found.frames))
-            least = _least(found, values, one_class)
+            if values and 0 not in values:
+                raise MasksError(
+                    "No pixel of the masks is 0, which is background. Export them anew, background as 0."
+                )
+            if one_class or _is_one_class(found, values, as_classes, len(session.classes)):
+                table = None
+            else:
+                table = _numbers_in(session, found.classes, values)
             keep.enter_context(session.one_step())
             for i, t in enumerate(found.frames):
                 mask = _checked(found.read(i), session.shape[1:])
-                classes = (mask >= least if least else mask).astype(np.uint8)
+                classes = (mask > 0).astype(np.uint8) if table is None else table[mask]
                 written = _write(session, t, classes, status, overwrite)
                 yield ImportEvent("write", t, written, i + 1, len(found.frames))
     except (VivimError, MemoryError):
@@ -113,22 +129,52 @@ def import_masks(
         ) from error
 
 
-def _least(found: Found, values: set[int], one_class: bool) -> int:
-    """The least value that is lesion of class 1, or 0 where values are classes."""
-    highest = max(values, default=0)
-    if found.numbered or (one_class and highest <= MOST_CLASS):
-        return 1
-    if one_class or (highest == WHITE and values <= {0, WHITE}):
-        return WHITE // 2 + 1
-    if highest > MOST_CLASS:
+def _is_one_class(found: Found, values: set[int], as_classes: bool, known: int) -> bool:
+    """Whether all that is not background is class 1; otherwise values are classes.
+
+    Raises
+    ------
+    MasksError
+        If values may be classes, lesions or colours, and nothing says which.
+    """
+    lesion = values - {0}
+    if found.coloured and len(lesion) > 1:
         raise MasksError(
-            f"The masks hold values up to {highest}, which are neither classes (1 to {MOST_CLASS}) nor black and "
-            "white. Import them as one class."
+            f"The masks have {len(lesion)} colours, and nothing says which class each is. Import them as one class, or "
+            "save them with a palette.",
+            one_class_helps=True,
         )
-    return 0
+    if found.numbered or found.coloured or lesion <= {WHITE}:
+        return True
+    highest = max(lesion)
+    if highest > np.iinfo(np.uint8).max or not (
+        as_classes or found.are_classes or highest <= max(MOST_CLASS, known)
+    ):
+        raise MasksError(
+            f"The masks hold values up to {highest}. If they are numbers of lesions or of anything that is one class, "
+            "import them as one class. If they are classes (1 to 255), say so (--as-classes).",
+            one_class_helps=True,
+        )
+    return False
 
 
-def find(path: Path, shape: tuple[int, int, int], keep: ExitStack) -> Found:
+def _numbers_in(session: Session, names: tuple[str, ...] | None, values: set[int]) -> NDArray[np.uint8]:
+    """The session's number of each value in a file that names its classes: ``(256,)``. New names are added to it."""
+    table = np.arange(np.iinfo(np.uint8).max + 1, dtype=np.uint8)
+    if names is None:
+        return table
+    have = list(names if session.classes == UNNAMED else session.classes)
+    for value in sorted(values - {0}):
+        name = names[value - 1]
+        if name not in have:
+            have.append(name)
+        table[value] = have.index(name) + 1
+    if tuple(have) != session.classes:
+        session.name_classes(have)
+    return table
+
+
+def find(path: Path, shape: tuple[int, int, int], keep: ExitStack, options: ReadOptions) -> Found:
     """Masks at a path, fitting a video of `shape`, by what its name ends in; files are left open in `keep`.
 
     Raises
@@ -137,13 +183,13 @@ def find(path: Path, shape: tuple[int, int, int], keep: ExitStack) -> Found:
         If it is not there, of no known kind, or does not fit.
     """
     if path.is_dir():
-        return find_pictures(path, shape, keep)
+        return find_pictures(path, shape, keep, options)
     if not path.is_file():
         raise MasksError(f"{path} is not there. Choose a file or folder of masks.")
     name = path.name.lower()
     for suffix, reader in READERS.items():
         if name.endswith(suffix):
-            return reader(path, shape, keep)
+            return reader(path, shape, keep, options)
     raise MasksError(
         f"{path.name} is no kind of masks that can be read. Choose a folder of PNG, or {', '.join(READERS)}."
     )

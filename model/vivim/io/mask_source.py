@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -62,6 +63,11 @@ class Source(Protocol):
         """The video."""
         ...
 
+    @property
+    def video_path(self) -> Path | None:
+        """Where the video is, without opening it; None if there is none."""
+        ...
+
     def status(self, t: int) -> str:
         """What a frame counts as."""
         ...
@@ -89,6 +95,11 @@ class MaskStack:
         """Frames, height and width."""
         frames, height, width = self.masks.shape
         return int(frames), int(height), int(width)
+
+    @property
+    def video_path(self) -> None:
+        """There is none."""
+        return None
 
     @property
     def video(self) -> Video:

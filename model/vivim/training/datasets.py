@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vivim.errors import VivimError
+from vivim.imaging.mask_files import read_mask_picture
 from vivim.imaging.resize import resize_frame, resize_mask
 from vivim.imaging.roi import inside
 from vivim.session import Session
@@ -65,7 +66,13 @@ def folders_of(clip: Path) -> tuple[Path, Path] | None:
 
 
 def _holds_pictures(folder: Path) -> bool:
-    return folder.is_dir() and any(p.suffix.lower() in PICTURES for p in folder.iterdir())
+    return folder.is_dir() and bool(_pictures(folder))
+
+
+def _pictures(folder: Path) -> list[Path]:
+    """Picture files of a folder by name, hidden ones left out."""
+    paths = (path for path in folder.iterdir() if path.suffix.lower() in PICTURES)
+    return sorted(path for path in paths if not path.name.startswith("."))
 
 
 def _within(folder: Path, levels: int) -> list[Path]:
@@ -107,8 +114,8 @@ def pair_files(clip: Path, skipped: Callable[[str], None] | None = None) -> list
     folders = folders_of(clip)
     if folders is None:
         raise VivimError(f"{clip} is no clip: it has no frames/ and masks/.")
-    masks = {p.stem: p for p in folders[1].iterdir() if p.suffix.lower() in PICTURES}
-    frames = sorted(p for p in folders[0].iterdir() if p.suffix.lower() in PICTURES)
+    masks = {path.stem: path for path in _pictures(folders[1])}
+    frames = _pictures(folders[0])
     if not frames:
         raise VivimError(f"{folders[0]} has no pictures.")
     missing = [p.name for p in frames if p.stem not in masks]
@@ -121,12 +128,8 @@ def pair_files(clip: Path, skipped: Callable[[str], None] | None = None) -> list
 
 
 def binary_mask(values: NDArray, label: int | None = None) -> NDArray[np.uint8]:
-    """Mask picture to 0/1: `label` alone if given, else any label (values up to 15) or bright (0/255 masks)."""
-    if values.ndim == 3:
-        values = values[..., 0]
-    if label is not None:
-        return (values == label).astype(np.uint8)
-    return (values > (0 if values.max(initial=0) <= 15 else 127)).astype(np.uint8)
+    """Mask of 0 and 1 from numbers ``(H, W)``: `label` alone if given, else all that is not background."""
+    return (values > 0 if label is None else values == label).astype(np.uint8)
 
 
 def read_pair(pair: tuple[Path, Path], size: tuple[int, int], label: int | None) -> tuple[NDArray, NDArray]:
@@ -134,8 +137,7 @@ def read_pair(pair: tuple[Path, Path], size: tuple[int, int], label: int | None)
     try:
         with Image.open(pair[0]) as picture:
             frame = resize_frame(np.asarray(picture.convert("RGB")), size)
-        with Image.open(pair[1]) as picture:
-            mask = resize_mask(binary_mask(np.asarray(picture), label), size)
+        mask = resize_mask(binary_mask(read_mask_picture(pair[1]).values, label), size)
     except (OSError, ValueError) as error:
         raise VivimError(f"Cannot read {pair[0]} or its mask {pair[1]}: {error}") from error
     return frame, mask

@@ -22,6 +22,7 @@ from vivim.imaging.lesion_tracking import Lesions
 from vivim.io.export import export
 from vivim.io.formats.coco import filled, outline
 from vivim.io.import_masks import import_masks
+from vivim.io.import_source import ReadOptions
 
 
 def labels_of(shape: tuple[int, int, int]) -> np.ndarray:
@@ -110,7 +111,8 @@ def test_labels_of_every_kind_come_in_pixel_for_pixel(
     session: Session, tmp_path: Path, kind: str, status: str
 ) -> None:
     labels = labels_of(session.shape)
-    events = list(import_masks(session, WRITERS[kind](tmp_path, labels), status))
+    options = ReadOptions(include_empty=True)  # of the frame without anything COCO has no annotation
+    events = list(import_masks(session, WRITERS[kind](tmp_path, labels), status, options=options))
     assert [(e.stage, e.frame) for e in events] == [
         (stage, t) for stage in ("check", "write") for t in range(len(session))
     ]
@@ -194,10 +196,10 @@ def bad_masks() -> dict[str, Callable[[Path, np.ndarray], Path]]:
         "There are 11 masks, but the video has 12": lambda f, m: write_tiff(f / "in.tif", m[:11]),
         "There are 13 masks": lambda f, m: write_nifti(f / "in.nii", np.concatenate([m, m[:1]])),
         "There are 2 masks": lambda f, m: pictures(f / "in", m[:2], lambda t: "ab"[t] + ".png"),
-        "There are 3 masks": lambda f, m: pictures(f / "in", m[:3], lambda t: f"{90 + t}.png"),
+        "count to frame 92": lambda f, m: pictures(f / "in", m[:3], lambda t: f"{90 + t}.png"),
         "are 72 x 88 pixels": lambda f, m: write_tiff(f / "in.tif", m.transpose(0, 2, 1).copy()),
         "are 72 x 88 pixels, but": lambda f, m: write_coco(f / "in.json", m.transpose(0, 2, 1).copy(), "packed"),
-        "neither classes": lambda f, m: pictures(f / "in", m * np.uint8(60)),
+        "as one class. If they are classes": lambda f, m: pictures(f / "in", m * np.uint8(60)),
         "values that are no labels": lambda f, m: write_tiff(f / "in.tif", m * np.float32(0.3)),
         "no pictures in": lambda f, m: pictures(f / "in", m[:0]),
         "is not there": lambda f, m: f / "absent",
@@ -219,10 +221,11 @@ def test_what_does_not_fit_is_refused_and_nothing_changes(sample, tmp_path: Path
         assert not session.folder.exists()
 
 
-def test_grey_masks_may_be_taken_for_one_class(session: Session, sample, tmp_path: Path) -> None:
+def test_masks_without_background_are_refused(session: Session, sample, tmp_path: Path) -> None:
     folder = pictures(tmp_path / "in", sample.masks * np.uint8(200) + np.uint8(7))
-    list(import_masks(session, folder, one_class=True))
-    np.testing.assert_array_equal(np.asarray(session.masks), sample.masks)
+    with pytest.raises(MasksError, match="background"):
+        list(import_masks(session, folder, one_class=True))
+    assert session.frames_with("corrected") == []
 
 
 def test_an_unknown_status_is_refused(session: Session, tmp_path: Path) -> None:

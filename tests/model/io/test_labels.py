@@ -60,7 +60,7 @@ def test_whole_numbers_that_are_too_large(session: Session, tmp_path: Path, dtyp
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
-def test_coloured_pictures_are_refused_and_grey_ones_taken(
+def test_one_colour_is_one_class_and_more_are_asked_about(
     session: Session, tmp_path: Path, mode: str
 ) -> None:
     frames, height, width = session.shape
@@ -71,18 +71,24 @@ def test_coloured_pictures_are_refused_and_grey_ones_taken(
     assert int(session.masks[4].sum()) == 100
     grey[4, 12, 12, 1] = 0  # one pixel is no grey
     (tmp_path / "colour").mkdir()
-    with pytest.raises(MasksError, match="coloured"):
-        list(import_masks(session, pictures(tmp_path / "colour", grey), overwrite=True, one_class=True))
+    with pytest.raises(MasksError, match="2 colours") as refused:
+        list(import_masks(session, pictures(tmp_path / "colour", grey), overwrite=True))
+    assert refused.value.one_class_helps and int(session.masks[4].sum()) == 100
+    list(import_masks(session, tmp_path / "colour" / "in", overwrite=True, one_class=True))
     assert int(session.masks[4].sum()) == 100
+    grey[4, 10:20, 10:20] = (0, 40, 0, 255)[: len(mode)]  # a dark green
+    (tmp_path / "green").mkdir()
+    list(import_masks(session, pictures(tmp_path / "green", grey), overwrite=True))
+    assert session.masks[4].max() == 1 and int(session.masks[4].sum()) == 100
 
 
-@pytest.mark.parametrize("category", [1.5, 1e30, "1", True, None, [1]])
-def test_categories_that_are_no_whole_numbers(session: Session, tmp_path: Path, category: object) -> None:
+@pytest.mark.parametrize("category", [1.5, 1e30, "", True, None, [1]])
+def test_categories_that_are_none(session: Session, tmp_path: Path, category: object) -> None:
     frames, height, width = session.shape
     square = [[10, 10, 20, 10, 20, 20, 10, 20]]
     images = [{"id": t, "file_name": f"{t}.png", "height": height, "width": width} for t in range(frames)]
     drawn = [{"id": 1, "image_id": 4, "category_id": category, "segmentation": square}]
     path = tmp_path / "in.json"
     path.write_text(json.dumps({"images": images, "annotations": drawn}))
-    with pytest.raises(MasksError, match="no whole number"):
+    with pytest.raises(MasksError, match="no number and no name"):
         list(import_masks(session, path))

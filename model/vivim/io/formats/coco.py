@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Generator
 from contextlib import ExitStack
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from skimage.measure import find_contours
 from vivim.errors import MasksError
 from vivim.imaging.components import Lesion
 from vivim.io.formats.rle import from_runs, from_text, runs, to_text
-from vivim.io.import_source import Found, frames_of, wrong_size
+from vivim.io.import_source import Found, ReadOptions, frames_of, wrong_size
 from vivim.io.mask_source import Work
 
 
@@ -40,7 +40,10 @@ def write_coco(work: Work, path: Path) -> Generator[int, None, None]:
             yield done
         file.write('],\n"images": [\n')
         file.write(",\n".join(json.dumps(_image(work, t)) for t in work.frames))
-        named = [{"id": value, "name": name} for value, name in sorted(categories.items())]
+        # every class up to the highest, so that readers that count categories find the same numbers
+        named = [
+            {"id": value, "name": work.category(value)} for value in range(1, max(categories, default=0) + 1)
+        ]
         file.write('],\n"categories": ' + json.dumps(named) + "}\n")
 
 
@@ -89,59 +92,124 @@ MOST_BYTES = 2**28
 MOST_CROSSINGS = 2**24
 """An outline that crosses more rows of pixels is none that anybody drew."""
 MOST_CLASSES = 255
+FRAME_KEYS = ("frame", "frame_index")
+"""Where files say which frame of a video a picture is: this program's, and kwcoco's."""
+PERSONS = ("corrected", "accepted")
 
 
-def find_coco(path: Path, shape: tuple[int, int, int], keep: ExitStack) -> Found:
-    """Masks of the pictures of a COCO file; categories become classes, by number where they are 1 to 255.
+def find_coco(path: Path, shape: tuple[int, int, int], keep: ExitStack, options: ReadOptions) -> Found:
+    """Masks of the pictures of a COCO file that are annotated. Its list of categories gives the classes.
 
-    Nothing is left open in `keep`.
+    A picture without an annotation is left alone, unless `options` says otherwise or this program wrote that a person
+    vouched for it. Nothing is left open in `keep`.
 
     Raises
     ------
     MasksError
-        If it does not fit a video of `shape`.
+        If it does not fit a video of `shape`, or an annotation has no outline, picture or category.
     """
     if path.stat().st_size > MOST_BYTES:
         raise MasksError(f"{path.name} is larger than {MOST_BYTES >> 20} MB. Split it by frames.")
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = json.loads(path.read_text(encoding="utf-8-sig"))
     images, annotations = content["images"], content["annotations"]
     for image in images:
-        if (image["height"], image["width"]) != shape[1:]:
-            raise wrong_size((image["height"], image["width"]), shape[1:])
-    classes = _classes(annotations)
-    drawn: defaultdict[Any, list[dict]] = defaultdict(list)
-    for entry in annotations:
-        drawn[entry["image_id"]].append(entry)
+        size = (image.get("height", shape[1]), image.get("width", shape[2]))
+        if size != shape[1:]:
+            raise wrong_size(size, shape[1:])
+    drawn = _by_picture(images, annotations)
+    classes, names = _classes(content.get("categories") or [], annotations)
+    wanted = [
+        image
+        for image in images
+        if str(image["id"]) in drawn or options.include_empty or image.get("status") in PERSONS
+    ]
+    frames = dict(
+        zip((str(image["id"]) for image in images), _frames(images, shape[0], options), strict=True)
+    )
+    ids = [str(image["id"]) for image in wanted]
 
     def read(i: int) -> NDArray:
         mask = np.zeros(shape[1:], np.uint8)
-        for entry in drawn[images[i]["id"]]:
-            mask[shape_of(entry["segmentation"], shape[1:])] = classes[entry["category_id"]]
+        for entry in drawn.get(ids[i], ()):
+            mask[shape_of(entry["segmentation"], shape[1:])] = classes[_category(entry)]
+        if ids[i] in drawn and not mask.any():
+            raise MasksError(
+                f"The annotations of frame {frames[ids[i]]} cover no pixel of the picture. Mend or remove them."
+            )
         return mask
 
-    return Found(_frames(images, shape[0]), read)
+    return Found([frames[key] for key in ids], read, classes=names, are_classes=True)
 
 
-def _frames(images: list[dict], total: int) -> list[int]:
-    """Frames of pictures: by ``frame`` where all have one, or by name."""
-    frames = [image.get("frame") for image in images]
-    numbers = [frame for frame in frames if isinstance(frame, int) and 0 <= frame < total]
-    if numbers and len(set(numbers)) == len(images):
-        return numbers
-    return frames_of([Path(image["file_name"]).stem for image in images], total)
-
-
-def _classes(annotations: list[dict]) -> dict[int, int]:
+def _by_picture(images: list[dict], annotations: list[dict]) -> dict[str, list[dict]]:
+    """Annotations of each picture that has any, by the picture's id as text."""
+    if len({str(image["id"]) for image in images}) < len(images):
+        raise MasksError("Two pictures of the file have the same id. Export the masks anew.")
+    drawn: dict[str, list[dict]] = {}
+    known, boxes = {str(image["id"]) for image in images}, 0
     for entry in annotations:
-        if type(entry["category_id"]) is not int:
+        if str(entry["image_id"]) not in known:
             raise MasksError(
-                f"The category {entry['category_id']!r} is no whole number. Export the masks anew."
+                f"An annotation is of picture {entry['image_id']!r}, which the file does not list."
             )
-    ids = sorted({entry["category_id"] for entry in annotations})
-    if len(ids) > MOST_CLASSES:
-        raise MasksError(f"There are {len(ids)} categories, more than the {MOST_CLASSES} there can be.")
-    fit = all(1 <= number <= MOST_CLASSES for number in ids)
-    return {number: number if fit else rank for rank, number in enumerate(ids, start=1)}
+        boxes += not entry.get("segmentation")
+        drawn.setdefault(str(entry["image_id"]), []).append(entry)
+    if boxes:
+        raise MasksError(
+            f"{boxes} of {len(annotations)} annotations have no outline, only a box at most. A box is no mask: export "
+            "outlines or run lengths."
+        )
+    return drawn
+
+
+def _frames(images: list[dict], total: int, options: ReadOptions) -> list[int]:
+    """Frames of pictures: as the file numbers them where it does, or by name."""
+    for key in FRAME_KEYS:
+        numbers = [value for image in images if type(value := image.get(key)) is int and 0 <= value < total]
+        if numbers and len(set(numbers)) == len(images):
+            return numbers
+    names = [unquote(image["file_name"]).replace("\\", "/") for image in images]
+    return frames_of([PurePosixPath(name).stem for name in names], total, options)
+
+
+def _category(entry: dict) -> str:
+    """The category of an annotation, as text: some tools write numbers, some write text."""
+    value = entry["category_id"]
+    if isinstance(value, bool) or not isinstance(value, int | str) or not str(value).strip():
+        raise MasksError(
+            f"The category {value!r} of an annotation is no number and no name. Export the masks anew."
+        )
+    return str(value)
+
+
+def _classes(
+    categories: list[dict], annotations: list[dict]
+) -> tuple[dict[str, int], tuple[str, ...] | None]:
+    """Class 1, 2, ... of each category, in the order of their ids, and the names; by id alone where none are listed."""
+    used = {_category(entry) for entry in annotations}
+    if not categories:
+        wrong = sorted(key for key in used if not key.isdecimal() or not 1 <= int(key) <= MOST_CLASSES)
+        if wrong:
+            raise MasksError(
+                f"The file lists no categories, and {wrong[0]!r} is no class from 1 to {MOST_CLASSES}."
+            )
+        return {key: int(key) for key in used}, None
+    parents = {category.get("supercategory") for category in categories}
+    listed = [
+        c for c in categories if str(c["id"]) in used or c.get("name") not in parents or len(categories) == 1
+    ]
+    if all(type(category["id"]) is int for category in listed):
+        listed.sort(key=lambda category: category["id"])
+    classes = {str(category["id"]): number for number, category in enumerate(listed, start=1)}
+    missing = sorted(used - classes.keys())
+    if missing:
+        raise MasksError(f"An annotation is of category {missing[0]!r}, which the file does not list.")
+    if len(classes) < len(listed):
+        raise MasksError("Two categories of the file have the same id. Export the masks anew.")
+    if len(classes) > MOST_CLASSES:
+        raise MasksError(f"There are {len(classes)} categories, more than the {MOST_CLASSES} there can be.")
+    names = tuple(str(category.get("name") or category["id"]).strip() for category in listed)
+    return classes, names if len(set(names)) == len(names) and all(names) else None
 
 
 def shape_of(segmentation: Any, size: tuple[int, int]) -> NDArray[np.bool_]:
@@ -152,13 +220,26 @@ def shape_of(segmentation: Any, size: tuple[int, int]) -> NDArray[np.bool_]:
     ValueError, TypeError, KeyError
         If it is none.
     """
-    if isinstance(segmentation, dict):
+    if isinstance(segmentation, dict) and "counts" in segmentation:
         counts = segmentation["counts"]
         return from_runs(from_text(counts) if isinstance(counts, str) else counts, size)
     mask = np.zeros(size, bool)
-    for polygon in segmentation:
-        mask |= filled(np.asarray(polygon, np.float64).reshape(-1, 2), size)
+    for polygon in [segmentation] if isinstance(segmentation, dict) else segmentation:
+        if isinstance(polygon, dict):  # with holes, as kwcoco has it
+            inside = filled(_corners(polygon["exterior"]), size)
+            for hole in polygon.get("interiors", ()):
+                inside &= ~filled(_corners(hole), size)
+            mask |= inside
+        else:
+            mask |= filled(_corners(polygon), size)
     return mask
+
+
+def _corners(polygon: Any) -> NDArray[np.float64]:
+    points = np.asarray(polygon, np.float64).reshape(-1, 2)
+    if len(points) < 3:
+        raise ValueError("an outline has fewer than three corners")
+    return points
 
 
 def filled(points: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.bool_]:

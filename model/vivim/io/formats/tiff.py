@@ -6,6 +6,7 @@ writes OME, which Fiji, QuPath, OMERO and others read.
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Generator
 from contextlib import ExitStack
@@ -15,11 +16,13 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from vivim.io.import_source import Found, wrong_count, wrong_size
+from vivim.io.import_source import Found, ReadOptions, wrong_count, wrong_size
 from vivim.io.mask_source import Source, Work
 
 PLAIN_BYTES = 2**32 - 2**26
 """Pixels beyond this do not fit into a plain TIFF with its directories."""
+CLASSES = "vivim_classes"
+"""In a file's description: values are classes, and these are their names."""
 PAGE_BYTES = 1024
 """More than the directory of one page takes."""
 
@@ -62,7 +65,7 @@ def _write(
 
 
 def _imagej(source: Source) -> dict[str, Any]:
-    metadata: dict[str, object] = {"axes": "TYX"}
+    metadata: dict[str, object] = {"axes": "TYX", CLASSES: json.dumps(source.classes)}
     if source.fps:
         metadata |= {"fps": source.fps, "finterval": 1.0 / source.fps}
     if not source.pixel_spacing_mm:
@@ -76,6 +79,7 @@ def _ome(work: Work, axes: str) -> dict[str, Any]:
     source = work.source
     name = uuid.uuid5(uuid.NAMESPACE_OID, f"{source.identity} {work.frames}")
     metadata: dict[str, object] = {"axes": axes, "UUID": f"urn:uuid:{name}"}
+    metadata["Description"] = json.dumps({CLASSES: source.classes})
     if source.fps:
         metadata |= {"TimeIncrement": 1.0 / source.fps, "TimeIncrementUnit": "s"}
     if source.pixel_spacing_mm:
@@ -85,7 +89,7 @@ def _ome(work: Work, axes: str) -> dict[str, Any]:
     return {"metadata": metadata}
 
 
-def find_tiff(path: Path, shape: tuple[int, int, int], keep: ExitStack) -> Found:
+def find_tiff(path: Path, shape: tuple[int, int, int], keep: ExitStack, options: ReadOptions) -> Found:
     """Masks of a TIFF's first series, whatever its dialect; the file stays open in `keep`.
 
     Raises
@@ -95,16 +99,23 @@ def find_tiff(path: Path, shape: tuple[int, int, int], keep: ExitStack) -> Found
     """
     file = keep.enter_context(tifffile.TiffFile(path))
     series = file.series[0]
-    _check([size for size in series.shape if size > 1], series.shape[-2:], shape)
+    check_sizes([size for size in series.shape if size > 1], series.shape[-2:], shape)
+    are_classes = _says_classes(file)
     if series.dataoffset is None:  # compressed: a page a frame
         pages: Any = series.pages
-        return Found(range(shape[0]), lambda i: np.squeeze(pages[i].asarray()))
+        return Found(range(shape[0]), lambda i: np.squeeze(pages[i].asarray()), are_classes=are_classes)
     dtype = series.dtype.newbyteorder(file.byteorder)
     pixels = np.memmap(path, dtype, "r", offset=series.dataoffset, shape=shape)
-    return Found(range(shape[0]), lambda i: pixels[i])
+    return Found(range(shape[0]), lambda i: pixels[i], are_classes=are_classes)
 
 
-def _check(sizes: list[int], size: Any, shape: tuple[int, int, int]) -> None:
+def _says_classes(file: tifffile.TiffFile) -> bool:
+    """Whether this program wrote into a file that its values are classes."""
+    imagej, ome = file.imagej_metadata or {}, file.ome_metadata or ""
+    return CLASSES in imagej or CLASSES in ome
+
+
+def check_sizes(sizes: list[int], size: Any, shape: tuple[int, int, int]) -> None:
     """Make sure of height and width, and that the rest are the frames."""
     if tuple(size) != shape[1:]:
         raise wrong_size(tuple(size), shape[1:])
