@@ -1,8 +1,8 @@
 """The scan in plain PyTorch, for any device: sequences are cut into chunks that advance together.
 
-Takes tensors of any float dtype and length. Pass one runs every chunk from a zero state and carries
-the chunks' last states along the sequence; pass two runs every chunk again from its right state, in place, and
-reads the output. The backward keeps only the states at chunk starts and recomputes the others.
+Takes tensors of any float dtype and length. Pass one runs every chunk from a zero state and hands the chunks' last
+states along the sequence. Pass two runs every chunk again from its right state, in place, and reads the output. The
+backward pass keeps only the states at chunk starts and recomputes the others.
 """
 
 from __future__ import annotations
@@ -13,30 +13,22 @@ import torch
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from vivim.scan.precision import without_autocast, working_dtype
+from vivim.scan.inputs import ScanInputs
+from vivim.scan.precision import without_autocast
 
 _LONG_SEQUENCE = 4096
 _STATES_AT_ONCE = 64 * 2**20  # numbers kept by the backward at a time: 256 MiB in float32
 
 
-def torch_scan(
-    u: torch.Tensor,
-    delta: torch.Tensor,
-    A: torch.Tensor,
-    B: torch.Tensor,
-    C: torch.Tensor,
-    D: torch.Tensor | None,
-    z: torch.Tensor | None,
-    delta_bias: torch.Tensor | None,
-) -> torch.Tensor:
-    """Run the chunked scan; shapes as in `selective_scan`, result in float32 (float64 if `u` is)."""
-    dtype = working_dtype(u)
-    u, delta, A, B, C = (tensor.to(dtype) for tensor in (u, delta, A, B, C))
-    step = F.softplus(delta if delta_bias is None else delta + delta_bias.to(dtype))
+def torch_scan(inputs: ScanInputs) -> torch.Tensor:
+    """Run the chunked scan, with a result in float32 or, if `u` is float64, in float64."""
+    dtype = torch.float64 if inputs.u.dtype == torch.float64 else torch.float32
+    u, delta, A, B, C, D, z, bias = (None if x is None else x.to(dtype) for x in inputs)
+    step = F.softplus(delta if bias is None else delta + bias)
     y = _ChunkedScan.apply(step, step * u, A, B, C)
     if D is not None:
-        y = y + D.to(dtype) * u
-    return y if z is None else y * F.silu(z.to(dtype))
+        y = y + D * u
+    return y if z is None else y * F.silu(z)
 
 
 class _ChunkedScan(torch.autograd.Function):
@@ -87,7 +79,7 @@ class _ChunkedScan(torch.autograd.Function):
 
 
 class _Chunks:
-    """How a batch of sequences is cut: `rows` chunks in all of `size` steps each, a sequence's last one padded."""
+    """A batch of sequences cut into `rows` chunks of `size` steps, the last chunk of each sequence padded."""
 
     def __init__(self, batch: int, length: int) -> None:
         self.batch, self.length = batch, length
