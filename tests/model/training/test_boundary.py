@@ -7,8 +7,9 @@ import torch
 from vivim.network import Vivim, VivimConfig
 from vivim.training.affine_regressor import WEIGHTS, AffineRegressor, load_regressor
 from vivim.training.boundary_loss import boundary_losses, patches, sobel_edges
-from vivim.training.distillation import Trainable
-from vivim.training.fit_affine_regressor import Edges, pairs, synthetic_masks
+from vivim.training.trainable import Trainable
+
+from scripts.fit_affine_regressor import Edges, pairs, synthetic_masks
 
 
 @pytest.fixture(scope="module")
