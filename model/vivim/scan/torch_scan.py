@@ -32,7 +32,7 @@ def torch_scan(inputs: ScanInputs) -> torch.Tensor:
 
 
 class _ChunkedScan(torch.autograd.Function):
-    """s[l] = exp(step[l] A) s[l - 1] + drive[l] B[l]; y[l] = sum over n of C[l] s[l]."""
+    """The recurrence s[l] = exp(step[l] A) s[l - 1] + drive[l] B[l] with y[l] = sum over n of C[l] s[l]."""
 
     @staticmethod
     def forward(
@@ -88,7 +88,7 @@ class _Chunks:
         self.rows = batch * self.per_sequence
 
     def split(self, values: torch.Tensor) -> torch.Tensor:
-        """(batch, L, X) to (size, rows, X); padding is zero, which leaves a state unchanged."""
+        """Reshape (batch, L, X) to (size, rows, X), padded with zeros, which leave a state unchanged."""
         padding = self.per_sequence * self.size - self.length
         if padding:
             values = F.pad(values, (0, 0, 0, padding))
@@ -99,7 +99,7 @@ class _Chunks:
         return values.transpose(0, 1).reshape(self.batch, -1, values.shape[-1])[:, : self.length].contiguous()
 
     def carry(self, decay: torch.Tensor, last: torch.Tensor, reverse: bool = False) -> torch.Tensor:
-        """States at each chunk's start (its end, in reverse) from the chunks' own last ones; (rows, E, N)."""
+        """States (rows, E, N) at each chunk's start (its end, in reverse) from the chunks' own last states."""
         decay, last = (x.view(self.batch, self.per_sequence, *x.shape[1:]) for x in (decay, last))
         starts = torch.empty_like(last)
         state = torch.zeros_like(last[:, 0])

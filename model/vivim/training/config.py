@@ -13,11 +13,11 @@ class Phase:
     """A stretch of a run with batches of one kind."""
 
     until: float
-    """Part of the run (steps or time) at which the phase ends; 1 for the last."""
+    """Part of the run (steps or time) at which the phase ends, 1 for the last."""
     frames_per_batch: int
     clip_lengths: tuple[int, ...]
     input_size: tuple[int, int] | None = None
-    """Height and width; None for that of the network."""
+    """Height and width, or None for those of the network."""
 
 
 @dataclass(frozen=True)
@@ -36,21 +36,21 @@ class TrainConfig:
     still_share: float = 0.5
     guided_share: float = 0.6
     betas: tuple[float, float] = (0.9, 0.98)
-    """Decay of AdamW's two moments; with a weight decay of 0 it is Adam."""
+    """Decay of AdamW's two moments. With a weight decay of 0 it is Adam."""
     parts: int = 1
-    """Independent draws that make up a batch. Each process makes those it needs, so a multiple of the number of
-    processes spares work; the number is part of the recipe, as it changes what is drawn."""
+    """Independent draws that make up a batch. Each process makes the draws that it needs, so that a multiple of the
+    number of processes saves work. The number is part of the recipe, because it changes what is drawn."""
     boundary_weight: float = 0.0
-    """Weight of the boundary-aware affine constraint and of the cross-entropy of edges (paper: 0.3); 0 for none."""
+    """Weight of the boundary-aware affine constraint and of the cross-entropy of edges, 0.3 in the paper."""
     seconds: float = math.inf
-    """Stop (after a checkpoint) when this much time has passed, all sittings together; the learning rate and the
+    """Stop (after a checkpoint) when this much time has passed, all sittings together. The learning rate and the
     phases then follow the clock. One process only."""
     pause_after: float = math.inf
-    """Stop (after a checkpoint) when this sitting has lasted so many seconds; the run goes on when called again."""
+    """Stop (after a checkpoint) when this sitting has lasted so many seconds. The run goes on when called again."""
     epochs: float = 0.0
     """Passes over the frames of the clips. Where given, they set the number of steps."""
     patience: int = 0
-    """Stop when Dice on the validation clips has not risen in so many validations; 0 for never."""
+    """Stop when Dice on the validation clips has not risen in so many validations, 0 for never."""
     log_every: int = 100
     validate_every: int = 500
     save_every: int = 500

@@ -53,7 +53,7 @@ def implanted(backgrounds: Sequence[Clip], count: int, seed: int) -> Clip:
 def _crop(
     rng: np.random.Generator, frame: NDArray[np.uint8], mask: NDArray[np.uint8]
 ) -> NDArray[np.float32] | None:
-    """Crop a picture where nothing is marked, and enlarge the grey crop to ``(H, W)``; None if no place is found."""
+    """Crop a picture where nothing is marked, and enlarge the grey crop to ``(H, W)``, or return None."""
     height, width = mask.shape
     for _ in range(8):
         side = int(rng.uniform(min(SMALLEST_CROP, height), height + 1))

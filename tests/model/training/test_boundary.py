@@ -64,7 +64,7 @@ def test_the_constraint_wants_edges_in_place(regressor: AffineRegressor) -> None
 def test_gradients_reach_the_network_and_not_the_regressor(regressor: AffineRegressor) -> None:
     torch.manual_seed(0)
     model = Vivim(VivimConfig(size="b0", input_size=(64, 64)))
-    trainable = Trainable(model, taught=False, edged=True)
+    trainable = Trainable(model, predicts_edges=True)
     _, edges = trainable(torch.randn(1, 2, 3, 64, 64), None)
     assert edges.shape == (1, 2, 1, 16, 16)
     masks = torch.stack((disc(30, 30), disc(34, 34)))[None]

@@ -68,13 +68,13 @@ def _load_rates(A, e, n, N, mask):
 
 @triton.jit
 def _load_row(pointer, index, offsets, width, mask, inside):
-    """Row `index` of a (rows, width) tensor as float32; zeros where masked or outside of the sequence."""
+    """Row `index` of a (rows, width) tensor as float32, zeros where masked or outside of the sequence."""
     return tl.load(pointer + index * width + offsets, mask=mask & inside, other=0.0).to(tl.float32)
 
 
 @triton.jit
 def _read_step(delta, bias, index, e, E, e_mask, inside):
-    """Step size before and after the softplus; the latter is 0 outside of the sequence."""
+    """Step size before the softplus, and after it with 0 outside of the sequence."""
     raw = _load_row(delta, index, e, E, e_mask, inside) + bias
     return raw, tl.where(inside, _softplus(raw), 0.0)
 
@@ -283,7 +283,7 @@ def _back_one(
     d_u, d_delta, d_z, d_B, d_C, partial, index, inside, E, N, e, n, e_mask, n_mask,
     HAS_Z: tl.constexpr,
 ):  # fmt: skip
-    """Take one step backward, given the states before and after it; store its row of each gradient."""
+    """Take one step backward, given the states before and after it, and store its row of each gradient."""
     if HAS_Z:
         opened = _sigmoid(gate)
         ungated = tl.sum(after * read[:, None], axis=0) + skip * x
