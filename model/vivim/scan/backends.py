@@ -105,9 +105,7 @@ def choose_backend(backend: str, u: torch.Tensor, states: int = 16) -> str:
 
 
 def _working_on_cuda() -> tuple[str, ...]:
-    return tuple(
-        name for name, works in (("triton", _triton_works), ("mamba-ssm", _mamba_ssm_works)) if works()
-    )
+    return tuple(name for name in ("triton", "mamba-ssm") if _works_on_cuda(name))
 
 
 @functools.lru_cache(maxsize=256)
@@ -153,19 +151,14 @@ def numba_works() -> bool:
 
 
 @functools.cache
-def _triton_works() -> bool:
-    """Triton may import and still lack a C compiler or a driver it can use."""
-    return importlib.util.find_spec("triton") is not None and _scan_succeeds("triton")
+def _works_on_cuda(name: str) -> bool:
+    """Whether a backend is installed and a tiny scan of it runs on CUDA, forward and backward.
 
-
-@functools.cache
-def _mamba_ssm_works() -> bool:
-    """Its CUDA extension may be absent, or built for another PyTorch or without the kernels of Mamba 1."""
-    return importlib.util.find_spec("mamba_ssm") is not None and _scan_succeeds("mamba-ssm")
-
-
-def _scan_succeeds(name: str) -> bool:
-    """Whether a tiny scan runs on CUDA, forward and backward."""
+    Triton may be imported and still lack a C compiler or a driver. The CUDA extension of mamba-ssm may be absent, or
+    built for another PyTorch or without the kernels of Mamba 1.
+    """
+    if importlib.util.find_spec(_PACKAGE_OF[name]) is None:
+        return False
     try:
         with torch.inference_mode(False), torch.enable_grad():
             row = torch.ones(1, 64, 32, device="cuda", requires_grad=True)

@@ -68,7 +68,8 @@ class State:
             return
         saved = torch.load(resume, map_location=self.fabric.device, weights_only=True)
         try:
-            self.trainable.load_state_dict(saved["trainable"])
+            # runs of earlier versions have it under another name
+            self.trainable.load_state_dict(saved["trainable" if "trainable" in saved else "pupil"])
             self.average.load_state_dict(saved["average"])
             self.optimiser.load_state_dict(saved["optimiser"])
         except (RuntimeError, ValueError) as error:
