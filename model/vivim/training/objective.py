@@ -33,7 +33,7 @@ class Objective:
         Parameters
         ----------
         outputs : tuple of Tensor
-            Of `vivim.training.trainable.Trainable`.
+            Of `vivim.training.training_model.TrainingModel`.
         """
         config = self._config
         losses = structure_loss(outputs[0].flatten(0, 1), batch.masks.flatten(0, 1)[:, None])

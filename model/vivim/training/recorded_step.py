@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vivim.training.trainable import Trainable
+from vivim.training.training_model import TrainingModel
 
 Shape = tuple[int, int, int, int]
 """Clips, frames, height and width of a batch."""
@@ -21,7 +21,7 @@ Shape = tuple[int, int, int, int]
 class _OneShape(nn.Module):
     """A module of the same parameters for each shape, because recording replaces its `forward`."""
 
-    def __init__(self, trainable: Trainable) -> None:
+    def __init__(self, trainable: TrainingModel) -> None:
         super().__init__()
         self.trainable = trainable
 
@@ -35,7 +35,7 @@ class RecordedStep:
     Make it before any other thread uses the GPU.
     """
 
-    def __init__(self, trainable: Trainable, shapes: Iterable[Shape], device: torch.device) -> None:
+    def __init__(self, trainable: TrainingModel, shapes: Iterable[Shape], device: torch.device) -> None:
         self._trainable = trainable
         self._recordings: dict[Shape, Callable[..., Any]] = {}
         kept = copy.deepcopy({k: v for k, v in trainable.named_buffers()})

@@ -19,7 +19,7 @@ from vivim.training.config import TrainConfig
 from vivim.training.distributed import Share, share_layers
 from vivim.training.objective import Objective
 from vivim.training.recorded_step import RecordedStep
-from vivim.training.trainable import Trainable
+from vivim.training.training_model import TrainingModel
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -37,7 +37,7 @@ class State:
         if initial is not None:
             _start_from(self.model, initial)
         share_layers(self.model, self.share, device)
-        self.trainable = Trainable(self.model, config.boundary_weight > 0).train().to(device)
+        self.trainable = TrainingModel(self.model, config.boundary_weight > 0).train().to(device)
         self.average = Vivim(config.network).to(device).eval()
         self.average.load_state_dict(self.model.state_dict())
         learning = list(self.trainable.parameters())

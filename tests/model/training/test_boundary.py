@@ -7,7 +7,7 @@ import torch
 from vivim.network import Vivim, VivimConfig
 from vivim.training.affine_regressor import WEIGHTS, AffineRegressor, load_regressor
 from vivim.training.boundary_loss import boundary_losses, patches, sobel_edges
-from vivim.training.trainable import Trainable
+from vivim.training.training_model import TrainingModel
 
 from scripts.fit_affine_regressor import Edges, pairs, synthetic_masks
 
@@ -64,7 +64,7 @@ def test_the_constraint_wants_edges_in_place(regressor: AffineRegressor) -> None
 def test_gradients_reach_the_network_and_not_the_regressor(regressor: AffineRegressor) -> None:
     torch.manual_seed(0)
     model = Vivim(VivimConfig(size="b0", input_size=(64, 64)))
-    trainable = Trainable(model, predicts_edges=True)
+    trainable = TrainingModel(model, predicts_edges=True)
     _, edges = trainable(torch.randn(1, 2, 3, 64, 64), None)
     assert edges.shape == (1, 2, 1, 16, 16)
     masks = torch.stack((disc(30, 30), disc(34, 34)))[None]

@@ -8,7 +8,7 @@ from vivim.network import Vivim
 from vivim.training.boundary_loss import BoundaryHead
 
 
-class Trainable(nn.Module):
+class TrainingModel(nn.Module):
     """A network in training, with a boundary head where the recipe has the boundary constraint.
 
     Boundaries are predicted by the network's own edge head, or else by a `BoundaryHead` on the first stage's feature,
