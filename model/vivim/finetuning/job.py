@@ -27,7 +27,7 @@ SCOPES = ("decoder", "last-stage", "all")
 
 @dataclass(frozen=True)
 class Trained:
-    """The result of a fine-tune: a new model and what the held-out frames say of it."""
+    """Result of a fine-tune: a new model and its scores on held-out frames."""
 
     model: Vivim
     promoted: bool

@@ -70,7 +70,7 @@ class Sample:
 
     @property
     def nbytes(self) -> int:
-        """Bytes held."""
+        """Bytes of all tensors."""
         return sum(t.nbytes for t in (*self.features, self.target, self.guess, self.weight, self.deep))
 
 

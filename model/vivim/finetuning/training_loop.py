@@ -34,7 +34,7 @@ PULL = 0.05
 
 
 def knows_its_classes(model: Vivim) -> bool:
-    """Whether a model has learned its classes, which it has not where new ones were added and it was not tuned since.
+    """Whether a model has been fine-tuned since classes were added to it.
 
     Then there is nothing to stay near to. It takes longer and bolder training, without a pull to the parent, to tell
     the new classes apart.

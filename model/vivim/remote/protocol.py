@@ -95,7 +95,7 @@ def pack(kind: str, payload: bytes = b"", **values: Any) -> bytes:
 
 
 def unpack(data: bytes | str) -> Message:
-    """Take a message apart.
+    """Unpack a message.
 
     Raises
     ------

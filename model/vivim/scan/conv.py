@@ -53,7 +53,7 @@ def causal_conv(u: Tensor, weight: Tensor, bias: Tensor, order: Tensor | None = 
 
 
 def _convolved(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """The same on channels first, ``(batch, E, L)``."""
+    """Apply the convolution to channels-first ``(batch, E, L)``."""
     if x.is_cuda and x.shape[2] <= _LONGEST_FOR_CUDA and causal_conv1d_works():
         from causal_conv1d import causal_conv1d_fn
 

@@ -141,7 +141,7 @@ def _backward_block(
     starts: torch.Tensor,
     grads: torch.Tensor,
 ) -> tuple[torch.Tensor, ...]:
-    """Gradients, for one block of channels, of steps, drives, A, inputs and outputs, in their layouts."""
+    """Gradients of steps, drives, A, inputs and outputs for one block of channels, in their layouts."""
     states = _recompute(steps, drives, A, inputs, starts)
     adjoint = _adjoint_at_ends(cut, steps, A, outputs, grads)
     d_steps, d_drives = torch.empty_like(steps), torch.empty_like(drives)
@@ -175,7 +175,7 @@ def _recompute(
 def _adjoint_at_ends(
     cut: _Chunks, steps: torch.Tensor, A: torch.Tensor, outputs: torch.Tensor, grads: torch.Tensor
 ) -> torch.Tensor:
-    """What flows back into each chunk's last state from the chunks after it, (rows, E, N)."""
+    """Adjoint (rows, E, N) of each chunk's last state from the chunks after it."""
     adjoint = steps.new_zeros(cut.rows, *A.shape)
     for t in reversed(range(cut.size)):
         adjoint.addcmul_(grads[t].unsqueeze(-1), outputs[t].unsqueeze(1)).mul_(_decay(steps[t], A))

@@ -65,7 +65,7 @@ def run_each(run: Callable[[Any], None], work: Sequence[Share] | Sequence[Span])
 
 
 def _forget_pool() -> None:
-    """Drop the pool in a forked process: its threads exist in the parent only."""
+    """Drop the pool in a forked process, where its threads do not exist."""
     global _pool
     _pool = None
 

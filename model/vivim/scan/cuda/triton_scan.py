@@ -49,7 +49,7 @@ def triton_scan(inputs: ScanInputs) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class _Grid:
-    """How a scan of (batch, L, E) with N states is spread over programs."""
+    """Distribution of a scan of (batch, L, E) with N states over programs."""
 
     chunk: int
     programs: int
@@ -191,12 +191,12 @@ def _float32(shape: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:
 
 
 def _or(tensor: torch.Tensor | None, stand_in: torch.Tensor) -> torch.Tensor:
-    """Return what a kernel gets for a tensor that is absent: a pointer it does not follow."""
+    """Return the tensor, or for an absent one a pointer that the kernel does not follow."""
     return stand_in if tensor is None else tensor
 
 
 def _on_device(tensor: torch.Tensor) -> contextlib.AbstractContextManager:
-    """Triton launches on the current device, which need not be the tensors'."""
+    """Return a context in which a tensor's device is the current one, on which Triton launches."""
     if not tensor.is_cuda or tensor.get_device() == torch.cuda.current_device():
         return contextlib.nullcontext()
     return torch.cuda.device(tensor.device)
