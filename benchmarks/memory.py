@@ -40,7 +40,7 @@ def _server(frames: int) -> None:
     from vivim import load_model
     from vivim.api import propose
     from vivim.remote.protocol import WANTED, squeeze
-    from vivim.remote.remote_session import ReceivedSession
+    from vivim.remote.remote_session import RemoteSession
 
     model = load_model()
     size = model.config.input_size
@@ -50,7 +50,7 @@ def _server(frames: int) -> None:
     def ask(session: int, what: str, numbers: list[int]) -> list[bytes]:
         return [picture for _ in numbers]
 
-    session = ReceivedSession(0, (frames, HEIGHT, WIDTH), flags, "benchmark", size, ask)
+    session = RemoteSession(0, (frames, HEIGHT, WIDTH), flags, "benchmark", size, ask)
     for _ in propose(session, model, frames=session.wanted, clip_length=frames, device="cpu"):
         assert session.latest is not None
         squeeze(session.latest[1])

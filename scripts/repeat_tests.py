@@ -23,7 +23,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--times", type=int, default=10)
     parser.add_argument("--workers", default="auto", help="processes that share the tests, or 0 for none")
-    parser.add_argument("--busy", type=int, default=0, help="processes beside the tests that only keep a core busy")
+    parser.add_argument(
+        "--busy", type=int, default=0, help="processes beside the tests that only keep a core busy"
+    )
     parser.add_argument("words", nargs="*", help="what else to tell pytest, after --")
     chosen = parser.parse_args()
     beside = [multiprocessing.Process(target=_keep_busy, daemon=True) for _ in range(chosen.busy)]
@@ -46,7 +48,14 @@ def run(seed: int, workers: str, words: list[str]) -> tuple[list[str], int]:
     """Run the tests once; the names of those that failed, and how many there were. A run that broke off has failed."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        command = [sys.executable, "-m", "pytest", "--quiet", f"--randomly-seed={seed}", f"--junitxml={report}"]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "--quiet",
+            f"--randomly-seed={seed}",
+            f"--junitxml={report}",
+        ]
         command += ["--numprocesses", workers, "--dist", "loadfile", *words]
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         cases = list(ElementTree.parse(report).iter("testcase")) if report.exists() else []

@@ -175,10 +175,10 @@ def _on_another_machine(
 def _here(
     sessions: Sequence[Session], model: Vivim, scope: str, device: str, seed: int
 ) -> Iterator[FinetuneEvent | tuple[Vivim, bool]]:
-    from vivim.finetuning.feature_store import FeatureCache
+    from vivim.finetuning.feature_store import FeatureStore
     from vivim.finetuning.job import Trained, run
 
-    for event in run(sessions, model, scope, device, seed, FeatureCache()):
+    for event in run(sessions, model, scope, device, seed, FeatureStore()):
         yield (event.model, event.promoted) if isinstance(event, Trained) else event
 
 

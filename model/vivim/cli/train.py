@@ -85,7 +85,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="SegFormer weights to start from: a file, or a name on the Hugging Face hub such as nvidia/mit-b0",
     )
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--teacher-weight", type=float, help="also learn from LiteMedSAM")
     parser.add_argument("--no-record", action="store_true", help="launch every kernel of a step by itself")
     for name in WHOLE_NUMBERS:
         parser.add_argument(f"--{name.replace('_', '-')}", type=int)
@@ -150,7 +149,7 @@ def recipe(args: argparse.Namespace, device: str) -> TrainConfig:
     network: dict = {"size": args.size} if args.size else {}
     if args.input_size:
         network["input_size"] = (args.input_size, args.input_size)
-    above = {name: getattr(args, name) for name in (*WHOLE_NUMBERS, *NUMBERS, "teacher_weight")}
+    above = {name: getattr(args, name) for name in (*WHOLE_NUMBERS, *NUMBERS)}
     above = {name: value for name, value in above.items() if value is not None}
     if args.steps is not None and args.epochs is None:
         above["epochs"] = 0.0
@@ -197,7 +196,7 @@ def run(args: argparse.Namespace) -> dict:
     skipped = (lambda text: say(f"left out: {text}")) if args.skip_bad else None
     clips, clip_weights = weighted(args.datasets, size, False, leave_out, skipped)
     stills, still_weights = weighted(args.stills, size, True, leave_out, skipped)
-    clips, clip_weights, held = validation_clips(clips, clip_weights, args.validation_clips, config.seed)
+    clips, clip_weights, held = validation_clips(clips, clip_weights, args.set_aside, config.seed)
     add_synthetic(args, size, clips, clip_weights, stills, still_weights, config.seed)
     validation = [clip for folder in args.validate for clip in load_dataset(folder, size)]
     provenance = {

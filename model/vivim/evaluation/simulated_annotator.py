@@ -146,12 +146,12 @@ def _propose(session: Session, model: Vivim, device: str) -> None:
 
 def _finetune(session: Session, base: Vivim, device: str) -> Vivim | None:
     """`base` tuned on all corrections so far; None where that did not help on held-out ones: what was in use stays."""
-    from vivim.finetuning.feature_store import FeatureCache
+    from vivim.finetuning.feature_store import FeatureStore
     from vivim.finetuning.job import Trained, run
 
     if len(session.frames_with("corrected", "accepted")) < 2:
         return None  # nothing could be held out, so nothing can be promoted
-    for event in run([session], base, device=device, cache=FeatureCache(session.folder / "features")):
+    for event in run([session], base, device=device, cache=FeatureStore(session.folder / "features")):
         if isinstance(event, Trained) and event.promoted:
             event.model.version = f"{base.version}-tuned"
             return event.model

@@ -1,6 +1,6 @@
 """Learn from a person's corrections: encode frames once, train the decoder many times, in a process of its own.
 
-`vivim.finetune` is the whole of it for callers. The events it yields are in `vivim.finetuning.events`.
+Callers use `vivim.finetune`, whose events are in `vivim.finetuning.events`.
 """
 
 from vivim.finetuning.events import (

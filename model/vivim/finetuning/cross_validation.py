@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,20 +11,23 @@ from torch import Tensor
 
 from vivim.finetuning.events import HeldOut, Step
 from vivim.finetuning.samples import Sample, Window
-from vivim.finetuning.training_loop import Scores, Trainable
+from vivim.finetuning.training_loop import Scores
 from vivim.inference.fusion import with_guidance, without_guidance
 from vivim.inference.model_reliability import certainty, looked_at, reliability_from
-from vivim.network.preprocessing import agreement, mask_from_logits
+from vivim.network.preprocessing import dice_of_logits, mask_from_logits
+
+if TYPE_CHECKING:
+    from vivim.finetuning.trainables import Trainable
 
 MAX_FOLDS = 4
 Judged = Iterable[tuple[Sample | Window, Tensor, Tensor]]
-"""Frames as they are met in use: each, its logits ``(1, C, H, W)``, and the carried mask ``(1, 1, H, W)``."""
+"""Frames as they are met in use, each with its logits ``(1, C, H, W)`` and propagated mask ``(1, 1, H, W)``."""
 
 
-def scores_of(judged: Judged, reliability: Mapping[tuple[int, int], float]) -> Scores:
-    """Dice of frames with guidance and without, mixed as while proposing; see `vivim.propagation.confidence`.
+def blended_scores(judged: Judged, reliability: Mapping[tuple[int, int], float]) -> Scores:
+    """Dice of frames with guidance and without, blended as while proposing; see `vivim.propagation.confidence`.
 
-    `reliability` says for each frame how well the network knows the video by other frames; `score_all` finds it out.
+    `reliability` is the model reliability of each frame's video, measured by `score_all` on other frames.
     """
     means: dict[tuple[int, int], Tensor] = {}
     confidences: dict[tuple[int, int], float] = {}
@@ -37,15 +41,15 @@ def scores_of(judged: Judged, reliability: Mapping[tuple[int, int], float]) -> S
             counted, (weight,) = without_guidance(logits, [confidences.get(key, 0.0)], reliability[key])
         means[key] = means.get(key, 0.0) + weight * counted
         truths[key] = true_mask(sample)
-    return {key: agreement(mean, truths[key]) for key, mean in means.items()}
+    return {key: dice_of_logits(mean, truths[key]) for key, mean in means.items()}
 
 
-def others_of(
+def reliability_frames(
     keys: set[tuple[int, int]], known: set[tuple[int, int]]
 ) -> dict[tuple[int, int], list[tuple[int, int]]]:
-    """For each of some corrected frames, those of its video that tell how well a network knows it.
+    """Choose for each of some corrected frames the frames that measure the model reliability for its video.
 
-    Those of `known` that are not among `keys`; where all of the video are, those that are not the frame itself.
+    These are the frames of the video in `known` without `keys`, or where none are left, all but the frame itself.
     """
     found = {}
     for key in keys:
@@ -62,29 +66,29 @@ def score_all(
 ) -> Scores:
     """Dice of some corrected frames as they are met in use.
 
-    ``judge(keys, guided)`` gives frames as the network sees them, without guidance alone if not `guided`.
+    ``judge(keys, guided)`` yields frames with their logits, only those without guidance if not `guided`.
     """
-    judged, others = list(judge(keys, True)), others_of(keys, known)
-    right, sure = alone_at(judged)
-    missing = {other for some in others.values() for other in some} - right.keys()
-    for found, more in zip((right, sure), alone_at(judge(missing, False)), strict=True):
+    judged, others = list(judge(keys, True)), reliability_frames(keys, known)
+    dice, certainties = unguided_scores(judged)
+    missing = {other for some in others.values() for other in some} - dice.keys()
+    for found, more in zip((dice, certainties), unguided_scores(judge(missing, False)), strict=True):
         found.update(more)
     reliability = {}
     for key, some in others.items():
-        of_video = [sure[other] for other in sure if other[0] == key[0]]
-        there = [right[other] for other in some], [sure[other] for other in some]
+        of_video = [certainties[other] for other in certainties if other[0] == key[0]]
+        there = [dice[other] for other in some], [certainties[other] for other in some]
         reliability[key] = reliability_from(*there, of_video) if some else 1.0
-    return scores_of(judged, reliability)
+    return blended_scores(judged, reliability)
 
 
-def alone_at(judged: Judged) -> tuple[Scores, Scores]:
-    """Of frames, by what the network says of them without guidance: Dice, and how sure it is."""
-    right, sure = {}, {}
+def unguided_scores(judged: Judged) -> tuple[Scores, Scores]:
+    """Dice and certainty of frames by their logits without guidance."""
+    dice, certainties = {}, {}
     for sample, logits, _ in judged:
         if sample.confidence is None:
             key = sample.session, sample.frame
-            right[key], sure[key] = agreement(logits, true_mask(sample)), certainty(logits[0])
-    return right, sure
+            dice[key], certainties[key] = dice_of_logits(logits, true_mask(sample)), certainty(logits[0])
+    return dice, certainties
 
 
 def true_mask(sample: Sample | Window) -> NDArray[np.uint8]:
@@ -98,8 +102,8 @@ def mean_of(scores: Scores) -> float:
     return float(np.mean(list(scores.values())))
 
 
-def folds_of(keys: Sequence[tuple[int, int]]) -> list[set[tuple[int, int]]]:
-    """Blocks of corrected frames to hold out: whole sessions where there are several, else stretches of time."""
+def split_folds(keys: Sequence[tuple[int, int]]) -> list[set[tuple[int, int]]]:
+    """Split corrected frames into blocks to hold out: sessions where there are several, else stretches of time."""
     sessions = sorted({number for number, _ in keys})
     if len(sessions) > 1:
         groups = np.array_split(sessions, min(MAX_FOLDS, len(sessions)))
@@ -113,13 +117,13 @@ def held_out_scores(
 ) -> Iterator[Step | HeldOut | dict[int, Scores]]:
     """Train with each block left out in turn.
 
-    Yields the steps with scores between them, and at the end one dictionary: for every number of steps in
+    Yields the steps and the scores between them. The last item is a dictionary that holds, for every number of steps in
     `choices`, the scores of each corrected frame by a copy that never learned from it.
     """
     keys = set(trainable.keys)
     total = max(choices)
     result: dict[int, Scores] = {steps: {} for steps in choices}
-    for number, held_out in enumerate(folds_of(sorted(keys)), start=1):
+    for number, held_out in enumerate(split_folds(sorted(keys)), start=1):
         copied = trainable.copy()
         for step in copied.fit(keys - held_out, total, seed, number):
             yield step

@@ -1,4 +1,4 @@
-"""What a fine-tune reports while it runs; each event survives a trip through one line of JSON."""
+"""Events of a fine-tune, which can be written as lines of JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 @dataclass(frozen=True)
 class Preparing:
-    """Corrected frames are being encoded: `done` of `total`."""
+    """Progress of encoding corrected frames: `done` of `total`."""
 
     kind: ClassVar[str] = "preparing"
     done: int
@@ -19,7 +19,7 @@ class Preparing:
 
 @dataclass(frozen=True)
 class Waiting:
-    """Nothing goes on for now; `note` says for people what is waited for: another machine, or a place in its line."""
+    """The work waits for another machine or a place in its queue, which `note` says in words."""
 
     kind: ClassVar[str] = "waiting"
     note: str
@@ -27,7 +27,7 @@ class Waiting:
 
 @dataclass(frozen=True)
 class PassedOver:
-    """Frames that are not learned from because their masks are damaged: pairs of session number and frame."""
+    """Frames left out because their masks are damaged, as pairs of session number and frame."""
 
     kind: ClassVar[str] = "passed-over"
     frames: tuple[tuple[int, int], ...]
@@ -35,9 +35,10 @@ class PassedOver:
 
 @dataclass(frozen=True)
 class Step:
-    """One optimiser step; `fold` counts the held-out rounds from 1, and is 0 for the final round.
+    """One optimiser step.
 
-    `rounds` is how many there are, the final one included; 0 where that is not known.
+    `fold` counts the held-out rounds from 1, and is 0 for the final round. `rounds` is the number of rounds, the final
+    one included, or 0 where that is not known.
     """
 
     kind: ClassVar[str] = "step"
@@ -61,10 +62,10 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Scored:
-    """Mean Dice on corrected frames that were held out, with the model as it was and as it became.
+    """Mean Dice on held-out corrected frames before and after the fine-tune.
 
-    `per_frame` holds (session number, frame, before, after). With a single corrected frame nothing can be held
-    out: the scores are None and `per_frame` is empty.
+    `per_frame` holds (session number, frame, before, after). A single corrected frame cannot be held out, so that the
+    scores are None and `per_frame` is empty.
     """
 
     kind: ClassVar[str] = "scored"
@@ -76,7 +77,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class Finished:
-    """A new version exists. `promoted` says whether it did clearly better on held-out frames than its parent."""
+    """A new version exists, `promoted` if it is clearly better on held-out frames than its parent."""
 
     kind: ClassVar[str] = "finished"
     name: str
@@ -96,16 +97,16 @@ _KINDS: dict[str, type] = {
 
 
 _ROW = {"session": "int", "frame": "int", "before": "float", "after": "float"}
-"""Of `Scored.per_frame`."""
+"""Names and types of a row of `Scored.per_frame`."""
 
 
 def to_line(event: FinetuneEvent) -> str:
-    """One line of JSON."""
+    """Write an event as one line of JSON."""
     return json.dumps({"kind": event.kind, **asdict(event)})
 
 
 def from_line(line: str) -> FinetuneEvent:
-    """The event that `to_line` wrote.
+    """Read the event that `to_line` wrote.
 
     Raises
     ------
@@ -127,7 +128,7 @@ def from_line(line: str) -> FinetuneEvent:
 
 
 def _check_types(values: dict[str, Any], declared: dict[str, str]) -> None:
-    """Raise a `ValueError` where a value is not as declared: a line may come from another machine."""
+    """Raise a `ValueError` where a value is not of its declared type, as a line from another machine may have it."""
     for name, value in values.items():
         kinds = declared.get(name, "unknown")
         right = (

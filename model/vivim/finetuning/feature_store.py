@@ -1,7 +1,7 @@
-"""Encoded frames kept on disk between fine-tunes: one file each, the longest unused removed first.
+"""Encoded frames kept on disk between fine-tunes, one file each.
 
-A file's name is a digest of everything its content depends on, so that nothing in the cache can be out of date. The
-files hold feature maps only: no pictures, no names, no paths.
+A file's name is a digest of everything that its content depends on, so that no file can be out of date. Files hold
+feature maps only: no pictures, no names, no paths.
 """
 
 from __future__ import annotations
@@ -24,33 +24,33 @@ LIMIT_BYTES = 1_000_000_000
 SUFFIX = ".features"
 
 
-def cache_folder() -> Path:
-    """Where encoded frames are kept."""
+def store_folder() -> Path:
+    """Folder in which encoded frames are kept."""
     return vivim_home() / "features"
 
 
 def key_of(*parts: Any) -> str:
-    """Name for what depends on `parts`, which must be plain JSON values."""
+    """Name of the features that depend on `parts`, which must be plain JSON values."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:40]
 
 
-class FeatureCache:
-    """A folder of named tensors, at most `limit` bytes of them.
+class FeatureStore:
+    """Store of encoded frames: a folder of named tensors.
 
     Parameters
     ----------
     folder : Path, optional
-        `cache_folder` by default; made when first written to.
+        `store_folder` by default. It is made when first written to.
     limit : int
-        Bytes; the files longest unused go first.
+        Most bytes that `trim` leaves. The files unused for longest go first.
     """
 
     def __init__(self, folder: Path | None = None, limit: int = LIMIT_BYTES) -> None:
-        self.folder, self.limit = folder or cache_folder(), limit
+        self.folder, self.limit = folder or store_folder(), limit
         self.hits = 0
 
     def get(self, key: str) -> dict[str, Tensor] | None:
-        """What `put` kept under `key`, or None; a damaged file counts as none."""
+        """Return what `put` kept under `key`, or None where there is none or it is damaged."""
         path = self.folder / f"{key}{SUFFIX}"
         try:
             found = load_file(path)
@@ -61,7 +61,7 @@ class FeatureCache:
         return found
 
     def put(self, key: str, tensors: dict[str, Tensor]) -> None:
-        """Keep tensors under `key`; a disk that is full or read-only costs time later, not the fine-tune."""
+        """Keep tensors under `key`, unless the disk is full or read-only."""
         path = self.folder / f"{key}{SUFFIX}"
         part = part_of(path)
         try:
@@ -72,15 +72,17 @@ class FeatureCache:
             part.unlink(missing_ok=True)
 
     def trim(self) -> None:
-        """Remove the files longest unused until the rest fits; called once at the end of a fine-tune."""
-        if not self.folder.is_dir():
-            return
-        with contextlib.suppress(OSError):  # another fine-tune may be trimming too
+        """Remove the files unused for longest until the rest fits into `limit`."""
+        with contextlib.suppress(OSError):  # the folder is not there, or is read-only
             sweep(self.folder)
-            files = [(path.stat(), path) for path in self.folder.glob(f"*{SUFFIX}")]
-            total = sum(stat.st_size for stat, _ in files)
-            for stat, path in sorted(files, key=lambda item: item[0].st_mtime):
+            files = []
+            for path in self.folder.glob(f"*{SUFFIX}"):
+                with contextlib.suppress(FileNotFoundError):  # another fine-tune is trimming too
+                    stat = path.stat()
+                    files.append((stat.st_mtime, stat.st_size, path))
+            total = sum(size for _, size, _ in files)
+            for _, size, path in sorted(files):
                 if total <= self.limit:
                     break
                 path.unlink(missing_ok=True)
-                total -= stat.st_size
+                total -= size

@@ -1,4 +1,4 @@
-"""The fine-tune itself, in the process that calls it: encode, judge on held-out frames, train, hand over."""
+"""Run a fine-tune in this process: encode, judge on held-out frames, train."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 
 from vivim.devices import choose_device
 from vivim.errors import FinetuneError
-from vivim.finetuning.cross_validation import folds_of, held_out_scores, mean_of
+from vivim.finetuning.cross_validation import held_out_scores, mean_of, split_folds
 from vivim.finetuning.events import HeldOut, Preparing, Scored, Step
-from vivim.finetuning.feature_store import FeatureCache
+from vivim.finetuning.feature_store import FeatureStore
 from vivim.finetuning.samples import Sample, Source, check_labels, corrected_frames, encoded, variants
-from vivim.finetuning.trainables import Encoded, Whole
-from vivim.finetuning.training_loop import Scores, Trainable, step_choices
+from vivim.finetuning.trainables import DecoderTrainable, NetworkTrainable, Trainable
+from vivim.finetuning.training_loop import Scores, step_choices
 from vivim.network import Vivim
 from vivim.registry.info import NEW_CLASSES, session_key
 from vivim.session import Session
@@ -27,7 +27,7 @@ SCOPES = ("decoder", "last-stage", "all")
 
 @dataclass(frozen=True)
 class Trained:
-    """The result of a fine-tune: a new model and what the held-out frames say of it."""
+    """Result of a fine-tune: a new model and its scores on held-out frames."""
 
     model: Vivim
     promoted: bool
@@ -41,14 +41,17 @@ def run(
     scope: str = "decoder",
     device: str = "auto",
     seed: int = 0,
-    cache: FeatureCache | None = None,
+    cache: FeatureStore | None = None,
 ) -> Iterator[Preparing | Step | HeldOut | Scored | Trained]:
     """Fine-tune a copy of `model` on the corrected and accepted frames of `sessions`.
 
-    The held-out rounds train what `scope` says, so that their score is of what is handed over. Encoded frames are
-    taken from `cache` and kept there, if one is given.
+    The held-out rounds train the same `scope`, so that their score is that of the result. Encoded frames are taken from
+    `cache` and kept there, if one is given. `model` itself is never changed.
 
-    Yields progress, then `Scored`, then `Trained`. `model` itself is never changed.
+    Yields
+    ------
+    Preparing, Step, HeldOut, Scored, Trained
+        Progress first, then `Scored`, then `Trained`.
 
     Raises
     ------
@@ -66,7 +69,7 @@ def run(
     tuned = copy.deepcopy(model).to(target).eval()
     source = Source(sessions, tuned, target)
     chosen = list(variants(sessions, tuned.config.guided))
-    trainable: Trainable = Whole(tuned, source, chosen)
+    trainable: Trainable = NetworkTrainable(tuned, source, chosen)
     if scope != "all":
         samples: list[Sample] = []
         ready: set[tuple[int, int]] = set()
@@ -78,11 +81,11 @@ def run(
             yield Preparing(len(ready), len(keys))
         if cache is not None:
             cache.trim()
-        trainable = Encoded(tuned, samples, target, last_stage=scope == "last-stage")
+        trainable = DecoderTrainable(tuned, samples, target, last_stage=scope == "last-stage")
     before = trainable.score(set(keys))
     choices = step_choices(model)
     steps, scored = max(choices), Scored(None, None, len(keys), ())
-    rounds = 1 + (len(folds_of(keys)) if len(keys) > 1 else 0)
+    rounds = 1 + (len(split_folds(keys)) if len(keys) > 1 else 0)
     if len(keys) > 1:
         for item in held_out_scores(trainable, seed, choices):
             if isinstance(item, dict):
@@ -101,14 +104,14 @@ def run(
 def clearly_better(scored: Scored) -> bool:
     """Whether held-out frames got better by more than the standard error of their mean gain.
 
-    A smaller gain of a few frames says nothing of the others: see docs/fine-tuning.md for what it cost to believe it.
+    A smaller gain on a few frames says nothing about the others; docs/fine-tuning.md has the figures.
     """
     gains = np.array([after - before for *_, before, after in scored.per_frame])
     return len(gains) > 1 and bool(gains.mean() > max(0.0, float(gains.std(ddof=1)) / len(gains) ** 0.5))
 
 
 def judge(before: Scores, after: dict[int, Scores]) -> tuple[int, Scored]:
-    """The number of steps that held-out frames like best, and their scores before and after."""
+    """Choose the number of steps with the best held-out Dice, and return it with the scores before and after."""
     steps = max(after, key=lambda count: mean_of(after[count]))
     now = after[steps]
     rows = tuple((*key, before[key], now[key]) for key in sorted(before))

@@ -1,4 +1,4 @@
-"""What a fine-tune needs of corrected frames, encoded before it begins and kept where its process finds it."""
+"""Precompute encoded frames and optical flow before a fine-tune or a proposal asks for them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from vivim.devices import choose_device
 from vivim.finetuning.events import Preparing
-from vivim.finetuning.feature_store import FeatureCache
+from vivim.finetuning.feature_store import FeatureStore
 from vivim.finetuning.samples import Source, corrected_frames, encoded, variants
 from vivim.inference.batch_runner import stoppable
 from vivim.inference.proposals import CLIP_LENGTH, ProposeOptions, propose
@@ -23,16 +23,16 @@ from vivim.utils.cancellation import Stopped
 def precompute_features(
     sessions: Sequence[Session], model: Vivim, device: torch.device, stop: threading.Event | None = None
 ) -> Iterator[Preparing]:
-    """Encode the corrected frames as a fine-tune of `model` will ask for them; what is kept already costs little.
+    """Encode the corrected frames as a fine-tune of `model` will ask for them.
 
-    The flow it takes serves proposing too: `vivim.inference.feature_cache` keeps that of a session in memory.
+    The optical flow serves proposing too, because `vivim.inference.feature_cache` keeps that of a session in memory.
 
     Parameters
     ----------
     sessions : sequence of Session
-        Whose corrected frames; only read.
+        Sessions with corrected frames. Nothing is written to them.
     model : Vivim
-        Moved to the device and put into evaluation mode, else as it was.
+        Moved to the device and put into evaluation mode.
     device : torch.device
         Where to encode.
     stop : threading.Event, optional
@@ -43,7 +43,7 @@ def precompute_features(
     Stopped
         If `stop` was set.
     """
-    cache, total = FeatureCache(), len(corrected_frames(sessions))
+    cache, total = FeatureStore(), len(corrected_frames(sessions))
     model = model.to(device).eval()
     source = Source(sessions, model, device, stop)
     ready: set[tuple[int, int]] = set()
@@ -55,7 +55,7 @@ def precompute_features(
 
 
 MOST_FRAMES = 120
-"""Frames of a video that is remembered whole; of a longer one, only what is on screen is worked out beforehand."""
+"""Longest video in frames that is cached whole. Of a longer one, only the frames on screen are precomputed."""
 
 
 def precompute(
@@ -67,33 +67,33 @@ def precompute(
     device: str = "auto",
     stop: threading.Event | None = None,
 ) -> Iterator[int]:
-    """Do what fine-tuning and proposing will ask for, as far as it is remembered.
+    """Fill the caches of a session for the next fine-tune and the next proposal.
 
     Parameters
     ----------
     session : Session
-        Its masks and frames are read, nothing is written.
+        Nothing is written to it.
     model : Vivim
         The one in use.
     start, clip_length, device, stop
-        As for `propose`; not another machine's device.
+        As for `propose`, but no device of another machine.
 
     Yields
     ------
     int
-        How many pieces are done.
+        Number of windows done.
     """
-    target, pieces = choose_device(device), 0
+    target, done = choose_device(device), 0
     with contextlib.suppress(Stopped):
         for _ in precompute_features([session], untouched_ancestor(model, [session]), target, stop):
-            pieces += 1
-            yield pieces
+            done += 1
+            yield done
         all_of_it = target.type == "cpu" and len(session) <= MOST_FRAMES
         options = ProposeOptions(start=start, clip_length=clip_length, keep=False)
         proposals = propose(session, model, options, device=device, stop=stop)
         for _ in proposals:
-            pieces += 1
-            yield pieces
+            done += 1
+            yield done
             if not all_of_it:
                 proposals.close()  # type: ignore[attr-defined]  # a generator
                 return

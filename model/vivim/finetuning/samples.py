@@ -1,7 +1,7 @@
 """Encode corrected frames once, so that training the decoder many times costs little.
 
-Each corrected frame is encoded as it will be met in use: in a window of its neighbours, guided by the OTHER
-corrected frames (never by its own mask), and once more without guidance.
+Each corrected frame is encoded as it is met in use: in a window of its neighbours, guided by the other corrected frames
+and never by its own mask, and once more without guidance.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TypeVar
 
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from vivim.devices import unprepared
 from vivim.errors import FinetuneError
-from vivim.finetuning.feature_store import FeatureCache, key_of
+from vivim.finetuning.feature_store import FeatureStore, key_of
 from vivim.inference.feature_cache import digest_of_weights
 from vivim.inference.session_inputs import (
     PROPAGATED_AT_ONCE,
@@ -38,8 +38,8 @@ from vivim.training.losses import boundary_weight
 T = TypeVar("T")
 U = TypeVar("U")
 
-FORMAT = 3
-"""Number of what is kept of a frame; one more whenever that changes."""
+FORMAT = 4
+"""Version of what is kept of a frame, to be raised whenever that changes."""
 
 FEW_FRAMES = 8
 """Up to this many corrected frames, mirrored copies are encoded too."""
@@ -56,27 +56,27 @@ class Sample:
     target: Tensor
     """``(1, C, H, W)`` uint8 of 0 and 1 at the network's input size."""
     guess: Tensor
-    """``(1, 1, H, W)`` float16: the guide's first plane, the mask carried there by motion; zeros without guidance."""
+    """``(1, 1, H, W)`` float16: the guide's first plane, the propagated mask, or zeros without guidance."""
     confidence: float | None
-    """How far to trust the mask carried there, `vivim.propagation.confidence`; None without guidance."""
+    """Confidence in the propagated mask, see `vivim.propagation.confidence`, or None without guidance."""
     weight: Tensor
     """``(1, C, H, W)`` float16: `boundary_weight` of the target."""
     in_use: bool
-    """Whether this is how the frame is met in use: not mirrored."""
+    """Whether the frame is as it is met in use, not mirrored."""
     deep: Tensor
-    """``(n, d, h, w)`` float16: what the last stage is given of the whole window, kept for training that stage."""
+    """``(n, d, h, w)`` float16: input of the last stage for the whole window, kept for training that stage."""
     position: int
     """Place of the frame in its window of `n`."""
 
     @property
     def nbytes(self) -> int:
-        """Bytes held."""
+        """Bytes of all tensors."""
         return sum(t.nbytes for t in (*self.features, self.target, self.guess, self.weight, self.deep))
 
 
 @dataclass(frozen=True)
 class Window:
-    """One corrected frame with its neighbours, ready for the network."""
+    """One corrected frame with its neighbours, as network input."""
 
     session: int
     frame: int
@@ -89,7 +89,7 @@ class Window:
 
 
 def target_planes(mask: np.ndarray, classes: int) -> Tensor:
-    """Label mask ``(H, W)`` to ``(1, C, H, W)`` uint8 planes; with one class every label counts as it."""
+    """Split a label mask ``(H, W)`` into planes ``(1, C, H, W)`` uint8. With one class every label counts as it."""
     labels = torch.from_numpy(mask)
     if classes == 1:
         return (labels > 0)[None, None].to(torch.uint8)
@@ -97,12 +97,12 @@ def target_planes(mask: np.ndarray, classes: int) -> Tensor:
 
 
 def check_labels(sessions: Sequence[Session], model: Vivim) -> None:
-    """Make sure that a model of several classes knows every label drawn; with one class every label counts as it.
+    """Make sure that a model of several classes knows every label drawn. With one class every label counts as it.
 
     Raises
     ------
     FinetuneError
-        If a label is beyond them: its pixels would be learned as background.
+        If a label is beyond the classes, so that its pixels would be learned as background.
     """
     classes = model.config.num_classes
     for number, t in corrected_frames(sessions) if classes > 1 else ():
@@ -115,13 +115,13 @@ def check_labels(sessions: Sequence[Session], model: Vivim) -> None:
 
 
 def corrected_frames(sessions: Sequence[Session]) -> list[tuple[int, int]]:
-    """All (session number, frame) a person vouches for, in order of time."""
+    """List all (session number, frame) that a person vouches for, in order of time."""
     return [(number, t) for number, session in enumerate(sessions) for t in session.vouched_frames()]
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to meet a corrected frame; what it looks like is worked out only where nothing is kept of it."""
+    """One way to encode a corrected frame: guided or not, mirrored or not."""
 
     session: int
     frame: int
@@ -130,7 +130,7 @@ class Variant:
 
 
 def variants(sessions: Sequence[Session], guidable: bool) -> Iterator[Variant]:
-    """All variants worth learning from: guided by other frames of the session and not, mirrored where there are few."""
+    """Yield all variants to learn from: guided by other frames of the session and not, mirrored where there are few."""
     keys = corrected_frames(sessions)
     frames = Counter(number for number, _ in keys)
     for number, t in keys:
@@ -167,7 +167,7 @@ class Source:
         self._readers = [ResizedFrames(session, self.size, stop=stop) for session in sessions]
 
     def windows(self, variants: Sequence[Variant]) -> list[Window]:
-        """Variants of one corrected frame with its neighbours, guided by the other corrected frames where they say so.
+        """Make the windows of some variants of one corrected frame.
 
         May be called from several threads.
         """
@@ -189,32 +189,23 @@ class Source:
         return found
 
     def depends_on(self, variant: Variant) -> list[object]:
-        """What the features of a variant depend on, beside the encoder: plain JSON values."""
+        """List what the features of a variant depend on beside the encoder, as plain JSON values."""
         session, others = self.sessions[variant.session], list[list[object]]()
         if variant.guided:
             guide = self._guide(variant)
             window = window_around(self._block(variant), guide)
             others = [list(pair) for pair in guide.depends_on(window)]
-        video = [session.identity, session.area]
-        return [
-            FORMAT,
-            video,
-            variant.frame,
-            CONTEXT,
-            list(self.size),
-            variant.mirrored,
-            variant.guided,
-            others,
-        ]
+        place = [[session.identity, session.area], variant.frame, CONTEXT, list(self.size)]
+        return [FORMAT, *place, variant.mirrored, variant.guided, others]
 
     def target(self, variant: Variant) -> Tensor:
-        """`target_planes` of a variant, mirrored as it is."""
+        """`target_planes` of a variant, mirrored if the variant is."""
         mask = resized_mask(self.sessions[variant.session], variant.frame, self.size)
         planes = target_planes(mask, self.classes)
         return planes.flip(-1) if variant.mirrored else planes
 
     def _guide(self, variant: Variant) -> MaskGuide:
-        """All corrected frames but the variant's own."""
+        """Guide by all corrected frames but the variant's own."""
         number, t = variant.session, variant.frame
         return guide_without(self.sessions[number], self._readers[number], self.size, t)
 
@@ -224,23 +215,14 @@ class Source:
 
 
 def mirror(window: Window) -> Window:
-    """The same window seen in a mirror, left and right exchanged."""
+    """Mirror a window, left and right exchanged."""
     guide = None if window.guide is None else window.guide.flip(-1)
-    return Window(
-        window.session,
-        window.frame,
-        window.x.flip(-1),
-        guide,
-        window.confidence,
-        window.position,
-        window.target.flip(-1),
-        False,
-    )
+    return replace(window, x=window.x.flip(-1), guide=guide, target=window.target.flip(-1), in_use=False)
 
 
 @torch.inference_mode()
 def encode(model: Vivim, window: Window) -> Sample:
-    """Features of the corrected frame of one window."""
+    """Encode the corrected frame of one window."""
     with unprepared(window.x.device):
         features = model.features(window.x, window.guide)
     at = slice(window.position, window.position + 1)
@@ -263,11 +245,11 @@ def encode(model: Vivim, window: Window) -> Sample:
 
 
 def encoded(
-    model: Vivim, source: Source, chosen: Iterable[Variant], cache: FeatureCache | None = None
+    model: Vivim, source: Source, chosen: Iterable[Variant], cache: FeatureStore | None = None
 ) -> Iterator[Sample]:
-    """Each variant encoded, or as the cache has it from an earlier fine-tune; in the order of `chosen`.
+    """Encode each variant, or take it from the cache, in the order of `chosen`.
 
-    Frames are read and masks carried in threads, some frames ahead.
+    Frames are read and masks propagated in threads, some frames in advance.
     """
     encoder = digest_of_weights(model.encoder, model.guide_embed) if cache is not None else ""
 
@@ -282,20 +264,20 @@ def encoded(
         return looked, source.windows([variant for variant, _, found in looked if found is None])
 
     groups = (list(group) for _, group in groupby(chosen, lambda variant: (variant.session, variant.frame)))
-    for looked, windows in _ahead(prepare, groups):
+    for looked, windows in _map_in_threads(prepare, groups):
         left = iter(windows)
         for variant, key, found in looked:
             if found is not None:
-                yield _from_cache(found, variant, source.target(variant))
+                yield _from_tensors(found, variant, source.target(variant))
                 continue
             sample = encode(model, next(left))
             if cache is not None:
-                cache.put(key, _for_cache(sample))
+                cache.put(key, _to_tensors(sample))
             yield sample
 
 
-def _ahead(work: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:
-    """What `work` gives for each item, in order, worked out in threads a few items ahead."""
+def _map_in_threads(work: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:
+    """Map `work` over items in order, in threads that are a few items in advance."""
     pool = ThreadPoolExecutor(PROPAGATED_AT_ONCE, thread_name_prefix="vivim-windows")
     try:
         waiting: deque[Future[U]] = deque()
@@ -309,18 +291,16 @@ def _ahead(work: Callable[[T], U], items: Iterable[T]) -> Iterator[U]:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _for_cache(sample: Sample) -> dict[str, Tensor]:
+def _to_tensors(sample: Sample) -> dict[str, Tensor]:
     levels = {f"feature{i}": feature for i, feature in enumerate(sample.features)}
     kept = {**levels, "guess": sample.guess, "deep": sample.deep, "position": torch.tensor(sample.position)}
-    return (
-        kept
-        if sample.confidence is None
-        else {**kept, "trust": torch.tensor(sample.confidence, dtype=torch.float64)}
-    )
+    if sample.confidence is not None:
+        kept["confidence"] = torch.tensor(sample.confidence, dtype=torch.float64)
+    return kept
 
 
-def _from_cache(found: dict[str, Tensor], variant: Variant, target: Tensor) -> Sample:
-    # laid out in memory as the encoder leaves them, so that the same sums are rounded alike
+def _from_tensors(found: dict[str, Tensor], variant: Variant, target: Tensor) -> Sample:
+    # the encoder's layout in memory, so that sums are rounded alike
     levels = [found[f"feature{i}"].contiguous(memory_format=torch.channels_last) for i in range(4)]
     return Sample(
         variant.session,
@@ -328,7 +308,7 @@ def _from_cache(found: dict[str, Tensor], variant: Variant, target: Tensor) -> S
         levels,
         target,
         found["guess"],
-        float(found["trust"]) if variant.guided else None,
+        float(found["confidence"]) if variant.guided else None,
         boundary_weight(target.float()).half(),
         not variant.mirrored,
         found["deep"].contiguous(memory_format=torch.channels_last),

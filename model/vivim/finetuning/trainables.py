@@ -1,9 +1,11 @@
-"""What can be trained: the decoder or the decoder and last stage, on encoded frames; or the whole network."""
+"""The trainable parts of a network: the decoder, the decoder and the last stage, or the whole network."""
 
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -19,7 +21,7 @@ from vivim.finetuning.training_loop import (
     freeze_normalisation,
     knows_its_classes,
     train,
-    trainable,
+    trainable_parameters,
 )
 from vivim.network import Vivim
 from vivim.training.losses import structure_loss
@@ -32,70 +34,100 @@ ENCODER_LEARNING_RATE = 3e-5
 MAX_GRADIENT = 1.0
 """Norm that gradients of the whole network are clipped to."""
 
+Item = TypeVar("Item", Sample, Variant)
 
-class Encoded:
-    """Decoder, and the last stage if `last_stage`, trained on frames that were encoded once.
+
+class Trainable(ABC, Generic[Item]):
+    """A model of which some part is trained in place, with the corrected frames that it learns from.
 
     Parameters
     ----------
     model : Vivim
         Trained in place.
-    samples : sequence of Sample
+    items : sequence of Sample or Variant
         The frames, in all their variants.
     device : torch.device
         Where `model` is.
-    last_stage : bool
-        Also train the encoder's last stage, from what the samples keep of the one before.
     """
 
-    def __init__(
-        self, model: Vivim, samples: Sequence[Sample], device: torch.device, last_stage: bool
-    ) -> None:
-        self.model, self.samples, self.device, self.last_stage = model, samples, device, last_stage
-        self.keys = {(s.session, s.frame) for s in samples}
+    known_classes_rate = DECODER_LEARNING_RATE
+    max_gradient: float | None = None
 
-    def copy(self) -> Encoded:
-        """The same, untouched by what the other learns."""
-        return Encoded(copy.deepcopy(self.model), self.samples, self.device, self.last_stage)
+    def __init__(self, model: Vivim, items: Sequence[Item], device: torch.device) -> None:
+        self.model, self.items, self.device = model, items, device
+        self.keys = {(item.session, item.frame) for item in items}
+
+    def copy(self) -> Trainable[Item]:
+        """Copy the model, so that one copy can learn without the other."""
+        copied = copy.copy(self)
+        copied.model = copy.deepcopy(self.model)
+        return copied
 
     def fit(self, keys: set[tuple[int, int]], steps: int, seed: int, fold: int) -> Iterator[Step]:
-        """Learn from some of the frames, in place; yields after each step."""
+        """Learn from some of the frames, and yield after each step."""
         rng = np.random.default_rng(seed)
         torch.manual_seed(seed)
-        known = [s for s in self.samples if (s.session, s.frame) in keys]
-
-        def losses() -> Tensor:
-            for part in self._parts():
-                freeze_normalisation(part)
-            chosen = [known[i] for i in rng.choice(len(known), min(BATCH, len(known)), replace=False)]
-            targets = torch.cat([s.target for s in chosen]).to(self.device).float()
-            weights = torch.cat([s.weight for s in chosen]).to(self.device).float()
-            return structure_loss(self._decode(chosen), targets, weights).mean()
-
-        known_classes = knows_its_classes(self.model)
-        rate = DECODER_LEARNING_RATE if known_classes else NEW_CLASS_LEARNING_RATE
-        groups = [{"params": trainable(self.model.decoder), "lr": rate}]
-        if self.last_stage:
-            stage = [p for part in self._parts()[1:] for p in trainable(part)]
-            groups.append({"params": stage, "lr": ENCODER_LEARNING_RATE})
-        yield from train(groups, losses, steps, fold, pull=PULL if known_classes else 0.0)
+        known = [item for item in self.items if (item.session, item.frame) in keys]
+        knows = knows_its_classes(self.model)
+        rate = self.known_classes_rate if knows else NEW_CLASS_LEARNING_RATE
+        groups = [{"params": trainable_parameters(self.model.decoder), "lr": rate}, *self.encoder_groups()]
+        pull = PULL if knows else 0.0
+        yield from train(groups, lambda: self.loss(known, rng), steps, fold, self.max_gradient, pull)
         self.model.eval()
 
     @torch.inference_mode()
     def score(self, keys: set[tuple[int, int]]) -> Scores:
         """Dice of some of the frames as they are met in use, with guidance and without."""
         self.model.eval()
-        return score_all(keys, self.keys, self._judged)
+        return score_all(keys, self.keys, self.judged)
 
-    def _judged(self, keys: set[tuple[int, int]], guided: bool) -> Judged:
-        for s in self.samples:
+    @abstractmethod
+    def loss(self, known: Sequence[Item], rng: np.random.Generator) -> Tensor:
+        """Loss of a few of the `known` frames, drawn at random, with the model in training mode."""
+
+    @abstractmethod
+    def encoder_groups(self) -> list[dict[str, Any]]:
+        """Parameters of the encoder that are trained, as groups of an optimiser."""
+
+    @abstractmethod
+    def judged(self, keys: set[tuple[int, int]], guided: bool) -> Judged:
+        """Logits of some of the frames as they are met in use, only those without guidance if not `guided`."""
+
+
+class DecoderTrainable(Trainable[Sample]):
+    """The decoder, and the last stage if `last_stage`, trained on frames that were encoded once."""
+
+    def __init__(
+        self, model: Vivim, samples: Sequence[Sample], device: torch.device, last_stage: bool
+    ) -> None:
+        super().__init__(model, samples, device)
+        self.last_stage = last_stage
+
+    def loss(self, known: Sequence[Sample], rng: np.random.Generator) -> Tensor:
+        """Structure loss of `BATCH` frames."""
+        for part in (self.model.decoder, *self._stage()):
+            freeze_normalisation(part)
+        chosen = [known[i] for i in rng.choice(len(known), min(BATCH, len(known)), replace=False)]
+        targets = torch.cat([s.target for s in chosen]).to(self.device).float()
+        weights = torch.cat([s.weight for s in chosen]).to(self.device).float()
+        return structure_loss(self._decode(chosen), targets, weights).mean()
+
+    def encoder_groups(self) -> list[dict[str, Any]]:
+        """The last stage, if that is trained."""
+        stage = [p for part in self._stage() for p in trainable_parameters(part)]
+        return [{"params": stage, "lr": ENCODER_LEARNING_RATE}] if stage else []
+
+    def judged(self, keys: set[tuple[int, int]], guided: bool) -> Judged:
+        """Logits of some of the frames, decoded anew."""
+        for s in self.items:
             if s.in_use and (s.session, s.frame) in keys and (guided or s.confidence is None):
                 yield s, self._decode([s]).cpu(), s.guess.float()
 
-    def _parts(self) -> list[nn.Module]:
+    def _stage(self) -> list[nn.Module]:
         encoder = self.model.encoder
-        last = [encoder.patch_embeddings[-1], encoder.mit[-1], encoder.temporal[-1]]
-        return [self.model.decoder, *last] if self.last_stage else [self.model.decoder]
+        return (
+            [encoder.patch_embeddings[-1], encoder.mit[-1], encoder.temporal[-1]] if self.last_stage else []
+        )
 
     def _decode(self, samples: Sequence[Sample]) -> Tensor:
         levels = [
@@ -114,57 +146,32 @@ class Encoded:
         return feature[sample.position : sample.position + 1]
 
 
-class Whole:
-    """The whole network, trained on windows that are encoded anew at every step; slow.
+class NetworkTrainable(Trainable[Variant]):
+    """The whole network, trained on windows of `source` that are encoded anew at every step, which is slow."""
 
-    Parameters
-    ----------
-    model : Vivim
-        Trained in place.
-    source : Source
-        Makes the windows.
-    chosen : sequence of Variant
-        The frames, in all their variants.
-    """
+    known_classes_rate = ENCODER_LEARNING_RATE
+    max_gradient = MAX_GRADIENT
 
-    def __init__(self, model: Vivim, source: Source, chosen: Sequence[Variant]) -> None:
-        self.model, self.source, self.variants = model, source, chosen
-        self.keys = {(v.session, v.frame) for v in chosen}
+    def __init__(self, model: Vivim, source: Source, variants: Sequence[Variant]) -> None:
+        super().__init__(model, variants, source.device)
+        self.source = source
 
-    def copy(self) -> Whole:
-        """The same, untouched by what the other learns."""
-        return Whole(copy.deepcopy(self.model), self.source, self.variants)
+    def loss(self, known: Sequence[Variant], rng: np.random.Generator) -> Tensor:
+        """Structure loss of one frame."""
+        freeze_normalisation(self.model)
+        window = self.source.windows([known[rng.integers(len(known))]])[0]
+        logits = self.model(window.x, window.guide)[0, window.position : window.position + 1]
+        return structure_loss(logits, window.target.to(self.device).float()).mean()
 
-    def fit(self, keys: set[tuple[int, int]], steps: int, seed: int, fold: int) -> Iterator[Step]:
-        """Learn from some of the frames, in place; yields after each step."""
-        rng = np.random.default_rng(seed)
-        torch.manual_seed(seed)
-        known = [v for v in self.variants if (v.session, v.frame) in keys]
+    def encoder_groups(self) -> list[dict[str, Any]]:
+        """All but the decoder."""
+        decoder = {id(p) for p in self.model.decoder.parameters()}
+        rest = [p for p in trainable_parameters(self.model) if id(p) not in decoder]
+        return [{"params": rest, "lr": ENCODER_LEARNING_RATE}]
 
-        def losses() -> Tensor:
-            freeze_normalisation(self.model)
-            window = self.source.windows([known[rng.integers(len(known))]])[0]
-            logits = self.model(window.x, window.guide)[0, window.position : window.position + 1]
-            return structure_loss(logits, window.target.to(self.source.device).float()).mean()
-
-        known_classes = knows_its_classes(self.model)
-        rate = ENCODER_LEARNING_RATE if known_classes else NEW_CLASS_LEARNING_RATE
-        decoder = trainable(self.model.decoder)
-        ours = {id(p) for p in decoder}
-        rest = [p for p in trainable(self.model) if id(p) not in ours]
-        groups = [{"params": decoder, "lr": rate}, {"params": rest, "lr": ENCODER_LEARNING_RATE}]
-        pull = PULL if known_classes else 0.0
-        yield from train(groups, losses, steps, fold, MAX_GRADIENT, pull)
-        self.model.eval()
-
-    @torch.inference_mode()
-    def score(self, keys: set[tuple[int, int]]) -> Scores:
-        """Dice of some of the frames as they are met in use."""
-        self.model.eval()
-        return score_all(keys, self.keys, self._judged)
-
-    def _judged(self, keys: set[tuple[int, int]], guided: bool) -> Judged:
-        for variant in self.variants:
+    def judged(self, keys: set[tuple[int, int]], guided: bool) -> Judged:
+        """Logits of some of the frames, encoded anew."""
+        for variant in self.items:
             wanted = (variant.session, variant.frame) in keys and (guided or not variant.guided)
             if wanted and not variant.mirrored:
                 window = self.source.windows([variant])[0]

@@ -1,13 +1,10 @@
-"""How fine-tuning trains, whatever it trains: few gentle steps, frozen normalisation, kept near the parent.
-
-Held-out scores come from training again and again with one block of time left out each round.
-"""
+"""The training loop of fine-tuning: few gentle steps, frozen normalisation, weights kept near the parent's."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -24,10 +21,10 @@ Scores = dict[tuple[int, int], float]
 """Dice by (session, frame)."""
 
 STEP_CHOICES = (10, 20)
-"""Lengths of training that are tried; held-out frames choose among them."""
+"""Lengths of training that are tried. Held-out frames choose among them."""
 
 NEW_CLASS_STEPS = (40, 80)
-"""As `STEP_CHOICES`, for a model that has yet to learn its classes."""
+"""`STEP_CHOICES` of a model that has yet to learn its classes."""
 
 WARM_UP = 5
 """Steps until the full learning rate."""
@@ -37,10 +34,10 @@ PULL = 0.05
 
 
 def knows_its_classes(model: Vivim) -> bool:
-    """Whether a model has learned its classes; it has not where it was widened for them and never tuned since.
+    """Whether a model has been fine-tuned since classes were added to it.
 
-    Then there is nothing to stay near to: longer and bolder training, without a pull to the parent, is what makes it
-    tell them apart.
+    Then there is nothing to stay near to. It takes longer and bolder training, without a pull to the parent, to tell
+    the new classes apart.
     """
     return not model.provenance.get(NEW_CLASSES, False)
 
@@ -50,34 +47,17 @@ def step_choices(model: Vivim) -> tuple[int, ...]:
     return STEP_CHOICES if knows_its_classes(model) else NEW_CLASS_STEPS
 
 
-class Trainable(Protocol):
-    """Some part of a network in training, with the frames it learns from; see `vivim.finetuning.trainables`."""
-
-    @property
-    def keys(self) -> set[tuple[int, int]]:
-        """All corrected frames, as (session, frame)."""
-
-    def copy(self) -> Trainable:
-        """The same, untouched by what the other learns."""
-
-    def fit(self, keys: set[tuple[int, int]], steps: int, seed: int, fold: int) -> Iterator[Step]:
-        """Learn from some of the frames, in place; yields after each step."""
-
-    def score(self, keys: set[tuple[int, int]]) -> Scores:
-        """Dice of some of the frames as they are met in use."""
-
-
-def trainable(module: nn.Module) -> list[nn.Parameter]:
-    """Parameters that fine-tuning moves; running statistics and scales of BatchNorm stay."""
+def trainable_parameters(module: nn.Module) -> list[nn.Parameter]:
+    """Parameters that fine-tuning moves: all but those of BatchNorm."""
     frozen = {id(p) for m in module.modules() if isinstance(m, nn.BatchNorm2d) for p in m.parameters()}
     return [p for p in module.parameters() if id(p) not in frozen]
 
 
 def freeze_normalisation(module: nn.Module) -> None:
-    """Training mode, but for BatchNorm, which keeps the statistics it has, and dropout.
+    """Set training mode for all layers but BatchNorm and dropout.
 
-    So few gentle steps, pulled towards the parent, do not overfit; dropout took a quarter of their time and changed
-    no score.
+    BatchNorm keeps its statistics. So few gentle steps, pulled towards the parent, do not overfit: dropout took a
+    quarter of their time and changed no score.
     """
     module.train()
     for part in module.modules():
@@ -98,10 +78,20 @@ def train(
     max_gradient: float | None = None,
     pull: float = PULL,
 ) -> Iterator[Step]:
-    """Take `steps` gentle steps on what `losses` gives, pulled back to where they began; yields after each.
+    """Take `steps` steps on the loss, pulled towards the first weights, and yield after each.
 
-    `parameters` are groups as an optimiser takes them, each with its own ``lr``, warmed up over `WARM_UP` steps.
-    Gradients are clipped to the norm `max_gradient`, if one is given.
+    Parameters
+    ----------
+    parameters : sequence of mapping
+        Groups as an optimiser takes them, each with its own ``lr``, warmed up over `WARM_UP` steps.
+    losses : callable
+        Returns the loss of the next step, a scalar.
+    steps, fold : int
+        Number of steps, and the held-out round that the events name.
+    max_gradient : float, optional
+        Norm that gradients are clipped to.
+    pull : float
+        Weight of the squared distance to the first weights.
 
     Raises
     ------

@@ -1,8 +1,9 @@
 """The process a fine-tune runs in: ``python -m vivim.finetuning.worker JOB``.
 
-JOB is a folder. Once everything is loaded, a line on stdin says that ``job.json`` lies there; events leave as lines of
-JSON on stdout, the new weights as ``result.safetensors``. Nothing else is written, so killing this process at any
-moment loses nothing. Where stdin ends without a line, whoever asked is gone, and so is this process.
+JOB is a folder. The process loads everything first, then waits for a line on stdin, which says that ``job.json`` is in
+the folder. It writes events as lines of JSON to stdout, and the new weights to ``result.safetensors``. Nothing else is
+written, so killing this process at any moment loses nothing. It also ends when stdin ends without a line, because the
+program that started it is gone.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ import torch
 from vivim.devices import telling_of_full_memory
 from vivim.errors import DeviceError, VivimError
 from vivim.finetuning.events import to_line
-from vivim.finetuning.feature_store import FeatureCache
+from vivim.finetuning.feature_store import FeatureStore
 from vivim.finetuning.job import Trained, run
-from vivim.finetuning.warmup import warm_up_masks_layer
+from vivim.finetuning.warmup import warm_up_finetuning
 from vivim.network import Vivim, VivimConfig
 from vivim.network.checkpoints import load_checkpoint, save_checkpoint
 from vivim.session import Session
@@ -30,7 +31,7 @@ def work(job: Path) -> None:
     sessions = [Session.open(folder, read_only=True) for folder in task["sessions"]]
     try:
         model = load_checkpoint(Path(task["model"]))
-        for event in run(sessions, model, task["scope"], task["device"], task["seed"], FeatureCache()):
+        for event in run(sessions, model, task["scope"], task["device"], task["seed"], FeatureStore()):
             if isinstance(event, Trained):
                 save_checkpoint(event.model, job / "result.safetensors", event.model.provenance)
                 line = json.dumps({"kind": "trained", "promoted": event.promoted, "seconds": event.seconds})
@@ -42,23 +43,23 @@ def work(job: Path) -> None:
             session.close()
 
 
-def make_ready() -> None:
-    """Load what is only loaded at first use: kernels, and what PyTorch's optimisers import."""
+def load_everything() -> None:
+    """Load what is otherwise loaded at first use: kernels, and the imports of PyTorch's optimisers."""
     small = Vivim(VivimConfig(size="b0", input_size=(64, 64), guided=True))
-    warm_up_masks_layer(small, torch.device("cpu"))
+    warm_up_finetuning(small, torch.device("cpu"))
 
 
 def main() -> int:
-    """Entry point; a `VivimError` becomes one line of JSON, so that its sentence reaches the person."""
-    make_ready()
+    """Wait for the job and do it. A `VivimError` becomes one line of JSON, so that its sentence reaches the person."""
+    load_everything()
     if not sys.stdin.readline():
         return 0
     try:
         with telling_of_full_memory():
             work(Path(sys.argv[1]))
     except VivimError as error:
-        said = {"kind": "error", "message": str(error), "device": isinstance(error, DeviceError)}
-        print(json.dumps(said), flush=True)
+        failure = {"kind": "error", "message": str(error), "device": isinstance(error, DeviceError)}
+        print(json.dumps(failure), flush=True)
         return 1
     return 0
 

@@ -1,6 +1,6 @@
-"""The process a fine-tune runs in, seen from the one that asks for it; and one of them kept ready.
+"""Run fine-tunes in processes of their own, one of which can be kept ready.
 
-Loading PyTorch takes seconds: a process that has done so before the person asks saves them.
+Loading PyTorch takes seconds, which a process that is ready beforehand saves.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ if TYPE_CHECKING:
     from vivim.session import Session
 
 KEPT_SECONDS = 600.0
-"""How long a process that nobody asks for is kept ready: it holds some 250 MB."""
+"""How long a process is kept ready that nobody asks for. It holds some 250 MB."""
 
 
 class WorkerProcess:
-    """``python -m vivim.finetuning.worker``, with a folder of its own; it loads what it needs, then waits for its job.
+    """A process ``python -m vivim.finetuning.worker`` with a folder of its own, which waits for its job.
 
-    It ends with this program, however that ends: its standard input is closed then. Use it as a context, or `close` it.
+    It ends with this program, however that ends, because its standard input is closed then. Use it as a context, or
+    `close` it.
     """
 
     def __init__(self) -> None:
@@ -48,7 +49,7 @@ class WorkerProcess:
         )
 
     def begin(self, task: Mapping[str, Any]) -> None:
-        """Give it its only job; of a process that has ended meanwhile nothing will be heard."""
+        """Give the process its only job. A process that has ended meanwhile sends no events."""
         (self.folder / "job.json").write_text(json.dumps(dict(task)))
         assert self.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
@@ -57,16 +58,16 @@ class WorkerProcess:
 
     @property
     def lives(self) -> bool:
-        """Whether it has not ended."""
+        """Whether the process has not ended."""
         return self.process.poll() is None
 
     def last_words(self) -> str:
-        """The last line it wrote on its standard error."""
+        """The last line that the process wrote to its standard error."""
         self._errors.seek(0)
         return (self._errors.read().strip().splitlines() or ["it left no message"])[-1]
 
     def close(self) -> None:
-        """End it, whatever it does, and remove its folder; safe to call twice."""
+        """Kill the process and remove its folder. Safe to call twice."""
         self.process.kill()
         self.process.wait()
         assert self.process.stdin is not None and self.process.stdout is not None
@@ -84,7 +85,7 @@ class WorkerProcess:
 
 
 class Standby:
-    """At most one process kept ready for the next fine-tune, for any thread; given up when nobody asks for it."""
+    """A process kept ready for the next fine-tune for a limited time. Safe to use from any thread."""
 
     def __init__(self, seconds: float = KEPT_SECONDS) -> None:
         self._seconds = seconds
@@ -94,7 +95,7 @@ class Standby:
         self._closed = False
 
     def start(self) -> None:
-        """Have one made ready, unless there is; returns at once. Its time begins anew."""
+        """Start a process unless there is one, and restart its time limit. Returns at once."""
         with self._lock:
             if self._closed:
                 return
@@ -105,7 +106,7 @@ class Standby:
             self._count_down()
 
     def take(self) -> WorkerProcess:
-        """The one that is ready, or else a new one; it belongs to the caller from now on."""
+        """Hand over the process that is ready, or a new one. The caller has to close it."""
         with self._lock:
             found, self._waiting = self._waiting, None
             self._stop_counting()
@@ -117,7 +118,7 @@ class Standby:
         return WorkerProcess()
 
     def close(self) -> None:
-        """End the one that waits, and start no other; safe to call twice."""
+        """End the process that waits, and start no other. Safe to call twice."""
         with self._lock:
             self._closed = True
             self._drop()
@@ -148,7 +149,10 @@ class Standby:
 def in_own_process(
     sessions: Sequence[Session], model: Vivim, scope: str, device: str, seed: int, standby: Standby | None
 ) -> Iterator[FinetuneEvent | tuple[Vivim, bool]]:
-    """Frames are encoded here, where proposing uses the same flow, while the process loads; then they are cached."""
+    """Fine-tune in a process of its own, and yield its events, then the new model and whether it is promoted.
+
+    Frames are encoded here while the process loads, because proposing uses the same optical flow.
+    """
     import torch
 
     from vivim.finetuning.precompute import precompute_features
@@ -175,7 +179,7 @@ def in_own_process(
 
 
 def _relay(process: subprocess.Popen[str]) -> Generator[FinetuneEvent, None, bool | None]:
-    """Yield the events of a worker; returns whether the new version is promoted, None if it never said."""
+    """Yield the events of a worker, and return whether the new version is promoted, or None if it never said."""
     assert process.stdout is not None
     promoted: bool | None = None
     for text in process.stdout:

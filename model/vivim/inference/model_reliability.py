@@ -18,7 +18,7 @@ from vivim.inference.batch_runner import Inputs, Runner
 from vivim.inference.feature_cache import Answers, EncodedWindows
 from vivim.inference.session_inputs import ResizedFrames, resized_mask, window_inputs
 from vivim.inference.sliding_windows import Window
-from vivim.network.preprocessing import agreement
+from vivim.network.preprocessing import dice_of_logits
 from vivim.propagation.confidence import FEWEST
 from vivim.propagation.mask_propagator import MaskGuide
 
@@ -121,7 +121,7 @@ def model_reliability(
         said = dict(zip(window.kept, logits, strict=True))
         truths = {t: resized_mask(session, t, runner.model.config.input_size) for t in corrected_in[window]}
         found[keys[window]] = Answers(
-            {t: agreement(said[t][None], truth) for t, truth in truths.items()},
+            {t: dice_of_logits(said[t][None], truth) for t, truth in truths.items()},
             {t: certainty(one) for t, one in said.items()},
         )
     answers = [found[key] for key in keys.values()]

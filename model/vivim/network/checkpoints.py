@@ -17,9 +17,8 @@ from safetensors.torch import save
 
 from vivim.errors import CheckpointError
 from vivim.network.config import MOST_CLASSES, VivimConfig, class_names
-from vivim.network.state_dict import PICKLED, read_state_dict
+from vivim.network.state_dict import PICKLED, check_weights, read_state_dict
 from vivim.network.vivim import Vivim
-from vivim.network.weight_checks import check_weights
 from vivim.network.weight_conversion import (
     LoadReport,
     is_reference,
@@ -29,7 +28,7 @@ from vivim.network.weight_conversion import (
 from vivim.utils.atomic_files import part_of
 
 FORMAT = "vivim-1"
-"""Written into every header. A file with another one is refused."""
+"""Format in the header of every file. A file of another format is refused."""
 
 LARGEST_SIDE = 4096
 """A file that claims a larger input than this many pixels a side is damaged or means harm."""
@@ -88,7 +87,7 @@ def read_header(path: Path) -> dict[str, Any]:
     CheckpointError
         If it is missing, damaged, or not one of ours.
     """
-    if not Path(path).is_file():  # nor a pipe, that would be waited for
+    if not os.path.isfile(path):  # a pipe would block
         raise CheckpointError(f"There is no model file {path}.")
     try:
         with safe_open(str(path), framework="pt") as file:
@@ -126,10 +125,10 @@ def load_checkpoint(path: str | Path) -> Vivim:
     Raises
     ------
     CheckpointError
-        If the file is missing, damaged, of another network, or would have to run code to be read.
+        If the file is missing, damaged, of another network, or cannot be read without running code from it.
     """
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise CheckpointError(f"There is no model file {path}.")
     model = _load_reference(path) if path.suffix.lower() in PICKLED else _load_own(path)
     model.name = path.stem

@@ -15,7 +15,6 @@ HEADS = (1, 2, 5, 8)
 KEY_REDUCTION = (8, 4, 2, 1)
 """Factor by which each MiT stage shrinks the grid of its keys and values."""
 
-
 SCANS = ("onward", "backward", "temporal")
 """The three scans of ST-Mamba: the paper's temporal forward, temporal backward and spatial scan (its Fig. 4)."""
 
@@ -106,24 +105,24 @@ class VivimConfig:
         return PRESETS[self.size]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for the header of a checkpoint."""
+        """Return plain values for the header of a checkpoint."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> VivimConfig:
-        """Rebuild from `to_dict`, with a `TypeError` for unknown keys."""
+        """Make a configuration from the values of `to_dict`, with a `TypeError` for unknown keys."""
         return cls(**values)
 
 
 def _whole(name: str, value: Any) -> int:
-    """A whole number, NumPy's included; truth values, texts and fractions are none."""
+    """Return a whole number as int, NumPy's included, and raise `ValueError` for anything else."""
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise ValueError(f"{name} must be a whole number, not {value!r}.")
     return operator.index(value)
 
 
 def class_names(count: int, given: object = ()) -> tuple[str, ...]:
-    """Names of `count` classes: those `given` where they are that many different texts, else defaults."""
+    """Return the names `given` where they are `count` different texts, else default names."""
     if isinstance(given, list | tuple) and len(given) == count:
         names = tuple(name for name in given if isinstance(name, str) and name.strip())
         if len(set(names)) == count:

@@ -42,7 +42,7 @@ class Decoder(nn.Module):
         return folded
 
     def _folded_with_norm(self) -> list[tuple[Tensor, Tensor]]:
-        """As `folded`, followed by the BatchNorm of evaluation, which is linear: a scale and a shift."""
+        """Fold the BatchNorm of evaluation, a scale and a shift, into the matrices of `folded`."""
         norm = self.norm
         assert norm.running_mean is not None and norm.running_var is not None
         scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)

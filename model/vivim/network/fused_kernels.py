@@ -1,4 +1,4 @@
-"""Compiled loops of `fused`.
+"""Compiled loops of `fused_ops`.
 
 Arrays are C-contiguous float32 with channels last. A kernel releases the GIL.
 """

@@ -1,4 +1,4 @@
-"""From decoded frames to the network's input and back to masks of the video's own size."""
+"""Conversion of decoded frames to network input, and of logits to masks."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ STD = (0.229, 0.224, 0.225)
 
 
 def normalise(frames: Tensor) -> Tensor:
-    """RGB uint8 ``(..., H, W, 3)`` to ImageNet-normalised float32 ``(..., 3, H, W)`` on the same device."""
+    """Normalise RGB uint8 ``(..., H, W, 3)`` to float32 ``(..., 3, H, W)`` by ImageNet's statistics."""
     mean = torch.tensor(MEAN, device=frames.device) * 255
     std = torch.tensor(STD, device=frames.device) * 255
     return ((frames.float() - mean) / std).movedim(-1, -3)
 
 
 def stack_frames(frames: Sequence[NDArray[np.uint8]]) -> Tensor:
-    """Resized frames to one uint8 tensor ``(T, H, W, 3)``."""
+    """Stack resized frames into one uint8 tensor ``(T, H, W, 3)``."""
     return torch.from_numpy(np.stack(frames))
 
 
 def mask_from_logits(logits: Tensor, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Logits ``(C, h, w)`` of one frame to its label mask ``size`` uint8.
+    """Convert logits ``(C, h, w)`` of one frame to its label mask ``size`` uint8.
 
-    One class: 1 where the logit is positive. Several: the class (from 1) of the largest positive logit, the first of
-    equals. Classes are enlarged one at a time, so that memory does not grow with their number.
+    A pixel gets the class (from 1) of its largest positive logit, the first of equals, or 0. Classes are enlarged one
+    at a time, so that memory does not grow with their number.
     """
     mask = torch.zeros(size, dtype=torch.uint8, device=logits.device)
     best: Tensor | None = None
@@ -47,10 +47,10 @@ def mask_from_logits(logits: Tensor, size: tuple[int, int]) -> NDArray[np.uint8]
     return mask.cpu().numpy()
 
 
-def agreement(logits: Tensor, true: NDArray) -> float:
-    """Dice of one frame's logits ``(1, C, H, W)`` with its label mask ``(H, W)``, by the masks that would be shown.
+def dice_of_logits(logits: Tensor, true: NDArray) -> float:
+    """Dice of the mask from one frame's logits ``(1, C, H, W)`` with its label mask ``(H, W)``.
 
-    With one class, every label of the mask counts as it; with several, see `vivim.imaging.metrics.label_dice`.
+    With one class, every label of the mask counts as it. With several, see `vivim.imaging.metrics.label_dice`.
     """
     predicted = mask_from_logits(logits[0], true.shape)  # type: ignore[arg-type]
     return dice(predicted, true) if logits.shape[1] == 1 else label_dice(predicted, true)

@@ -150,7 +150,7 @@ class Vivim(nn.Module):
             raise ValueError(f"guide must be {expected}, not {tuple(guide.shape)}.")
 
     def decode(self, features: list[Tensor], size: tuple[int, int]) -> Tensor:
-        """Decode the features of `features` to logits ``(B*T, C, *size)``."""
+        """Decode features ``(B*T, width, h, w)`` to logits ``(B*T, C, *size)``."""
         return F.interpolate(self.decoder(features), size=size, mode="bilinear", align_corners=False)
 
     def forward(

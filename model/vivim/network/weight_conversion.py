@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from vivim.errors import CheckpointError
 from vivim.network.config import PRESETS, VivimConfig
-from vivim.network.state_dict import read_state_dict
-from vivim.network.weight_checks import check_stored, check_weights
+from vivim.network.state_dict import check_stored, check_weights, read_state_dict
 
 _SEGFORMER_RULES = (
     (r"\.patch_embeddings\.(\d)\.layer_norm\.", r".patch_embeddings.\1.norm."),
@@ -32,7 +31,7 @@ _SEGFORMER_RULES = (
     (r"^decoder\.linear_fuse\.", "decoder.fuse."),
     (r"^decoder\.batch_norm\.", "decoder.norm."),
 )
-"""MiT and decoder names, behind ``encoder.`` and ``decoder.``, as transformers 4 and the reference write them."""
+"""Names of MiT and decoder in transformers 4 and in the reference, behind ``encoder.`` and ``decoder.``."""
 
 _BRANCHES = {"_b": "backward", "_s": "temporal", "": "onward"}
 
@@ -70,12 +69,12 @@ _HUB_RULES = (
     (r"\.attention\.sequence_reduction\.layer_norm\.", ".attention.reduce_norm."),
     (r"^decoder\.linear_projections\.(\d)\.proj\.", r"decoder.linears.\1."),
 )
-"""What a SegFormer of the hub is called around those names: by transformers 4, and by transformers 5 inside too."""
+"""Names of SegFormers on the hub: the prefixes of transformers 4, and all names of transformers 5."""
 
 
 @dataclass(frozen=True)
 class LoadReport:
-    """Names of a foreign checkpoint that were loaded, those not used, and own names that it lacks."""
+    """Names of a foreign checkpoint that were loaded and not used, and own names that it lacks."""
 
     loaded: tuple[str, ...]
     unused: tuple[str, ...]
@@ -113,7 +112,7 @@ def is_reference(state_dict: Mapping[str, Tensor]) -> bool:
 
 
 def reference_config(state_dict: Mapping[str, Tensor]) -> VivimConfig:
-    """Read size, classes and edge head of a reference checkpoint off its names and shapes.
+    """Determine size, classes and edge head of a reference checkpoint from its names and shapes.
 
     Raises
     ------
@@ -187,17 +186,13 @@ def load_segformer(model: nn.Module, source: str | Path | Mapping[str, Tensor]) 
     if isinstance(source, (str, Path)):
         source = read_state_dict(Path(source))
     check_stored(source, "The checkpoint")
-    renamed = {_translate(_hub_name(name), _SEGFORMER_RULES): name for name in source}
+    renamed = {_translate(name, _HUB_RULES + _SEGFORMER_RULES): name for name in source}
     report = _load(model, {own: source[theirs] for own, theirs in renamed.items()}, renamed, "The checkpoint")
     if not any(".mit." in name for name in report.loaded):
         raise CheckpointError(
             "No SegFormer encoder found in this file. Give the weights of a MiT or SegFormer."
         )
     return report
-
-
-def _hub_name(name: str) -> str:
-    return _translate(name, _HUB_RULES)
 
 
 def fetch_segformer(repository: str) -> Path:

@@ -1,11 +1,11 @@
-"""What is known of one model version, from the header of its file, and which version it was made from."""
+"""Description of one model version, from the header of its file."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vivim.errors import CheckpointError
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from vivim.session import Session
 
 NEW_CLASSES = "new_classes"
-"""In the provenance of a model that was given classes it has yet to learn."""
+"""Key in the provenance of a model with classes that it has yet to learn."""
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What a list of models shows of one version; scores are held-out Dice, None where there are none."""
+    """One version in a list of models, with held-out Dice as scores, or None where there are none."""
 
     name: str
     version: str
@@ -34,75 +34,65 @@ class ModelInfo:
     """Names of the classes 1 and up."""
     parent_version: str | None = None
     learned_from: tuple[str, ...] = ()
-    """The videos it learned from, as `session_key` names them: by their content, not by a name."""
+    """The videos that it learned from, as `session_key` names them by their content."""
     licence: str | None = None
 
 
 def session_key(session: Session) -> str:
-    """What a model's provenance says of a session: the beginning of the digest of its video's content."""
+    """Key of a session in a model's provenance: the beginning of the digest of its video's content."""
     return session.identity[:12]
 
 
 def describe(path: Path, name: str) -> ModelInfo:
-    """Describe one model file from its header; a damaged file has that as its description."""
+    """Describe one model file from its header, in which a value of the wrong type counts as missing.
+
+    The description of a damaged file says that it is damaged.
+    """
     from vivim.network.checkpoints import read_header
 
     try:
         header = read_header(path)
     except CheckpointError as error:
         return ModelInfo(name, "", None, None, None, None, None, path, f"cannot be used: {error}")
-    known = _Known(header["provenance"])
-    config, classes = header["config"], header["classes"]
+    config, classes, provenance = header["config"], header["classes"], header["provenance"]
     description = f"Vivim {config.size}, {config.input_size[0]}x{config.input_size[1]}"
     description += ", guided by corrections" if config.guided else ""
     description += f", {len(classes)} classes" if len(classes) > 1 else ""
+
+    def text(key: str) -> str | None:
+        value = provenance.get(key)
+        return value if isinstance(value, str) else None
+
+    def count(key: str) -> int | None:
+        value = provenance.get(key)
+        return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+    def score(key: str) -> float | None:
+        value = provenance.get(key)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return float(value) if is_number and 0 <= value <= 1 else None
+
+    learned_from = provenance.get("learned_from")
     return ModelInfo(
         name,
-        known.text("version") or "",
-        known.text("parent"),
-        known.text("created"),
-        known.count("frames"),
-        known.score("before"),
-        known.score("after"),
+        text("version") or "",
+        text("parent"),
+        text("created"),
+        count("frames"),
+        score("before"),
+        score("after"),
         path,
         description,
-        known.count("sessions"),
+        count("sessions"),
         classes,
-        known.text("parent_version"),
-        known.texts("learned_from"),
-        known.text("licence"),
+        text("parent_version"),
+        tuple(key for key in learned_from if isinstance(key, str)) if isinstance(learned_from, list) else (),
+        text("licence"),
     )
 
 
-@dataclass(frozen=True)
-class _Known:
-    """What a file says of itself; a value of another kind than it should be counts as not said."""
-
-    values: dict[str, Any]
-
-    def text(self, key: str) -> str | None:
-        value = self.values.get(key)
-        return value if isinstance(value, str) else None
-
-    def count(self, key: str) -> int | None:
-        value = self.values.get(key)
-        return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-    def score(self, key: str) -> float | None:
-        value = self.values.get(key)
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            return None
-        return float(value) if 0 <= value <= 1 else None
-
-    def texts(self, key: str) -> tuple[str, ...]:
-        value = self.values.get(key)
-        return tuple(text for text in value if isinstance(text, str)) if isinstance(value, list) else ()
-
-
 def origin(version: str | None, name: str | None, among: Sequence[ModelInfo]) -> ModelInfo | None:
-    """The model of this version, if there are several the one called `name`; see
-    `vivim.registry.registry.model_of_version`.
-    """
+    """Find the model of a version, among several the one called `name`; see `registry.model_of_version`."""
     called = [info for info in among if info.name == name]
     same = [info for info in among if version and info.version == version]
     unsaid = [info for info in called if not (version and info.version)]

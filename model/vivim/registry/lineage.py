@@ -1,4 +1,4 @@
-"""Which model came from which, and what each has learned from."""
+"""Lineage of model versions."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def untouched_ancestor(model: Vivim, sessions: Sequence[Session]) -> Vivim:
-    """The nearest ancestor of `model` that has not learned from any of `sessions`.
+    """Find the nearest ancestor of `model` that has not learned from any of `sessions`.
 
-    A model that has seen these corrected frames cannot be judged on them; starting from its ancestor, with all
-    corrected frames there are now, keeps the held-out scores honest. A model whose ancestor is gone stands for itself.
+    A model that has seen these corrected frames cannot be judged on them. Starting from its ancestor, with all
+    corrected frames there are now, keeps the held-out scores honest. A model whose ancestor is gone is returned itself.
     """
     from vivim.registry.info import session_key
     from vivim.registry.registry import load_model, model_of_version

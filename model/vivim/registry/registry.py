@@ -1,6 +1,6 @@
-"""The registry of model versions: the starter that ships with the package, and what was learned from corrections.
+"""The registry of model versions: the starter that ships with the package, and the person's own versions.
 
-A version is one file in `models_folder`; everything known about it stands in the file's header. Nothing is ever
+A version is one file in `models_folder`, with everything known about it in the file's header. Nothing is ever
 overwritten: a name that is taken gets a number.
 """
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 STARTER = "starter"
 SUFFIX = ".safetensors"
 LOCK_SECONDS = 60.0
-"""How long to wait for another process that is writing a model."""
+"""How long to wait for another process that writes a model."""
 
 
 def models_folder() -> Path:
-    """Folder of the person's own model versions: the one in the settings, or one in `vivim_home`."""
+    """Folder of the person's own model versions, by default in `vivim_home`."""
     chosen = settings().models_folder
     return Path(chosen).expanduser() if chosen else vivim_home() / "models"
 
@@ -52,7 +52,7 @@ def load_model(name_or_path: str | Path = STARTER) -> Vivim:
     from vivim.network.checkpoints import load_checkpoint
 
     path = model_path(name_or_path)
-    if path == starter_path() and not path.is_file():
+    if path == starter_path() and not os.path.isfile(path):
         raise CheckpointError(
             f"The starter model is missing from this installation ({path}). Install napari-vivim again, or choose "
             "another model."
@@ -63,7 +63,7 @@ def load_model(name_or_path: str | Path = STARTER) -> Vivim:
 
 
 def model_path(name_or_path: str | Path) -> Path:
-    """The file of a model given by name or path.
+    """Find the file of a model given by name or path.
 
     Raises
     ------
@@ -74,22 +74,23 @@ def model_path(name_or_path: str | Path) -> Path:
     if text == STARTER:
         return starter_path()
     own = models_folder() / f"{text}{SUFFIX}"
-    if own.parent == models_folder() and own.is_file():
+    if own.parent == models_folder() and os.path.isfile(own):
         return own
-    if Path(text).is_file():
+    if os.path.isfile(text):
         return Path(text)
     known = ", ".join(info.name for info in list_models())
     raise CheckpointError(f"There is no model or file {text!r}. Known models: {known}.")
 
 
 def list_models() -> list[ModelInfo]:
-    """The starter and all own versions, oldest first; a damaged file is listed with that as its description."""
+    """List the starter and all own versions, oldest first. A damaged file has that as its description."""
     paths = sorted(models_folder().glob(f"*{SUFFIX}"), key=_written_at)
-    return [model_info(path) for path in ([starter_path()] if starter_path().is_file() else []) + paths]
+    starter = [starter_path()] if os.path.isfile(starter_path()) else []
+    return [model_info(path) for path in [*starter, *paths]]
 
 
 def _written_at(path: Path) -> float:
-    """When a file was written; 0 where there is none any more, or a link leads nowhere."""
+    """Time when a file was written, or 0 where it was removed meanwhile or is a broken link."""
     try:
         return path.stat().st_mtime
     except OSError:
@@ -102,9 +103,9 @@ def model_info(path: Path) -> ModelInfo:
 
 
 def model_of_version(version: str | None, name: str | None) -> ModelInfo | None:
-    """The model whose weights are `version`, whatever it is called now; None if it has been removed.
+    """Find the model whose weights are `version`, whatever its name, or return None if it has been removed.
 
-    Where a version is not said, neither of it nor by the file called `name` (the starter's does not), the name counts.
+    A model called `name` counts where no version is given, or its file gives none, as the starter's.
     """
     return origin(version, name, list_models())
 
@@ -112,7 +113,7 @@ def model_of_version(version: str | None, name: str | None) -> ModelInfo | None:
 def save_version(model: Vivim, name: str, provenance: dict[str, Any]) -> ModelInfo:
     """Add a version to the registry under `name`, or `name-2`, `name-3` ... where that is taken.
 
-    `provenance` may hold parent, frames, before, after and more; version and time are added.
+    `provenance` may hold parent, frames, before, after and more. Version and time are added.
 
     Raises
     ------
@@ -139,7 +140,7 @@ def save_version(model: Vivim, name: str, provenance: dict[str, Any]) -> ModelIn
 
 
 def checked_name(name: str) -> str:
-    """`name`, if it can be a model's name and a file's.
+    """Return `name` if it can be the name of a model and of a file.
 
     Raises
     ------
@@ -156,7 +157,7 @@ def checked_name(name: str) -> str:
 
 @contextmanager
 def _one_at_a_time() -> Iterator[None]:
-    """Between finding a free name and taking it no other process takes it."""
+    """Lock the models folder, so that no other process takes a name between finding it free and writing the file."""
     from filelock import FileLock, Timeout
 
     home = vivim_home()
@@ -181,10 +182,18 @@ def _free_path(name: str) -> Path:
 def _own_path(name: str) -> Path:
     if name == STARTER:
         raise CheckpointError("The starter belongs to the program: it cannot be renamed or removed.")
-    path = models_folder() / f"{checked_name(name)}{SUFFIX}"
-    if not path.is_file():
-        raise CheckpointError(f"There is no model {name!r}. `vivim models list` shows those there are.")
-    return path
+    return models_folder() / f"{checked_name(name)}{SUFFIX}"
+
+
+@contextmanager
+def _telling_of_failure(name: str, what: str) -> Iterator[None]:
+    """Turn an operating system's error about the file of a model into a `CheckpointError`."""
+    try:
+        yield
+    except FileNotFoundError as error:  # perhaps another program was quicker
+        raise CheckpointError(f"There is no model {name!r}. `vivim models list` shows all models.") from error
+    except OSError as error:
+        raise CheckpointError(f"Cannot {what} the model {name!r}: {error.strerror or error}.") from error
 
 
 def import_model(source: str | Path, name: str | None = None) -> ModelInfo:
@@ -203,7 +212,7 @@ def import_model(source: str | Path, name: str | None = None) -> ModelInfo:
 
 
 def add_classes(name: str, classes: Sequence[str], new_name: str) -> ModelInfo:
-    """A new version of a model that can learn these classes, see `vivim.network.class_expansion.with_classes`."""
+    """Save a new version of a model with more classes, see `vivim.network.class_expansion.with_classes`."""
     from vivim.network.class_expansion import with_classes
 
     parent = load_model(name)
@@ -214,7 +223,7 @@ def add_classes(name: str, classes: Sequence[str], new_name: str) -> ModelInfo:
 
 
 def export_model(name: str, target: str | Path, overwrite: bool = False) -> Path:
-    """Copy a model's file to `target`; unless `overwrite`, that must not exist yet.
+    """Copy a model's file to `target`, which must not exist yet unless `overwrite`.
 
     Raises
     ------
@@ -235,11 +244,17 @@ def export_model(name: str, target: str | Path, overwrite: bool = False) -> Path
 
 
 def rename_model(name: str, new_name: str) -> ModelInfo:
-    """Give a version another name; if that is taken it gets a number."""
+    """Give a version another name, with a number if that name is taken.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no such model, the name is not usable, or the file cannot be renamed.
+    """
     source = _own_path(name)
     checked_name(new_name)
     offered_first = default_model_name() == name
-    with _one_at_a_time():
+    with _one_at_a_time(), _telling_of_failure(name, "rename"):
         target = _free_path(new_name)
         os.rename(source, target)
     if offered_first:
@@ -248,14 +263,21 @@ def rename_model(name: str, new_name: str) -> ModelInfo:
 
 
 def remove_model(name: str) -> None:
-    """Delete a version for good."""
-    _own_path(name).unlink()
+    """Delete a version for good.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no such model, or the file cannot be removed.
+    """
+    with _telling_of_failure(name, "remove"):
+        _own_path(name).unlink()
 
 
 def default_model_name() -> str:
-    """The model offered first: the one set by `set_default_model` if it still exists, else the starter."""
+    """Name of the model offered first: the one set by `set_default_model` if it still exists, else the starter."""
     name = settings().default_model
-    return name if (models_folder() / f"{name}{SUFFIX}").is_file() else STARTER
+    return name if os.path.isfile(models_folder() / f"{name}{SUFFIX}") else STARTER
 
 
 def set_default_model(name: str) -> None:

@@ -1,4 +1,4 @@
-"""The client's side: `propose` and `finetune` for a device ``remote:https://host:port``, with the local path's events.
+"""The client: `propose` and `finetune` on a device ``remote:https://host:port``, with the events of the local path.
 
 Masks go into the session as they arrive, through its gate. A lost connection is made again, and the rest asked for.
 """
@@ -9,7 +9,6 @@ import contextlib
 import math
 import secrets
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ from vivim.finetuning.events import FinetuneEvent, Finished, Scored, Waiting, fr
 from vivim.imaging.roi import placed, size_of
 from vivim.inference.proposals import ProposeEvent, ProposeOptions
 from vivim.registry.info import session_key
-from vivim.remote.client_connection import Answers, Conversation, Retrying
+from vivim.remote.client_connection import Conversation, Retrying, SessionAnswers
 from vivim.remote.limits import Limits
 from vivim.remote.protocol import (
     HAVE,
@@ -34,6 +33,7 @@ from vivim.remote.protocol import (
 )
 from vivim.remote.weights import model_from
 from vivim.utils.cancellation import Stopped
+from vivim.utils.time_left import TimeLeft
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,12 +45,12 @@ if TYPE_CHECKING:
 def propose(
     session: Session, model: Vivim, device: str, options: ProposeOptions, stop: threading.Event | None
 ) -> Iterator[ProposeEvent]:
-    """Propose masks on a server; see `vivim.propose`. Without `keep` the masks that arrive are dropped.
+    """Propose masks on a server, see `vivim.propose`. Without `keep` the masks that arrive are dropped.
 
     Yields
     ------
     ProposeEvent
-        One a frame. Others, with a `note`, while there is a line to wait in or a connection to make again.
+        One a frame. Others, with a `note`, while the client waits in the queue or for a new connection.
 
     Raises
     ------
@@ -86,9 +86,10 @@ def propose(
         "precision": options.precision,
     }
     talk = Conversation(
-        device, lambda: pack("propose", squeeze(flags), **values), Answers([session], model, stop)
+        device, lambda: pack("propose", squeeze(flags), **values), SessionAnswers([session], model, stop)
     )
-    began, done = time.monotonic(), 0
+    done, time_left = 0, TimeLeft()
+    time_left.after(0, total)
     with contextlib.suppress(Stopped):
         for message in talk.messages():
             if isinstance(message, Retrying) or message.kind != "mask":
@@ -99,9 +100,8 @@ def propose(
             flags[t] |= HAVE
             missing.discard(t)
             talk.failures, done = 0, done + 1
-            left = (time.monotonic() - began) / done * (total - done)
-            uncertain_pixels = (t,) if keep and not written and session.problem(t) else ()
-            yield ProposeEvent(t, written, done, total, left, damaged=uncertain_pixels)
+            damaged_here = (t,) if keep and not written and session.problem(t) else ()
+            yield ProposeEvent(t, written, done, total, time_left.after(done, total), damaged=damaged_here)
         if missing:
             raise RemoteError(
                 f"The server says that it is done, but {len(missing)} of {total} frames did not arrive. What arrived "
@@ -117,10 +117,10 @@ def finetune(
     seed: int,
     stop: threading.Event | None = None,
 ) -> Iterator[FinetuneEvent | tuple[Vivim, bool]]:
-    """Fine-tune on a server: its events, and last the new model and whether it is promoted.
+    """Fine-tune on a server, and yield its events, then the new model and whether it is promoted.
 
-    The server goes on while the connection is lost, and tells what was missed when it is there again. Where it has
-    forgotten the work, it begins anew: the same work, so that events seen before are passed over.
+    The server goes on while the connection is lost, and sends what was missed on the next one. Where it has dropped the
+    job, it starts the same job again, and events that were seen before are left out.
 
     Raises
     ------
@@ -139,7 +139,7 @@ def finetune(
     talk = Conversation(
         device,
         lambda: pack("finetune", squeeze(flags), seen=seen, **values),
-        Answers(sessions, model, stop),
+        SessionAnswers(sessions, model, stop),
     )
     with contextlib.suppress(Stopped):
         for message in talk.messages():
@@ -158,14 +158,14 @@ def finetune(
 
 
 class _Weights:
-    """A new model, as it arrives in pieces."""
+    """A new model that arrives in chunks."""
 
     def __init__(self, parent: Vivim) -> None:
         self._parent, self._size, self._data = parent, -1, bytearray()
         self.promoted = False
 
     def take(self, message: Message) -> None:
-        """Add what arrived, never more than was announced; an announcement begins anew."""
+        """Add a chunk, never more than was announced. An announcement starts anew."""
         if message.kind == "trained":
             self._size, self._data = message.number("size", 1, Limits.model_bytes), bytearray()
             self.promoted = message.values.get("promoted") is True
@@ -174,7 +174,7 @@ class _Weights:
             raise RemoteError("The server sent more weights than it announced. Every model is as it was.")
 
     def model(self) -> Vivim:
-        """The new model, checked."""
+        """Return the new model, checked."""
         if len(self._data) != self._size:
             raise RemoteError("The server sent no whole model. Every model is as it was; try again.")
         model = model_from(bytes(self._data), Limits.input_pixels)
@@ -187,7 +187,7 @@ class _Weights:
 
 
 def _described(session: Session) -> dict[str, Any]:
-    """What a server is told of a session: numbers, and the beginning of a digest of the pictures."""
+    """Describe a session to a server: numbers, and the beginning of a digest of the pictures."""
     height, width = size_of(session.area, session.shape[1:])
     return {"frames": len(session), "height": height, "width": width, "key": session_key(session)}
 
@@ -203,22 +203,22 @@ def _note(message: Message | Retrying) -> str:
         return f"waiting for {message.host}, trying again in {message.seconds} s"
     if message.kind != "waiting":
         raise RemoteError("The server sent something that was not asked for. Is it of this version?")
-    ahead = message.number("ahead", 0, 10_000)
-    return f"the server is busy, {ahead} before you" if ahead else "the server gets ready"
+    before = message.number("ahead", 0, 10_000)
+    return f"the server is busy, {before} before you" if before else "the server gets ready"
 
 
 def _proposal(
     message: Message, session: Session, missing: set[int], classes: int
 ) -> tuple[int, NDArray[np.uint8], dict[str, float | None]]:
-    """Frame, mask and uncertainties of a message, checked: only what was asked for, only once."""
+    """Return frame, mask and uncertainties of a message, after checking that they were asked for."""
     t = message.number("frame", 0, len(session) - 1)
     uncertainties = {name: message.values.get(name) for name in ("uncertainty", "windows")}
     if t not in missing:
         raise RemoteError(f"The server sent frame {t}, which was not asked for.")
     mask = expand(message.payload, size_of(session.area, session.shape[1:]))
     finite = [
-        doubt is None or (isinstance(doubt, float) and math.isfinite(doubt))
-        for doubt in uncertainties.values()
+        value is None or (isinstance(value, float) and math.isfinite(value))
+        for value in uncertainties.values()
     ]
     if mask.max() > classes or not all(finite):
         raise RemoteError(f"The server sent a mask of frame {t} that this model cannot make.")

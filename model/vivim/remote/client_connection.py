@@ -1,4 +1,4 @@
-"""Talking with a server until it is done: answering what it asks, and connecting again when the connection is lost."""
+"""Conversation with a server, over as many connections as it takes."""
 
 from __future__ import annotations
 
@@ -42,32 +42,32 @@ if TYPE_CHECKING:
     from vivim.session import Session
 
 DELAYS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 30.0, 30.0, 60.0, 60.0, 60.0)
-"""Seconds before each new attempt, once a connection that worked was lost: five minutes in all, then it is given up."""
+"""Seconds before each new attempt after a connection that worked was lost, five minutes in all."""
 OPEN_SECONDS = 5.0
-"""How long one attempt may take: so long at most a request to stop is not heard."""
+"""Longest time of one attempt, during which a request to stop has to wait."""
 POLL = 0.1
-"""A request to stop is heard within this many seconds."""
+"""Seconds within which a request to stop is obeyed."""
 OTHER_NAME = (62, 64)
-"""What OpenSSL answers where a certificate is for another host or address; source: its x509_vfy.h."""
+"""Errors of OpenSSL for a certificate of another host or address. Source: its x509_vfy.h."""
 
 _wire = logging.getLogger(f"{__name__}.wire")
 _wire.setLevel(logging.WARNING)  # its DEBUG would write headers, the token among them
 
 
 class ConnectionLost(Exception):
-    """The connection broke, or could not be made; trying again may help."""
+    """The connection broke or could not be made, and trying again may help."""
 
 
 @dataclass(frozen=True)
 class Retrying:
-    """The connection is lost; another is tried in so many seconds."""
+    """The connection is lost, and another is tried in so many seconds."""
 
     host: str
     seconds: int
 
 
-class Answers:
-    """What a server may ask of the sessions of a request: frames, masks a person vouches for, and the model."""
+class SessionAnswers:
+    """Answers to a server's questions: frames, masks that a person vouches for, and the model."""
 
     def __init__(self, sessions: Sequence[Session], model: Vivim, stop: threading.Event | None) -> None:
         self.stop = stop
@@ -76,12 +76,12 @@ class Answers:
         self._known = [set(session.vouched_frames()) for session in sessions]
 
     def to(self, message: Message) -> Iterator[bytes]:
-        """The messages that answer one of the server's.
+        """Yield the messages that answer one of the server's.
 
         Raises
         ------
         RemoteError
-            If it asks for what it has no business with.
+            If it asks for pixels outside the request.
         """
         if message.kind == "model":
             data = weights_of(self._model)
@@ -93,7 +93,7 @@ class Answers:
         allowed = {"frames": range(len(self._sessions[session])), "masks": self._known[session]}.get(what, ())
         asked: list[Any] = numbers if isinstance(numbers, list) else [None]
         if not all(type(t) is int and t in allowed for t in asked) or len(set(asked)) < len(asked):
-            raise RemoteError("The server asked for pictures that it has no business with.")
+            raise RemoteError("The server asked for pictures that are no part of the request.")
         for t in asked:
             yield pack("pixels", squeeze(self._pixels(session, what, t)))
 
@@ -104,7 +104,7 @@ class Answers:
 
 
 def _trusted() -> ssl.SSLContext:
-    """Which certificates are believed."""
+    """Make the TLS context of trusted certificates."""
     file = authority()
     try:
         return ssl.create_default_context(cafile=file)
@@ -123,24 +123,24 @@ class Conversation:
     device : str
         ``"remote:https://host:port"``.
     request : callable
-        Makes the request as it stands now, without what has arrived.
-    answers : Answers
-        For what the server asks.
+        Makes the request for what has not arrived yet.
+    answers : SessionAnswers
+        Answers the server's questions.
 
     Attributes
     ----------
     failures : int
-        Connections lost in a row; whoever reads `messages` sets it to 0 when something new arrived.
+        Connections lost in a row. The reader of `messages` sets it to 0 when something new has arrived.
     """
 
-    def __init__(self, device: str, request: Callable[[], bytes], answers: Answers) -> None:
+    def __init__(self, device: str, request: Callable[[], bytes], answers: SessionAnswers) -> None:
         self._host, self._port, self._tls = split_address(device)
         self._request, self._answers = request, answers
         self._worked = False
         self.failures = 0
 
     def messages(self) -> Iterator[Message | Retrying]:
-        """All that is not a question; while a new attempt is waited for, `Retrying` once a second.
+        """Yield all messages that are no questions, and `Retrying` once a second before a new attempt.
 
         Raises
         ------

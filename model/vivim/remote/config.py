@@ -1,4 +1,4 @@
-"""Where the server is and what opens it: an address, a token, the authority that signed its certificate.
+"""Configuration of client and server: address, token, and certificate authority.
 
 The address comes from ``VIVIM_REMOTE`` or the settings (`vivim.settings`); the token from ``VIVIM_REMOTE_TOKEN`` or a
 file that only its owner can read. Neither is ever part of an address or a log.
@@ -25,12 +25,12 @@ AUTHORITY = "VIVIM_REMOTE_CA"
 
 
 def remote_device() -> str | None:
-    """The device ``"remote:https://host:port"`` that is set up here; None if there is none.
+    """Return the device ``"remote:https://host:port"`` that is configured, or None.
 
     Raises
     ------
     RemoteError
-        If what is set up cannot be used.
+        If the configured address cannot be used.
     """
     address = os.environ.get(ADDRESS) or settings().remote_address
     if not address:
@@ -40,7 +40,7 @@ def remote_device() -> str | None:
 
 
 def split_address(device: str) -> tuple[str, int, bool]:
-    """Host, port, and whether TLS is used, of ``"remote:https://host:port"``.
+    """Split ``"remote:https://host:port"`` into host, port, and whether TLS is used.
 
     Raises
     ------
@@ -63,12 +63,12 @@ def split_address(device: str) -> tuple[str, int, bool]:
 
 
 def label_of(device: str) -> str:
-    """What the window's list of devices shows."""
+    """Label of a device in the window's list."""
     return f"remote ({split_address(device)[0]})"
 
 
 def client_token() -> str:
-    """The token that opens the server.
+    """Return the token for the server.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def client_token() -> str:
 
 
 def read_token(path: Path) -> str:
-    """The token in a file.
+    """Read the token in a file.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def read_token(path: Path) -> str:
 
 
 def server_token(path: Path) -> str:
-    """The token of a server, made at the first call in a file that only its owner can read.
+    """Read the token of a server, or make it in a file that only its owner can read.
 
     Raises
     ------
@@ -121,25 +121,21 @@ def server_token(path: Path) -> str:
 
 
 def authority() -> str | None:
-    """File of the authority that signed the server's certificate, where it is not one the system knows."""
+    """File of the certificate authority, where it is not one that the system knows."""
     return os.environ.get(AUTHORITY) or settings().remote_ca or None
 
 
 def preferred_device(remote: bool = True) -> str:
-    """The device in the settings, as `vivim` names it; ``"auto"`` where that is a server, but none is set up or wanted.
+    """Return the device in the settings, or ``"auto"`` where that is a server but none is configured or wanted.
 
     Raises
     ------
     RemoteError
         If the server's address in the settings cannot be used.
     """
-    from vivim.settings import settings
-
     name = settings().device
     if name != "remote":
         return name
-    from vivim.remote.config import remote_device
-
     return (remote_device() if remote else None) or "auto"
 
 
@@ -160,17 +156,17 @@ def is_loopback(host: str) -> bool:
 
 
 def client_of(peer: str, forwarded: Sequence[str], proxies: Collection[str]) -> str:
-    """By what a client is counted: its address, of IPv6 the network of 64 bits that is one subscriber's.
+    """Identify a client by its IPv4 address, or by its IPv6 network of 64 bits, which belongs to one subscriber.
 
     Parameters
     ----------
     peer : str
-        Who has connected.
+        Address of the connection.
     forwarded : sequence of str
         The headers ``X-Forwarded-For`` of its request.
     proxies : collection of str
-        Whose headers are believed, and of them only the last address: the one that the proxy itself has seen. What
-        stands before it anybody may have written.
+        Proxies whose headers are trusted. Only the last address counts, which the proxy itself has seen, because
+        anybody may have written those before it.
     """
     if peer in proxies and forwarded:
         peer = forwarded[-1].rpartition(",")[2].strip()

@@ -1,8 +1,7 @@
-"""The work of a server, in the one thread that owns the device: the local generators on what a client sends."""
+"""Handler of requests: the local generators run on a client's session, in the thread that owns the device."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -21,36 +20,37 @@ from vivim.remote.protocol import (
     pack,
     squeeze,
 )
-from vivim.remote.remote_session import ReceivedSession, received_shapes
+from vivim.remote.remote_session import RemoteSession, received_shapes
 from vivim.remote.server_connection import LastingLink, Link
 from vivim.remote.weights import model_from, weights_of
 from vivim.utils.cancellation import check
+from vivim.utils.lru_cache import LRUCache
 
 if TYPE_CHECKING:
     from vivim.network import Vivim
 
 KINDS = ("propose", "finetune")
 MOST_WINDOWS = 64
-"""Windows that a client may want to go through the network at once; fewer go where memory is short."""
+"""Most windows in a batch that a client may ask for."""
 
 
-class Workshop:
-    """Does requests, one at a time; keeps the latest models in memory, and nothing on disk.
+class RequestHandler:
+    """Handler of one request at a time, which keeps the latest models in memory and nothing on disk.
 
     Parameters
     ----------
     device : str
         As `vivim.devices.choose_device` takes it.
     limits : Limits
-        What is taken on.
+        Limits of the server.
     """
 
     def __init__(self, device: str, limits: Limits) -> None:
         self._device, self._limits = device, limits
-        self._models: OrderedDict[str, Vivim] = OrderedDict()
+        self._models: LRUCache[str, Vivim] = LRUCache(limits.models)
 
-    def do(self, request: Message, link: Link) -> None:
-        """Do one request, and send what comes of it.
+    def handle(self, request: Message, link: Link) -> None:
+        """Handle one request, and send the results.
 
         Raises
         ------
@@ -68,7 +68,7 @@ class Workshop:
         sessions, first = [], 0
         for number, (shape, key) in enumerate(shapes):
             part = flags[first : first + shape[0]]
-            sessions.append(ReceivedSession(number, shape, part, key, model.config.input_size, link.ask))
+            sessions.append(RemoteSession(number, shape, part, key, model.config.input_size, link.ask))
             first += shape[0]
         if request.kind == "propose":
             self._propose(sessions[0], model, request, link)
@@ -78,7 +78,7 @@ class Workshop:
             self._finetune(sessions, model, request, link)
 
     def _check_memory(self, request: Message, sessions: int, model: Vivim) -> None:
-        """Refuse what would take too much memory at once, and say how much may be asked for."""
+        """Refuse a request that would take too much memory at once, and say how much is allowed."""
         pixels = model.config.input_size[0] * model.config.input_size[1]
         if request.kind == "finetune":
             if sessions * pixels > self._limits.session_pixels:
@@ -93,7 +93,7 @@ class Workshop:
                 f"{' or a smaller batch' if _batch_size(request) else ''}."
             )
 
-    def _propose(self, session: ReceivedSession, model: Vivim, request: Message, link: Link) -> None:
+    def _propose(self, session: RemoteSession, model: Vivim, request: Message, link: Link) -> None:
         from vivim.devices import PRECISIONS
         from vivim.inference.proposals import ProposeOptions, propose
         from vivim.inference.sliding_windows import MODES
@@ -108,7 +108,7 @@ class Workshop:
             windows=_one_of(request, "windows", MODES),
             precision=_one_of(request, "precision", PRECISIONS),
         )
-        # what was received offers all that is asked of a session
+        # a RemoteSession offers all that proposing asks of a session
         events = propose(session, model, options, device=self._device, stop=link.stop)  # type: ignore[arg-type]
         with closing(events):  # type: ignore[type-var]
             for _ in events:
@@ -118,7 +118,7 @@ class Workshop:
         check(link.stop)
 
     def _finetune(
-        self, sessions: list[ReceivedSession], model: Vivim, request: Message, link: LastingLink
+        self, sessions: list[RemoteSession], model: Vivim, request: Message, link: LastingLink
     ) -> None:
         from vivim.finetuning.events import to_line
         from vivim.finetuning.job import SCOPES, Trained, run
@@ -129,33 +129,31 @@ class Workshop:
         with closing(events):  # type: ignore[type-var]
             for event in events:
                 if isinstance(event, Trained):
-                    link.end(_told_of(event.model, event.promoted))
+                    link.end(_result_messages(event.model, event.promoted))
                 else:
                     link.report("event", line=to_line(event))
 
     def _model(self, digest: str, link: Link) -> Vivim:
-        """The model of this content: from memory, or from the client, which sends it once."""
-        if digest not in self._models:
-            data = link.converse(lambda: _sent(link, self._limits.model_bytes))
+        """Return the model of this digest from memory, or from the client, which sends it once."""
+        model = self._models.get(digest)
+        if model is None:
+            data = link.converse(lambda: _receive_weights(link, self._limits.model_bytes))
             model = model_from(data, self._limits.input_pixels)
             if digest_of(model) != digest:
                 raise RemoteError("The weights that arrived are not those announced.", again=True)
-            self._models[digest] = model
-            while len(self._models) > self._limits.models:
-                self._models.popitem(last=False)
-        self._models.move_to_end(digest)
-        return self._models[digest]
+            self._models.put(digest, model)
+        return model
 
 
-def _told_of(model: Vivim, promoted: bool) -> list[bytes]:
-    """The last messages of a fine-tune: its weights, in pieces."""
+def _result_messages(model: Vivim, promoted: bool) -> list[bytes]:
+    """Make the last messages of a fine-tune: its weights, in chunks."""
     data = weights_of(model)
     pieces = [pack("weights", data[first : first + CHUNK]) for first in range(0, len(data), CHUNK)]
     return [pack("trained", promoted=promoted, size=len(data)), *pieces, pack("done")]
 
 
-def _sent(link: Link, most: int) -> bytes:
-    """The weights of the client's model."""
+def _receive_weights(link: Link, most: int) -> bytes:
+    """Receive the weights of the client's model."""
     link.send("model")
     size = link.receive("model").number("size", 1, most)
     data = bytearray()
@@ -175,7 +173,7 @@ def _flags(payload: bytes, count: int) -> np.ndarray:
 
 
 def _batch_size(request: Message) -> int | None:
-    """Windows at once, where the client says how many."""
+    """Windows in a batch, or None where the client does not say."""
     return None if request.values.get("batch_size") is None else request.number("batch_size", 1, MOST_WINDOWS)
 
 

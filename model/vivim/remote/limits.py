@@ -1,4 +1,4 @@
-"""What a server takes on, and how it keeps the rest away."""
+"""Limits of a server, and counters of clients' attempts."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 ADDRESSES = 4096
-"""Clients whose attempts are remembered."""
+"""Clients whose attempts are counted."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of a server; what is beyond them is refused before it costs anything."""
+    """Limits of a server. A request beyond them is refused before it costs anything."""
 
     clients: int = 16
     """Connections at once, those that wait included."""
@@ -22,7 +22,7 @@ class Limits:
     attempts: int = 60
     """Connections in a minute from one client, wrong tokens included."""
     wrong_tokens: int = 10
-    """Wrong tokens in a minute from one client, before none of it is looked at."""
+    """Wrong tokens in a minute from one client, after which its tokens are not checked."""
     frames: int = 200_000
     """Frames of one video."""
     sessions: int = 256
@@ -36,19 +36,19 @@ class Limits:
     input_pixels: int = 1024 * 1024
     """Pixels of the network's input."""
     window_pixels: int = 64 * 512 * 512
-    """Frames that go through the network together, times the pixels of its input."""
+    """Frames that go through the network together, times pixels of its input."""
     session_pixels: int = 256 * 256 * 256
-    """Sessions of one fine-tune, times the pixels of the network's input."""
+    """Sessions of one fine-tune, times pixels of the network's input."""
     answer_seconds: float = 60.0
     """How long a client may take over one message while others wait."""
     away_seconds: float = 300.0
-    """How long a fine-tune is kept, at work or done, for a client whose connection was lost."""
+    """How long a fine-tune is kept, running or done, for a client whose connection was lost."""
     kept: int = 2
-    """Results kept for such clients, with their weights."""
+    """Finished fine-tunes kept for such clients, with their weights."""
 
 
 class Attempts:
-    """Counts what each client did in the last minute."""
+    """Counts of attempts by each client in the last minute."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -60,14 +60,14 @@ class Attempts:
         return len(times) == self._limit and time.monotonic() - times[0] < 60.0
 
     def add(self, client: str) -> None:
-        """Count one more; forgets the clients that were not heard of for longest."""
+        """Count one more attempt, and drop the clients with the oldest attempts."""
         self._seen.setdefault(client, deque(maxlen=self._limit)).append(time.monotonic())
         self._seen.move_to_end(client)
         if len(self._seen) > ADDRESSES:
             self._seen.popitem(last=False)
 
     def allow(self, client: str) -> bool:
-        """Count one more, if that is within the limit."""
+        """Count one more attempt, and return whether it is within the limit."""
         if self.full(client):
             return False
         self.add(client)

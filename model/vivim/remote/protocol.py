@@ -1,6 +1,6 @@
-"""What travels: one binary message is four bytes of length, a JSON header of that length, and a payload.
+"""Wire format: a binary message is four bytes of length, a JSON header of that length, and a payload.
 
-Nothing is unpacked to more than its receiver expects, and no header may say more than `HEADER` bytes.
+Nothing is unpacked to more than its receiver expects, and no header is longer than `HEADER` bytes.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from vivim.network import Vivim
 
 PATH = "/vivim/2"
-"""Where the server listens; the number is that of this protocol."""
+"""Path of the server, with the number of this protocol."""
 HEADER = 2**16
 MESSAGE = 48 * 2**20
 """Largest message in bytes: one mask of the largest picture, packed, with room to spare."""
 CHUNK = 4 * 2**20
-"""Weights travel in pieces of this many bytes."""
+"""Bytes in which weights are sent at a time."""
 
 MISSING = "Working on another machine needs websockets: pip install 'napari-vivim[remote]'"
 
 WANTED, KNOWN, HAVE = 1, 2, 4
-"""Flags of a frame: it is to be proposed; a person vouches for its mask; its proposal arrived before."""
+"""Flags of a frame: to be proposed, with a mask that a person vouches for, with a proposal that arrived before."""
 
 
 class RemoteError(VivimError):
@@ -50,19 +50,19 @@ class RemoteError(VivimError):
 
 
 class RemoteDeviceError(RemoteError, DeviceError):
-    """The server's device is too small for what was asked; the server goes on."""
+    """The server's device is too small for the request."""
 
 
 @dataclass(frozen=True)
 class Message:
-    """A message that was taken apart; `values` are of JSON's types and to be checked by whoever reads them."""
+    """An unpacked message, whose `values` are of JSON's types and have to be checked by their reader."""
 
     kind: str
     values: dict[str, Any] = field(default_factory=dict)
     payload: bytes = b""
 
     def number(self, name: str, low: int, high: int) -> int:
-        """A whole number within bounds, both included.
+        """Return a whole number within bounds, both included.
 
         Raises
         ------
@@ -75,7 +75,7 @@ class Message:
         return value
 
     def text(self, name: str, longest: int = 80) -> str:
-        """A short text.
+        """Return a short text.
 
         Raises
         ------
@@ -95,7 +95,7 @@ def pack(kind: str, payload: bytes = b"", **values: Any) -> bytes:
 
 
 def unpack(data: bytes | str) -> Message:
-    """Take a message apart.
+    """Unpack a message.
 
     Raises
     ------
@@ -125,7 +125,7 @@ def squeeze(pixels: NDArray[np.uint8]) -> bytes:
 
 
 def expand(data: bytes, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Undo `squeeze`; never makes more than `shape` holds.
+    """Undo `squeeze`, without making more than `shape` holds.
 
     Raises
     ------
@@ -144,9 +144,11 @@ def expand(data: bytes, shape: tuple[int, ...]) -> NDArray[np.uint8]:
 
 
 def digest_of(model: Vivim) -> str:
-    """SHA-256 of all that decides what a model does: configuration, classes and weights."""
+    """SHA-256 of configuration, classes, weights, and the provenance that decides what a model does."""
     digest = hashlib.sha256(
-        json.dumps([model.config.to_dict(), list(model.classes), what_counts(model)], sort_keys=True).encode()
+        json.dumps(
+            [model.config.to_dict(), list(model.classes), functional_provenance(model)], sort_keys=True
+        ).encode()
     )
     for name, value in sorted(model.state_dict().items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
@@ -154,8 +156,8 @@ def digest_of(model: Vivim) -> str:
     return digest.hexdigest()
 
 
-def what_counts(model: Vivim) -> dict[str, Any]:
-    """The part of a model's provenance that decides what it does; names and dates stay at home."""
+def functional_provenance(model: Vivim) -> dict[str, Any]:
+    """The part of a model's provenance that decides what it does, without names and dates."""
     return {
         "learned_from": list(model.provenance.get("learned_from", [])),
         NEW_CLASSES: bool(model.provenance.get(NEW_CLASSES)),

@@ -1,12 +1,11 @@
-"""A session as a server sees it: nothing but numbers, and pixels that it asks the client for when they are needed.
+"""A client's session on the server: numbers, and pixels that are fetched from the client when they are needed.
 
-Offers what `vivim.propose` and `vivim.finetune` ask of a session, so that both run on it unchanged.
+It offers what proposing and fine-tuning ask of a session, so that both run on it unchanged.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable
 
 import numpy as np
@@ -14,65 +13,66 @@ from numpy.typing import NDArray
 
 from vivim.remote.limits import Limits
 from vivim.remote.protocol import HAVE, KNOWN, WANTED, Message, RemoteError, expand
+from vivim.utils.lru_cache import LRUCache
 
-AHEAD = 8
-"""Frames are asked for in runs of so many, which saves round trips."""
+AT_ONCE = 8
+"""Frames fetched at a time, which saves round trips."""
 KEPT = 256
 """Frames kept of one session, if they are not more than `KEPT_BYTES`."""
 KEPT_BYTES = 256 * 2**20
 
 Ask = Callable[[int, str, list[int]], list[bytes]]
-"""``ask(session, "frames" or "masks", numbers)`` gives the squeezed pixels of these frames."""
+"""``ask(session, "frames" or "masks", numbers)`` returns the squeezed pixels of these frames."""
 
 
 class Pixels:
-    """Frames or masks at the network's input size, fetched when first needed, the latest kept."""
+    """Frames or masks at the network's input size, fetched when first needed and cached."""
 
     def __init__(self, session: int, what: str, shape: tuple[int, ...], count: int, ask: Ask) -> None:
         self._session, self._what, self._shape, self._count, self._ask = session, what, shape, count, ask
-        self._kept: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
-        self._most = max(AHEAD, min(KEPT, KEPT_BYTES // int(np.prod(shape))))
+        self._cache = LRUCache[int, NDArray[np.uint8]](
+            max(AT_ONCE, min(KEPT, KEPT_BYTES // int(np.prod(shape))))
+        )
         self._lock = threading.Lock()
 
     def __getitem__(self, t: int) -> NDArray[np.uint8]:
         """One frame or mask."""
         with self._lock:
-            if t not in self._kept:
-                self._fetch(t)
-            self._kept.move_to_end(t)
-            return self._kept[t]
+            found = self._cache.get(t)
+            return self._fetch(t) if found is None else found
 
     def frame(self, t: int) -> NDArray[np.uint8]:
-        """As a video offers it."""
+        """One frame, as a video returns it."""
         return self[t]
 
-    def _fetch(self, t: int) -> None:
-        first = t - t % AHEAD
-        run = range(first, min(first + AHEAD, self._count)) if self._what == "frames" else [t]
-        missing = [i for i in run if i not in self._kept]
-        for i, data in zip(missing, self._ask(self._session, self._what, missing), strict=True):
-            self._kept[i] = expand(data, self._shape)
-        while len(self._kept) > self._most:
-            self._kept.popitem(last=False)
+    def _fetch(self, t: int) -> NDArray[np.uint8]:
+        first = t - t % AT_ONCE
+        run = range(first, min(first + AT_ONCE, self._count)) if self._what == "frames" else [t]
+        missing = [i for i in run if self._cache.get(i) is None]
+        fetched = self._ask(self._session, self._what, missing)
+        found = {i: expand(data, self._shape) for i, data in zip(missing, fetched, strict=True)}
+        for i, pixels in found.items():
+            self._cache.put(i, pixels)
+        return found[t]
 
 
-class ReceivedSession:
-    """One session of a request.
+class RemoteSession:
+    """One session of a request, on the server.
 
     Parameters
     ----------
     number : int
         Its place among those of the request.
     shape : tuple of int
-        Frames, height and width of the masks, of which the client shows only its area.
+        Frames, height and width of the masks.
     flags : ndarray
         ``(T,)`` uint8, a sum of `WANTED`, `KNOWN` and `HAVE` for each frame.
     key : str
-        What stands for the video: the beginning of its content's digest.
+        Identity of the video: the beginning of its content's digest.
     size : tuple of int
         Height and width of the frames that arrive: the network's input.
     ask : callable
-        Gets pixels from the client.
+        Fetches pixels from the client.
     """
 
     def __init__(
@@ -94,28 +94,28 @@ class ReceivedSession:
         return len(self._flags)
 
     def frames_with(self, *statuses: str) -> list[int]:
-        """The frames a person vouches for; a server knows of no other status."""
+        """Frames that a person vouches for, the only status that a server knows of."""
         return self._marked(KNOWN) if "corrected" in statuses else []
 
     def vouched_frames(self) -> list[int]:
-        """The same: the client sends no damaged masks."""
+        """Frames that a person vouches for, without damaged masks, which the client does not send."""
         return self._marked(KNOWN)
 
     def problem(self, t: int) -> str:
-        """No damage is known here."""
+        """Return no problem, since the client sends no damaged masks."""
         return ""
 
     def take_classes(self, names: tuple[str, ...]) -> None:
-        """Names stay with the client."""
+        """Do nothing, since names of classes stay with the client."""
 
     @property
     def wanted(self) -> list[int]:
-        """Frames to be proposed, those that arrived before included: windows are laid over all of them."""
+        """Frames to be proposed. Those that arrived before are among them, because windows are laid over all."""
         return self._marked(WANTED)
 
     @property
     def have(self) -> list[int]:
-        """Frames whose proposals the client has already."""
+        """Frames whose proposals the client already has."""
         return self._marked(HAVE)
 
     def propose(
@@ -126,7 +126,7 @@ class ReceivedSession:
         uncertainty: float | None = None,
         windows: float | None = None,
     ) -> bool:
-        """Hold a proposal until it is sent."""
+        """Keep a proposal until it is sent."""
         self.latest = (t, mask, {"uncertainty": uncertainty, "windows": windows})
         return True
 
@@ -135,7 +135,7 @@ class ReceivedSession:
 
 
 def received_shapes(request: Message, limits: Limits) -> list[tuple[tuple[int, int, int], str]]:
-    """Shape and key of each session of a request, checked before anything is made of them.
+    """Read and check the shape and key of each session of a request.
 
     Raises
     ------

@@ -1,6 +1,6 @@
-"""``vivim serve``: takes requests on a socket, lets them wait in line, hands them to the one thread with the device.
+"""The server of ``vivim serve``: it takes requests on a socket and hands them to the thread that owns the device.
 
-Whoever has the token may ask. Nothing of a request is written down but its kind, its length and how it ended.
+Any client with the token may ask. The log holds only the kind of a request, its duration and how it ended.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from http import HTTPStatus
 from vivim.devices import is_out_of_memory, out_of_memory
 from vivim.errors import DeviceError, VivimError
 from vivim.remote.config import client_of
-from vivim.remote.handlers import KINDS, Workshop
-from vivim.remote.job_queue import Line
+from vivim.remote.handlers import KINDS, RequestHandler
+from vivim.remote.job_queue import JobQueue
 from vivim.remote.limits import Attempts, Limits
 from vivim.remote.protocol import MESSAGE, PATH, Message, RemoteError, pack, unpack
 from vivim.remote.server_connection import Link
@@ -27,14 +27,14 @@ from vivim.utils.cancellation import Stopped
 
 _log = logging.getLogger(__name__)
 LONGEST = 2000
-"""Characters of an error that is told."""
+"""Most characters of an error message to a client."""
 _wire = logging.getLogger(f"{__name__}.wire")
 _wire.setLevel(logging.WARNING)  # its DEBUG would write headers, the token among them
 
 
 @dataclass(frozen=True)
 class Serving:
-    """How to serve."""
+    """Configuration of a server."""
 
     token: str = field(repr=False)
     host: str = "127.0.0.1"
@@ -43,22 +43,22 @@ class Serving:
     device: str = "auto"
     limits: Limits = field(default_factory=Limits)
     proxies: frozenset[str] = frozenset()
-    """Addresses whose word for where a client is from is taken."""
+    """Addresses of proxies whose headers are trusted."""
 
 
 class Server:
-    """One device, one line of jobs before it."""
+    """One device with a queue of jobs."""
 
     def __init__(self, serving: Serving) -> None:
         self._serving, self._limits = serving, serving.limits
-        self._workshop = Workshop(serving.device, serving.limits)
+        self._handler = RequestHandler(serving.device, serving.limits)
         self._attempts = Attempts(serving.limits.attempts)
         self._wrong_tokens = Attempts(serving.limits.wrong_tokens)
-        self._line = Line(serving.limits, self._do)
+        self._queue = JobQueue(serving.limits, self._handle)
         self._clients = 0
 
     async def run(self, until: asyncio.Event, ready: Callable[[int], None]) -> None:
-        """Serve until told to stop; `ready` is called with the port once clients can come."""
+        """Serve until the event is set, and call `ready` with the port once clients can connect."""
         serving = self._serving
         try:
             async with serve(
@@ -77,10 +77,10 @@ class Server:
                 ready(next(iter(listening.sockets)).getsockname()[1])
                 await until.wait()
         finally:
-            self._line.close()
+            self._queue.close()
 
     def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
-        """Refuse before anything is read: too many attempts, a wrong path or token, too many clients."""
+        """Refuse a connection before anything is read: too many attempts or clients, a wrong path or token."""
         forwarded = request.headers.get_all("X-Forwarded-For")
         client = client_of(str(connection.remote_address[0]), forwarded, self._serving.proxies)
         if not self._attempts.allow(client) or self._wrong_tokens.full(client):
@@ -113,44 +113,44 @@ class Server:
             self._clients -= 1
 
     async def _take(self, request: Message, connection: ServerConnection) -> None:
-        """Let a request wait in line and be done; ends early when its client goes."""
+        """Queue a request and wait until it is done or its client is gone."""
         if request.kind not in KINDS:
             raise RemoteError(f"A request is one of {', '.join(KINDS)}.")
         seen = request.number("seen", 0, 2**31 - 1) if "seen" in request.values else 0
-        job = self._line.join(request, connection)
+        job = self._queue.join(request, connection)
         gone = asyncio.create_task(connection.wait_closed())
-        told = asyncio.create_task(job.told(connection, seen))
+        told = asyncio.create_task(job.reported(connection, seen))
         try:
             await asyncio.wait((told, gone), return_when=asyncio.FIRST_COMPLETED)
             await connection.close()  # answered by a client that has all of it
         finally:
             gone.cancel()
             told.cancel()
-            await self._line.leave(job, connection)
+            await self._queue.leave(job, connection)
 
-    def _do(self, request: Message, link: Link) -> None:
-        """In the thread that owns the device: do a request; every end of it is told, here and there."""
+    def _handle(self, request: Message, link: Link) -> None:
+        """Handle a request in the thread that owns the device, and report how it ends to log and client."""
         began, outcome = time.monotonic(), "done"
         try:
-            self._workshop.do(request, link)
+            self._handler.handle(request, link)
         except Stopped:
             outcome = "the client has gone"
         except VivimError as error:
             outcome = "refused" if isinstance(error, RemoteError) else type(error).__name__
-            _tell(link, error)
+            _send_error(link, error)
         except Exception as error:  # this client is told, the others are served
             if is_out_of_memory(error):
                 outcome = DeviceError.__name__
-                _tell(link, out_of_memory("the server"))
+                _send_error(link, out_of_memory("the server"))
             else:
                 _log.exception("%s failed", request.kind)
                 outcome = "failed"
                 name = type(error).__name__
-                _tell(link, RemoteError(f"The server met an unexpected {name}; its log says more."))
+                _send_error(link, RemoteError(f"The server met an unexpected {name}; its log says more."))
         _log.info("%s: %s after %.1f s", request.kind, outcome, time.monotonic() - began)
 
 
-def _tell(link: Link, error: VivimError) -> None:
+def _send_error(link: Link, error: VivimError) -> None:
     again, device = isinstance(error, RemoteError) and error.again, isinstance(error, DeviceError)
     try:
         link.end([pack("error", message=str(error)[:LONGEST], again=again, device=device)])

@@ -1,4 +1,4 @@
-"""One client as the job's thread sees it: it asks, and waits for the answer; the event loop does the talking."""
+"""Links to clients for the thread of the jobs, which ask and wait while the event loop sends and receives."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class Gone(Exception):
 
 
 class Link:
-    """Blocking conversation with a client, from another thread than the event loop's; ends with its connection.
+    """Blocking conversation with a client from another thread than the event loop's, over one connection.
 
     Attributes
     ----------
     connection : ServerConnection or None
-        To the client; None while it is away.
+        Connection to the client, or None while it is away.
     stop : threading.Event
-        Set when the client has gone for good: whatever is done for it ends.
+        Set when the client has gone for good, so that its job ends.
     """
 
     def __init__(self, connection: ServerConnection, seconds: float) -> None:
@@ -40,7 +40,7 @@ class Link:
         self.stop = threading.Event()
 
     def send(self, kind: str, payload: bytes = b"", **values: Any) -> None:
-        """Send a message; waits while the client takes no more.
+        """Send a message, and wait while the client takes no more.
 
         Raises
         ------
@@ -52,18 +52,18 @@ class Link:
         self._wait(lambda connection: connection.send(pack(kind, payload, **values)))
 
     def receive(self, kind: str) -> Message:
-        """The next message, which must be of this kind; raises as `send`."""
+        """Receive the next message, which must be of this kind. Raises as `send`."""
         message = unpack(self._wait(lambda connection: connection.recv()))
         if message.kind != kind:
             raise RemoteError(f"Expected {kind!r}, not {message.kind[:20]!r}.")
         return message
 
     def converse(self, talk: Callable[[], T]) -> T:
-        """Do what is made of several messages, as one."""
+        """Run an exchange of several messages."""
         return talk()
 
     def ask(self, session: int, what: str, numbers: list[int]) -> list[bytes]:
-        """Squeezed pixels of some frames or masks of one session; raises as `send`."""
+        """Fetch squeezed pixels of some frames or masks of one session. Raises as `send`."""
 
         def talk() -> list[bytes]:
             self.send("need", session=session, what=what, numbers=numbers)
@@ -73,9 +73,9 @@ class Link:
             return self.converse(talk)
 
     def end(self, messages: Sequence[bytes]) -> None:
-        """Say the last of it; raises as `send`."""
+        """Send the last messages. Raises as `send`."""
         for message in messages:
-            self._wait(lambda connection, said=message: connection.send(said))  # type: ignore[misc]
+            self._wait(lambda connection, last=message: connection.send(last))  # type: ignore[misc]
 
     def _wait(self, talking: Callable[[ServerConnection], Coroutine[Any, Any, T]]) -> T:
         check(self.stop)
@@ -100,13 +100,13 @@ class Link:
 
 
 KEPT = 4096
-"""Reports kept of one job, the latest; a fine-tune makes some hundreds."""
+"""Latest reports kept of one job. A fine-tune makes some hundreds."""
 POLL = 0.05
-"""Seconds between two looks for a client that is away."""
+"""Seconds between two checks for a client that is away."""
 
 
 class LastingLink(Link):
-    """One client, over as many connections as it takes."""
+    """Conversation with a client over as many connections as it takes."""
 
     def __init__(self, connection: ServerConnection, seconds: float) -> None:
         super().__init__(connection, seconds)
@@ -118,7 +118,7 @@ class LastingLink(Link):
     # -- in the job's thread --------------------------------------------------------------------------------------
 
     def report(self, kind: str, **values: Any) -> None:
-        """Keep a numbered message for the client, and go on.
+        """Keep a numbered message for the client, without waiting for it to be sent.
 
         Raises
         ------
@@ -130,7 +130,7 @@ class LastingLink(Link):
         self._loop.call_soon_threadsafe(self._keep, self._count, pack(kind, number=self._count, **values))
 
     def converse(self, talk: Callable[[], T]) -> T:
-        """Do what is made of several messages, from its beginning on another connection where one breaks.
+        """Run an exchange of several messages, again from its beginning where a connection breaks.
 
         Raises
         ------
@@ -147,7 +147,7 @@ class LastingLink(Link):
                 self._await_another(connection)
 
     def end(self, messages: Sequence[bytes]) -> None:
-        """Keep the last of it for the client: whole, on whichever connection asks."""
+        """Keep the last messages for the client, for whichever connection asks."""
         self._loop.call_soon_threadsafe(self._finish, messages)
 
     def _await_another(self, broken: ServerConnection | None) -> None:
@@ -163,8 +163,8 @@ class LastingLink(Link):
 
     # -- in the event loop ----------------------------------------------------------------------------------------
 
-    async def tell(self, connection: ServerConnection, seen: int) -> None:
-        """Tell all that comes after report number `seen`, to the end; stops where the connection breaks."""
+    async def send_reports(self, connection: ServerConnection, seen: int) -> None:
+        """Send all reports after number `seen`, to the last, or until the connection breaks."""
         try:
             while True:
                 self._news.clear()
@@ -177,7 +177,7 @@ class LastingLink(Link):
             for message in self._end:
                 await connection.send(message)
         except ConnectionClosed:
-            return  # whoever comes back is told the rest
+            return  # the next connection gets the rest
 
     def _keep(self, number: int, message: bytes) -> None:
         self._reports.append((number, message))

@@ -1,4 +1,4 @@
-"""All that is used of ``websockets``, in one place, so that its absence is told in one sentence."""
+"""All names used of ``websockets``, with one error that says how to install it."""
 
 from vivim.remote.protocol import MISSING, RemoteError
 

@@ -1,4 +1,4 @@
-"""Models on their way to and from another machine."""
+"""Models as bytes, sent to and received from another machine."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vivim.errors import CheckpointError
-from vivim.remote.protocol import RemoteError, what_counts
+from vivim.remote.protocol import RemoteError, functional_provenance
 from vivim.utils.atomic_files import own_name
 
 if TYPE_CHECKING:
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
 
 
 TEMPORARY = "vivim-remote"
-"""How folders begin that hold weights while they are read or sent; see `vivim.utils.atomic_files`."""
+"""Prefix of folders that hold weights while they are read or sent, see `vivim.utils.atomic_files`."""
 
 
 def weights_of(model: Vivim) -> bytes:
-    """A model as the content of a safetensors file, without the names and dates of its provenance."""
+    """Write a model as the content of a safetensors file, without the names and dates of its provenance."""
     from vivim.network.checkpoints import save_checkpoint
 
     with tempfile.TemporaryDirectory(prefix=own_name(TEMPORARY)) as folder:
         path = Path(folder) / "model.safetensors"
-        save_checkpoint(model, path, what_counts(model))
+        save_checkpoint(model, path, functional_provenance(model))
         return path.read_bytes()
 
 
 def model_from(data: bytes, input_pixels: int) -> Vivim:
-    """Undo `weights_of`, with all checks that a file of ours goes through.
+    """Undo `weights_of`, with all checks of a file of ours.
 
     Raises
     ------

@@ -1,8 +1,7 @@
-"""Which scan backends exist, which of them work on this machine, and which one a call gets.
+"""The scan backends: which exist, which work on this machine, and which one a call gets.
 
-A backend is a function `(u, delta, A, B, C, D, z, delta_bias) -> y` on tensors already checked by the API; those named
-in `READ_BY_ORDER` take the order of the tokens as one more argument. A package counts as working when a small call of
-it succeeds: being importable says little about a CUDA extension.
+A backend is a function of checked `ScanInputs`. Those named in `READ_BY_ORDER` take the order of the tokens as one more
+argument. A CUDA package counts as working when a small call of it succeeds: that it can be imported says little.
 """
 
 from __future__ import annotations
@@ -18,20 +17,20 @@ from collections.abc import Callable
 import torch
 
 from vivim.errors import VivimError
+from vivim.scan.inputs import ScanInputs
 
 ScanFunction = Callable[..., torch.Tensor]
 
 ENVIRONMENT_VARIABLE = "VIVIM_SCAN"
-_HOME_OF = {
+_FUNCTION_OF = {
     "triton": ("vivim.scan.cuda.triton_scan", "triton_scan"),
     "mamba-ssm": ("vivim.scan.cuda.mamba_ssm_scan", "mamba_ssm_scan"),
     "numba": ("vivim.scan.cpu.numba_scan", "numba_scan"),
     "torch": ("vivim.scan.torch_scan", "torch_scan"),
-    "oracle": ("vivim.scan.loop_scan", "oracle_scan"),
 }
 _PACKAGE_OF = {"triton": "triton", "mamba-ssm": "mamba_ssm", "numba": "numba"}
 READ_BY_ORDER = frozenset({"numba"})
-"""Backends that read tokens by index; for the others the API makes reordered copies."""
+"""Backends that read tokens by index. The others are given reordered copies."""
 
 _TRIALS = 3
 _log = logging.getLogger(__name__)
@@ -48,7 +47,7 @@ def available_backends() -> tuple[str, ...]:
         names.extend(_working_on_cuda())
     if numba_works():
         names.append("numba")
-    return (*names, "torch", "oracle")
+    return (*names, "torch")
 
 
 def load_backend(name: str) -> ScanFunction:
@@ -59,34 +58,34 @@ def load_backend(name: str) -> ScanFunction:
     ScanBackendError
         No backend has that name, or the package it is written in is not installed.
     """
-    if name not in _HOME_OF:
-        known = ", ".join(repr(known) for known in _HOME_OF)
+    if name not in _FUNCTION_OF:
+        known = ", ".join(repr(known) for known in _FUNCTION_OF)
         raise ScanBackendError(f"There is no scan backend {name!r}. Choose 'auto' or one of {known}.")
     package = _PACKAGE_OF.get(name)
     if package and importlib.util.find_spec(package) is None:
         raise ScanBackendError(
             f"The scan backend {name!r} needs the package {package}. Install it or choose the backend 'torch'."
         )
-    module, function = _HOME_OF[name]
+    module, function = _FUNCTION_OF[name]
     return getattr(importlib.import_module(module), function)
 
 
 def choice_from_environment() -> str:
-    """The backend named by the variable VIVIM_SCAN, or "auto"."""
+    """Return the backend named by the variable VIVIM_SCAN, or "auto"."""
     return os.environ.get(ENVIRONMENT_VARIABLE, "").strip().lower() or "auto"
 
 
 def compiled_for_cpu() -> bool:
-    """Whether numba's kernels may stand in for PyTorch on the CPU: they work, and VIVIM_SCAN names nothing else."""
+    """Whether numba's kernels work and VIVIM_SCAN names no other backend."""
     return choice_from_environment() in ("auto", "numba") and numba_works()
 
 
 def choose_backend(backend: str, u: torch.Tensor, states: int = 16) -> str:
-    """Pick the backend of one call: the argument, else the variable VIVIM_SCAN, else by device.
+    """Choose the backend of one call by the argument, else the variable VIVIM_SCAN, else the device.
 
-    By device: numba on the CPU where it works; on CUDA Triton or mamba-ssm, and where both work the one that was
-    faster on tensors of this size when first asked; PyTorch everywhere else. Tensors in float64 go to PyTorch, the
-    only fast backend that keeps their precision.
+    By device: numba on the CPU where it works, Triton or mamba-ssm on CUDA, PyTorch everywhere else. Where both work
+    on CUDA, it is the one that was faster on tensors of this size when first measured. Tensors in float64 go to
+    PyTorch, the only backend that keeps their precision.
     """
     if backend == "auto":
         backend = choice_from_environment()
@@ -106,9 +105,7 @@ def choose_backend(backend: str, u: torch.Tensor, states: int = 16) -> str:
 
 
 def _working_on_cuda() -> tuple[str, ...]:
-    return tuple(
-        name for name, works in (("triton", _triton_works), ("mamba-ssm", _mamba_ssm_works)) if works()
-    )
+    return tuple(name for name in ("triton", "mamba-ssm") if _works_on_cuda(name))
 
 
 @functools.lru_cache(maxsize=256)
@@ -121,11 +118,12 @@ def _fastest(
     dtype: torch.dtype,
     device: torch.device,
 ) -> str:
-    """Time backends forward on numbers of one size; the fastest of `_TRIALS` runs counts, the first is not timed."""
+    """Time backends forward on tensors of one size, by the fastest of `_TRIALS` runs after one that is not timed."""
     with torch.inference_mode():
         rows = torch.zeros(batch, length, width, dtype=dtype, device=device)
         weights = torch.zeros(batch, length, states, dtype=dtype, device=device)
         vector, rates = rows.new_ones(width), -torch.ones(width, states, device=device)
+        inputs = ScanInputs(rows, rows, rates, weights, weights, vector, None, vector)
         seconds = {}
         for name in names:
             scan = load_backend(name)
@@ -133,7 +131,7 @@ def _fastest(
             for _ in range(_TRIALS + 1):
                 torch.cuda.synchronize(device)
                 began = time.perf_counter()
-                scan(rows, rows, rates, weights, weights, vector, None, vector)
+                scan(inputs)
                 torch.cuda.synchronize(device)
                 runs.append(time.perf_counter() - began)
             seconds[name] = min(runs[1:])
@@ -153,25 +151,20 @@ def numba_works() -> bool:
 
 
 @functools.cache
-def _triton_works() -> bool:
-    """Triton may import and still lack a C compiler or a driver it can use."""
-    return importlib.util.find_spec("triton") is not None and _scan_succeeds("triton")
+def _works_on_cuda(name: str) -> bool:
+    """Whether a backend is installed and a tiny scan of it runs on CUDA, forward and backward.
 
-
-@functools.cache
-def _mamba_ssm_works() -> bool:
-    """Its CUDA extension may be absent, or built for another PyTorch or without the kernels of Mamba 1."""
-    return importlib.util.find_spec("mamba_ssm") is not None and _scan_succeeds("mamba-ssm")
-
-
-def _scan_succeeds(name: str) -> bool:
-    """Whether a tiny scan runs on CUDA, forward and backward."""
+    Triton may be imported and still lack a C compiler or a driver. The CUDA extension of mamba-ssm may be absent, or
+    built for another PyTorch or without the kernels of Mamba 1.
+    """
+    if importlib.util.find_spec(_PACKAGE_OF[name]) is None:
+        return False
     try:
         with torch.inference_mode(False), torch.enable_grad():
             row = torch.ones(1, 64, 32, device="cuda", requires_grad=True)
             vector = torch.ones(32, device="cuda")
             rates = -torch.ones(32, 32, device="cuda")
-            y = load_backend(name)(row, row, rates, row, row, vector, row, vector)
+            y = load_backend(name)(ScanInputs(row, row, rates, row, row, vector, row, vector))
             (gradient,) = torch.autograd.grad(y.sum(), row)
         return bool(torch.isfinite(gradient).all())
     except Exception as error:  # each package raises types of its own, the driver's and the C compiler's

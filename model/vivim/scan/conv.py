@@ -1,4 +1,4 @@
-"""The short causal convolution before each scan, with its SiLU, along the same order of tokens as the scan.
+"""The short causal convolution before each scan, with its SiLU, in the scan's order of tokens.
 
 Takes float tensors of one device. On the CPU compiled kernels read tokens by index; elsewhere PyTorch convolves a
 reordered copy, or the package causal-conv1d does where a trial call of it succeeds.
@@ -18,7 +18,7 @@ _LONGEST_FOR_CUDA = 65_535 * 64
 
 
 def causal_conv(u: Tensor, weight: Tensor, bias: Tensor, order: Tensor | None = None) -> Tensor:
-    """Convolve every channel along a sequence, looking only back, then SiLU; differentiable.
+    """Apply a causal convolution to every channel of a sequence, then SiLU.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def causal_conv(u: Tensor, weight: Tensor, bias: Tensor, order: Tensor | None = 
     Returns
     -------
     Tensor
-        ``(batch, L, E)`` in the dtype of `u`; tokens stay where they lie.
+        ``(batch, L, E)`` in the dtype of `u`, differentiable. Tokens stay where they lie in memory.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def causal_conv(u: Tensor, weight: Tensor, bias: Tensor, order: Tensor | None = 
 
 
 def _convolved(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """The same on channels first, ``(batch, E, L)``."""
+    """Apply the convolution to channels-first ``(batch, E, L)``."""
     if x.is_cuda and x.shape[2] <= _LONGEST_FOR_CUDA and causal_conv1d_works():
         from causal_conv1d import causal_conv1d_fn
 

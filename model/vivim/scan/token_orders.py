@@ -12,39 +12,31 @@ import torch
 from torch import Tensor
 
 
-def backward_order(length: int, device: torch.device) -> Tensor:
-    """From the last token to the first."""
-    return _backward(length, device)
-
-
-def temporal_order(frames: int, places: int, device: torch.device) -> Tensor:
-    """All frames of one place, then all frames of the next place: (y, x, t)."""
-    return _temporal(frames, places, device)
-
-
 @functools.lru_cache(maxsize=64)
-def _backward(length: int, device: torch.device) -> Tensor:
+def backward_order(length: int, device: torch.device) -> Tensor:
+    """Order from the last token to the first."""
     with torch.inference_mode(False):
         return torch.arange(length - 1, -1, -1, device=device)
 
 
 @functools.lru_cache(maxsize=64)
-def _temporal(frames: int, places: int, device: torch.device) -> Tensor:
+def temporal_order(frames: int, places: int, device: torch.device) -> Tensor:
+    """Order (y, x, t): all frames of one place, then all frames of the next place."""
     with torch.inference_mode(False):
         return torch.arange(frames * places, device=device).view(frames, places).t().reshape(-1)
 
 
 def inverse_order(order: Tensor) -> Tensor:
-    """The order that undoes another: ``x[order][inverse_order(order)]`` is ``x``."""
+    """Order that undoes another: ``x[order][inverse_order(order)]`` is ``x``."""
     inverse = torch.empty_like(order)
     inverse[order] = torch.arange(len(order), device=order.device)
     return inverse
 
 
 def check_order(order: Tensor, u: Tensor) -> None:
-    """Raise `ValueError` unless `order` (L,) fits the sequences ``u`` (batch, L, E); numbers in range are a promise.
+    """Raise `ValueError` unless `order` (L,) fits the sequences ``u`` (batch, L, E).
 
-    That every token occurs once is checked on the CPU alone, where it costs nothing beside the scan.
+    That every token occurs exactly once is checked on the CPU alone, where the check costs nothing beside the scan.
     """
     length = u.shape[1]
     if order.dtype != torch.int64 or tuple(order.shape) != (length,) or order.device != u.device:

@@ -1,8 +1,8 @@
 """The scan in plain PyTorch, for any device: sequences are cut into chunks that advance together.
 
-Takes tensors of any float dtype and length. Pass one runs every chunk from a zero state and carries
-the chunks' last states along the sequence; pass two runs every chunk again from its right state, in place, and
-reads the output. The backward keeps only the states at chunk starts and recomputes the others.
+Takes tensors of any float dtype and length. Pass one runs every chunk from a zero state and hands the chunks' last
+states along the sequence. Pass two runs every chunk again from its right state, in place, and reads the output. The
+backward pass keeps only the states at chunk starts and recomputes the others.
 """
 
 from __future__ import annotations
@@ -13,34 +13,26 @@ import torch
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from vivim.scan.precision import without_autocast, working_dtype
+from vivim.scan.inputs import ScanInputs
+from vivim.scan.precision import without_autocast
 
 _LONG_SEQUENCE = 4096
 _STATES_AT_ONCE = 64 * 2**20  # numbers kept by the backward at a time: 256 MiB in float32
 
 
-def torch_scan(
-    u: torch.Tensor,
-    delta: torch.Tensor,
-    A: torch.Tensor,
-    B: torch.Tensor,
-    C: torch.Tensor,
-    D: torch.Tensor | None,
-    z: torch.Tensor | None,
-    delta_bias: torch.Tensor | None,
-) -> torch.Tensor:
-    """Run the chunked scan; shapes as in `selective_scan`, result in float32 (float64 if `u` is)."""
-    dtype = working_dtype(u)
-    u, delta, A, B, C = (tensor.to(dtype) for tensor in (u, delta, A, B, C))
-    step = F.softplus(delta if delta_bias is None else delta + delta_bias.to(dtype))
+def torch_scan(inputs: ScanInputs) -> torch.Tensor:
+    """Run the chunked scan, with a result in float32 or, if `u` is float64, in float64."""
+    dtype = torch.float64 if inputs.u.dtype == torch.float64 else torch.float32
+    u, delta, A, B, C, D, z, bias = (None if x is None else x.to(dtype) for x in inputs)
+    step = F.softplus(delta if bias is None else delta + bias)
     y = _ChunkedScan.apply(step, step * u, A, B, C)
     if D is not None:
-        y = y + D.to(dtype) * u
-    return y if z is None else y * F.silu(z.to(dtype))
+        y = y + D * u
+    return y if z is None else y * F.silu(z)
 
 
 class _ChunkedScan(torch.autograd.Function):
-    """s[l] = exp(step[l] A) s[l - 1] + drive[l] B[l]; y[l] = sum over n of C[l] s[l]."""
+    """The recurrence s[l] = exp(step[l] A) s[l - 1] + drive[l] B[l] with y[l] = sum over n of C[l] s[l]."""
 
     @staticmethod
     def forward(
@@ -87,7 +79,7 @@ class _ChunkedScan(torch.autograd.Function):
 
 
 class _Chunks:
-    """How a batch of sequences is cut: `rows` chunks in all of `size` steps each, a sequence's last one padded."""
+    """A batch of sequences cut into `rows` chunks of `size` steps, the last chunk of each sequence padded."""
 
     def __init__(self, batch: int, length: int) -> None:
         self.batch, self.length = batch, length
@@ -96,7 +88,7 @@ class _Chunks:
         self.rows = batch * self.per_sequence
 
     def split(self, values: torch.Tensor) -> torch.Tensor:
-        """(batch, L, X) to (size, rows, X); padding is zero, which leaves a state unchanged."""
+        """Reshape (batch, L, X) to (size, rows, X), padded with zeros, which leave a state unchanged."""
         padding = self.per_sequence * self.size - self.length
         if padding:
             values = F.pad(values, (0, 0, 0, padding))
@@ -107,7 +99,7 @@ class _Chunks:
         return values.transpose(0, 1).reshape(self.batch, -1, values.shape[-1])[:, : self.length].contiguous()
 
     def carry(self, decay: torch.Tensor, last: torch.Tensor, reverse: bool = False) -> torch.Tensor:
-        """States at each chunk's start (its end, in reverse) from the chunks' own last ones; (rows, E, N)."""
+        """States (rows, E, N) at each chunk's start (its end, in reverse) from the chunks' own last states."""
         decay, last = (x.view(self.batch, self.per_sequence, *x.shape[1:]) for x in (decay, last))
         starts = torch.empty_like(last)
         state = torch.zeros_like(last[:, 0])
@@ -149,7 +141,7 @@ def _backward_block(
     starts: torch.Tensor,
     grads: torch.Tensor,
 ) -> tuple[torch.Tensor, ...]:
-    """Gradients, for one block of channels, of steps, drives, A, inputs and outputs, in their layouts."""
+    """Gradients of steps, drives, A, inputs and outputs for one block of channels, in their layouts."""
     states = _recompute(steps, drives, A, inputs, starts)
     adjoint = _adjoint_at_ends(cut, steps, A, outputs, grads)
     d_steps, d_drives = torch.empty_like(steps), torch.empty_like(drives)
@@ -183,7 +175,7 @@ def _recompute(
 def _adjoint_at_ends(
     cut: _Chunks, steps: torch.Tensor, A: torch.Tensor, outputs: torch.Tensor, grads: torch.Tensor
 ) -> torch.Tensor:
-    """What flows back into each chunk's last state from the chunks after it, (rows, E, N)."""
+    """Adjoint (rows, E, N) of each chunk's last state from the chunks after it."""
     adjoint = steps.new_zeros(cut.rows, *A.shape)
     for t in reversed(range(cut.size)):
         adjoint.addcmul_(grads[t].unsqueeze(-1), outputs[t].unsqueeze(1)).mul_(_decay(steps[t], A))

@@ -1,8 +1,7 @@
-"""A small network that says by which affine motion one piece of boundary becomes another.
+"""A small network that estimates the affine motion between two patches of boundary.
 
 It is trained beforehand, on edges of real and synthetic masks moved by known transforms, and frozen while a Vivim
-trains (`vivim.training.boundary_loss`). The one in the package is made by
-``python -m vivim.training.fit_affine_regressor DATASET...``.
+trains (`vivim.training.boundary_loss`). ``scripts/fit_affine_regressor.py`` made the one in the package.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ WEIGHTS = Path(__file__).with_name("weights") / "affine.safetensors"
 
 
 class AffineRegressor(nn.Module):
-    """From two edge patches to the transform between them; 0.25 million parameters."""
+    """Network of 0.25 million parameters, from two edge patches to the transform between them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,7 +36,7 @@ class AffineRegressor(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, target: Tensor, moved: Tensor) -> Tensor:
-        """How far from standing still `moved` is: ``theta - I``.
+        """Estimate ``theta - I``, the motion between two patches.
 
         Parameters
         ----------
@@ -56,13 +55,13 @@ class AffineRegressor(nn.Module):
 def _weights() -> dict[str, Tensor]:
     if not WEIGHTS.is_file():
         raise VivimError(
-            f"{WEIGHTS} is missing: reinstall, or make it with python -m vivim.training.fit_affine_regressor."
+            f"{WEIGHTS} is missing: install the package again, or make it with scripts/fit_affine_regressor.py."
         )
     return {name: value.float() for name, value in load_file(WEIGHTS).items()}
 
 
 def load_regressor(device: torch.device) -> AffineRegressor:
-    """The frozen regressor of the package.
+    """Load the frozen regressor of the package.
 
     Raises
     ------

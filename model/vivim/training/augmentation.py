@@ -1,4 +1,4 @@
-"""Changes of look and orientation, one draw for a whole clip: what differs between cameras, probes and patients."""
+"""Augmentation of look and orientation, drawn once for a whole clip."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ REGRAINED = 0.3
 
 
 class Augment:
-    """Draws from one generator, so that a batch follows from its seed.
+    """Augmentations drawn from one generator, so that a batch depends on its seed alone.
 
     Parameters
     ----------
@@ -28,17 +28,17 @@ class Augment:
         self._generator, self._count = generator, count
 
     def uniform(self, low: float, high: float, channels: int = 1) -> Tensor:
-        """One number a clip (and channel), ``(count, 1, channels, 1, 1)``."""
+        """Draw one number for each clip and channel, ``(count, 1, channels, 1, 1)``."""
         shape = (self._count, 1, channels, 1, 1)
         drawn = torch.rand(shape, device=self._generator.device, generator=self._generator)
         return low + (high - low) * drawn
 
     def chosen(self, odds: float) -> Tensor:
-        """True for about `odds` of the clips, ``(count, 1, 1, 1, 1)``."""
+        """Draw True for about `odds` of the clips, ``(count, 1, 1, 1, 1)``."""
         return self.uniform(0.0, 1.0) < odds
 
     def flips(self, *tensors: Tensor) -> list[Tensor]:
-        """Mirror clips ``(count, T, ..., H, W)`` left-right (half of them) and upside down (some), all alike."""
+        """Mirror half of the clips ``(count, T, ..., H, W)`` left-right and some upside down, in all tensors alike."""
         moved = list(tensors)
         for axis, odds in ((-1, 0.5), (-2, 0.3)):
             pick = self.chosen(odds).flatten()
@@ -46,7 +46,7 @@ class Augment:
         return moved
 
     def look(self, pictures: Tensor) -> Tensor:
-        """Pictures ``(count, T, 3, H, W)`` float in [0, 255] to network inputs of another look.
+        """Turn pictures ``(count, T, 3, H, W)`` float in [0, 255] into network inputs of another look.
 
         Gamma, contrast, brightness, colour, sharpness, resolution, speckle (multiplied) and noise (added).
         """
@@ -63,7 +63,7 @@ class Augment:
         return x + self.uniform(-0.05, 0.12).clamp(min=0) * self._noise(x)
 
     def _noise(self, like: Tensor, coarse: bool = False) -> Tensor:
-        """Gaussian noise like `like`; coarse noise is the same in all colours and over 2x2 pixels."""
+        """Gaussian noise of the shape of `like`, where coarse noise is equal in all colours and over 2x2 pixels."""
         if not coarse:
             return torch.randn(like.shape, device=like.device, generator=self._generator)
         count, frames, _, height, width = like.shape
@@ -73,10 +73,10 @@ class Augment:
 
 
 def regrained(rng: np.random.Generator, pictures: Tensor) -> Tensor:
-    """Clips ``(count, T, 3, H, W)``, in some of which part of the grain is another in each frame.
+    """Change part of the grain from frame to frame in some of the clips ``(count, T, 3, H, W)``.
 
-    So it is in ultrasound, where speckle does not move with the tissue for long: a still that is moved as a whole
-    would teach that it does. The other grain is the picture's own, from a place some pixels away.
+    In ultrasound speckle does not move with the tissue for long, and a still that is moved as a whole would teach that
+    it does. The new grain is the picture's own, from a place some pixels away.
     """
     count, frames, _, height, width = pictures.shape
     share = np.where(rng.random(count) < REGRAINED, rng.random(count), 0.0)
@@ -91,7 +91,7 @@ def regrained(rng: np.random.Generator, pictures: Tensor) -> Tensor:
 
 
 def _coarser(x: Tensor) -> Tensor:
-    """Half the resolution, then back."""
+    """Halve the resolution, and go back to the full one."""
     flat = x.flatten(0, 1)
     small = F.avg_pool2d(flat, 2)
     return F.interpolate(small, size=flat.shape[-2:], mode="bilinear", align_corners=False).view_as(x)

@@ -1,8 +1,8 @@
-"""The boundary-aware affine constraint, in training only: edges predicted, cut up, and held to the true ones.
+"""The boundary-aware affine constraint, used in training only.
 
-Source: Yang, Xing, Zhu, "Vivim" (arXiv 2401.14168). A head on the first stage's feature predicts an edge map; in
-each patch a frozen regressor estimates the affine motion from the predicted to the true edges. That motion is to be
-none for the frame's own edges, and, slightly, not none for those of the clip's first frame.
+Source: Yang, Xing, Zhu, "Vivim" (arXiv 2401.14168). A head on the first stage's feature predicts an edge map. In
+each patch a frozen regressor estimates the affine motion from the predicted to the true edges. The loss pulls this
+motion towards the identity for the frame's own edges, and slightly away from it for those of the clip's first frame.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ PUSH = 0.01
 """Weight of the distance from the first frame's boundary."""
 
 FEWEST_EDGE_PIXELS = 8
-"""Patches with fewer true edge pixels are passed over: there is nothing to align to."""
+"""Patches with fewer true edge pixels are left out, since there is nothing to align to."""
 
 
 class BoundaryHead(nn.Module):
-    """Three convolutions on the first stage's feature ``(n, width, h, w)``, to edge logits ``(n, 1, h, w)``."""
+    """Three convolutions from the first stage's feature ``(n, width, h, w)`` to edge logits ``(n, 1, h, w)``."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class BoundaryHead(nn.Module):
 
 
 def sobel_edges(masks: Tensor) -> Tensor:
-    """Edges of masks ``(n, 1, H, W)`` float of 0 and 1: 1 where Sobel's gradient is not zero, else 0."""
+    """Edges of masks ``(n, 1, H, W)`` float: 1 where Sobel's gradient is not zero, else 0."""
     across = masks.new_tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]])
     kernels = torch.stack((across, across.t()))[:, None]
     gradient = F.conv2d(F.pad(masks, (1, 1, 1, 1), mode="replicate"), kernels)
@@ -53,7 +53,7 @@ def patches(pictures: Tensor) -> Tensor:
 def boundary_losses(
     logits: Tensor, masks: Tensor, regressor: AffineRegressor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The two losses of the constraint.
+    """Compute the two losses of the constraint.
 
     Parameters
     ----------
@@ -90,6 +90,6 @@ def boundary_losses(
 
 
 def _away(regressor: AffineRegressor, target: Tensor, moved: Tensor) -> Tensor:
-    """``|theta - I|_F`` of patches ``(n, p, 32, 32)``, as ``(n, p)``; smooth where it is 0."""
+    """``|theta - I|_F`` of patches ``(n, p, 32, 32)`` as ``(n, p)``, smoothed at 0."""
     found = regressor(target.flatten(0, 1), moved.flatten(0, 1))
     return (found.square().sum((-1, -2)) + 1e-6).sqrt().view(target.shape[:2])

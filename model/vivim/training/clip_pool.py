@@ -1,4 +1,4 @@
-"""Training material on the device the network runs on: all pictures as bytes."""
+"""Training material on the device of the network, all pictures as bytes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from vivim.imaging.signed_distance import MAX_DISTANCE
 from vivim.training.datasets import Clip
-from vivim.training.distillation import embeddings
 
 
 class ClipPool:
@@ -23,29 +22,24 @@ class ClipPool:
         ``(N, H, W, 3)`` and ``(N, H, W)`` uint8, clip after clip.
     starts, lengths : ndarray
         Where each clip begins, and how many frames it has.
-    embeddings : Tensor
-        ``(N, 256, 64, 64)`` float16 of the teacher; ``(N, 0, 1, 1)`` without one.
     """
 
-    def __init__(self, clips: Sequence[Clip], device: torch.device, teacher: nn.Module | None = None) -> None:
+    def __init__(self, clips: Sequence[Clip], device: torch.device) -> None:
         self.frames = torch.from_numpy(np.concatenate([c.frames for c in clips])).to(device)
         self.masks = torch.from_numpy(np.concatenate([c.masks for c in clips])).to(device)
         lengths = [len(c.frames) for c in clips]
         self.lengths = np.array(lengths)
         self.starts = np.concatenate(([0], np.cumsum(lengths)[:-1]))
-        self.embeddings = torch.zeros(len(self.masks), 0, 1, 1, device=device)
-        if teacher is not None:
-            self.embeddings = embeddings(teacher, self.frames)
 
     def __len__(self) -> int:
         return len(self.lengths)
 
 
 def truncated_distance(masks: Tensor, radius: int = int(MAX_DISTANCE)) -> Tensor:
-    """Signed distance of many masks ``(n, H, W)`` at once: `vivim.imaging.signed_distance.signed_distance` on the
-    device.
+    """Compute the signed distances of masks ``(n, H, W)`` on their device.
 
-    Exact up to `radius` pixels, by two passes of a lower envelope over rows and columns.
+    Equal to `vivim.imaging.signed_distance.signed_distance` up to `radius` pixels, by two passes of a lower envelope
+    over rows and columns.
     """
 
     def to_nearest(target: Tensor) -> Tensor:
@@ -67,7 +61,7 @@ def truncated_distance(masks: Tensor, radius: int = int(MAX_DISTANCE)) -> Tensor
 
 
 def distances_where(wanted: Tensor, masks: Tensor) -> Tensor:
-    """`truncated_distance` of the frames ``(B, T)`` bool of masks ``(B, T, H, W)``; zeros elsewhere."""
+    """`truncated_distance` of masks ``(B, T, H, W)`` in the frames ``(B, T)`` that are `wanted`, zeros elsewhere."""
     out = torch.zeros_like(masks)
     if wanted.any():
         out[wanted] = truncated_distance(masks[wanted])

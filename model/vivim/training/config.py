@@ -1,4 +1,4 @@
-"""How to train: recipes as frozen values."""
+"""Training recipes as frozen values."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from vivim.network import VivimConfig
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of a run with batches of one kind; phases follow one another."""
+    """A stretch of a run with batches of one kind."""
 
     until: float
-    """Part of the run (steps or time) at which the phase ends; 1 for the last."""
+    """Part of the run (steps or time) at which the phase ends, 1 for the last."""
     frames_per_batch: int
     clip_lengths: tuple[int, ...]
     input_size: tuple[int, int] | None = None
-    """Height and width; None for that of the network."""
+    """Height and width, or None for those of the network."""
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How to train; the defaults suit b0 on one GPU."""
+    """A training recipe, by default for b0 on one GPU."""
 
     network: VivimConfig = field(default_factory=lambda: VivimConfig(size="b0", guided=True, drop_path=0.05))
     steps: int = 6000
@@ -36,23 +36,21 @@ class TrainConfig:
     still_share: float = 0.5
     guided_share: float = 0.6
     betas: tuple[float, float] = (0.9, 0.98)
-    """Decay of AdamW's two moments; with a weight decay of 0 it is Adam."""
+    """Decay of AdamW's two moments. With a weight decay of 0 it is Adam."""
     parts: int = 1
-    """Independent draws that make up a batch. Each process makes those it needs, so a multiple of the number of
-    processes spares work; the number is part of the recipe, as it changes what is drawn."""
+    """Independent draws that make up a batch. Each process makes the draws that it needs, so that a multiple of the
+    number of processes saves work. The number is part of the recipe, because it changes what is drawn."""
     boundary_weight: float = 0.0
-    """Weight of the boundary-aware affine constraint and of the cross-entropy of edges (paper: 0.3); 0 for none."""
-    teacher_weight: float = 0.0
-    """Weight of LiteMedSAM's embedding as a second target at the start of the run; falls to 0 in a straight line."""
+    """Weight of the boundary-aware affine constraint and of the cross-entropy of edges, 0.3 in the paper."""
     seconds: float = math.inf
-    """Stop (after a checkpoint) when this much time has passed, all sittings together; the learning rate and the
+    """Stop (after a checkpoint) when this much time has passed, all sittings together. The learning rate and the
     phases then follow the clock. One process only."""
     pause_after: float = math.inf
-    """Stop (after a checkpoint) when this sitting has lasted so many seconds; the run goes on when called again."""
+    """Stop (after a checkpoint) when this sitting has lasted so many seconds. The run goes on when called again."""
     epochs: float = 0.0
-    """Passes over the frames of the clips; where given, it sets the number of steps."""
+    """Passes over the frames of the clips. Where given, they set the number of steps."""
     patience: int = 0
-    """Stop when Dice on the clips set aside has not risen in so many validations; 0 for never."""
+    """Stop when Dice on the validation clips has not risen in so many validations, 0 for never."""
     log_every: int = 100
     validate_every: int = 500
     save_every: int = 500
@@ -67,11 +65,11 @@ class TrainConfig:
             raise ValueError("The boundary constraint is for one class.")
 
     def phase(self, progress: float) -> Phase:
-        """The phase of a run that has come as far as `progress`, in [0, 1]."""
+        """The phase of a run at `progress` in [0, 1]."""
         return next((phase for phase in self.phases if progress < phase.until), self.phases[-1])
 
     def batch_shape(self, progress: float, number: int) -> tuple[int, int, int, int]:
-        """Clips, frames, height and width of batch `number` of a run that has come as far as `progress`."""
+        """Clips, frames, height and width of batch `number` of a run at `progress` in [0, 1]."""
         phase = self.phase(progress)
         frames = phase.clip_lengths[number % len(phase.clip_lengths)]
         return (
@@ -81,7 +79,7 @@ class TrainConfig:
         )
 
     def shapes(self) -> set[tuple[int, int, int, int]]:
-        """All that `batch_shape` can give."""
+        """All shapes that `batch_shape` can return."""
         starts = [0.0, *(phase.until for phase in self.phases[:-1])]
         return {
             self.batch_shape(start, number)

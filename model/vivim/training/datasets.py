@@ -1,4 +1,4 @@
-"""Datasets for training: folders of clips or of stills, read once and kept small in memory.
+"""Datasets for training: folders of clips or of stills, read once and resized.
 
 A clip is a folder with ``frames/`` and ``masks/`` of equal stems; a dataset is a folder of clips, or one clip.
 Public sets are taken as they are downloaded; see `folders_of`.
@@ -49,7 +49,7 @@ DEEPEST = 3
 
 
 def folders_of(clip: Path) -> tuple[Path, Path] | None:
-    """The folders that hold a clip's frames and masks; None if `clip` is no clip.
+    """Find the folders that hold a clip's frames and masks, or return None if `clip` is no clip.
 
     Known are ``CLIP/frames`` with ``CLIP/masks``, ``CLIP/Frame`` with ``CLIP/GT`` (CVC-300, CVC-612, ASU-Mayo, Kvasir),
     ``Train/CLIP`` with ``Train_GT/CLIP`` (VTUS), ``Frame/CLIP`` with ``GT/CLIP`` (SUN-SEG) and ``JPEGImages/CLIP`` with
@@ -76,7 +76,7 @@ def _pictures(folder: Path) -> list[Path]:
 
 
 def _within(folder: Path, levels: int) -> list[Path]:
-    """The clip that `folder` is, else those in it, down to so many levels."""
+    """The clip that `folder` is, or else the clips in it, down to so many levels."""
     if folders_of(folder) is not None:
         return [folder]
     if not levels:
@@ -85,7 +85,7 @@ def _within(folder: Path, levels: int) -> list[Path]:
 
 
 def find_clips(dataset: Path, leave_out: tuple[str, ...] = ()) -> list[Path]:
-    """Folders in `dataset` (or itself) that are clips, see `folders_of`; names in `leave_out` are passed over.
+    """Find the clips that `dataset` is or holds, without the names in `leave_out`; see `folders_of`.
 
     Raises
     ------
@@ -102,9 +102,9 @@ def find_clips(dataset: Path, leave_out: tuple[str, ...] = ()) -> list[Path]:
 
 
 def pair_files(clip: Path, skipped: Callable[[str], None] | None = None) -> list[tuple[Path, Path]]:
-    """Frame and mask files of one clip, in order of their names.
+    """Pair the frame and mask files of one clip, in order of their names.
 
-    Frames without a mask raise, or, given `skipped`, are told to it and left out.
+    A frame without a mask is an error. Given `skipped`, it is told to that function and left out.
 
     Raises
     ------
@@ -133,7 +133,7 @@ def binary_mask(values: NDArray, label: int | None = None) -> NDArray[np.uint8]:
 
 
 def read_pair(pair: tuple[Path, Path], size: tuple[int, int], label: int | None) -> tuple[NDArray, NDArray]:
-    """One frame ``(*size, 3)`` uint8 and its mask ``(*size,)`` uint8; a damaged file is named in a `VivimError`."""
+    """Read one frame ``(*size, 3)`` uint8 and its mask ``(*size,)`` uint8, or raise a `VivimError` naming the file."""
     try:
         with Image.open(pair[0]) as picture:
             frame = resize_frame(np.asarray(picture.convert("RGB")), size)
@@ -152,7 +152,7 @@ def load_clip(
 ) -> Clip:
     """Read one clip, resized to `size` (height, width) without keeping the aspect.
 
-    A bad file raises, or, given `skipped`, is told to it and left out.
+    A bad file is an error. Given `skipped`, it is told to that function and left out.
     """
 
     def read(pair: tuple[Path, Path]) -> tuple[NDArray, NDArray] | None:
@@ -173,7 +173,7 @@ def load_clip(
 
 
 def split_label(spec: str) -> tuple[Path, int | None]:
-    """``FOLDER`` or ``FOLDER:LABEL`` as a folder and a label, None for any."""
+    """Split ``FOLDER`` or ``FOLDER:LABEL`` into a folder and a label, None for any label."""
     path, _, label = spec.rpartition(":")
     return (Path(path), int(label)) if path and label.isdigit() else (Path(spec), None)
 
@@ -185,12 +185,10 @@ def load_dataset(
     leave_out: tuple[str, ...] = (),
     skipped: Callable[[str], None] | None = None,
 ) -> list[Clip]:
-    """Read a dataset given as ``FOLDER`` or ``FOLDER:LABEL`` (only that label of a label picture counts).
+    """Read a dataset given as ``FOLDER``, or as ``FOLDER:LABEL`` for one label of label pictures.
 
-    ``FOLDER`` may also be a session of this program, or hold some: their corrected and accepted frames count.
+    ``FOLDER`` may also be a session of this program, or hold sessions. Their corrected and accepted frames count.
     """
-    pass
-
     folder, wanted = split_label(spec)
     sessions = find_sessions(folder)
     if sessions:
@@ -218,7 +216,7 @@ def find_sessions(folder: Path) -> list[Path]:
 
 
 def load_session(folder: Path, size: tuple[int, int], label: int | None = None) -> Clip | None:
-    """A session's finished frames as a clip, resized; None where there are none.
+    """Read a session's corrected and accepted frames as a resized clip, or return None where there are none.
 
     Frames nobody has looked at, and damaged ones, are left out, so neighbours in the clip may lie apart in time.
 

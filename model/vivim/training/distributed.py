@@ -1,8 +1,8 @@
-"""One run on any number of processes, with the same outcome: what each does of a batch, and what must be shared.
+"""Training on several processes, with the same outcome as on one.
 
-Processes are started by ``torchrun``; Lightning Fabric connects them, averages their gradients and chooses devices
-and precision. Three things in a Vivim see more than one clip, or draw random numbers: its BatchNorm, dropout and
-stochastic depth. `shared_parts` replaces them by ones that behave as if the whole batch were in one process.
+``torchrun`` starts the processes. Lightning Fabric connects them, averages their gradients and chooses devices and
+precision. Three kinds of layers in a Vivim see more than one clip or draw random numbers: BatchNorm, dropout and
+stochastic depth. `share_layers` replaces them by layers that behave as if the whole batch were in one process.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 PROCESSES = int(os.environ.get("WORLD_SIZE", "1"))
-"""How many processes take part, as ``torchrun`` says."""
+"""Number of processes that take part, set by ``torchrun``."""
 
 
 def make_fabric(device: torch.device) -> Fabric:
-    """Connect the processes that ``torchrun`` started; one process by itself needs no preparation.
+    """Connect the processes that ``torchrun`` started. One process by itself needs no preparation.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def make_fabric(device: torch.device) -> Fabric:
 
 @dataclass
 class Share:
-    """Which clips of the batch at hand this process has: `count` of `total`, from number `first`."""
+    """The clips of the present batch that this process has: `count` of `total`, from number `first`."""
 
     rank: int = 0
     processes: int = 1
@@ -61,7 +61,7 @@ class Share:
     total: int = 0
 
     def take(self, total: int) -> None:
-        """Share out a batch of `total` clips.
+        """Set the share for a batch of `total` clips.
 
         Raises
         ------
@@ -82,14 +82,14 @@ class Share:
         return first, total * (self.rank + 1) // self.processes - first
 
     def rows(self, samples: int) -> tuple[int, int]:
-        """For a tensor with `samples` rows here: how many rows all processes have together, and the first of ours."""
+        """For a tensor of `samples` rows here, the rows of all processes together and the number of our first row."""
         if self.count == self.total:
             return samples, 0
         each = samples // self.count
         return each * self.total, each * self.first
 
     def kept(self, x: Tensor, shape: tuple[int, ...], keep: float) -> Tensor:
-        """Random 0 and 1 (with probability `keep`), ``(len(x), *shape)``: drawn for all processes, ours cut out."""
+        """Draw 0 and 1 (with probability `keep`) for all processes, and return ours, ``(len(x), *shape)``."""
         total, first = self.rows(len(x))
         drawn = torch.empty((total, *shape), device=x.device, dtype=x.dtype).bernoulli_(keep)
         return drawn[first : first + len(x)]
@@ -125,11 +125,11 @@ class SharedDropPath(DropPath):
 
 
 class SharedBatchNorm(nn.BatchNorm2d):
-    """BatchNorm over the batches of all processes; PyTorch's own form of it needs a GPU."""
+    """BatchNorm over the batches of all processes on the CPU, where PyTorch's `SyncBatchNorm` refuses to work."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise ``(n, C, H, W)``."""
-        if not self.training or PROCESSES == 1:
+        if not self.training:
             return super().forward(x)
         values = x.float()
         pixels = values.new_tensor([values.numel() / self.num_features])
@@ -152,30 +152,36 @@ class SharedBatchNorm(nn.BatchNorm2d):
 
 
 def _sum_over_processes(x: Tensor) -> Tensor:
-    """The sum over processes, which gradients pass through."""
+    """Sum over processes, differentiable."""
     from torch.distributed.nn.functional import all_reduce
 
     return all_reduce(x)
 
 
 def over_processes(fabric: Fabric, x: Tensor, how: str) -> Tensor:
-    """The ``"sum"`` or ``"mean"`` of a tensor over all processes, without gradients."""
+    """Reduce a tensor over all processes by ``"sum"`` or ``"mean"``, without gradients."""
     found = fabric.all_reduce(x, reduce_op=how)
     assert isinstance(found, Tensor)
     return found
 
 
-def shared_parts(model: nn.Module, share: Share) -> None:
-    """Replace BatchNorm, dropout and stochastic depth inside `model`; names and values of weights stay."""
+def share_layers(model: nn.Module, share: Share, device: torch.device) -> None:
+    """Replace the layers of `model` that see the batch or draw numbers, for training on several processes.
+
+    Names and values of weights stay. BatchNorm stays as it is where there is one process.
+    """
     for name, child in model.named_children():
         if isinstance(child, nn.BatchNorm2d):
-            new: nn.Module = SharedBatchNorm(child.num_features, child.eps, child.momentum)
+            if PROCESSES == 1:
+                continue
+            norm = nn.SyncBatchNorm if device.type == "cuda" else SharedBatchNorm
+            new: nn.Module = norm(child.num_features, child.eps, child.momentum)
             new.load_state_dict(child.state_dict())
         elif isinstance(child, nn.Dropout):
             new = SharedDropout(child.p, share)
         elif isinstance(child, DropPath):
             new = SharedDropPath(child.rate, share)
         else:
-            shared_parts(child, share)
+            share_layers(child, share, device)
             continue
         setattr(model, name, new)

@@ -15,7 +15,7 @@ EDGE_WEIGHT = 5.0
 def boundary_weight(masks: Tensor) -> Tensor:
     """Weight of every pixel of masks ``(n, C, H, W)`` float: ``1 + 5 |avgpool31(mask) - mask|``.
 
-    The average is over the pixels of the window that lie in the picture; taken along rows, then columns.
+    The average is over the pixels of the window that lie in the picture.
     """
     half = EDGE_WINDOW // 2
     mean = F.avg_pool2d(masks, (1, EDGE_WINDOW), stride=1, padding=(0, half), count_include_pad=False)
@@ -24,7 +24,7 @@ def boundary_weight(masks: Tensor) -> Tensor:
 
 
 def structure_loss(logits: Tensor, masks: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Boundary-weighted cross-entropy plus boundary-weighted IoU loss, one value a frame.
+    """Compute the boundary-weighted cross-entropy plus IoU loss, one value a frame.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def structure_loss(logits: Tensor, masks: Tensor, weight: Tensor | None = None) 
     Returns
     -------
     Tensor
-        ``(n,)``: for each frame the mean over classes; both terms are normalised by the sum of the weights.
+        ``(n,)``: for each frame the mean over classes. Both terms are normalised by the sum of the weights.
     """
     logits, masks = logits.float(), masks.float()
     weight = boundary_weight(masks) if weight is None else weight

@@ -1,26 +1,25 @@
-"""What a run minimises: the structure loss, and where asked the boundary constraint and the teacher's embedding."""
+"""The loss of a run: the structure loss, and in some recipes the boundary constraint."""
 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vivim.training.affine_regressor import load_regressor
+from vivim.training.batch import Batch
 from vivim.training.boundary_loss import boundary_losses
 from vivim.training.config import TrainConfig
 from vivim.training.distributed import Share
 from vivim.training.losses import structure_loss
-from vivim.training.sampler import Batch
 
 KNOWN_WEIGHT = 0.2
-"""How much a frame whose mask was given counts in the loss."""
+"""Weight in the loss of a frame whose mask was given."""
 
 
 class Objective:
     """The loss of a batch.
 
-    Every mean is over the clips of all processes: a process gives its sum, divided by what all of them have and
+    Every mean is over the clips of all processes. A process gives its sum, divided by the count of all processes and
     multiplied by their number, since gradients are averaged over processes.
     """
 
@@ -28,35 +27,28 @@ class Objective:
         self._config, self._share = config, share
         self._regressor = load_regressor(device) if config.boundary_weight else None
 
-    def __call__(self, outputs: tuple[Tensor, ...], batch: Batch, progress: float) -> tuple[Tensor, Tensor]:
-        """The total to differentiate, and the structure loss alone, for reports.
+    def __call__(self, outputs: tuple[Tensor, ...], batch: Batch) -> tuple[Tensor, Tensor]:
+        """Compute the total to differentiate, and the structure loss alone for reports.
 
         Parameters
         ----------
         outputs : tuple of Tensor
-            Of `vivim.training.distillation.Trainable`.
-        progress : float
-            How far the run is, in [0, 1]; the teacher counts less and less.
+            Of `vivim.training.training_model.TrainingModel`.
         """
         config = self._config
-        logits, *others = outputs
-        losses = structure_loss(logits.flatten(0, 1), batch.masks.flatten(0, 1)[:, None])
+        losses = structure_loss(outputs[0].flatten(0, 1), batch.masks.flatten(0, 1)[:, None])
         weights = torch.where(batch.known.flatten(), KNOWN_WEIGHT, 1.0)
         loss = self._mean((losses * weights).sum(), weights.sum())
         total = loss
-        if config.teacher_weight:
-            missed = F.mse_loss(others.pop(0).float(), batch.embedding.flatten(0, 1))
-            clips = missed.new_tensor(float(len(batch.masks)))
-            total = total + config.teacher_weight * max(0.0, 1 - progress) * self._mean(missed * clips, clips)
         if self._regressor is not None:
-            affine, patches, crossed = boundary_losses(others.pop(0)[:, :, 0], batch.masks, self._regressor)
+            affine, patches, crossed = boundary_losses(outputs[1][:, :, 0], batch.masks, self._regressor)
             clips = crossed.new_tensor(float(len(crossed)))
             constraint = self._mean(affine, patches.float()) + self._mean(crossed.sum(), clips)
             total = total + config.boundary_weight * constraint
         return total, loss.detach()
 
     def _mean(self, part: Tensor, count: Tensor) -> Tensor:
-        """`part` of a sum over all processes, as this process's share of the mean."""
+        """This process's share of a mean over all processes, from its `part` of the sum and of the count."""
         if self._share.processes == 1:
             return part / count.clamp(min=1e-6)
         count = count.clone()

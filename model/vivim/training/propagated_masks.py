@@ -1,8 +1,7 @@
-"""True masks carried along a clip's motion, just as `vivim.propagation.mask_propagator` carries corrected ones while
-proposing.
+"""True masks propagated along a clip's motion, as corrected masks are while proposing.
 
-On two cores that takes ten milliseconds a frame, much of it in Python. A GPU would wait for it, so that there other
-processes work all of it out in the first minutes of a run.
+Propagation takes ten milliseconds a frame on two cores, much of it in Python. So that a GPU does not wait for it, other
+processes precompute all propagated masks in the first minutes of a run.
 """
 
 from __future__ import annotations
@@ -30,14 +29,14 @@ QUANTUM = 0.25
 """Pixels to which distances are rounded: OpenCV's are not always the same to the last bit."""
 
 KEPT = 4 * 2**30
-"""Bytes of carried distances kept in memory, those used last."""
+"""Bytes of propagated distances kept in memory, those used last."""
 
 _PropagatedClip = dict[tuple[int, int, int], tuple[NDArray[np.int8], float]]
-"""By clip, frame of the mask and frame it is carried to: its signed distance in quanta, and how far to trust it."""
+"""Signed distance in quanta and confidence, by clip, frame of the mask, and frame that it is propagated to."""
 
 
 class PropagatedMasks:
-    """What any frame's mask says about other frames of its clip, worked out when first asked for; for any thread.
+    """Masks of frames propagated to other frames of their clips, computed when first asked for by any thread.
 
     Parameters
     ----------
@@ -51,60 +50,61 @@ class PropagatedMasks:
         self._found: OrderedDict[tuple[int, int, int], tuple[NDArray[np.int8], float]] = OrderedDict()
         self._most = KEPT // max((clip.masks[0].size for clip in clips), default=1)
         self._lock = threading.Lock()
-        self._ahead: ProcessPoolExecutor | None = None
+        self._processes: ProcessPoolExecutor | None = None
         self._folder: tempfile.TemporaryDirectory | None = None
 
     def precompute(self, processes: int) -> None:
-        """Have everything worked out by so many other processes, as far as there is room, until `close`."""
+        """Compute everything in so many other processes, as far as there is room, until `close`."""
         self._folder = tempfile.TemporaryDirectory(prefix="vivim-train-")
         for number, clip in enumerate(self._clips):
             for name, pixels in (("frames", clip.frames), ("masks", clip.masks)):
                 np.save(_file(self._folder.name, name, number), pixels)
-        self._ahead = ProcessPoolExecutor(
+        self._processes = ProcessPoolExecutor(
             processes,
             multiprocessing.get_context("spawn"),
-            initializer=_begin,
+            initializer=_prepare_process,
             initargs=(self._folder.name, len(self._clips)),
         )
         anchors = [(number, t) for number, clip in enumerate(self._clips) for t in range(len(clip.masks))]
         for place in np.random.default_rng(0).permutation(len(anchors)):
-            self._ahead.submit(_all_of, *anchors[place]).add_done_callback(self._take)
+            self._processes.submit(_propagate_everywhere, *anchors[place]).add_done_callback(self._keep)
 
     def close(self) -> None:
         """End the processes that `precompute` began."""
-        if self._ahead is not None:
-            self._ahead.shutdown(cancel_futures=True)
-            self._ahead = None
+        if self._processes is not None:
+            self._processes.shutdown(cancel_futures=True)
+            self._processes = None
         if self._folder is not None:
             self._folder.cleanup()
 
-    def _take(self, done: Future[_PropagatedClip]) -> None:
-        """Keep what another process has worked out, while there is room."""
+    def _keep(self, done: Future[_PropagatedClip]) -> None:
+        """Keep the result of another process, while there is room."""
         try:
             propagated = done.result()
         except CancelledError:
             return
         except Exception as error:
             warnings.warn(
-                f"A mask was not carried ahead: {error!r}. It is carried when asked for.", stacklevel=1
+                f"A mask was not propagated in advance: {error!r}. It is propagated when needed.",
+                stacklevel=1,
             )
             return
         with self._lock:
             if self._room() > len(propagated):
                 self._found.update(propagated)
                 return
-        ahead = self._ahead
-        if ahead is not None:
-            ahead.shutdown(wait=False, cancel_futures=True)
+        processes = self._processes
+        if processes is not None:
+            processes.shutdown(wait=False, cancel_futures=True)
 
     def _room(self) -> int:
-        """How many more carried masks there is room for."""
+        """Number of further propagated masks that there is room for."""
         return self._most - len(self._found)
 
     def window(
         self, clip: int, frames: NDArray[np.int_], known: NDArray[np.bool_]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """What the known frames of a window say about all of it.
+        """Propagate the masks of a window's known frames to all of its frames.
 
         Parameters
         ----------
@@ -118,9 +118,9 @@ class PropagatedMasks:
         Returns
         -------
         distance : ndarray
-            ``(T, H, W)`` float32: signed distances in pixels; zeros where no known frame is within reach.
+            ``(T, H, W)`` float32: signed distances in pixels, zeros where no known frame is within reach.
         away : ndarray
-            ``(T,)`` float32: frames to the nearest known one; infinity where none is within reach.
+            ``(T,)`` float32: frames to the nearest known one, infinity where none is within reach.
         """
         masks, anchors = self._clips[clip].masks, np.unique(frames[known])
         distance = np.zeros((len(frames), *masks.shape[1:]), np.float32)
@@ -141,20 +141,20 @@ class PropagatedMasks:
         return distance, away
 
     def _propagated(self, clip: int, anchor: int, t: int) -> tuple[NDArray[np.int8], float]:
-        """The mask of `anchor` at frame `t`, its signed distance in quanta, and how far to trust it."""
+        """The mask of `anchor` at frame `t`: its signed distance in quanta, and the confidence in it."""
         key = clip, anchor, t
         with self._lock:
             if key in self._found:
                 self._found.move_to_end(key)
                 return self._found[key]
-        found = self._stretch(clip, anchor, t)
+        found = self._propagate(clip, anchor, t)
         with self._lock:
             self._found.update(found)
             while self._room() < 0:
                 self._found.popitem(last=False)
         return found[key]
 
-    def _stretch(self, clip: int, anchor: int, t: int) -> _PropagatedClip:
+    def _propagate(self, clip: int, anchor: int, t: int) -> _PropagatedClip:
         """The mask of `anchor` at all frames up to `t`."""
         mask = self._clips[clip].masks[anchor] > 0
         guide = MaskGuide(self._clips[clip].frames.__getitem__, {anchor: mask}, self._motions[clip])
@@ -163,42 +163,42 @@ class PropagatedMasks:
         return {(clip, anchor, at): (_quanta(guide.distance(at)[0]), guide.confidence(at)) for at in ways}
 
 
-_own: PropagatedMasks
-"""In a process that `PropagatedMasks.precompute` began: its own, of the same clips."""
+_masks_here: PropagatedMasks
+"""The masks of a process that `PropagatedMasks.precompute` started, of the same clips."""
 
 
 def _file(folder: str, name: str, number: int) -> Path:
     return Path(folder) / f"{name}{number}.npy"
 
 
-def _begin(folder: str, clips: int) -> None:
-    """Begin one of the processes: the clips' pictures stay in files that all of them read."""
+def _prepare_process(folder: str, clips: int) -> None:
+    """Prepare one of the processes, which reads the clips from files that all of them share."""
     import cv2
 
-    global _own
+    global _masks_here
     threading.Thread(target=_end_with_parent, daemon=True).start()
     cv2.setNumThreads(1)
     pixels = [
         [np.load(_file(folder, name, number), mmap_mode="r") for name in ("frames", "masks")]
         for number in range(clips)
     ]
-    _own = PropagatedMasks([Clip(str(number), *both) for number, both in enumerate(pixels)])
+    _masks_here = PropagatedMasks([Clip(str(number), *both) for number, both in enumerate(pixels)])
 
 
 def _end_with_parent() -> None:
-    """A training run that is killed cannot end its processes, which would wait for work for ever."""
+    """End this process when the training run is killed, so that it does not wait for work for ever."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
     os._exit(1)
 
 
-def _all_of(clip: int, anchor: int) -> _PropagatedClip:
-    """The mask of one frame at all frames that a window may hold with it."""
-    last, found = len(_own._clips[clip].masks) - 1, {}
+def _propagate_everywhere(clip: int, anchor: int) -> _PropagatedClip:
+    """The mask of one frame at all frames that one window may hold."""
+    last, found = len(_masks_here._clips[clip].masks) - 1, {}
     for t in (max(anchor - MAX_SPAN + 1, 0), min(anchor + MAX_SPAN - 1, last)):
         if t != anchor:
-            found.update(_own._stretch(clip, anchor, t))
+            found.update(_masks_here._propagate(clip, anchor, t))
     return found
 
 

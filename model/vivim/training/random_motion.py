@@ -1,4 +1,4 @@
-"""Smooth random motion: what turns still pictures into clips and keeps real clips from being learned by heart."""
+"""Smooth random motion, which turns stills into clips and augments real clips."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch import Tensor
 def smooth_motion(
     rng: np.random.Generator, count: int, frames: int, base: float, step: float, zoom: float = 0.0
 ) -> Tensor:
-    """Random affine trajectories ``(count, frames, 2, 3)``: a start drawn at scale `base`, then a smooth walk.
+    """Draw affine trajectories ``(count, frames, 2, 3)``: a start drawn at scale `base`, then a smooth walk.
 
     Five parameters (rotation, scale, stretch, shift x, shift y) move with inertia, so that neighbours are alike.
-    `zoom` widens the draw of the scale at the start; it is the deviation of its logarithm.
+    `zoom`, the deviation of the scale's logarithm, widens the draw of the scale at the start.
     """
     state = rng.normal(size=(count, 5)) * base
     state[:, 1] += rng.normal(size=count) * 2 * zoom

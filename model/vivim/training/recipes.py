@@ -23,14 +23,14 @@ def recipe_names() -> list[str]:
 
 
 def default_recipe(size: str, device: str) -> str:
-    """The recipe of a network size: the paper's for all but b0, which has one for GPUs and one for CPUs."""
+    """Name the recipe of a network size: the paper's for all but b0, which has one for GPUs and one for CPUs."""
     if size != "b0":
         return "paper"
     return "b0-cpu" if device == "cpu" else "b0"
 
 
 def read_recipe(name: str) -> dict[str, Any]:
-    """The values of a recipe, those of its base below them.
+    """Read the values of a recipe, on top of those of its base.
 
     Raises
     ------
@@ -50,13 +50,13 @@ def read_recipe(name: str) -> dict[str, Any]:
 
 
 def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """`below` changed by `above`; the table ``network`` field by field."""
+    """Merge the values of `above` into those of `below`, and the table ``network`` field by field."""
     network = {**below.get("network", {}), **above.get("network", {})}
     return {**below, **above, "network": network}
 
 
 def to_config(values: dict[str, Any]) -> TrainConfig:
-    """A recipe's values, checked.
+    """Make a checked recipe from plain values.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Replay a training step's forward and backward pass as recorded on the GPU, one recording a shape.
+"""Record a training step's forward and backward pass on the GPU, and replay it.
 
 A b0 step is thousands of small kernels: launching them one by one from Python takes longer than running them.
 """
@@ -12,16 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vivim.training.distillation import Trainable
+from vivim.training.training_model import TrainingModel
 
 Shape = tuple[int, int, int, int]
 """Clips, frames, height and width of a batch."""
 
 
 class _OneShape(nn.Module):
-    """Holds the same parameters as the pupil; what is recorded is this module's `forward`."""
+    """A module of the same parameters for each shape, because recording replaces its `forward`."""
 
-    def __init__(self, trainable: Trainable) -> None:
+    def __init__(self, trainable: TrainingModel) -> None:
         super().__init__()
         self.trainable = trainable
 
@@ -29,13 +29,13 @@ class _OneShape(nn.Module):
         return self.trainable(x, guide)
 
 
-class Recorded:
-    """Recordings of ``pupil(x, guide)`` in training, bfloat16; other shapes run as usual.
+class RecordedStep:
+    """Recordings of ``trainable(x, guide)`` in bfloat16, one for each shape of batch. Other shapes run as usual.
 
-    To be made before any other thread uses the GPU.
+    Make it before any other thread uses the GPU.
     """
 
-    def __init__(self, trainable: Trainable, shapes: Iterable[Shape], device: torch.device) -> None:
+    def __init__(self, trainable: TrainingModel, shapes: Iterable[Shape], device: torch.device) -> None:
         self._trainable = trainable
         self._recordings: dict[Shape, Callable[..., Any]] = {}
         kept = copy.deepcopy({k: v for k, v in trainable.named_buffers()})
@@ -53,7 +53,7 @@ class Recorded:
         trainable.zero_grad(set_to_none=True)
 
     def __call__(self, x: Tensor, guide: Tensor | None) -> tuple[Tensor, ...]:
-        """What ``pupil(x, guide)`` returns."""
+        """Return what ``trainable(x, guide)`` returns."""
         module = (
             self._recordings.get((x.shape[0], x.shape[1], x.shape[3], x.shape[4]))
             if guide is not None

@@ -1,4 +1,4 @@
-"""What a run reports, kept: a CSV file, and TensorBoard's where that is installed."""
+"""Log of a training run: a CSV file, and TensorBoard's where that is installed."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from vivim.training.validation import TrainEvent
 from vivim.utils.csv_writer import CsvWriter
 
 FILE = "log.csv"
-NUMBERS = ("step", "seconds", "loss", "dice_alone", "dice_guided", "dice_prior", "set_aside")
+NUMBERS = ("step", "seconds", "loss", "dice_alone", "dice_guided", "dice_prior", "validation_dice")
 
 
 def log_row(event: TrainEvent) -> dict[str, Any]:
-    """An event as a flat row; validation clips are columns of their own, what was not measured is empty."""
+    """Turn an event into a flat row, with a column for each validation clip and nothing where nothing was measured."""
     values = asdict(event)
     row = {name: values[name] for name in NUMBERS}
     row |= {f"dice/{clip}": dice for clip, dice in (event.validation or {}).items()}
@@ -28,7 +28,7 @@ def log_row(event: TrainEvent) -> dict[str, Any]:
 
 
 class RunLog:
-    """``log.csv`` of a run; rows of steps that a resumed run takes again are replaced.
+    """``log.csv`` of a run, in which a resumed run replaces the rows of steps that it takes again.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class RunLog:
         self._run = run
 
     def add(self, event: TrainEvent) -> None:
-        """Write one event down; the file is whole at any time."""
+        """Write one event, so that the file is whole at any time."""
         self._rows = [row for row in self._rows if int(row["step"]) < event.step]
         row = log_row(event)
         self._rows.append(row)
@@ -72,7 +72,7 @@ class RunLog:
 
 
 def _tensorboard(folder: Path, step: int) -> Any:
-    """TensorBoard's writer from `step` on; False where it is not installed."""
+    """TensorBoard's writer from `step` on, or False where it is not installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
@@ -82,11 +82,11 @@ def _tensorboard(folder: Path, step: int) -> Any:
 
 def table_head() -> str:
     """Headings of `table_line`."""
-    return "  step  seconds     loss   dice  guided (carried)   set aside  validation"
+    return "  step  seconds     loss   dice  guided (propagated)  chosen by  validation"
 
 
 def table_line(event: TrainEvent) -> str:
-    """One line of the live table; a dash for what was not measured."""
+    """One line of the live table, with a dash for what was not measured."""
 
     def shown(value: float | None, width: int = 6) -> str:
         return "-".rjust(width) if value is None or math.isnan(value) else f"{value:{width}.3f}"
@@ -94,5 +94,5 @@ def table_line(event: TrainEvent) -> str:
     clips = " ".join(f"{name} {dice:.3f}" for name, dice in (event.validation or {}).items())
     return (
         f"{event.step:6d} {event.seconds:8.0f} {shown(event.loss, 8)} {shown(event.dice_alone)} "
-        f"{shown(event.dice_guided, 7)} {shown(event.dice_prior, 9)}  {shown(event.validation_clips, 10)}  {clips}"
+        f"{shown(event.dice_guided, 7)} {shown(event.dice_prior, 9)}  {shown(event.validation_dice, 10)}  {clips}"
     ).rstrip()

@@ -1,9 +1,9 @@
-"""Random training batches, made where the network runs.
+"""Random training batches, made on the device of the network.
 
-All pictures stay in the device's memory as bytes; a batch is gathered, moved and coloured there in a few large
-operations, and given the masks that threads of the processor have carried along the motion. Part of a batch are
-windows of real clips, the rest are stills that a smooth random motion turns into clips. One draw of every augmentation
-holds for a whole clip. A batch follows from the seed and its number alone.
+All pictures stay in the device's memory as bytes. A batch is gathered, moved and coloured there in a few large
+operations. Threads of the CPU propagate the masks that guide it. Part of a batch are windows of real clips, the rest
+are stills that a smooth random motion turns into clips. Each augmentation is drawn once for a whole clip. A batch
+depends on the seed and its number alone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vivim.propagation import guidance_planes
 from vivim.training.augmentation import Augment, regrained
@@ -28,24 +28,23 @@ from vivim.training.training_windows import Windows, draw_windows, known_frames
 from vivim.utils.system import cores
 
 MISLED = 0.15
-"""Part of the clips whose carried masks are moved away, as optical flow does where a lesion jumps."""
+"""Part of the clips whose propagated masks are moved away, as optical flow does where a lesion jumps."""
 
 MOST_PROCESSES = 15
-"""Processes that carry masks, where there are many cores: each takes 0.3 GiB."""
+"""Processes that propagate masks where there are many cores. Each takes 0.3 GiB."""
 
-_THREADS = ThreadPoolExecutor(cores(), thread_name_prefix="vivim-carried")
+_THREADS = ThreadPoolExecutor(cores(), thread_name_prefix="vivim-propagate")
 
 
 @dataclass(frozen=True)
 class _Drawn:
-    """Clips before their look is changed, at the size asked for."""
+    """Clips at the size asked for, before their look is changed."""
 
     pictures: Tensor
     masks: Tensor
     distance: Tensor
     away: Tensor
     known: Tensor
-    embedding: Tensor
 
 
 class Sampler:
@@ -54,7 +53,7 @@ class Sampler:
     Parameters
     ----------
     clips, stills : sequence of Clip
-        What to draw from; either may be empty. Each clip counts by `clip_weights`, else equally.
+        Material to draw from, of which one may be empty. Each clip counts by `clip_weights`, else equally.
     device : torch.device
         Where batches are made.
     seed : int
@@ -63,8 +62,6 @@ class Sampler:
         Part of a batch that comes from stills.
     guided_share : float
         Part of the clips that are given guidance.
-    teacher : Module, optional
-        See `vivim.training.distillation`; batches then hold its embeddings.
     """
 
     def __init__(
@@ -77,12 +74,11 @@ class Sampler:
         guided_share: float = 0.65,
         clip_weights: Sequence[float] | None = None,
         still_weights: Sequence[float] | None = None,
-        teacher: nn.Module | None = None,
     ) -> None:
         self.device = device
         self.seed = seed
-        self.clips = ClipPool(clips, device, teacher) if clips else None
-        self.stills = ClipPool(stills, device, teacher) if stills else None
+        self.clips = ClipPool(clips, device) if clips else None
+        self.stills = ClipPool(stills, device) if stills else None
         self.propagated = PropagatedMasks(clips)
         if self.clips and guided_share and device.type == "cuda":
             self.propagated.precompute(_processes())
@@ -92,7 +88,7 @@ class Sampler:
         self.still_odds = _odds(still_weights, len(stills))
 
     def close(self) -> None:
-        """End what works beside it."""
+        """End the processes that propagate masks."""
         self.propagated.close()
 
     @torch.no_grad()
@@ -104,9 +100,9 @@ class Sampler:
         size: tuple[int, int] | None = None,
         part: int | None = None,
     ) -> Batch:
-        """Draw batch `number`: `count` clips of `frames` frames, `size` (height, width) as stored by default.
+        """Draw batch `number`: `count` clips of `frames` frames, with `size` (height, width) as stored by default.
 
-        With `part`, one of several independent draws that make up a batch.
+        With `part`, draw one of several independent parts of a batch.
         """
         rng = np.random.default_rng((self.seed, number) if part is None else (self.seed, number, part))
         generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
@@ -121,16 +117,14 @@ class Sampler:
             parts.append(self._from_stills(rng, generator, stills, frames, size))
         drawn = _Drawn(*(torch.cat([getattr(p, f.name) for p in parts]) for f in fields(_Drawn)))
         augment = Augment(generator, count)
-        pictures, masks, distance, embedding = augment.flips(
-            drawn.pictures, drawn.masks, drawn.distance, drawn.embedding
-        )
+        pictures, masks, distance = augment.flips(drawn.pictures, drawn.masks, drawn.distance)
         guide = guidance_planes.planes(distance, drawn.away)
-        return Batch(augment.look(pictures), masks, guide, drawn.known, distance, embedding)
+        return Batch(augment.look(pictures), masks, guide, drawn.known, distance)
 
     def share(
         self, number: int, count: int, frames: int, size: tuple[int, int], parts: int, first: int, mine: int
     ) -> Batch:
-        """Clips `first` to ``first + mine`` of batch `number`, which is drawn in so many `parts`.
+        """Draw the clips `first` to ``first + mine`` of batch `number`, which consists of so many `parts`.
 
         Only the parts that hold these clips are drawn.
         """
@@ -169,10 +163,9 @@ class Sampler:
         moved = warp(together, theta.flatten(0, 1), bend, size).unflatten(0, (count, frames))
         scale = size[0] / masks.shape[-2] / torch.linalg.det(theta[..., :2]).abs().sqrt()
         drawn = (moved[:, :, :3], (moved[:, :, 3] > 0.5).float(), moved[:, :, 4] * scale[..., None, None])
-        seen = _move_embeddings(self.clips.embeddings[index].flatten(0, 1), theta, bend)
         if rng.random() < 0.5:  # time runs backwards
-            return _Drawn(*(v.flip(1) for v in (*drawn, away, known, seen)))
-        return _Drawn(*drawn, away, known, seen)
+            return _Drawn(*(v.flip(1) for v in (*drawn, away, known)))
+        return _Drawn(*drawn, away, known)
 
     def _from_stills(
         self,
@@ -199,14 +192,13 @@ class Sampler:
         pace = torch.from_numpy(rng.choice([1.0, 2.0, 4.0], count)).float().to(self.device)
         times = torch.arange(frames, device=self.device) * pace[:, None]
         prior, away = self._imperfect_copy(generator, mask, masks, known, theta, bend, times)
-        seen = _move_embeddings(self.stills.embeddings[index].repeat_interleave(frames, 0), theta, bend)
-        return _Drawn(regrained(rng, moved[:, :, :3]), masks, prior, away, known, seen)
+        return _Drawn(regrained(rng, moved[:, :, :3]), masks, prior, away, known)
 
     def _imperfect_copy(
         self, generator: torch.Generator, mask: Tensor, masks: Tensor, known: Tensor, theta: Tensor,
         bend: Tensor, times: Tensor,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        """Guess for every frame of a moved still: the nearest known frame's mask, following part of the motion."""
+        """Prior of every frame of a moved still: the nearest known frame's mask, following part of the motion."""
         count, frames = known.shape
         gap = (times[:, :, None] - times[:, None, :]).abs()
         gap = torch.where(known[:, None, :], gap, torch.inf)
@@ -230,7 +222,7 @@ class Sampler:
         return prior + distances_where(known, masks), away
 
     def _propagated(self, chosen: np.ndarray, windows: Windows) -> tuple[Tensor, Tensor]:
-        """Known masks carried to every frame of windows in the `chosen` clips: distances, and frames to the nearest."""
+        """Known masks propagated to all frames of windows in the `chosen` clips, and frames to the nearest one."""
         assert self.clips is not None
         if not windows.known.any():
             size = self.clips.masks.shape[1:]
@@ -244,18 +236,8 @@ class Sampler:
         return distance, away
 
 
-def _move_embeddings(found: Tensor, theta: Tensor, bend: Tensor) -> Tensor:
-    """Embeddings ``(B * T, c, h, w)`` moved as their pictures are, ``(B, T, c, H/4, W/4)``."""
-    count, frames = theta.shape[:2]
-    if not found.shape[1]:
-        return found.unflatten(0, (count, frames)).float()
-    coarse = bend[:, 2::4, 2::4]
-    size = (int(coarse.shape[1]), int(coarse.shape[2]))
-    return warp(found.float(), theta.flatten(0, 1), coarse, size).unflatten(0, (count, frames))
-
-
 def _mislead(rng: np.random.Generator, prior: Tensor, known: Tensor) -> Tensor:
-    """Move the carried masks ``(B, T, H, W)`` of a few clips elsewhere, but not the masks that were given."""
+    """Move the propagated masks ``(B, T, H, W)`` of a few clips elsewhere, but not the known masks."""
     count, frames = known.shape
     misled = rng.random(count) < MISLED
     if not misled.any():
@@ -269,7 +251,7 @@ def _mislead(rng: np.random.Generator, prior: Tensor, known: Tensor) -> Tensor:
 
 
 def _processes() -> int:
-    """Processes that carry masks for one of several that train on this machine; a core is left to each of these."""
+    """Number of processes that propagate masks for each training process, which keeps a core to itself."""
     training = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     return max(1, min(MOST_PROCESSES, cores() // training - 1))
 

@@ -30,12 +30,12 @@ AS_BRIGHT = 0.15
 
 
 def implanted(backgrounds: Sequence[Clip], count: int, seed: int) -> Clip:
-    """`count` stills with lesions that were never there.
+    """Make `count` stills with synthetic lesions.
 
     Parameters
     ----------
     backgrounds : sequence of Clip
-        Pictures of tissue; what their masks mark is kept out of sight or fills the whole crop.
+        Pictures of tissue. What their masks mark is kept out of sight or fills the whole crop.
     """
     rng = np.random.default_rng(seed)
     made: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]] = []
@@ -53,7 +53,7 @@ def implanted(backgrounds: Sequence[Clip], count: int, seed: int) -> Clip:
 def _crop(
     rng: np.random.Generator, frame: NDArray[np.uint8], mask: NDArray[np.uint8]
 ) -> NDArray[np.float32] | None:
-    """A grey piece ``(H, W)`` of a picture, enlarged to its size, with nothing marked in it; None if none is found."""
+    """Crop a picture where nothing is marked, and enlarge the grey crop to ``(H, W)``, or return None."""
     height, width = mask.shape
     for _ in range(8):
         side = int(rng.uniform(min(SMALLEST_CROP, height), height + 1))
@@ -68,7 +68,7 @@ def _crop(
 
 
 def _outline(rng: np.random.Generator, size: tuple[int, int]) -> NDArray[np.float32]:
-    """1 inside a blob, 0 outside: an ellipse whose radius waves, ``(H, W)``."""
+    """Mask ``(H, W)`` of a blob: an ellipse whose radius waves."""
     height, width = size
     row, column = height * rng.uniform(0.25, 0.75), width * rng.uniform(0.25, 0.75)
     radius, flat = min(size) * np.exp(rng.uniform(np.log(0.07), np.log(0.28))), rng.uniform(0.5, 1.15)
@@ -85,7 +85,7 @@ def _outline(rng: np.random.Generator, size: tuple[int, int]) -> NDArray[np.floa
 
 
 def _place(rng: np.random.Generator, grey: NDArray[np.float32]) -> NDArray[np.float32] | None:
-    """A blob ``(H, W)`` that lies on tissue, neither in the dark nor on white paper; None if no place is found."""
+    """Mask ``(H, W)`` of a blob that lies on tissue, neither dark nor white, or None if no place is found."""
     level = cv2.GaussianBlur(grey, (0, 0), 4.0)
     tissue = (level > 20) & (level < 240)
     for _ in range(8):
@@ -98,7 +98,7 @@ def _place(rng: np.random.Generator, grey: NDArray[np.float32]) -> NDArray[np.fl
 def _implant(
     rng: np.random.Generator, grey: NDArray[np.float32], mask: NDArray[np.float32]
 ) -> NDArray[np.uint8]:
-    """The picture ``(H, W, 3)`` with a lesion set in, perhaps beside vessels."""
+    """Set a lesion into a picture, perhaps beside vessels, ``(H, W, 3)``."""
     if rng.random() < WITH_VESSELS:
         grey = with_vessels(rng, grey, mask)
     soft = cv2.GaussianBlur(mask, (0, 0), rng.uniform(0.8, 4.0))
@@ -116,7 +116,7 @@ def _implant(
 def _inside(
     rng: np.random.Generator, grey: NDArray[np.float32], mask: NDArray[np.float32], as_bright: bool
 ) -> NDArray[np.float32]:
-    """What the lesion looks like, ``(H, W)``: darker, brighter or `as_bright` as the tissue it lies in."""
+    """Brightness ``(H, W)`` of the lesion: darker, brighter, or `as_bright` as the tissue around it."""
     broad = cv2.GaussianBlur(grey, (0, 0), 12.0)
     grain = grey - cv2.GaussianBlur(grey, (0, 0), 4.0)
     level = max(1.0, float(grey[mask > 0].mean()))
@@ -132,7 +132,7 @@ def _inside(
 
 
 def _specks(rng: np.random.Generator, mask: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Brightness ``(H, W)`` of a few specks of lime inside a lesion."""
+    """Brightness ``(H, W)`` of a few calcifications inside a lesion."""
     rows, columns = np.nonzero(mask)
     chosen = rng.integers(len(rows), size=int(rng.integers(2, 12)))
     points = np.zeros(mask.shape, np.float32)
@@ -144,7 +144,7 @@ def _specks(rng: np.random.Generator, mask: NDArray[np.float32]) -> NDArray[np.f
 def with_vessels(
     rng: np.random.Generator, grey: NDArray[np.float32], mask: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """The picture ``(H, W)`` with one or two dark tubes that keep off the lesion."""
+    """Draw one or two dark tubes into a picture ``(H, W)``, away from the lesion."""
     height, width = grey.shape
     drawn = np.zeros((height, width), np.uint8)
     for _ in range(int(rng.integers(1, 3))):

@@ -1,7 +1,4 @@
-"""Train a Vivim from clips and stills: one loop, resumable to the step, with an average of the weights kept.
-
-Yields progress; closing the generator stops after a checkpoint was last written.
-"""
+"""Train a Vivim from clips and stills, resumable to the step, with averaged weights."""
 
 from __future__ import annotations
 
@@ -19,12 +16,11 @@ from vivim.network import Vivim
 from vivim.training.batch import Batch
 from vivim.training.config import TrainConfig
 from vivim.training.datasets import Clip
-from vivim.training.distillation import load_teacher
 from vivim.training.distributed import make_fabric
 from vivim.training.prefetch import prefetched
 from vivim.training.sampler import Sampler
 from vivim.training.training_state import State
-from vivim.training.validation import Seen, TrainEvent, dice_by_clip
+from vivim.training.validation import RunningMeans, TrainEvent, dice_by_clip
 
 ASK_EVERY = 10
 """Steps after which several processes agree whether to pause."""
@@ -46,6 +42,8 @@ def train(
 ) -> Iterator[TrainEvent]:
     """Train and write ``run/model.safetensors`` (averaged weights) and ``run/resume.pt``.
 
+    Closing the generator stops the run, which can be resumed from its last checkpoint.
+
     Parameters
     ----------
     clips, stills : sequence of Clip
@@ -56,9 +54,11 @@ def train(
         The recipe.
     validation : sequence of Clip
         Clips never trained on; Dice on them is reported and changes nothing.
-    set_aside : sequence of Clip
+    validation_clips : sequence of Clip
         Clips never trained on that the best weights are chosen by (``run/best.safetensors``), see
         `TrainConfig.patience`.
+    clip_weights, still_weights : sequence of float, optional
+        How often each clip and each set of stills is drawn; equally often by default.
     initial : Vivim, optional
         Weights to start from.
     device : torch.device, optional
@@ -79,7 +79,6 @@ def train(
     run.mkdir(parents=True, exist_ok=True)
     state = State(config, run, fabric, initial)
     share = state.share
-    teacher = load_teacher(fabric.device) if config.teacher_weight else None
     sampler = Sampler(
         clips,
         stills,
@@ -89,7 +88,6 @@ def train(
         config.guided_share,
         clip_weights,
         still_weights,
-        teacher,
     )
     clock = _Clock(config, state.seconds)
 
@@ -107,7 +105,7 @@ def train(
         state.judged(mean, provenance)
         return reported or None, mean
 
-    def patient() -> bool:
+    def still_improving() -> bool:
         return not config.patience or state.stale < config.patience
 
     def paused() -> bool:
@@ -115,32 +113,37 @@ def train(
             return clock.paused()
         return state.step % ASK_EVERY == 0 and bool(fabric.broadcast(clock.paused()))
 
-    seen = Seen()
+    means = RunningMeans()
     with (
         contextlib.closing(sampler),
         contextlib.closing(prefetched(draw, state.step, fabric.device)) as batches,
     ):
-        while state.step < config.steps and clock.progress(state.step) < 1.0 and patient() and not paused():
+        while (
+            state.step < config.steps
+            and clock.progress(state.step) < 1.0
+            and still_improving()
+            and not paused()
+        ):
             share.take(config.batch_shape(clock.progress(state.step), state.step)[0])
             batch = next(batches)
-            seen.add(batch, *state.advance(batch, clock.progress(state.step)))
+            means.add(batch, *state.advance(batch, clock.progress(state.step)))
             state.seconds = clock.seconds()
             if state.step == config.steps:
                 break
             measured = state.step % config.validate_every == 0
             if measured or state.step % config.log_every == 0:
                 scores = judge() if measured else (None, None)
-                yield seen.event(state.step, state.seconds, *scores, fabric)
-                seen = Seen()
+                yield means.event(state.step, state.seconds, *scores, fabric)
+                means = RunningMeans()
             if state.step % config.save_every == 0:
                 state.save(provenance)
     scores = judge()
     state.save(provenance)
-    yield seen.event(state.step, state.seconds, *scores, fabric)
+    yield means.event(state.step, state.seconds, *scores, fabric)
 
 
 def _with_steps(config: TrainConfig, material: Sequence[Clip]) -> TrainConfig:
-    """The recipe with its number of steps, where that is given in passes over the frames."""
+    """Compute the number of steps of a recipe that gives passes over the frames."""
     if not config.epochs:
         return config
     frames = sum(len(clip.frames) for clip in material)
@@ -148,7 +151,7 @@ def _with_steps(config: TrainConfig, material: Sequence[Clip]) -> TrainConfig:
 
 
 class _Clock:
-    """How far a run is, by steps or by time, whichever is farther; earlier sittings count."""
+    """Progress of a run by steps or by time, whichever is farther, earlier sittings included."""
 
     def __init__(self, config: TrainConfig, seconds_before: float) -> None:
         self._config, self._sat_down = config, time.monotonic()

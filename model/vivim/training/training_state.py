@@ -1,4 +1,4 @@
-"""Everything of a run that changes with a step, and its files."""
+"""State of a training run: what changes with a step, and its files."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from vivim.network import Vivim
 from vivim.network.checkpoints import save_checkpoint
 from vivim.training.batch import Batch
 from vivim.training.config import TrainConfig
-from vivim.training.distillation import Trainable
-from vivim.training.distributed import Share, shared_parts
+from vivim.training.distributed import Share, share_layers
 from vivim.training.objective import Objective
-from vivim.training.recorded_step import Recorded
+from vivim.training.recorded_step import RecordedStep
+from vivim.training.training_model import TrainingModel
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 
 class State:
-    """Network, optimiser, averaged weights and step; saved together, so that a run can go on."""
+    """Network, optimiser, averaged weights and step, saved together so that a run can be resumed."""
 
     def __init__(self, config: TrainConfig, run: Path, fabric: Fabric, initial: Vivim | None) -> None:
         torch.manual_seed(config.seed)
@@ -36,10 +36,8 @@ class State:
         self.model = Vivim(config.network)
         if initial is not None:
             _start_from(self.model, initial)
-        shared_parts(self.model, self.share)
-        self.trainable = (
-            Trainable(self.model, config.teacher_weight > 0, config.boundary_weight > 0).train().to(device)
-        )
+        share_layers(self.model, self.share, device)
+        self.trainable = TrainingModel(self.model, config.boundary_weight > 0).train().to(device)
         self.average = Vivim(config.network).to(device).eval()
         self.average.load_state_dict(self.model.state_dict())
         learning = list(self.trainable.parameters())
@@ -58,19 +56,20 @@ class State:
         self._objective = Objective(config, self.share, device)
         self._run, self._stepper = fabric.setup(self.trainable, self.optimiser)
         if config.record and device.type == "cuda" and config.network.guided and fabric.world_size == 1:
-            self._run = Recorded(self.trainable, config.shapes(), device)
+            self._run = RecordedStep(self.trainable, config.shapes(), device)
         current = dict(self.model.state_dict())
         pairs = [(v, current[k]) for k, v in self.average.state_dict().items() if v.is_floating_point()]
         self._averages, self._currents = [a for a, _ in pairs], [b for _, b in pairs]
 
     def _resume(self) -> None:
-        """Go on from ``resume.pt`` where there is one."""
+        """Load ``resume.pt`` where there is one."""
         resume = self.run / "resume.pt"
         if not resume.exists():
             return
         saved = torch.load(resume, map_location=self.fabric.device, weights_only=True)
         try:
-            self.trainable.load_state_dict(saved["pupil"])
+            # runs of earlier versions have it under another name
+            self.trainable.load_state_dict(saved["trainable" if "trainable" in saved else "pupil"])
             self.average.load_state_dict(saved["average"])
             self.optimiser.load_state_dict(saved["optimiser"])
         except (RuntimeError, ValueError) as error:
@@ -81,9 +80,9 @@ class State:
         self.best, self.stale = saved.get("best", -1.0), saved.get("stale", 0)
 
     def advance(self, batch: Batch, progress: float) -> tuple[Tensor, Tensor]:
-        """One optimiser step; returns the detached loss and logits ``(B, T, H, W)``.
+        """Take one optimiser step, and return the detached loss and logits ``(B, T, H, W)``.
 
-        `batch` is this process's share of the batch; the loss is such that its mean over processes is that of all.
+        `batch` is this process's share of the batch. The mean of the loss over processes is that of the whole batch.
         """
         config = self.config
         # dropout follows from the step, also in a run that was resumed
@@ -91,7 +90,7 @@ class State:
         self._set_rate(progress)
         guide = batch.guide if config.network.guided else None
         outputs = self._run(batch.x, guide)
-        total, loss = self._objective(outputs, batch, progress)
+        total, loss = self._objective(outputs, batch)
         self._stepper.zero_grad(set_to_none=True)
         self.fabric.backward(total)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.gradient_clip)
@@ -114,7 +113,7 @@ class State:
         torch._foreach_lerp_(self._averages, self._currents, 1 - decay)
 
     def save(self, provenance: dict | None) -> None:
-        """Write both files, each atomically; one process does so, the others wait."""
+        """Write both files atomically, in one process while the others wait."""
         for value in self.average.parameters():
             if not torch.isfinite(value).all():
                 raise VivimError(
@@ -126,16 +125,16 @@ class State:
         self.fabric.barrier()
 
     def judged(self, score: float, provenance: dict | None) -> None:
-        """Count a validation on the clips set aside; the best weights so far are kept in ``best.safetensors``."""
+        """Count a validation and keep the best weights so far in ``best.safetensors``."""
         self.stale += 1
         if score > self.best:
             self.best, self.stale = score, 0
             if self.fabric.is_global_zero:
-                self.write_model("best", {**(provenance or {}), "dice_on_clips_set_aside": round(score, 4)})
+                self.write_model("best", {**(provenance or {}), "dice_on_validation_clips": round(score, 4)})
 
     def _write_resume(self) -> None:
         states = {
-            "pupil": self.trainable.state_dict(),
+            "trainable": self.trainable.state_dict(),
             "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "step": self.step,
@@ -163,7 +162,7 @@ class State:
 
 
 def _start_from(model: Vivim, initial: Vivim) -> None:
-    """Copy the weights that both have; guidance or parts left out may differ, the size may not."""
+    """Copy the weights that both networks have. Guidance and scans may differ, the size may not."""
     try:
         model.load_state_dict(initial.state_dict(), strict=False)
     except RuntimeError as error:

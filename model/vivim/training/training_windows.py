@@ -1,4 +1,4 @@
-"""Which frames of a clip go together, and which of them are given as masks: as in use, and in other ways."""
+"""Random windows into clips: which frames go together, and which of them are known by their masks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_SPAN = 40
 """Longest stretch of a clip, in frames, that one window may reach over."""
 
 AS_IN_USE = 0.6
-"""Part of the windows that look as they do while proposing: neighbours, and corrected frames beside them."""
+"""Part of the windows that are as in use: neighbouring frames, and corrected frames beside them."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Windows:
 def draw_windows(
     rng: np.random.Generator, lengths: NDArray[np.int64], frames: int, guided_share: float
 ) -> Windows:
-    """One window of `frames` frames in each clip of the given `lengths` (short clips repeat frames)."""
+    """Draw one window of `frames` frames in each clip of the given `lengths`, repeating frames of short clips."""
     starts, offsets, known = [], [], []
     for length in lengths.tolist():
         if length > frames > 2 and rng.random() < AS_IN_USE:
@@ -51,7 +51,7 @@ def draw_windows(
 
 
 def known_frames(rng: np.random.Generator, frames: int, guided_share: float) -> NDArray[np.bool_]:
-    """Which of `frames` frames are given: none, one end, both ends, or a random one or two."""
+    """Draw which of `frames` frames are known: none, one end, both ends, or a random one or two."""
     known = np.zeros(frames, bool)
     if rng.random() >= guided_share:
         return known
@@ -68,7 +68,7 @@ def known_frames(rng: np.random.Generator, frames: int, guided_share: float) -> 
 def _as_in_use(
     rng: np.random.Generator, length: int, frames: int, guided_share: float
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Neighbouring frames, and where guided a corrected frame before, after, or on either side of them."""
+    """Draw neighbouring frames, and where guided a corrected frame before, after, or on both sides of them."""
     known = np.zeros(frames, bool)
     if rng.random() >= guided_share:
         return np.arange(frames), known
@@ -85,7 +85,7 @@ def _as_in_use(
 
 
 def _spread(rng: np.random.Generator, length: int, frames: int) -> NDArray[np.int64]:
-    """Frames at uneven distances."""
+    """Draw frames at uneven distances."""
     if length < frames:
         return np.sort(np.concatenate((np.arange(length), rng.integers(0, length, frames - length))))
     span = int(min(length, MAX_SPAN, max(frames, round(frames * math.exp(rng.uniform(0, 1.6))))))

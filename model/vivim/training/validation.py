@@ -1,4 +1,4 @@
-"""What is reported while training: losses, and Dice of training batches and of clips kept out."""
+"""Progress reports of a training run: losses, and Dice of training batches and of validation clips."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainEvent:
-    """Progress: step, mean losses and Dice since the last event, and validation Dice by clip when measured."""
+    """Step, mean loss and Dice since the last event, and validation Dice by clip when measured."""
 
     step: int
     loss: float
@@ -33,23 +33,23 @@ class TrainEvent:
     dice_prior: float
     seconds: float
     validation: dict[str, float] | None = None
-    validation_clips: float | None = None
+    validation_dice: float | None = None
     """Mean Dice over the clips that the best weights are chosen by."""
 
 
-class Seen:
-    """Running sums between two events, kept on the device so that nothing waits for it."""
+class RunningMeans:
+    """Losses and Dice since the last event, kept on the device so that nothing waits for it."""
 
     def __init__(self) -> None:
         self.losses: list[Tensor] = []
         self.dice: list[tuple[Tensor, ...]] = []
 
     def add(self, batch: Batch, loss: Tensor, logits: Tensor) -> None:
-        """Count one step: its loss and its logits ``(B, T, H, W)``."""
+        """Add the loss and the logits ``(B, T, H, W)`` of one step."""
         self.losses.append(loss)
         asked = ~batch.known
         guided = batch.known.any(dim=1, keepdim=True).expand_as(asked)
-        mine, prior = (_soft_counted_dice(v > 0, batch.masks > 0.5) for v in (logits, batch.prior))
+        mine, prior = (_dice_of_masks(v > 0, batch.masks > 0.5) for v in (logits, batch.prior))
         picks = ((mine, asked & ~guided), (mine, asked & guided), (prior, asked & guided))
         self.dice.append(tuple(torch.stack((v[pick].sum(), pick.sum())) for v, pick in picks))
 
@@ -58,13 +58,13 @@ class Seen:
         step: int,
         seconds: float,
         validation: dict[str, float] | None,
-        validation_clips: float | None,
+        validation_dice: float | None,
         fabric: Fabric,
     ) -> TrainEvent:
-        """What all processes saw, as an event; raises `VivimError` where the loss is not a number."""
+        """Return what all processes measured, or raise `VivimError` where the loss is not a number."""
         if not self.losses:
             return TrainEvent(
-                step, math.nan, math.nan, math.nan, math.nan, seconds, validation, validation_clips
+                step, math.nan, math.nan, math.nan, math.nan, seconds, validation, validation_dice
             )
         loss = float(over_processes(fabric, torch.stack(self.losses).mean(), "mean"))
         if not math.isfinite(loss):
@@ -72,11 +72,11 @@ class Seen:
         counted = torch.stack([torch.stack(column).sum(0) for column in zip(*self.dice, strict=True)])
         sums = over_processes(fabric, counted, "sum").tolist()
         dice = [total / count if count else math.nan for total, count in sums]
-        return TrainEvent(step, loss, dice[0], dice[1], dice[2], seconds, validation, validation_clips)
+        return TrainEvent(step, loss, dice[0], dice[1], dice[2], seconds, validation, validation_dice)
 
 
-def _soft_counted_dice(predicted: Tensor, true: Tensor) -> Tensor:
-    """Dice of boolean masks ``(..., H, W)`` over the last two axes; two empty masks give 1."""
+def _dice_of_masks(predicted: Tensor, true: Tensor) -> Tensor:
+    """Dice of boolean masks ``(..., H, W)`` over the last two axes, 1 for two empty masks."""
     both = (predicted & true).sum((-1, -2)).float()
     total = (predicted.sum((-1, -2)) + true.sum((-1, -2))).float()
     return torch.where(total > 0, 2 * both / total.clamp(min=1), 1.0)
@@ -90,12 +90,12 @@ def clip_dice(model: Vivim, clip: Clip, device: torch.device, window: int = 8) -
         x = normalise(torch.from_numpy(clip.frames[start : start + window]).to(device))[None]
         logits = model(x)[0, :, 0]
         true = torch.from_numpy(clip.masks[start : start + window]).to(device) > 0
-        scores.append(_soft_counted_dice(logits > 0, true).cpu().numpy())
+        scores.append(_dice_of_masks(logits > 0, true).cpu().numpy())
     return float(np.concatenate(scores).mean())
 
 
 def dice_by_clip(model: Vivim, clips: Sequence[Clip], fabric: Fabric) -> dict[str, float]:
-    """`clip_dice` of every clip by its name; each process measures some of them."""
+    """`clip_dice` of every clip by its name, shared among the processes."""
     if not clips:
         return {}
     found = torch.zeros(len(clips), device=fabric.device)

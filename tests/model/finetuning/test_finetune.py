@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from vivim import Session, Vivim, finetune, load_model
 from vivim.errors import FinetuneError
 from vivim.finetuning import Finished, HeldOut, Preparing, Scored, Step
-from vivim.finetuning.cross_validation import folds_of, others_of, scores_of
+from vivim.finetuning.cross_validation import blended_scores, reliability_frames, split_folds
 from vivim.finetuning.events import from_line, to_line
-from vivim.finetuning.feature_store import FeatureCache
+from vivim.finetuning.feature_store import FeatureStore
 from vivim.finetuning.job import Trained, clearly_better, judge, run
 from vivim.finetuning.samples import Source, Window, corrected_frames, encode, variants
 from vivim.finetuning.worker_process import WorkerProcess
@@ -101,7 +101,7 @@ def test_encoded_frames_are_used_again_and_the_result_is_the_same(
     session: Session, sample, tiny_model: Vivim, tmp_path, few_steps
 ) -> None:
     correct(session, sample, (1, 8))
-    first, again = FeatureCache(tmp_path / "kept"), FeatureCache(tmp_path / "kept")
+    first, again = FeatureStore(tmp_path / "kept"), FeatureStore(tmp_path / "kept")
     *_, fresh = run([session], tiny_model, cache=first)
     *_, reused = run([session], tiny_model, cache=again)
     kept = list((tmp_path / "kept").iterdir())
@@ -109,7 +109,7 @@ def test_encoded_frames_are_used_again_and_the_result_is_the_same(
     assert digest_of_weights(fresh.model) == digest_of_weights(reused.model)
     kept[0].write_bytes(b"cut short")
     assert again.get(kept[0].stem) is None
-    FeatureCache(tmp_path / "kept", limit=0).trim()
+    FeatureStore(tmp_path / "kept", limit=0).trim()
     assert not list((tmp_path / "kept").iterdir())
 
 
@@ -175,10 +175,10 @@ def test_a_corrected_frame_is_never_guided_by_its_own_mask(
 
 def test_held_out_blocks_are_stretches_of_time_or_whole_videos() -> None:
     one = [(0, t) for t in (1, 5, 9, 30, 31, 60)]
-    folds = folds_of(one)
+    folds = split_folds(one)
     assert set().union(*folds) == set(one) and sum(map(len, folds)) == len(one)
     assert all(max(f)[1] < min(g)[1] for f, g in itertools.pairwise(folds))
-    assert {(0, 1), (0, 5)} in folds_of([(0, 1), (0, 5), (1, 2)])
+    assert {(0, 1), (0, 5)} in split_folds([(0, 1), (0, 5), (1, 2)])
 
 
 def test_the_better_number_of_steps_is_chosen() -> None:
@@ -191,7 +191,7 @@ def test_the_better_number_of_steps_is_chosen() -> None:
 
 
 def test_a_frame_is_scored_with_guidance_as_far_as_it_is_trusted() -> None:
-    """Guided the network is wrong, alone it is right, and the carried mask says nothing."""
+    """Guided the network is wrong, alone it is right, and the propagated mask says nothing."""
     target = torch.zeros(1, 1, 8, 8, dtype=torch.uint8)
     target[..., 2:6, 2:6] = 1
     right = target.float() * 2 - 1
@@ -201,31 +201,33 @@ def test_a_frame_is_scored_with_guidance_as_far_as_it_is_trusted() -> None:
         for how_far, logits in ((None, right), (confidence, -right)):
             yield Window(0, 4, nothing, None, how_far, 0, target, True), logits, nothing
 
-    assert scores_of(judged(0.3), known) == {(0, 4): 1.0}
-    assert scores_of(judged(0.7), known) == {(0, 4): 0.0}
+    assert blended_scores(judged(0.3), known) == {(0, 4): 1.0}
+    assert blended_scores(judged(0.7), known) == {(0, 4): 0.0}
     alone = [(Window(0, 4, nothing, None, None, 0, target, True), right, nothing)]
-    assert scores_of(alone, known) == {(0, 4): 1.0}
+    assert blended_scores(alone, known) == {(0, 4): 1.0}
     propagated = [(Window(0, 4, nothing, nothing, 1.0, 0, target, True), -right, right)]
-    assert scores_of([*propagated, *alone], known) == {(0, 4): 1.0}  # the carried mask outweighs the network
+    assert blended_scores([*propagated, *alone], known) == {
+        (0, 4): 1.0
+    }  # the propagated mask outweighs the network
     trusted = [(Window(0, 4, nothing, nothing, 0.5, 0, target, True), -8 * right, right)]
     wrong = [(Window(0, 4, nothing, None, None, 0, target, True), -8 * right, nothing)]
-    assert scores_of([*trusted, *wrong], known) == {(0, 4): 0.0}
-    assert scores_of([*trusted, *wrong], {(0, 4): 0.1}) == {
+    assert blended_scores([*trusted, *wrong], known) == {(0, 4): 0.0}
+    assert blended_scores([*trusted, *wrong], {(0, 4): 0.1}) == {
         (0, 4): 1.0
     }  # a network that does not know the video
 
 
 def test_how_well_a_network_knows_a_video_is_told_by_frames_it_is_not_judged_on() -> None:
     known = {(0, t) for t in (1, 5, 9)} | {(1, 2)}
-    assert others_of({(0, 5)}, known) == {(0, 5): [(0, 1), (0, 9)]}
-    assert others_of(known, known) == {
+    assert reliability_frames({(0, 5)}, known) == {(0, 5): [(0, 1), (0, 9)]}
+    assert reliability_frames(known, known) == {
         (0, 1): [(0, 5), (0, 9)],
         (0, 5): [(0, 1), (0, 9)],
         (0, 9): [(0, 1), (0, 5)],
         (1, 2): [],
     }
     many = {(0, t) for t in range(40)}
-    assert len(others_of({(0, 0)}, many)[0, 0]) == MOST
+    assert len(reliability_frames({(0, 0)}, many)[0, 0]) == MOST
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ def test_once_closed_nothing_is_started(standby: Standby, begun: list[WorkerProc
 
 def test_it_ends_when_the_program_that_started_it_is_killed() -> None:
     program = (
-        "import time; from vivim.finetune import Standby; Standby().start(); print('on'); time.sleep(600)"
+        "import time; from vivim.finetuning import Standby; Standby().start(); print('on'); time.sleep(600)"
     )
     with subprocess.Popen([sys.executable, "-u", "-c", program], stdout=subprocess.PIPE, text=True) as parent:
         try:

@@ -143,3 +143,40 @@ def test_a_missing_starter_is_said_clearly(monkeypatch: pytest.MonkeyPatch, tmp_
     assert registry.list_models() == []
     with pytest.raises(CheckpointError, match=r"starter model is missing.*choose\s+another"):
         load_model()
+
+
+def test_a_model_that_another_program_removes_meanwhile_is_an_error_that_says_so(
+    model: Vivim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = registry.save_version(model, "liver", {})
+    default = registry.default_model_name
+
+    def removed_meanwhile() -> str:
+        info.path.unlink(missing_ok=True)
+        return default()
+
+    with pytest.raises(CheckpointError, match="no model 'lungs'"):
+        registry.remove_model("lungs")
+    monkeypatch.setattr(registry, "default_model_name", removed_meanwhile)
+    with pytest.raises(CheckpointError, match="no model 'liver'"):
+        registry.rename_model("liver", "kidney")
+    with pytest.raises(CheckpointError, match="no model 'liver'"):
+        registry.remove_model("liver")
+
+
+def test_a_folder_that_cannot_be_looked_into_holds_no_models(
+    vivim_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a share that refuses or has gone: the starter is still offered."""
+    registry.change_settings(default_model="liver")
+    stat = Path.stat
+
+    def refused(path: Path, **options: object) -> object:
+        if path.is_relative_to(vivim_home / "models"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", refused)
+    assert registry.default_model_name() == "starter"
+    with pytest.raises(CheckpointError, match="no model or file 'liver'"):
+        registry.model_path("liver")

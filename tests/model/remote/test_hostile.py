@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from vivim.remote.config import client_of
-from vivim.remote.job_queue import Line
+from vivim.remote.job_queue import JobQueue
 from vivim.remote.limits import Limits
 from vivim.remote.protocol import (
     MESSAGE,
@@ -215,7 +215,7 @@ def test_only_so_many_results_are_kept_for_clients_that_are_away(monkeypatch) ->
     monkeypatch.setattr("vivim.remote.job_queue.broadcast", lambda *_: None)
 
     async def three_are_cut_off() -> list[bool]:
-        line = Line(Limits(kept=1), lambda request, link: link.end([pack("done")]))
+        line = JobQueue(Limits(kept=1), lambda request, link: link.end([pack("done")]))
         jobs = []
         for number in range(3):
             request, lost = Message("finetune", {"job": f"{number}" * 32}), SimpleNamespace(close_code=1006)

@@ -1,4 +1,4 @@
-"""Inputs for the scan with a range of step sizes, and the comparison of any backend with the float64 oracle."""
+"""Inputs for the scan, and the comparison of any backend with the paper's loop in float64."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 import pytest
 import torch
 from vivim.scan import selective_scan
+
+from benchmarks.scan import loop_scan
 
 NAMES = ("u", "delta", "A", "B", "C", "D", "z", "delta_bias")
 Inputs = dict[str, torch.Tensor | None]
@@ -46,7 +48,7 @@ def make_inputs(
 
 def results(inputs: Inputs, backend: str) -> dict[str, torch.Tensor]:
     """The output and the gradient of every input, for one fixed gradient of the output."""
-    y = selective_scan(**inputs, backend=backend)
+    y = loop_scan(**inputs) if backend == "loop" else selective_scan(**inputs, backend=backend)
     gradient = torch.randn(y.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     given = {name: value for name, value in inputs.items() if value is not None}
     gradients = torch.autograd.grad(y, list(given.values()), gradient.to(y))
@@ -54,9 +56,9 @@ def results(inputs: Inputs, backend: str) -> dict[str, torch.Tensor]:
 
 
 def assert_agrees(inputs: Inputs, backend: str, tolerance: float) -> None:
-    """Compare with the oracle; `tolerance` is relative to the largest number of each tensor."""
+    """Compare with the loop in float64; `tolerance` is relative to the largest number of each tensor."""
     exact = {k: None if v is None else v.detach().double().cpu().requires_grad_() for k, v in inputs.items()}
-    wanted = results(exact, "oracle")
+    wanted = results(exact, "loop")
     for name, found in results(inputs, backend).items():
         assert found.dtype == inputs["u" if name == "y" else name].dtype, name
         scale = max(float(wanted[name].abs().max()), 1e-3)

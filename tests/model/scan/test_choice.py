@@ -33,7 +33,7 @@ def run_python(code: str, **environment: str) -> str:
 
 def test_available_backends_all_work(inputs):
     names = available_backends()
-    assert names[-2:] == ("torch", "oracle")
+    assert names[-1] == "torch"
     device = "cuda" if names[0] == "triton" else "cpu"
     for name in names:
         values = inputs(1, 3, 2, 2, device=device if name == "triton" else "cpu")
@@ -51,9 +51,9 @@ def test_float64_and_other_devices_get_pytorch():
 
 
 def test_environment_chooses_unless_the_call_does(monkeypatch):
-    monkeypatch.setenv("VIVIM_SCAN", "Oracle")
-    assert choose_backend("auto", torch.zeros(1)) == "oracle"
-    assert choose_backend("torch", torch.zeros(1)) == "torch"
+    monkeypatch.setenv("VIVIM_SCAN", "Torch")
+    assert choose_backend("auto", torch.zeros(1)) == "torch"
+    assert choose_backend("numba", torch.zeros(1)) == "numba"
     monkeypatch.setenv("VIVIM_SCAN", "auto")
     assert choose_backend("auto", torch.zeros(1, dtype=torch.float64)) == "torch"
 
@@ -156,7 +156,7 @@ def test_scan_without_numba_and_triton():
         "import torch; from vivim.scan import available_backends, selective_scan\n"
         "x = torch.ones(1, 3, 2); print(selective_scan(x, x, -x[0, :2], x, x).shape, available_backends())"
     )
-    assert run_python(code) == "torch.Size([1, 3, 2]) ('torch', 'oracle')"
+    assert run_python(code) == "torch.Size([1, 3, 2]) ('torch',)"
 
 
 def test_kernels_load_where_no_cache_can_be_written():
@@ -165,7 +165,7 @@ def test_kernels_load_where_no_cache_can_be_written():
         "from numba.core import caching\n"
         "def refuse(self): raise OSError('read-only')\n"
         "caching._CacheLocator.ensure_cache_path = refuse\n"
-        "from vivim.scan import numba_kernels as k; print(type(k.forward._cache).__name__)"
+        "from vivim.scan.cpu import scan_kernels as k; print(type(k.forward._cache).__name__)"
     )
     assert run_python(code) == "NullCache"
 

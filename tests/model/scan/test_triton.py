@@ -23,11 +23,11 @@ CASES = {
 
 
 @pytest.mark.parametrize(("shape", "without"), CASES.values(), ids=CASES.keys())
-def test_agrees_with_the_oracle(shape, without, inputs, agrees):
+def test_agrees_with_the_loop_of_the_paper(shape, without, inputs, agrees):
     agrees(inputs(*shape, without=without, device=DEVICE), "triton", 1e-5)
 
 
-def test_more_chunks_than_are_carried_at_a_time(inputs, agrees, monkeypatch):
+def test_more_chunks_than_one_program_joins(inputs, agrees, monkeypatch):
     triton_scan = importlib.import_module("vivim.scan.cuda.triton_scan")
     monkeypatch.setattr(triton_scan, "_CARRY_ROWS", 2)
     monkeypatch.setattr(triton_scan, "_CHUNK_SIZES", (4,))

@@ -20,7 +20,7 @@ from vivim.imaging.metrics import dice, label_dice
 from vivim.io.export import export
 from vivim.network.checkpoints import load_checkpoint, save_checkpoint
 from vivim.network.class_expansion import with_classes
-from vivim.network.preprocessing import agreement
+from vivim.network.preprocessing import dice_of_logits
 from vivim.registry.info import NEW_CLASSES
 from vivim.registry.registry import add_classes, model_info, save_version
 from vivim.session.metadata import agreed
@@ -104,9 +104,9 @@ def test_a_carried_mask_moves_the_outline_and_never_exchanges_classes() -> None:
     for label in (1, 2, 3):
         logits[0, label - 1][torch.from_numpy(true == label)] = -1.0
     guess = torch.where(torch.from_numpy(true > 0), 1.0, -1.0)[None, None]
-    assert agreement(logits, true) == 0
-    assert agreement(logits + 2 * guess, true) == 1
-    assert agreement(logits.amax(1, keepdim=True) + 2 * guess, true) == dice(true > 0, true) == 1
+    assert dice_of_logits(logits, true) == 0
+    assert dice_of_logits(logits + 2 * guess, true) == 1
+    assert dice_of_logits(logits.amax(1, keepdim=True) + 2 * guess, true) == dice(true > 0, true) == 1
 
 
 def test_absent_classes_do_not_flatter() -> None:

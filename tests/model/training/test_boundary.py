@@ -7,8 +7,9 @@ import torch
 from vivim.network import Vivim, VivimConfig
 from vivim.training.affine_regressor import WEIGHTS, AffineRegressor, load_regressor
 from vivim.training.boundary_loss import boundary_losses, patches, sobel_edges
-from vivim.training.distillation import Trainable
-from vivim.training.fit_affine_regressor import Edges, pairs, synthetic_masks
+from vivim.training.training_model import TrainingModel
+
+from scripts.fit_affine_regressor import Edges, pairs, synthetic_masks
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,7 @@ def test_the_constraint_wants_edges_in_place(regressor: AffineRegressor) -> None
 def test_gradients_reach_the_network_and_not_the_regressor(regressor: AffineRegressor) -> None:
     torch.manual_seed(0)
     model = Vivim(VivimConfig(size="b0", input_size=(64, 64)))
-    trainable = Trainable(model, taught=False, edged=True)
+    trainable = TrainingModel(model, predicts_edges=True)
     _, edges = trainable(torch.randn(1, 2, 3, 64, 64), None)
     assert edges.shape == (1, 2, 1, 16, 16)
     masks = torch.stack((disc(30, 30), disc(34, 34)))[None]

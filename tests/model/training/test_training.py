@@ -21,16 +21,15 @@ from material import SIZE, blob_clip, learn
 from PIL import Image
 from vivim.cli import main
 from vivim.errors import VivimError
-from vivim.network import Vivim, VivimConfig
+from vivim.network import VivimConfig
 from vivim.network.checkpoints import load_checkpoint
 from vivim.propagation.mask_propagator import MaskGuide
 from vivim.session import Session
-from vivim.training import propagated_masks as carried_masks
+from vivim.training import propagated_masks
 from vivim.training.augmentation import regrained
 from vivim.training.batch import Batch
 from vivim.training.config import Phase, TrainConfig
 from vivim.training.datasets import Clip, binary_mask, find_clips, load_dataset
-from vivim.training.distillation import Trainable, embeddings
 from vivim.training.losses import structure_loss
 from vivim.training.propagated_masks import PropagatedMasks
 from vivim.training.recipes import default_recipe, read_recipe, recipe_names, to_config
@@ -166,7 +165,7 @@ def test_windows_stay_in_their_clip(length: int) -> None:
         assert 0.5 < windows.known.any(1).mean() < 0.9
 
 
-def test_masks_are_carried_as_in_use() -> None:
+def test_masks_are_propagated_as_in_use() -> None:
     clip = blob_clip("a", 0)
     frames, known = np.array([2, 3, 4, 7, 10, 10]), np.array([False, True, False, False, True, True])
     propagated = PropagatedMasks([blob_clip("b", 1), clip])
@@ -178,7 +177,7 @@ def test_masks_are_carried_as_in_use() -> None:
             np.testing.assert_allclose(distance[slot], guide.distance(t)[0], atol=0.3)
 
 
-def test_without_known_frames_nothing_is_carried() -> None:
+def test_without_known_frames_nothing_is_propagated() -> None:
     distance, away = PropagatedMasks([blob_clip("a", 0)]).window(0, np.arange(3), np.zeros(3, bool))
     assert not distance.any()
     assert np.isinf(away).all()
@@ -190,8 +189,8 @@ def test_without_guidance_nothing_is_asked_of_the_processor(monkeypatch: pytest.
     assert not batch.guide.any() and not batch.known.any()
 
 
-def test_old_carried_masks_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(carried_masks, "KEPT", 4 * SIZE[0] * SIZE[1])
+def test_old_propagated_masks_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(propagated_masks, "KEPT", 4 * SIZE[0] * SIZE[1])
     propagated, clip = PropagatedMasks([blob_clip("a", 0)]), blob_clip("a", 0)
     for first in (0, 3, 6, 0):
         known = np.array([True, False, False, False])
@@ -201,7 +200,7 @@ def test_old_carried_masks_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
         assert len(propagated._found) <= 4
 
 
-def test_other_processes_carry_masks_ahead() -> None:
+def test_other_processes_precompute_masks() -> None:
     clips = [blob_clip("a", 0, 4), blob_clip("b", 1, 3)]
     propagated, before = PropagatedMasks(clips), set(multiprocessing.active_children())
     propagated.precompute(1)
@@ -218,18 +217,18 @@ def test_other_processes_carry_masks_ahead() -> None:
     assert not folder.exists()
 
 
-def test_processes_that_carry_ahead_end_with_a_killed_run(tmp_path: Path) -> None:
+def test_processes_that_precompute_end_with_a_killed_run(tmp_path: Path) -> None:
     """The folder of a killed run stays, as anything of a killed process does in a temporary folder."""
     script = tmp_path / "run.py"
     script.write_text(
         "import multiprocessing, sys, time\n"
         f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
         "from material import blob_clip\n"
-        "from vivim.training.propagated_masks import CarriedMasks\n"
+        "from vivim.training.propagated_masks import PropagatedMasks\n"
         "if __name__ == '__main__':\n"
-        "    carried = CarriedMasks([blob_clip('a', 0, 4)])\n"
-        "    carried.work_ahead(1)\n"
-        "    while len(carried._found) < 12: time.sleep(0.02)\n"
+        "    propagated = PropagatedMasks([blob_clip('a', 0, 4)])\n"
+        "    propagated.precompute(1)\n"
+        "    while len(propagated._found) < 12: time.sleep(0.02)\n"
         "    print(*(child.pid for child in multiprocessing.active_children()), flush=True)\n"
         "    time.sleep(600)\n"
     )
@@ -323,17 +322,6 @@ def test_phases_follow_one_another() -> None:
     assert config.shapes() == {(8, 4, 160, 160), (4, 8, 160, 160), (2, 8, 256, 256)}
 
 
-def test_a_pupil_reads_the_teachers_embedding() -> None:
-    model = Vivim(VivimConfig(size="b0", guided=True, input_size=SIZE))
-    trainable = Trainable(model, taught=True)
-    logits, embedding = trainable(torch.randn(1, 2, 3, *SIZE), None)
-    assert logits.shape == (1, 2, 1, *SIZE)
-    assert embedding.shape == (2, 256, 16, 16)
-    found = embeddings(torch.nn.Conv2d(3, 256, 4, 4), torch.randint(0, 255, (3, *SIZE, 3), dtype=torch.uint8))
-    assert found.shape == (3, 256, 64, 64)
-    assert found.float().std() == pytest.approx(1.0, abs=0.05)
-
-
 def test_training_overfits_one_clip(tmp_path: Path) -> None:
     clip = blob_clip("a", 0, frames=6)
     config = TrainConfig(
@@ -361,7 +349,7 @@ def gradients(state: dict) -> torch.Tensor:
 
 def statistics(state: dict) -> torch.Tensor:
     """What BatchNorm has seen in the first step."""
-    return torch.cat([v.flatten() for k, v in state["pupil"].items() if "running" in k]).double()
+    return torch.cat([v.flatten() for k, v in state["trainable"].items() if "running" in k]).double()
 
 
 def test_two_processes_learn_as_one(tmp_path: Path) -> None:
@@ -421,15 +409,15 @@ def test_the_command_trains_chooses_and_logs(tmp_path: Path, capsys: pytest.Capt
     assert main([*command, "--resume", "--skip-bad"]) == 1
     assert "no run to resume" in capsys.readouterr().err
     assert main([*command, "--skip-bad"]) == 0
-    printed = capsys.readouterr().out
-    assert "left out" in printed
-    result = json.loads(printed.splitlines()[-1])
+    printed = capsys.readouterr()
+    assert "left out" in printed.err
+    result = json.loads(printed.out)
     assert result["step"] < 9  # nothing is learnt at a rate of 0, so patience ends
-    assert load_checkpoint(Path(result["model"])).provenance["dice_on_clips_set_aside"] is not None
+    assert load_checkpoint(Path(result["model"])).provenance["dice_on_validation_clips"] is not None
     with (run / "log.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert sorted({int(row["step"]) for row in rows}) == list(range(1, result["step"] + 1))
-    assert all(float(row["set_aside"]) >= 0 for row in rows)
+    assert all(float(row["validation_dice"]) >= 0 for row in rows)
 
 
 def test_sessions_are_training_material(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ _ZERO, _ONE = np.float32(0.0), np.float32(1.0)
 def numba_conv(
     u: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, order: torch.Tensor | None
 ) -> torch.Tensor:
-    """Convolve on the CPU; shapes as in `causal_conv`, computed in float32, result in the dtype of `u`."""
+    """Apply `vivim.scan.causal_conv` on the CPU in float32, with a result in the dtype of `u`."""
     width = u.shape[-1]
     rows = torch.arange(u.shape[1]) if order is None else order.contiguous()
     y = _NumbaConv.apply(padded(u), padded(weight.t()), padded(bias), rows)
@@ -32,7 +32,7 @@ def numba_conv(
 
 @part
 def _before_activation(u, weight, bias, rows, base, i, j):
-    """The convolution at step i, channels from j on; `base` is where the sequence begins in u, in rows."""
+    """Convolution at step i, channels from j on, of the sequence that begins at row `base` of u."""
     width, taps = u.shape[2], weight.shape[0]
     value = load(bias, j)
     for k in range(max(0, taps - 1 - i), taps):
@@ -59,7 +59,7 @@ def forward(u, weight, bias, rows, y, b, l0, l1):
 
 @kernel
 def _inner_gradient(d_y, u, weight, bias, rows, inner, d_weight, d_bias, b, l0, l1):
-    """Write the gradient before the SiLU to `inner`, of u's shape; add to d_weight (K, E) and d_bias (E,)."""
+    """Write the gradient before the SiLU to `inner`, of u's shape, and add to d_weight (K, E) and d_bias (E,)."""
     base, width, taps = b * u.shape[1], u.shape[2], weight.shape[0]
     for j in range(0, width, COUNT):
         sums = aligned((taps + 1) * COUNT)
@@ -90,7 +90,7 @@ def _input_gradient(inner, weight, rows, d_u, b, l0, l1):
 
 
 class _NumbaConv(torch.autograd.Function):
-    """On contiguous float32 tensors with padded channels; weight (K, E), an order always given."""
+    """Convolution of contiguous float32 tensors with padded channels, weight (K, E), in an order of tokens."""
 
     @staticmethod
     def forward(

@@ -1,6 +1,6 @@
-"""The scan on the CPU, forward and backward, by the compiled kernels of `numba_kernels`.
+"""The scan on the CPU, forward and backward, by the compiled kernels of `scan_kernels`.
 
-Takes CPU tensors of any float dtype (computed in float32) and of any shape; channels are padded to a multiple of 16.
+Takes CPU tensors of any float dtype, computed in float32. Channels are padded to a multiple of 16.
 """
 
 from __future__ import annotations
@@ -16,26 +16,18 @@ from vivim.scan.backends import ScanBackendError
 from vivim.scan.cpu import scan_kernels as kernels
 from vivim.scan.cpu.simd import COUNT
 from vivim.scan.cpu.thread_pool import Share, run_each, shares
+from vivim.scan.inputs import ScanInputs
 
 
-def numba_scan(
-    u: torch.Tensor,
-    delta: torch.Tensor,
-    A: torch.Tensor,
-    B: torch.Tensor,
-    C: torch.Tensor,
-    D: torch.Tensor | None,
-    z: torch.Tensor | None,
-    delta_bias: torch.Tensor | None,
-    order: torch.Tensor | None = None,
-) -> torch.Tensor:
-    """Run the scan on the CPU; shapes as in `selective_scan`, result in float32.
+def numba_scan(inputs: ScanInputs, order: torch.Tensor | None = None) -> torch.Tensor:
+    """Run the scan on the CPU, with a result in float32.
 
     Raises
     ------
     ScanBackendError
         The tensors are not on the CPU.
     """
+    u, delta, A, B, C, D, z, bias = inputs
     if u.device.type != "cpu":
         raise ScanBackendError(
             f"The scan backend 'numba' needs tensors on the CPU, not on {u.device}. "
@@ -51,20 +43,20 @@ def numba_scan(
         C.float().contiguous(),
         padded(nothing if D is None else D),
         None if z is None else padded(z),
-        padded(nothing if delta_bias is None else delta_bias),
+        padded(nothing if bias is None else bias),
         torch.arange(u.shape[1]) if order is None else order.contiguous(),
     )
     return y[..., :width]
 
 
 def padded(values: torch.Tensor) -> torch.Tensor:
-    """Contiguous float32, the last axis filled up with zeros to whole `Lanes`; a copy only where needed."""
+    """Fill the last axis up with zeros to whole `Lanes`, as contiguous float32."""
     padding = -values.shape[-1] % COUNT
     return (F.pad(values.float(), (0, padding)) if padding else values.float()).contiguous()
 
 
 class _NumbaScan(torch.autograd.Function):
-    """As `selective_scan`, on contiguous float32 tensors with padded channels and an order always given."""
+    """`selective_scan` on contiguous float32 tensors with padded channels and an order of the tokens."""
 
     @staticmethod
     def forward(

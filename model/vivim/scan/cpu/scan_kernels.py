@@ -4,7 +4,7 @@ Arrays are C-contiguous float32: u, delta, z, y (batch, L, E) with E a multiple 
 (batch, L, N); D, bias (E,). `rows` (L,) int64 says in which order the tokens are visited; they stay where they lie.
 A kernel works on the sequences ``b0..b1`` and the blocks of sixteen channels ``first..last`` and releases the GIL, so
 that threads can share the work. A tile is `STEPS` tokens of all those blocks: tokens are read and written row after
-row, which memory likes, and between the two each block runs through its tile in the cache, `GROUP` states at a time.
+row, which suits memory. Between the two each block runs through its tile in the cache, `GROUP` states at a time.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from vivim.scan.cpu.simd import (
 STEPS = 64  # the forward keeps the state each so many steps; the backward recomputes the others from there
 GROUP = 4
 TILE = STEPS * COUNT
-AHEAD = 4  # rows: how far in front of the one at work memory is asked for the next
+PREFETCHED = 4  # rows between the present one and the one prefetched
 
 _f4 = np.float32
 _LOG2E = _f4(1.4426950408889634)
@@ -52,7 +52,7 @@ def _load_rates(A, j0, blocks, states):
 
 @part
 def _load_weights(B, b, rows, t0, n, states, tile):
-    """B of a tile in the order visited, to flat (STEPS, states); states that B does not have get 0."""
+    """Load B of a tile in the order visited, to flat (STEPS, states), with 0 for states that B does not have."""
     length, given = B.shape[1], B.shape[2]
     whole = given // COUNT * COUNT
     if states > given:
@@ -71,11 +71,11 @@ def _load_tile(u, delta, D, bias, b, rows, t0, n, j0, blocks, step, drive, read)
     length, width = u.shape[1], u.shape[2]
     for t in range(n):
         at = (b * length + rows[t0 + t]) * width + j0
-        ahead = (b * length + rows[min(t0 + t + AHEAD, length - 1)]) * width + j0
+        later = (b * length + rows[min(t0 + t + PREFETCHED, length - 1)]) * width + j0
         for i in range(blocks):
             j, o = i * COUNT, i * TILE + t * COUNT
-            prefetch(u, ahead + j)
-            prefetch(delta, ahead + j)
+            prefetch(u, later + j)
+            prefetch(delta, later + j)
             x = load(u, at + j)
             s = softplus(load(delta, at + j) + load(bias, j0 + j))
             store(step, o, s)
@@ -89,12 +89,12 @@ def _store_tile(read, z, gated, y, b, rows, t0, n, j0, blocks):
     length, width = y.shape[1], y.shape[2]
     for t in range(n):
         at = (b * length + rows[t0 + t]) * width + j0
-        ahead = (b * length + rows[min(t0 + t + AHEAD, length - 1)]) * width + j0
+        later = (b * length + rows[min(t0 + t + PREFETCHED, length - 1)]) * width + j0
         for i in range(blocks):
-            prefetch(y, ahead + i * COUNT)
+            prefetch(y, later + i * COUNT)
             value = load(read, i * TILE + t * COUNT)
             if gated:
-                prefetch(z, ahead + i * COUNT)
+                prefetch(z, later + i * COUNT)
                 gate = load(z, at + i * COUNT)
                 value = value * gate * sigmoid(gate)
             store(y, at + i * COUNT, value)
@@ -107,7 +107,7 @@ def _next(h, s, x, rate, b):
 
 @part
 def _advance(state, rates, o, step, drive, read, i0, B, C, k, states, n):
-    """Run `GROUP` states of one block through a tile, in place; add what C reads of them to `read`.
+    """Run `GROUP` states of one block through a tile in place, and add what C reads of them to `read`.
 
     `state`, `rates` are flat and read at `o`; step, drive, read (STEPS, COUNT) at `i0`; B, C flat (STEPS, states).
     """
@@ -131,7 +131,7 @@ def _advance(state, rates, o, step, drive, read, i0, B, C, k, states, n):
 
 @kernel
 def forward(u, delta, A, B, C, D, z, bias, gated, rows, y, checkpoints, keep, b0, b1, first, last):
-    """Write y; with `keep`, the states before each tile to checkpoints (batch, tiles, E / COUNT, states, COUNT).
+    """Write y, and with `keep` the states before each tile to checkpoints (batch, tiles, E / COUNT, states, COUNT).
 
     There `states` is N filled up to a multiple of `GROUP`; without `keep` there are no tiles.
     """
@@ -220,7 +220,7 @@ def _store_gradients(
     u, delta, D, bias, z, gated, d_y, b, rows, t0, n, j0, blocks, step, gradient, read, d_drive, d_step,
     d_u, d_delta, d_z, d_D, d_bias,
 ):  # fmt: skip
-    """Write the gradients of u, delta and z of a tile; add to those of D and bias, flat (blocks, COUNT).
+    """Write the gradients of u, delta and z of a tile, and add to those of D and bias, flat (blocks, COUNT).
 
     `read` is the output before gate and skip; `d_step` holds the part through the decay, for rates times log2(e).
     """

@@ -98,7 +98,7 @@ def store(context: Any, array: Any, index: Any, value: Any) -> Any:
 
 @intrinsic
 def prefetch(context: Any, array: Any, index: Any) -> Any:
-    """Ask for the cache line of a number of a C-contiguous array, counted flat; changes nothing."""
+    """Prefetch the cache line of a number of a C-contiguous array, counted flat."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
@@ -147,7 +147,7 @@ def _magnitude(context: Any, value: Any) -> Any:
 
 
 def _bound(comparison: str) -> Any:
-    """Make a function that replaces lanes by `limit` where they compare so; NaN stays NaN."""
+    """Make a function that replaces lanes by `limit` where they compare so, but not NaN."""
 
     @intrinsic
     def bounded(context: Any, value: Any, limit: Any) -> Any:
@@ -165,7 +165,7 @@ _at_least, _at_most = _bound("<"), _bound(">")
 
 @intrinsic
 def _times_power_of_two(context: Any, value: Any, rounded: Any) -> Any:
-    """`value` times 2^n for `rounded` = _ROUNDER + n; n below -126 counts as -126."""
+    """`value` times 2^n for `rounded` = _ROUNDER + n, where n below -126 counts as -126."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         lowest = _constant(_ROUNDER_BITS - 126)

@@ -1,7 +1,7 @@
-"""Threads for compiled kernels that release the GIL: who does which sequences and which blocks of channels.
+"""Thread pool for compiled kernels that release the GIL.
 
-As many threads as `torch.get_num_threads()` says, from a pool of this module's own: numba's parallel loops stall beside
-PyTorch's threads.
+It uses as many threads as `torch.get_num_threads()` returns. It is this module's own, because numba's parallel loops
+stall beside PyTorch's threads.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Share(NamedTuple):
 
 
 def shares(batch: int, blocks: int) -> list[Share]:
-    """Cut the work into as many even shares as there are threads: by channels first, then by sequences."""
+    """Cut work into as many even shares as there are threads, by channels first, then by sequences."""
     threads = max(1, torch.get_num_threads())
     columns = min(threads, blocks)
     rows = max(1, min(threads // columns, batch))
@@ -54,18 +54,18 @@ def spans(batch: int, length: int) -> list[Span]:
 
 
 def run_each(run: Callable[[Any], None], work: Sequence[Share] | Sequence[Span]) -> None:
-    """Call `run` for every piece of work, each in a thread, the caller being one of them."""
+    """Call `run` for every part of the work, each in a thread, of which one is the caller's."""
     global _pool
     if len(work) > 1 and _pool is None:
         _pool = ThreadPoolExecutor(cores(), thread_name_prefix="vivim-scan")
-    others = [_pool.submit(run, piece) for piece in work[1:]] if _pool else []
+    others = [_pool.submit(run, part) for part in work[1:]] if _pool else []
     run(work[0])
     for other in others:
         other.result()
 
 
 def _forget_pool() -> None:
-    """Drop the pool in a forked process: its threads exist in the parent only."""
+    """Drop the pool in a forked process, where its threads do not exist."""
     global _pool
     _pool = None
 

@@ -8,21 +8,13 @@ from __future__ import annotations
 import torch
 
 from vivim.scan.backends import ScanBackendError
+from vivim.scan.inputs import ScanInputs
 
 _MOST_STATES = 256  # more than this its kernels refuse
 
 
-def mamba_ssm_scan(
-    u: torch.Tensor,
-    delta: torch.Tensor,
-    A: torch.Tensor,
-    B: torch.Tensor,
-    C: torch.Tensor,
-    D: torch.Tensor | None,
-    z: torch.Tensor | None,
-    delta_bias: torch.Tensor | None,
-) -> torch.Tensor:
-    """Run the scan by `mamba_ssm`; shapes as in `selective_scan`, result in the dtype of `u`.
+def mamba_ssm_scan(inputs: ScanInputs) -> torch.Tensor:
+    """Run the scan by `mamba_ssm`, with a result in the dtype of `u`.
 
     Raises
     ------
@@ -31,6 +23,7 @@ def mamba_ssm_scan(
     """
     from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
 
+    u, delta, A, B, C, D, z, delta_bias = inputs
     if not u.is_cuda or A.shape[1] > _MOST_STATES:
         raise ScanBackendError(
             f"The scan backend 'mamba-ssm' needs tensors on a CUDA device (here: {u.device}) and at most "

@@ -68,20 +68,20 @@ def _load_rates(A, e, n, N, mask):
 
 @triton.jit
 def _load_row(pointer, index, offsets, width, mask, inside):
-    """Row `index` of a (rows, width) tensor as float32; zeros where masked or outside of the sequence."""
+    """Row `index` of a (rows, width) tensor as float32, zeros where masked or outside of the sequence."""
     return tl.load(pointer + index * width + offsets, mask=mask & inside, other=0.0).to(tl.float32)
 
 
 @triton.jit
 def _read_step(delta, bias, index, e, E, e_mask, inside):
-    """Step size before and after the softplus; the latter is 0 outside of the sequence."""
+    """Step size before the softplus, and after it with 0 outside of the sequence."""
     raw = _load_row(delta, index, e, E, e_mask, inside) + bias
     return raw, tl.where(inside, _softplus(raw), 0.0)
 
 
 @triton.jit
 def _read_drive(u, delta, bias, B, index, inside, E, N, e, n, e_mask, n_mask):
-    """What drives the state at one step: u, the step size before and after the softplus, and B."""
+    """Inputs of the state at one step: u, the step size before and after the softplus, and B."""
     x = _load_row(u, index, e, E, e_mask, inside)
     raw, step = _read_step(delta, bias, index, e, E, e_mask, inside)
     return x, raw, step, _load_row(B, index, n, N, n_mask, inside)
@@ -89,7 +89,7 @@ def _read_drive(u, delta, bias, B, index, inside, E, N, e, n, e_mask, n_mask):
 
 @triton.jit
 def _read_outlet(z, C, index, inside, E, N, e, n, e_mask, n_mask, HAS_Z: tl.constexpr):
-    """What stands between the state and the output at one step: the gate and C."""
+    """Gate and C of one step, which lead from the state to the output."""
     gate = tl.zeros(e.shape, tl.float32)
     if HAS_Z:
         gate = _load_row(z, index, e, E, e_mask, inside)
@@ -98,14 +98,14 @@ def _read_outlet(z, C, index, inside, E, N, e, n, e_mask, n_mask, HAS_Z: tl.cons
 
 @triton.jit
 def _read_demand(grad, z, C, index, inside, E, N, e, n, e_mask, n_mask, HAS_Z: tl.constexpr):
-    """What the backward needs of one step besides: the output's gradient, the gate, and C."""
+    """Further inputs of the backward pass at one step: the output's gradient, the gate, and C."""
     gate, read = _read_outlet(z, C, index, inside, E, N, e, n, e_mask, n_mask, HAS_Z)
     return _load_row(grad, index, e, E, e_mask, inside), gate, read
 
 
 @triton.jit
 def _output(state, x, read, gate, skip, HAS_Z: tl.constexpr):
-    """One step's output, skip and gate included."""
+    """Output of one step, with skip and gate."""
     result = tl.sum(state * read[:, None], axis=0) + skip * x
     if HAS_Z:
         result *= gate * _sigmoid(gate)
@@ -154,7 +154,7 @@ def chunk_states(
 
 @triton.jit
 def _follow(decay, state, later_decay, later_state):
-    """Two stretches of steps, one after the other, as one: what is left of the state before, and what is added."""
+    """Join two stretches of steps, each given by the decay of the state before it and by what it adds."""
     return decay * later_decay, state * later_decay + later_state
 
 
@@ -198,7 +198,7 @@ def chunk_outputs(
     HAS_BIAS: tl.constexpr, HAS_D: tl.constexpr, HAS_Z: tl.constexpr,
     CHUNK: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_E: tl.constexpr,
 ):  # fmt: skip
-    """Forward pass 3: a chunk's outputs, skip and gate included, from the state it starts from."""
+    """Forward pass 3: a chunk's outputs, with skip and gate, from the state that it starts from."""
     row, batch, chunk, block = _where_am_i(chunks, blocks)
     e = block * BLOCK_E + tl.arange(0, BLOCK_E)
     n = tl.arange(0, BLOCK_N)
@@ -247,7 +247,7 @@ def chunk_adjoints(
     HAS_BIAS: tl.constexpr, HAS_Z: tl.constexpr,
     CHUNK: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_E: tl.constexpr,
 ):  # fmt: skip
-    """Backward pass 1: what a chunk alone sends back into the state before its first step."""
+    """Backward pass 1: a chunk's own part of the adjoint of the state before its first step."""
     row, batch, chunk, block = _where_am_i(chunks, blocks)
     e = block * BLOCK_E + tl.arange(0, BLOCK_E)
     n = tl.arange(0, BLOCK_N)
@@ -283,7 +283,7 @@ def _back_one(
     d_u, d_delta, d_z, d_B, d_C, partial, index, inside, E, N, e, n, e_mask, n_mask,
     HAS_Z: tl.constexpr,
 ):  # fmt: skip
-    """Take one step backward, given the states before and after it; store its row of each gradient."""
+    """Take one step backward, given the states before and after it, and store its row of each gradient."""
     if HAS_Z:
         opened = _sigmoid(gate)
         ungated = tl.sum(after * read[:, None], axis=0) + skip * x

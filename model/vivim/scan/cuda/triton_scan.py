@@ -11,7 +11,7 @@ import contextlib
 import functools
 import os
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import triton
@@ -19,6 +19,7 @@ from torch.autograd.function import once_differentiable
 
 from vivim.scan.backends import ScanBackendError
 from vivim.scan.cuda import triton_kernels as kernels
+from vivim.scan.inputs import ScanInputs
 
 _BLOCK_E = 32
 _WARPS = 1  # a warp of 32 threads owns 32 channels
@@ -27,37 +28,28 @@ _ENOUGH_PROGRAMS = 1024  # about 8 warps for each of the 132 multiprocessors of 
 _CARRY_ROWS, _CARRY_COLUMNS = 64, 32  # chunks and states that a program takes at a time between the passes
 
 
-def triton_scan(
-    u: torch.Tensor,
-    delta: torch.Tensor,
-    A: torch.Tensor,
-    B: torch.Tensor,
-    C: torch.Tensor,
-    D: torch.Tensor | None,
-    z: torch.Tensor | None,
-    delta_bias: torch.Tensor | None,
-) -> torch.Tensor:
-    """Run the scan on the GPU; shapes as in `selective_scan`, result in the dtype of `u`.
+def triton_scan(inputs: ScanInputs) -> torch.Tensor:
+    """Run the scan on the GPU, with a result in the dtype of `u`.
 
     Raises
     ------
     ScanBackendError
         The tensors are not on a CUDA device.
     """
-    if not u.is_cuda and os.environ.get("TRITON_INTERPRET") != "1":
+    if not inputs.u.is_cuda and os.environ.get("TRITON_INTERPRET") != "1":
         raise ScanBackendError(
-            f"The scan backend 'triton' needs tensors on a CUDA device, not on {u.device}. "
+            f"The scan backend 'triton' needs tensors on a CUDA device, not on {inputs.u.device}. "
             "Move them there or choose the backend 'auto'."
         )
-    tensors = tuple(None if x is None else x.contiguous() for x in (u, delta, A, B, C, D, z, delta_bias))
+    tensors = tuple(None if x is None else x.contiguous() for x in inputs)
     if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors):
         return _TritonScan.apply(*tensors)
-    return _forward(_Inputs(*tensors))[0]  # type: ignore[arg-type]
+    return _forward(ScanInputs(*tensors))[0]  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
 class _Grid:
-    """How a scan of (batch, L, E) with N states is spread over programs."""
+    """Distribution of a scan of (batch, L, E) with N states over programs."""
 
     chunk: int
     programs: int
@@ -102,47 +94,36 @@ def _grid_of(batch: int, length: int, width: int, states: int) -> _Grid:
     )
 
 
-class _Inputs(NamedTuple):
-    """The tensors of one scan, contiguous, and what is shared between its passes."""
-
-    u: torch.Tensor
-    delta: torch.Tensor
-    A: torch.Tensor
-    B: torch.Tensor
-    C: torch.Tensor
-    D: torch.Tensor | None
-    z: torch.Tensor | None
-    bias: torch.Tensor | None
-
-    @property
-    def grid(self) -> _Grid:
-        return _grid_of(*self.u.shape, self.A.shape[1])
-
-    def given(self) -> tuple[bool, bool, bool]:
-        """Whether there is a bias, D and z."""
-        return self.bias is not None, self.D is not None, self.z is not None
-
-    def stand_ins(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Bias, D and z, or for an absent one a pointer that the kernels do not follow."""
-        return _or(self.bias, self.u), _or(self.D, self.u), _or(self.z, self.u)
+def _grid(inputs: ScanInputs) -> _Grid:
+    return _grid_of(*inputs.u.shape, inputs.A.shape[1])
 
 
-def _forward(given: _Inputs) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _given(inputs: ScanInputs) -> tuple[bool, bool, bool]:
+    """Whether there is a bias, D and z."""
+    return inputs.delta_bias is not None, inputs.D is not None, inputs.z is not None
+
+
+def _pointers(inputs: ScanInputs) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Bias, D and z, or for an absent one a pointer that the kernels do not follow."""
+    return _or(inputs.delta_bias, inputs.u), _or(inputs.D, inputs.u), _or(inputs.z, inputs.u)
+
+
+def _forward(inputs: ScanInputs) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Output (batch, L, E), the states that chunks start from, and their summed step sizes."""
-    u, grid = given.u, given.grid
-    bias, D, z = given.stand_ins()
-    has_bias, has_D, has_z = given.given()
+    u, grid = inputs.u, _grid(inputs)
+    bias, D, z = _pointers(inputs)
+    has_bias, has_D, has_z = _given(inputs)
     own, starts = (_float32(grid.states_shape, u) for _ in range(2))
     total, y = _float32(grid.channels_shape, u), torch.empty_like(u)
-    sequence = (u, given.delta, bias, given.A, given.B)
+    sequence = (u, inputs.delta, bias, inputs.A, inputs.B)
     with _on_device(u):
         launch(
             kernels.chunk_states, grid.programs, (*sequence, own, total), grid.numbers,
             (has_bias, grid.chunk, *grid.block), _WARPS,
         )  # fmt: skip
-        _carry(grid, own, total, given.A, starts, reverse=False)
+        _carry(grid, own, total, inputs.A, starts, reverse=False)
         launch(
-            kernels.chunk_outputs, grid.programs, (*sequence, given.C, D, z, starts, y), grid.numbers,
+            kernels.chunk_outputs, grid.programs, (*sequence, inputs.C, D, z, starts, y), grid.numbers,
             (has_bias, has_D, has_z, grid.chunk, *grid.block), _WARPS,
         )  # fmt: skip
     return y, starts, total
@@ -158,7 +139,7 @@ def _carry(
 class _TritonScan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *tensors: torch.Tensor | None) -> torch.Tensor:
-        y, starts, total = _forward(_Inputs(*tensors))  # type: ignore[arg-type]
+        y, starts, total = _forward(ScanInputs(*tensors))  # type: ignore[arg-type]
         ctx.save_for_backward(*tensors, starts, total)
         return y
 
@@ -166,11 +147,11 @@ class _TritonScan(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         *tensors, starts, total = ctx.saved_tensors
-        given, gradient = _Inputs(*tensors), gradient.contiguous()
-        u, delta, A, B, C, grid = given.u, given.delta, given.A, given.B, given.C, given.grid
+        inputs, gradient = ScanInputs(*tensors), gradient.contiguous()
+        (u, delta, A, B, C, *_), grid = inputs, _grid(inputs)
         batch = u.shape[0]
-        bias, D, z = given.stand_ins()
-        has_bias, has_D, has_z = given.given()
+        bias, D, z = _pointers(inputs)
+        has_bias, has_D, has_z = _given(inputs)
         adjoints, scratch = _float32(grid.states_shape, u), _float32(grid.groups_shape, u)
         own = scratch  # the chunks' own adjoints are read before the states between them are kept there
         d_u, d_delta = torch.empty_like(u), torch.empty_like(delta)
@@ -198,9 +179,9 @@ class _TritonScan(torch.autograd.Function):
             d_A.t().to(A.dtype),
             d_B.to(B.dtype),
             d_C.to(C.dtype),
-            None if given.D is None else d_D[0].to(D.dtype),
+            None if inputs.D is None else d_D[0].to(D.dtype),
             d_z,
-            None if given.bias is None else d_bias[0].to(bias.dtype),
+            None if inputs.delta_bias is None else d_bias[0].to(bias.dtype),
         )
 
 
@@ -210,12 +191,12 @@ def _float32(shape: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:
 
 
 def _or(tensor: torch.Tensor | None, stand_in: torch.Tensor) -> torch.Tensor:
-    """Return what a kernel gets for a tensor that is absent: a pointer it does not follow."""
+    """Return the tensor, or for an absent one a pointer that the kernel does not follow."""
     return stand_in if tensor is None else tensor
 
 
 def _on_device(tensor: torch.Tensor) -> contextlib.AbstractContextManager:
-    """Triton launches on the current device, which need not be the tensors'."""
+    """Return a context in which a tensor's device is the current one, on which Triton launches."""
     if not tensor.is_cuda or tensor.get_device() == torch.cuda.current_device():
         return contextlib.nullcontext()
     return torch.cuda.device(tensor.device)

@@ -1,4 +1,4 @@
-"""Train the affine regressor: ``python -m vivim.training.fit_affine_regressor DATASET... [--steps N] [-o FILE]``.
+"""Train the affine regressor: ``python scripts/fit_affine_regressor.py DATASET... [--steps N] [-o FILE]``.
 
 Half of the edges are those of the data sets' masks, half of synthetic blobs. One of each pair is moved by a known
 transform; the other is made to look like what a boundary head predicts: soft, faint, with false edges.
@@ -17,7 +17,6 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
-
 from vivim.training.affine_regressor import PATCH, WEIGHTS, AffineRegressor
 from vivim.training.boundary_loss import sobel_edges
 from vivim.training.datasets import load_dataset
@@ -153,9 +152,7 @@ def mean_errors(regressor: AffineRegressor, edges: Edges, seed: int = 1) -> tupl
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Read masks, train, say how well it does on masks kept out, and write the file."""
-    parser = argparse.ArgumentParser(
-        prog="python -m vivim.training.fit_affine_regressor", description=__doc__
-    )
+    parser = argparse.ArgumentParser(prog="python scripts/fit_affine_regressor.py", description=__doc__)
     parser.add_argument("datasets", nargs="*", metavar="DATASET", help="folders of clips: FOLDER[:LABEL]")
     parser.add_argument("--leave-out", nargs="*", default=[], metavar="CLIP", help="clips kept for the check")
     parser.add_argument("--steps", type=int, default=12000)
