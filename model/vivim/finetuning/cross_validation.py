@@ -11,8 +11,8 @@ from torch import Tensor
 from vivim.finetuning.events import HeldOut, Step
 from vivim.finetuning.samples import Sample, Window
 from vivim.finetuning.training_loop import Scores, Trainable
-from vivim.inference.fusion import with_guidance, without_guidance
-from vivim.inference.model_reliability import certainty, looked_at, reliability_from
+from vivim.inference.fusion import weigh_guided, weigh_unguided
+from vivim.inference.model_reliability import expected_dice, reliability_from, spread_evenly
 from vivim.network.preprocessing import agreement, mask_from_logits
 
 MAX_FOLDS = 4
@@ -32,9 +32,9 @@ def scores_of(judged: Judged, reliability: Mapping[tuple[int, int], float]) -> S
         key = sample.session, sample.frame
         if sample.confidence is not None:
             confidences[key] = sample.confidence
-            counted, (weight,) = with_guidance(logits, guess, [sample.confidence], reliability[key])
+            counted, (weight,) = weigh_guided(logits, guess, [sample.confidence], reliability[key])
         else:
-            counted, (weight,) = without_guidance(logits, [confidences.get(key, 0.0)], reliability[key])
+            counted, (weight,) = weigh_unguided(logits, [confidences.get(key, 0.0)], reliability[key])
         means[key] = means.get(key, 0.0) + weight * counted
         truths[key] = true_mask(sample)
     return {key: agreement(mean, truths[key]) for key, mean in means.items()}
@@ -51,7 +51,7 @@ def others_of(
     for key in keys:
         video = sorted(other for other in known if other[0] == key[0])
         rest = [other for other in video if other not in keys] or [other for other in video if other != key]
-        found[key] = looked_at(rest)
+        found[key] = spread_evenly(rest)
     return found
 
 
@@ -83,7 +83,7 @@ def alone_at(judged: Judged) -> tuple[Scores, Scores]:
     for sample, logits, _ in judged:
         if sample.confidence is None:
             key = sample.session, sample.frame
-            right[key], sure[key] = agreement(logits, true_mask(sample)), certainty(logits[0])
+            right[key], sure[key] = agreement(logits, true_mask(sample)), expected_dice(logits[0])
     return right, sure
 
 

@@ -1,0 +1,62 @@
+"""One cache that drops what was not used for longest."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class LRUCache(Generic[K, V]):
+    """Values by key, those used last, for any thread.
+
+    Parameters
+    ----------
+    limit : int
+        Sum of the sizes that is kept at most.
+    size_of : callable
+        Size of a value in the unit of `limit`; 1 by default, which makes `limit` a number of values.
+    """
+
+    def __init__(self, limit: int, size_of: Callable[[V], int] = lambda value: 1) -> None:
+        self.limit, self._size_of = limit, size_of
+        self._values: OrderedDict[K, V] = OrderedDict()
+        self._size = 0
+        self._lock = threading.RLock()
+
+    def get(self, key: K) -> V | None:
+        """Return the value kept under `key`, None if there is none."""
+        with self._lock:
+            if key not in self._values:
+                return None
+            self._values.move_to_end(key)
+            return self._values[key]
+
+    def get_or_make(self, key: K, make: Callable[[], V]) -> V:
+        """Return the value kept under `key`, made first if there is none; other threads wait meanwhile."""
+        with self._lock:
+            found = self.get(key)
+            if found is None:
+                found = self._values[key] = make()
+                self._size += self._size_of(found)
+                self.drop_to(self.limit)
+            return found
+
+    def put(self, key: K, value: V) -> None:
+        """Keep a value under `key`."""
+        with self._lock:
+            if key in self._values:
+                self._size -= self._size_of(self._values.pop(key))
+            self._values[key] = value
+            self._size += self._size_of(value)
+            self.drop_to(self.limit)
+
+    def drop_to(self, size: int) -> None:
+        """Drop the values not used for longest, until the sizes of the others are `size` together or less."""
+        with self._lock:
+            while self._size > size:
+                self._size -= self._size_of(self._values.popitem(last=False)[1])
