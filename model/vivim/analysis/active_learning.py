@@ -1,9 +1,9 @@
 """Suggest which frame to correct next: an uncertain one, far from corrected ones, that stands for many others.
 
 A frame's need grows with the distance in time to the nearest corrected frame. Each frame counts by the rank of the
-model's uncertainty among the frames left, and a little even where it is certain. The frame chosen lowers the summed need
-of all frames most (weighted facility location). It lies in the middle of those that the model is uncertain about. As long
-as no uncertainty is known, this spreads corrections over the video.
+model's uncertainty among the frames left, and a little even where it is certain. The frame chosen lowers the summed
+need of all frames most (weighted facility location). It lies in the middle of those that the model is uncertain
+about. As long as no uncertainty is known, this spreads corrections over the video.
 """
 
 from __future__ import annotations

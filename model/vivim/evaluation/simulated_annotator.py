@@ -1,9 +1,9 @@
 """Simulate an annotator, to score masks after 1, 3, 5 corrections beside baselines that do not learn.
 
-It does what a person would do in the window: propose, take the frame the tool suggests, correct it (with the true mask),
-fine-tune, propose again. Scores are over the frames that were NOT corrected. As these are others after each correction,
-they are also over those that the whole run leaves alone. To see what the suggestions are worth, the same can be done
-with evenly spaced frames.
+It does what a person would do in the window: propose, take the frame the tool suggests, correct it (with the true
+mask), fine-tune, propose again. Scores are over the frames that were NOT corrected. As these are others after each
+correction, they are also over those that the whole run leaves alone. To see what the suggestions are worth, the same
+can be done with evenly spaced frames.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from PIL import Image
 from vivim.analysis.active_learning import suggest_frames
 from vivim.errors import VivimError
 from vivim.evaluation.baselines import interpolate, propagate
-from vivim.evaluation.simulation_report import Result
+from vivim.evaluation.simulation_report import SimulationResult
 from vivim.imaging.metrics import label_dice
 from vivim.inference.proposals import propose
 from vivim.inference.session_inputs import ResizedFrames
@@ -83,7 +83,7 @@ def new_session(clip: Path, classes: int) -> Iterator[tuple[Session, NDArray[np.
 
 def simulate_clip(
     clip: Path, model: Vivim, corrections: Sequence[int], device: str, report: Callable[[str], None]
-) -> Iterator[Result]:
+) -> Iterator[SimulationResult]:
     """Run the loop on one clip with the queue, and yield a result for each number of corrections asked for."""
     with new_session(clip, model.config.num_classes) as (session, truth):
         mark, current = time.monotonic(), model
@@ -117,7 +117,7 @@ def evenly(frames: int, number: int) -> list[int]:
 
 def simulate_even(
     clip: Path, model: Vivim, corrections: Sequence[int], device: str, report: Callable[[str], None]
-) -> Iterator[Result]:
+) -> Iterator[SimulationResult]:
     """Correct evenly spaced frames at once, from the beginning for each number of corrections."""
     states = []
     for number in corrections:
@@ -186,11 +186,13 @@ def _over_rest(
     return float(rest.mean()) if len(rest) else none_left
 
 
-def _result(clip: Path, states: Sequence[_State], place: int, mean_seconds: float, choose: str) -> Result:
+def _result(
+    clip: Path, states: Sequence[_State], place: int, mean_seconds: float, choose: str
+) -> SimulationResult:
     """Result of one state, with the history of those before. The frames that no state corrects are common."""
     state, ever = states[place], {t for s in states for t in s.corrected}
     so_far = states[: place + 1]
-    return Result(
+    return SimulationResult(
         clip=f"{clip.parent.name}/{clip.name}",
         frames=len(state.dice),
         corrections=len(state.corrected),
@@ -217,7 +219,7 @@ def simulate(
     leave_out: tuple[str, ...] = (),
     choose: str = "queue",
     report: Callable[[str], None] = lambda text: None,
-) -> Iterator[Result]:
+) -> Iterator[SimulationResult]:
     """Simulate an annotator on every clip of a dataset.
 
     Parameters
@@ -235,7 +237,7 @@ def simulate(
 
     Yields
     ------
-    Result
+    SimulationResult
         One for every clip, number of corrections and way to choose.
 
     Raises

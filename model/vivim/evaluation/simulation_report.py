@@ -16,7 +16,7 @@ SLACK = 0.001
 
 
 @dataclass(frozen=True)
-class Result:
+class SimulationResult:
     """Mean Dice over the frames of one clip that were not corrected, after some corrections."""
 
     clip: str
@@ -63,7 +63,7 @@ def corrections_until(history: Sequence[float], good: float = GOOD) -> int | Non
     return below[-1] + 1 if below[-1] + 1 < len(history) else None
 
 
-def summary(results: Sequence[Result]) -> dict:
+def summary(results: Sequence[SimulationResult]) -> dict:
     """Results as the object that ``vivim simulate --json`` prints, with means over clips.
 
     Where frames were chosen by the queue and evenly, those of evenly spaced frames are beside the queue's under
@@ -74,7 +74,7 @@ def summary(results: Sequence[Result]) -> dict:
     return {**report, "even": _of_one_chooser(even)} if queue and even else report
 
 
-def _of_one_chooser(results: Sequence[Result]) -> dict:
+def _of_one_chooser(results: Sequence[SimulationResult]) -> dict:
     mean = {}
     for number in sorted({r.corrections for r in results}):
         rows = [r for r in results if r.corrections == number]
@@ -103,7 +103,7 @@ def _of_one_chooser(results: Sequence[Result]) -> dict:
 
 
 def _plain(value: Any) -> Any:
-    """A value of a `Result` as JSON can hold it."""
+    """A value of a `SimulationResult` as JSON can hold it."""
     if isinstance(value, float):
         return _number(value)
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
@@ -114,7 +114,7 @@ def _number(value: float) -> float | None:
     return round(float(value), 4) if np.isfinite(value) else None
 
 
-def table(results: Sequence[Result]) -> str:
+def table(results: Sequence[SimulationResult]) -> str:
     """Results as a table for people: Dice of the tool and of both baselines, losses, machine time."""
     lines = [f"{'clip':38} {'corrections':>11} " + " ".join(f"{name:>{width}}" for name, width in _COLUMNS)]
     for r in results:

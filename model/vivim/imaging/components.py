@@ -106,6 +106,4 @@ class Lesion:
 def lesions_of(mask: NDArray[np.uint8]) -> list[Lesion]:
     """Connected components of a mask ``(H, W)`` of classes, not numbered. Pixels touching at corners are connected."""
     regions = regionprops(label(mask, connectivity=2)) if mask.any() else []
-    return [
-        Lesion(0, int(mask[tuple(region.coords[0])]), *region.bbox[:2], region.image) for region in regions
-    ]
+    return [Lesion(0, int(mask[tuple(r.coords[0])]), r.bbox[0], r.bbox[1], r.image) for r in regions]

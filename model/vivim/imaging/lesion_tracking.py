@@ -48,14 +48,14 @@ class _Track:
 
     def overlap(self, component: Component) -> int:
         """Pixels shared with a component of another frame."""
-        sides = list(zip(self.component.box, component.box, strict=True))
-        starts = [max(a.start, b.start) for a, b in sides]
-        stops = [min(a.stop, b.stop) for a, b in sides]
-        if any(start >= stop for start, stop in zip(starts, stops, strict=True)):
+        (rows, columns), (other_rows, other_columns) = self.component.box, component.box
+        top, bottom = max(rows.start, other_rows.start), min(rows.stop, other_rows.stop)
+        left, right = max(columns.start, other_columns.start), min(columns.stop, other_columns.stop)
+        if top >= bottom or left >= right:
             return 0
         one, other = (
-            c.image[tuple(slice(a - s.start, b - s.start) for a, b, s in zip(starts, stops, c.box, strict=True))]
-            for c in (self.component, component)
+            c.image[top - y.start : bottom - y.start, left - x.start : right - x.start]
+            for c, (y, x) in ((self.component, (rows, columns)), (component, (other_rows, other_columns)))
         )
         return int(np.count_nonzero(one & other))
 

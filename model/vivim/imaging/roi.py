@@ -32,7 +32,9 @@ def check_area(area: Area, size: tuple[int, int]) -> Area | None:
             "top, left, bottom and right in pixels."
         )
     if y1 - y0 < min(MIN_SIDE, height) or x1 - x0 < min(MIN_SIDE, width):
-        raise ValueError(f"The area {y0},{x0},{y1},{x1} is smaller than {MIN_SIDE} pixels. Give a larger one.")
+        raise ValueError(
+            f"The area {y0},{x0},{y1},{x1} is smaller than {MIN_SIDE} pixels. Give a larger one."
+        )
     return y0, x0, y1, x1
 
 

@@ -29,9 +29,9 @@ LIMIT_BYTES = 640 * 2**20
 """Bytes of encoded windows kept, those used last."""
 
 SHARE = 0.5
-"""Part of the limit that one proposal may take, beside what earlier corrections left: some 250 frames of 256 x 256 with
-the smallest network, or 125 that are seen guided and unguided. More is not kept at all, since it would be gone before it
-is wanted again."""
+"""Part of the limit that one proposal may take, beside what earlier corrections left: some 250 frames of 256 x 256
+with the smallest network, or 125 that are seen guided and unguided. More is not kept at all, since it would be gone
+before it is wanted again."""
 
 
 @dataclass(frozen=True)

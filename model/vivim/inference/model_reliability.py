@@ -1,9 +1,9 @@
 """Reliability of an unguided network on a video, judged by its Dice at frames that a person has corrected.
 
-A network that finds those lesions without help deserves weight on other frames. One that finds none of them, in a kind of
-video that it never saw, would only take away from the propagated masks. A person corrects the most uncertain frames
-first, so that one of them tells little: its Dice is compared with the Dice that the network expected, there and over the
-video.
+A network that finds those lesions without help deserves weight on other frames. One that finds none of them, in a
+kind of video that it never saw, would only take away from the propagated masks. A person corrects the most uncertain
+frames first, so that one of them tells little: its Dice is compared with the Dice that the network expected, there
+and over the video.
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ def expected_dice(logits: Tensor) -> float:
     return 2 * float(p[mask].sum()) / (float(p.sum()) + size) if size >= MIN_PIXELS else 1.0
 
 
-def reliability_from(dice: Sequence[float], expected_there: Sequence[float], expected: Sequence[float]) -> float:
+def reliability_from(
+    dice: Sequence[float], expected_there: Sequence[float], expected: Sequence[float]
+) -> float:
     """Reliability of a network on a video, in [0, 1].
 
     It is the mean expected Dice, times the ratio of Dice to expected Dice at corrected frames.

@@ -33,9 +33,7 @@ FRAMES_KEPT = 96
 class ResizedFrames:
     """The area of a session's frames at the network's input size, those used last kept in memory."""
 
-    def __init__(
-        self, session: Session, size: tuple[int, int], stop: threading.Event | None = None
-    ) -> None:
+    def __init__(self, session: Session, size: tuple[int, int], stop: threading.Event | None = None) -> None:
         self._video, self._area = session.video, session.area
         self._size, self._stop = size, stop
         self._frames: LRUCache[int, NDArray[np.uint8]] = LRUCache(FRAMES_KEPT)

@@ -1,9 +1,9 @@
 """Plan which frames go through the network together, and which of their masks are kept.
 
-A window is a run of frames, and the corrected frames on either side of it where there is guidance. There are three ways
-to lay windows over the frames wanted: every frame once (``"every"``), windows that overlap by half and whose logits are
-averaged (``"overlap"``), or a window around each frame of which the centre is kept (``"centre"``, as the reference does,
-at as many times the work as a window has frames).
+A window is a run of frames, and the corrected frames on either side of it where there is guidance. There are three
+ways to lay windows over the frames wanted: every frame once (``"every"``), windows that overlap by half and whose
+logits are averaged (``"overlap"``), or a window around each frame of which the centre is kept (``"centre"``, as the
+reference does, at as many times the work as a window has frames).
 """
 
 from __future__ import annotations
@@ -100,9 +100,7 @@ def plan(
     ]
 
 
-def interleave(
-    guided: Sequence[Window], unguided: Sequence[Window], length: int, start: int
-) -> list[Window]:
+def interleave(guided: Sequence[Window], unguided: Sequence[Window], length: int, start: int) -> list[Window]:
     """Put guided and unguided windows in one order, nearest to `start` first.
 
     They alternate in stretches that grow with the distance, so that windows of a kind fill batches, and the frames next

@@ -1,9 +1,9 @@
 """Confidence in a propagated mask, judged from the pictures alone.
 
-Where a lesion moves slowly, a corrected mask propagated to the next frames is hard to beat. Where the picture jumps, it
-is worthless and misleads the network. Two measures tell which it is without any true mask: how well the frame correlates
-with the corrected one once the motion between them is undone, and what part of the pixels followed there and back miss
-where they started. The guided logits count by that confidence, the unguided ones for the rest, see
+Where a lesion moves slowly, a corrected mask propagated to the next frames is hard to beat. Where the picture jumps,
+it is worthless and misleads the network. Two measures tell which it is without any true mask: how well the frame
+correlates with the corrected one once the motion between them is undone, and what part of the pixels followed there
+and back miss where they started. The guided logits count by that confidence, the unguided ones for the rest, see
 `vivim.inference.fusion`.
 """
 

@@ -1,8 +1,8 @@
 """Guidance: what the corrected frames say about the others, as two planes beside every frame.
 
-A corrected mask, as a signed distance, is propagated along dense optical flow to the frames around it. The network gets
-that guess and a confidence that falls with the distance in time, and refines it with what it sees. Everything here works
-at the network's input size.
+A corrected mask, as a signed distance, is propagated along dense optical flow to the frames around it. The network
+gets that guess and a confidence that falls with the distance in time, and refines it with what it sees. Everything
+here works at the network's input size.
 
 Signed distances are in pixels, positive inside the lesion, clipped at `vivim.imaging.signed_distance.MAX_DISTANCE`.
 """

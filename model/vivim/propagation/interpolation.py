@@ -53,17 +53,18 @@ def along_motion(
     motion = Motion(lambda number: resize_frame(frame(number), FLOW_SIZE))
     propagated = []
     for anchor, mask in (before, after):
-        maps, step = identity(FLOW_SIZE), 1 if t > anchor else -1
-        if stop is not None and stop.is_set():
-            return None
-        for maps in register_along(motion, anchor, maps, range(anchor + step, t + step, step)):
+        step = 1 if t > anchor else -1
+        found = identity(FLOW_SIZE)
+        for maps in register_along(motion, anchor, found, range(anchor + step, t + step, step)):
             if stop is not None and stop.is_set():
                 return None
-        maps = _enlarged(maps, mask.shape)
+            found = maps
+        maps = _enlarged(found, mask.shape)
         propagated.append(
             {label: sample(distance, maps) for label, distance in class_distances(mask).items()}
         )
-    return blend(*propagated, (t - before[0]) / (after[0] - before[0]), before[1].shape)
+    share = (t - before[0]) / (after[0] - before[0])
+    return blend(propagated[0], propagated[1], share, before[1].shape)
 
 
 def _enlarged(maps: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:

@@ -30,8 +30,8 @@ FLOWS_AT_ONCE = 16
 """Flows computed between two moments at which the work can be stopped."""
 
 FINEST_SCALE = 2
-"""Flow is computed down to a quarter of the frame's side. Finer flow follows the grain of ultrasound, which changes from
-frame to frame, and takes several times as long."""
+"""Flow is computed down to a quarter of the frame's side. Finer flow follows the grain of ultrasound, which changes
+from frame to frame, and takes several times as long."""
 
 FlowCache = LRUCache[tuple[int, int], Future[NDArray[np.float16]]]
 """Flows of one video by (source, target), finished or being computed."""
@@ -61,7 +61,7 @@ class Motion:
         """``grey(t)``: frame `t` in grey, uint8 ``(H, W)``."""
 
     def __call__(self, source: int, target: int) -> NDArray[np.float32]:
-        """Return the displacement ``(H, W, 2)`` in pixels (x, y) from each pixel of frame `source` to frame `target`."""
+        """Return the displacement ``(H, W, 2)`` in pixels (x, y) from each pixel of `source` to `target`."""
         return self._begin(source, target).result().astype(np.float32)
 
     def fetch(self, pairs: Sequence[tuple[int, int]]) -> None:

@@ -1,4 +1,4 @@
-"""The frame to correct next: spread over the video, leaning to uncertainty, never one already dealt with, and at once."""
+"""The frame to correct next: spread over the video, leaning to uncertainty, never a corrected one."""
 
 from __future__ import annotations
 

@@ -12,9 +12,9 @@ from vivim.inference.model_reliability import (
     MAX_JUDGED,
     QUARTERS,
     expected_dice,
-    spread_evenly,
     model_reliability,
     reliability_from,
+    spread_evenly,
 )
 from vivim.inference.session_inputs import ResizedFrames, guide_of
 from vivim.inference.sliding_windows import plan

@@ -9,11 +9,11 @@ from vivim.inference.fusion import MIN_PROPAGATED_CONFIDENCE, PROPAGATED_WEIGHT,
 from vivim.propagation.confidence import (
     HIGH_CORRELATION,
     LOW_CORRELATION,
-    region_around,
+    blur,
     confidence,
     correlation,
     lost_fraction,
-    blur,
+    region_around,
 )
 from vivim.propagation.mask_propagator import MaskGuide
 from vivim.propagation.optical_flow import identity
