@@ -1,4 +1,4 @@
-"""Propose masks and fine-tune models, on this machine or on a server: the only place that knows both."""
+"""Propose masks and fine-tune models, on this machine or on a server. No other module knows both."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def propose(
     stop: threading.Event | None = None,
     **changes: Any,
 ) -> Iterator[ProposeEvent]:
-    """Propose masks for the frames no person has touched, nearest to `start` first.
+    """Propose masks for the frames that no person has corrected or accepted, nearest to `start` first.
 
-    Frames whose masks are damaged count as a person's, but guide no other frame.
+    Frames whose masks are damaged are left alone, and guide no other frame.
 
     Parameters
     ----------
@@ -48,13 +48,13 @@ def propose(
         Set it from another thread to stop within a block of the network, tens of milliseconds, not only at the
         next event.
     **changes
-        Fields of `ProposeOptions` by name, such as ``start=12``; they come before those of `options`.
+        Fields of `ProposeOptions` by name, such as ``start=12``. They replace those of `options`.
 
     Yields
     ------
     ProposeEvent
-        One a frame, and at first one that names damaged frames, if there are any. Closing the generator stops. What was
-        written stays.
+        One a frame, after one that names damaged frames if there are any. Closing the generator stops the job. Masks
+        written so far stay.
 
     Raises
     ------
@@ -91,10 +91,10 @@ def finetune(
     Parameters
     ----------
     sessions : sequence of Session
-        Whose corrected frames to learn from.
+        Sessions with corrected frames to learn from.
     model : Vivim
-        The parent. It is not changed. If it has learned from these sessions before, its ancestor that has not takes
-        its place, so that the held-out scores stay honest.
+        The parent. It is not changed. If it has learned from these sessions before, its nearest ancestor that has not
+        takes its place, so that the held-out scores stay honest.
     scope : str
         ``"decoder"`` (default; seconds to a minute on a CPU) or ``"all"``.
     name : str, optional
@@ -105,18 +105,18 @@ def finetune(
         Seeds the order of samples.
     in_process : bool, optional
         Work here instead of in a process of its own. By default only on accelerators, where kernels and libraries are
-        loaded here already and take seconds to load again; on a CPU the work would slow a window down.
+        loaded here already and take seconds to load again. On a CPU the work would slow a window down.
     stop : threading.Event, optional
-        Set it from another thread to stop waiting for another machine at once; all else stops at the next event.
+        Set it from another thread to stop waiting for another machine at once. All other work stops at the next event.
     standby : Standby, optional
-        Where a process may be ready for the work.
+        Holds a process that may be ready for the work.
 
     Yields
     ------
     PassedOver, Preparing, Step, Scored, Finished
-        In this order, the first only where masks are damaged; `Waiting` at any time where another machine does it.
-        `Finished.promoted` says whether held-out frames got clearly better. Closing the generator stops the work and
-        leaves every model as it was.
+        In this order, the first only where masks are damaged. `Waiting` comes at any time where another machine does
+        the work. `Finished.promoted` says whether held-out frames got clearly better. Closing the generator stops the
+        work and leaves every model as it was.
 
     Raises
     ------
@@ -131,13 +131,13 @@ def finetune(
     model = untouched_ancestor(model, sessions)
     scored: Scored | None = None
     if is_remote(device):
-        events = _on_another_machine(sessions, model, scope, device, seed, stop)
+        from vivim.remote import client
+
+        events = client.finetune(sessions, model, scope, device, seed, stop)
+    elif choose_device(device).type == "cpu" if in_process is None else not in_process:
+        events = in_own_process(sessions, model, scope, device, seed, standby)
     else:
-        here = choose_device(device).type != "cpu" if in_process is None else in_process
-        if here:
-            events = _here(sessions, model, scope, device, seed)
-        else:
-            events = in_own_process(sessions, model, scope, device, seed, standby)
+        events = _in_this_process(sessions, model, scope, device, seed)
     with telling_of_full_memory():
         for event in events:
             if isinstance(event, tuple):
@@ -149,7 +149,7 @@ def finetune(
 
 
 def damaged_frames(sessions: Sequence[Session]) -> tuple[tuple[int, int], ...]:
-    """All (session number, frame) that count as a person's, but whose masks are damaged."""
+    """All (session number, frame) that are corrected or accepted, but whose masks are damaged."""
     return tuple(
         (number, t)
         for number, session in enumerate(sessions)
@@ -159,20 +159,7 @@ def damaged_frames(sessions: Sequence[Session]) -> tuple[tuple[int, int], ...]:
     )
 
 
-def _on_another_machine(
-    sessions: Sequence[Session],
-    model: Vivim,
-    scope: str,
-    device: str,
-    seed: int,
-    stop: threading.Event | None,
-) -> Iterator[FinetuneEvent | tuple[Vivim, bool]]:
-    from vivim.remote.client import finetune as finetune_there
-
-    yield from finetune_there(sessions, model, scope, device, seed, stop)
-
-
-def _here(
+def _in_this_process(
     sessions: Sequence[Session], model: Vivim, scope: str, device: str, seed: int
 ) -> Iterator[FinetuneEvent | tuple[Vivim, bool]]:
     from vivim.finetuning.feature_store import FeatureStore

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vivim.analysis.active_learning import Suggestion, suggestions
+from vivim.analysis.active_learning import Suggestion, suggest_frames
 from vivim.session import Session
 from vivim.session.ledger import PERSONS
 
@@ -25,7 +25,7 @@ class Walk:
                 self._at = place
                 return self._trail[place]
         seen = [one.frame for one in self._trail]
-        found = suggestions(session, 1, skip=seen) or suggestions(session, 1)
+        found = suggest_frames(session, 1, skip=seen) or suggest_frames(session, 1)
         if not found:
             return None
         self._trail.append(found[0])

@@ -12,7 +12,7 @@ from napari.utils.notifications import show_info
 from numpy.typing import NDArray
 from vivim.analysis.active_learning import Suggestion
 from vivim.imaging import morphology
-from vivim.propagation.interpolation import between
+from vivim.imaging.signed_distance import between
 from vivim.session import MaskEditor, Session
 from vivim.session.damage_check import UNREADABLE
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from qtpy.QtCore import Signal
-from vivim.analysis.active_learning import suggestions
+from vivim.analysis.active_learning import suggest_frames
 from vivim.analysis.shape_changes import ShapeTrack
 from vivim.session import Session
 
@@ -42,6 +42,6 @@ class ShapeWatch(FrameWatch):
 
     def settle(self) -> None:
         """Suggest frames anew."""
-        found = suggestions(self.session, SUGGESTED)
+        found = suggest_frames(self.session, SUGGESTED)
         if not self.stop.is_set():
             self.suggested.emit(found)

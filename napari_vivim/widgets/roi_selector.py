@@ -60,7 +60,7 @@ class AreaBox(QCheckBox):
         session = controller.session
 
         def work() -> Iterator[Area | None]:
-            found = roi.checked(content_area(session.video), session.shape[1:])
+            found = roi.check_area(content_area(session.video), session.shape[1:])
             height, width = roi.size_of(found, session.shape[1:])
             yield found if height * width < WORTHWHILE * session.shape[1] * session.shape[2] else None
 

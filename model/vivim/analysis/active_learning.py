@@ -1,9 +1,9 @@
-"""Which frame to correct next: one the model is unsure of, far from what is corrected, that serves many others.
+"""Suggest which frame to correct next: an uncertain one, far from corrected ones, that stands for many others.
 
-A frame's need grows with the distance in time to the nearest corrected frame. Each frame counts by its doubt, the rank
-of the model's uncertainty among the frames left, and a little even without any. Chosen is the frame that lowers the
-summed need of all frames most (weighted facility location): one in the middle of those that the model is unsure of. As
-long as nothing is known of the model's doubt, this spreads corrections over the video.
+A frame's need grows with the distance in time to the nearest corrected frame. Each frame counts by the rank of the
+model's uncertainty among the frames left, and a little even where it is certain. The frame chosen lowers the summed
+need of all frames most (weighted facility location). It lies in the middle of those that the model is uncertain
+about. As long as no uncertainty is known, this spreads corrections over the video.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from vivim.session import Session
 
 MAX_CANDIDATES = 256
-"""Frames that are weighed against each other; in longer videos half of them spread evenly, half the most doubtful."""
+"""Frames compared with each other. In longer videos half of them are spread evenly, half are the most uncertain."""
 
 MAX_SERVED = 1024
-"""Frames whose need is summed up; in longer videos an even selection of them."""
+"""Frames whose need is summed up. In longer videos they are an even selection."""
 
-SURE = 0.3
-"""What a frame that the model is sure of counts; the one that it is least sure of counts 1 more."""
+BASE_WEIGHT = 0.3
+"""Weight of a frame that the model is certain about. The most uncertain one counts 1 more."""
 
 UNCERTAIN_FROM = 0.8
-"""Rank of uncertainty from which a frame is one "the model is unsure" of."""
+"""Rank of uncertainty from which the reason is `UNCERTAIN`."""
 
 UNCERTAIN = "the model is unsure here"
 FAR = "far from any corrected frame"
@@ -43,16 +43,18 @@ class Suggestion:
     reason: str
     """A few words: `UNCERTAIN`, `FAR` or `MANY`."""
     score: float
-    """By what share correcting it would lower the need of all frames, each by its doubt, in [0, 1]."""
+    """Part by which correcting it would lower the weighted need of all frames, in [0, 1]."""
 
 
 def need(distance: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
-    """How much a frame still needs a correction, in [0, 1): 0 at a corrected frame, 1/2 at `scale` frames away."""
+    """Need of a correction, in [0, 1): 0 at a corrected frame, 1/2 at `scale` frames away."""
     return distance / (distance + scale)
 
 
-def doubt(uncertainty: NDArray | None, free: NDArray[np.int64], frames: int) -> NDArray[np.float64]:
-    """Rank ``(frames,)`` in [0, 1] of each free frame's uncertainty among them; 0 where it is not known."""
+def uncertainty_ranks(
+    uncertainty: NDArray | None, free: NDArray[np.int64], frames: int
+) -> NDArray[np.float64]:
+    """Rank ``(frames,)`` in [0, 1] of each free frame's uncertainty among them. 0 where it is not known."""
     ranks = np.zeros(frames)
     if uncertainty is None:
         return ranks
@@ -63,18 +65,18 @@ def doubt(uncertainty: NDArray | None, free: NDArray[np.int64], frames: int) -> 
 
 
 class Queue:
-    """Chooses one frame after the other, each as if those chosen before were corrected.
+    """Choose one frame after the other, each as if those chosen before were corrected.
 
     Parameters
     ----------
     corrected : list of int
-        Frames a person has already dealt with.
+        Frames that a person has corrected or accepted.
     frames : int
         Frames in the video.
     uncertainty : ndarray, optional
-        ``(frames,)`` float, larger where the model is less sure; NaN where unknown.
+        ``(frames,)`` float, larger where the model is less certain; NaN where unknown.
     scale : float, optional
-        Distance in frames over which a correction loses half its use; by default an eighth of the video.
+        Distance in frames over which a correction loses half its use. An eighth of the video by default.
     """
 
     def __init__(
@@ -89,24 +91,24 @@ class Queue:
         self._taken = np.zeros(frames, bool)
         self._taken[corrected] = True
         self._any = bool(corrected)
-        self._doubt = doubt(uncertainty, np.flatnonzero(~self._taken), frames)
+        self._ranks = uncertainty_ranks(uncertainty, np.flatnonzero(~self._taken), frames)
         self._nearest = _distance_to(np.flatnonzero(self._taken), frames)
         self._served = _evenly_from(np.arange(frames), MAX_SERVED)
 
     def next(self) -> Suggestion | None:
-        """Choose a frame and count it as corrected; None where none is left."""
+        """Choose a frame and count it as corrected. None where none is left."""
         free = np.flatnonzero(~self._taken)
         if not len(free):
             return None
         candidates = free
         if len(free) > MAX_CANDIDATES:
             half = MAX_CANDIDATES // 2
-            own = self._doubt * need(self._nearest, self._scale)
-            uncertain_pixels = free[np.argpartition(-own[free], half)[:half]]
-            candidates = np.union1d(_evenly_from(free, half), uncertain_pixels)
+            own = self._ranks * need(self._nearest, self._scale)
+            most_uncertain = free[np.argpartition(-own[free], half)[:half]]
+            candidates = np.union1d(_evenly_from(free, half), most_uncertain)
         before = self._nearest[self._served]
         after = np.minimum(before, np.abs(self._served - candidates[:, None]))
-        weights = SURE + self._doubt[self._served]
+        weights = BASE_WEIGHT + self._ranks[self._served]
         total = float(need(before, self._scale) @ weights)
         lowered = total - need(after, self._scale) @ weights
         best = int(np.argmax(lowered))
@@ -117,13 +119,13 @@ class Queue:
         return suggestion
 
     def _reason(self, t: int) -> str:
-        if self._doubt[t] >= UNCERTAIN_FROM:
+        if self._ranks[t] >= UNCERTAIN_FROM:
             return UNCERTAIN
         return FAR if self._any and self._nearest[t] >= self._scale else MANY
 
 
 def _distance_to(corrected: NDArray[np.int64], frames: int) -> NDArray[np.float64]:
-    """Frames ``(frames,)`` to the nearest corrected one; the length of the video where there is none."""
+    """Distance ``(frames,)`` to the nearest corrected frame. The length of the video where there is none."""
     if not len(corrected):
         return np.full(frames, float(frames))
     at = np.arange(frames)
@@ -134,28 +136,20 @@ def _distance_to(corrected: NDArray[np.int64], frames: int) -> NDArray[np.float6
 
 
 def _evenly_from(values: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """An even selection of at most `count` values, the first and the last among them."""
+    """Choose at most `count` values evenly, the first and the last among them."""
     places = np.linspace(0, len(values) - 1, min(len(values), count)).round().astype(int)
     return values[np.unique(places)]
 
 
-def next_frame(
-    corrected: list[int], frames: int, uncertainty: NDArray | None = None, scale: float | None = None
-) -> int | None:
-    """The frame to correct next, None where every frame is corrected; arguments as for `Queue`."""
-    suggestion = Queue(corrected, frames, uncertainty, scale).next()
-    return None if suggestion is None else suggestion.frame
-
-
-def suggestions(session: Session, n: int = 5, skip: Sequence[int] = ()) -> list[Suggestion]:
-    """The frames worth correcting, the most useful first, each chosen as if those before it were corrected.
+def suggest_frames(session: Session, n: int = 5, skip: Sequence[int] = ()) -> list[Suggestion]:
+    """Suggest frames to correct, the most useful first, each chosen as if those before it were corrected.
 
     Parameters
     ----------
     session : Session
         Corrected and accepted frames are never suggested.
     n : int
-        How many at most; fewer where fewer frames are left.
+        How many at most. Fewer where fewer frames are left.
     skip : sequence of int
         Frames not to be suggested, as if they were corrected.
     """
@@ -163,9 +157,3 @@ def suggestions(session: Session, n: int = 5, skip: Sequence[int] = ()) -> list[
     queue = Queue(sorted({*done, *skip}), len(session), np.asarray(session.uncertainty))
     chosen = (queue.next() for _ in range(n))
     return [suggestion for suggestion in chosen if suggestion is not None]
-
-
-def suggest_frame(session: Session) -> int | None:
-    """The next frame of a session worth correcting; None where a person has dealt with all of them."""
-    queue = suggestions(session, 1)
-    return queue[0].frame if queue else None

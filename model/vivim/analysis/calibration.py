@@ -1,4 +1,4 @@
-"""How large a pixel is where a lesion lies: an ultrasound picture may hold regions of different scale."""
+"""Scale of a pixel where a lesion lies, since an ultrasound picture may hold regions of different scale."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vivim.imaging.components import Lesion, parts_of
+from vivim.imaging.components import Lesion, lesions_of
 
 if TYPE_CHECKING:
     from vivim.video import Video
@@ -18,7 +18,7 @@ PICTURE, UNKNOWN, OUTSIDE, ACROSS = "picture", "unknown", "outside the regions",
 
 
 class Scale(NamedTuple):
-    """Height and width of a pixel in mm, None where it is not known, and what says so.
+    """Height and width of a pixel in mm, None where unknown, and the source of it.
 
     `source` is the kind of the region, ``"picture"`` where one size holds everywhere, else why there is none:
     ``"unknown"``, ``"outside the regions"`` or ``"across regions"``.
@@ -34,17 +34,17 @@ def regions_of(video: Video) -> tuple[Region, ...]:
 
 
 def scale_of_picture(regions: Sequence[Region], spacing: tuple[float, float] | None) -> Scale:
-    """The scale of no place in particular: that of the picture, if there is one."""
+    """Scale of the picture as a whole, if there is one."""
     return Scale(spacing, PICTURE if spacing else ACROSS if _calibrated(regions) else UNKNOWN)
 
 
 def scale_of(lesion: Lesion, regions: Sequence[Region], spacing: tuple[float, float] | None) -> Scale:
-    """The scale of the region in which a lesion lies.
+    """Scale of the region in which a lesion lies.
 
     Parameters
     ----------
     lesion : Lesion
-        Where one asks. It may reach out of its region, but not into one of another scale.
+        Where the scale is wanted. It may reach out of its region, but not into one of another scale.
     regions : sequence of Region
         Of the video, B-mode first. Where none of them is measured in lengths, the picture's scale holds.
     spacing : tuple of float, optional
@@ -67,11 +67,11 @@ def area_mm2(
 ) -> float | None:
     """Area of all lesions of a mask ``(H, W)`` in square millimetres, each by its own scale.
 
-    None where one of them has none; of an empty mask, where the picture has none.
+    None where one of them has no scale. None for an empty mask where the picture has no scale.
     """
     if not _calibrated(regions):
         return None if spacing is None else float(np.count_nonzero(mask) * spacing[0] * spacing[1])
-    lesions = [Lesion(0, part.category, *part.bbox[:2], part.image) for part in parts_of(mask)]
+    lesions = lesions_of(mask)
     if not lesions:
         return 0.0 if scale_of_picture(regions, spacing).spacing_mm else None
     total = 0.0

@@ -1,4 +1,4 @@
-"""The lesions of a session that is worked on, numbered over time and kept up to date frame by frame.
+"""Number the lesions of a session that is being edited, and keep the numbers up to date frame by frame.
 
 The same numbers as `vivim.imaging.lesion_tracking.Lesions` gives, without reading all masks again after each stroke.
 """
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vivim.errors import SessionError
-from vivim.imaging.components import Part, parts_of
+from vivim.imaging.components import Lesion, lesions_of
 from vivim.imaging.lesion_tracking import Linker
 
 if TYPE_CHECKING:
@@ -26,27 +26,22 @@ STRETCH = 64
 
 
 @dataclass(frozen=True, eq=False)
-class _Packed:
-    """A `Part` in a few hundred bytes."""
+class _PackedLesion:
+    """A lesion in a few hundred bytes."""
 
     category: int
-    bbox: tuple[int, int, int, int]
+    box: tuple[slice, slice]
     packed: bytes
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        top, left, bottom, right = self.bbox
-        return bottom - top, right - left
+    @classmethod
+    def of(cls, lesion: Lesion) -> _PackedLesion:
+        return cls(lesion.category, lesion.box, zlib.compress(np.packbits(lesion.image).tobytes(), 1))
 
     @property
     def image(self) -> NDArray[np.bool_]:
-        height, width = self.shape
+        height, width = (side.stop - side.start for side in self.box)
         bits = np.frombuffer(zlib.decompress(self.packed), np.uint8)
         return np.unpackbits(bits, count=height * width).astype(bool).reshape(height, width)
-
-
-def _packed(part: Part) -> _Packed:
-    return _Packed(part.category, part.bbox, zlib.compress(np.packbits(part.image).tobytes(), 1))
 
 
 class LesionTrack:
@@ -62,8 +57,8 @@ class LesionTrack:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._parts: list[list[_Packed]] = [[] for _ in range(len(session))]
-        self._numbered: list[list[tuple[int, _Packed]]] = [[] for _ in range(len(session))]
+        self._lesions: list[list[_PackedLesion]] = [[] for _ in range(len(session))]
+        self._numbered: list[list[tuple[int, _PackedLesion]]] = [[] for _ in range(len(session))]
         self._before: dict[int, Linker] = {0: Linker()}
         self._changed: set[int] = set()
 
@@ -81,20 +76,18 @@ class LesionTrack:
             try:
                 mask = self._session.masks[t]
             except SessionError:
-                mask = np.zeros(
-                    self._session.shape[1:], np.uint8
-                )  # damaged: shown as nothing until it is drawn anew
-            self._parts[t] = [_packed(part) for part in parts_of(mask)]
+                mask = np.zeros(self.shape[1:], np.uint8)  # damaged: shown as nothing until it is drawn anew
+            self._lesions[t] = [_PackedLesion.of(lesion) for lesion in lesions_of(mask)]
             self._changed.add(t)
             yield t
 
     def link(self, stop: threading.Event | None = None) -> list[int]:
-        """Number the lesions from the first frame measured since on; stops where nothing changes any more.
+        """Number the lesions from the first frame that was measured anew to the last whose numbers change.
 
         Returns
         -------
         list of int
-            Frames whose lesions or numbers are others than before.
+            Frames whose lesions or numbers have changed.
         """
         renewed: list[int] = []
         while self._changed and not (stop is not None and stop.is_set()):
@@ -103,9 +96,9 @@ class LesionTrack:
         return renewed
 
     def _link_from(self, start: int, stop: threading.Event | None) -> list[int]:
-        """Number from a frame whose state before is kept, to the end or to where all goes on as it did."""
+        """Number from a frame whose state before is kept, to the end or to where the state is as it was."""
         linker, renewed = self._before[start].copy(), []
-        for t in range(start, len(self._parts)):
+        for t in range(start, len(self._lesions)):
             if stop is not None and stop.is_set():
                 self._changed.add(t)
                 break
@@ -119,7 +112,7 @@ class LesionTrack:
         return renewed
 
     def _number(self, t: int, linker: Linker) -> list[int]:
-        numbered = list(zip(linker.ids(self._parts[t]), self._parts[t], strict=True))
+        numbered = list(zip(linker.ids(self._lesions[t]), self._lesions[t], strict=True))
         if numbered == self._numbered[t]:
             return []
         self._numbered[t] = numbered
@@ -131,9 +124,8 @@ class LesionTrack:
         return self._session.shape
 
     def frame(self, t: int) -> NDArray[np.uint16]:
-        """Frame ``(H, W)`` with the number of a lesion in each of its pixels, as far as it is known by now."""
+        """Frame ``(H, W)`` with the number of a lesion in each of its pixels, as of the last `link`."""
         numbers = np.zeros(self.shape[1:], self.dtype)
-        for number, part in self._numbered[t]:
-            top, left, bottom, right = part.bbox
-            numbers[top:bottom, left:right][part.image] = min(number, 2**16 - 1)
+        for number, lesion in self._numbered[t]:
+            numbers[lesion.box][lesion.image] = min(number, 2**16 - 1)
         return numbers

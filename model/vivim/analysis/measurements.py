@@ -1,4 +1,4 @@
-"""TODO-DOC model/vivim/analysis/measurements.py"""
+"""Measure a lesion: area, perimeter, diameter and the extent at right angles to it, centroid."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from scipy.spatial import ConvexHull
 from scipy.spatial.distance import pdist, squareform
 
 from vivim.imaging.components import Lesion
+from vivim.imaging.metrics import outline
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One lesion, in pixels or millimetres; the centroid is from the middle of the picture's first pixel.
+    """Measurements of one lesion, in pixels or millimetres.
+
+    The centroid is from the middle of the picture's first pixel.
 
     Attributes
     ----------
@@ -40,7 +43,7 @@ def measure(lesion: Lesion, spacing: tuple[float, float] = (1.0, 1.0)) -> Measur
     Parameters
     ----------
     lesion : Lesion
-        What to measure.
+        The lesion.
     spacing : tuple of float
         Height and width of a pixel, in whatever unit is wanted.
     """
@@ -63,16 +66,14 @@ def measure(lesion: Lesion, spacing: tuple[float, float] = (1.0, 1.0)) -> Measur
 
 def _hull(image: NDArray[np.bool_], spacing: tuple[float, float]) -> NDArray[np.float64]:
     """Corners ``(N, 2)`` of the convex hull of the middles of all pixels' edges, row before column."""
-    inner = np.pad(image, 1)
-    inner = inner[:-2, 1:-1] & inner[2:, 1:-1] & inner[1:-1, :-2] & inner[1:-1, 2:]
-    pixels = np.argwhere(image & ~inner)
+    pixels = np.argwhere(outline(image))
     edges = np.array([(-0.5, 0.0), (0.5, 0.0), (0.0, -0.5), (0.0, 0.5)])
     points = (pixels[:, None] + edges).reshape(-1, 2) * spacing
     return points[ConvexHull(points).vertices]
 
 
 def perimeter(image: NDArray[np.bool_], spacing: tuple[float, float] = (1.0, 1.0)) -> float:
-    """Length of the outlines, holes included, by counting how often lines in four directions cross them.
+    """Length of the outlines, holes included, by counting their crossings with lines in four directions.
 
     Source: the Cauchy-Crofton formula, L = 1/2 sum over directions of (angle it stands for) x (distance of its
     lines) x (crossings).

@@ -1,7 +1,7 @@
-"""How large the lesion is in every frame, and where its shape jumps from one frame to the next.
+"""Area of the lesions in every frame, and jumps of their shape from one frame to the next.
 
-A lesion that doubles, moves aside or disappears within one frame is more often a mistake of the model than of the
-patient. Measured from the masks on disk, each read once. Any thread.
+A lesion that doubles, moves aside or disappears within one frame is more often a mistake of the model than a change in
+the patient. Measured from the masks on disk, each read once. Any thread.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from vivim.errors import SessionError
 if TYPE_CHECKING:
     from vivim.session import Session
 
-LEAST_JUMP = 0.4
-"""A change of shape below this is never a jump: 1 - Dice of two neighbours."""
-TIMES_USUAL = 4.0
-"""A jump differs from the video's usual change by so many deviations; in a fast video much changes all the time."""
+MIN_JUMP = 0.4
+"""A change of shape below this, 1 - Dice of two neighbours, is never a jump."""
+
+JUMP_DEVIATIONS = 4.0
+"""Deviations by which a jump exceeds the video's usual change. In a fast video much changes all the time."""
 
 
 class ShapeTrack:
-    """Area of every frame and change of shape between neighbours, kept up to date frame by frame.
+    """Area of every frame and change of shape between neighbours, measured frame by frame.
 
     Attributes
     ----------
@@ -76,7 +77,7 @@ class ShapeTrack:
             yield t
 
     def areas_shown(self) -> tuple[NDArray[np.float32], str]:
-        """Areas ``(T,)`` in one unit for all frames, and that: ``"mm²"`` if every lesion has a scale, else ``"px"``.
+        """Areas ``(T,)`` and their unit: ``"mm²"`` if every lesion has a scale, else ``"px"``.
 
         An empty frame has an area of 0 in any unit.
         """
@@ -87,17 +88,17 @@ class ShapeTrack:
         return self.areas.copy(), "px"
 
     def _mask(self, t: int, known: NDArray[np.bool_]) -> NDArray[np.uint8] | None:
-        """Classes in frame `t`; None without a mask, or one that cannot be read."""
+        """Mask of frame `t`, None if there is none or it cannot be read."""
         if t < 0 or not known[t]:
             return None
         try:
             return np.asarray(self._session.masks[t])
         except SessionError:
-            self._session.damaged(t)  # it is told from now on
+            self._session.damaged(t)  # remembers it, so that the person is told
             return None
 
     def jumps(self) -> NDArray[np.intp]:
-        """Frames whose shape jumps away from the frame before, in order; see `jumps_of`."""
+        """Frames whose shape jumps away from the frame before, in order. See `jumps_of`."""
         return jumps_of(self.changes)
 
 
@@ -107,7 +108,7 @@ def _inside(mask: NDArray[np.uint8] | None) -> NDArray[np.bool_] | None:
 
 
 def change(one: NDArray[np.bool_] | None, other: NDArray[np.bool_] | None) -> float:
-    """1 - Dice of two masks ``(H, W)``; NaN where one is missing, 0 where both are empty."""
+    """1 - Dice of two masks ``(H, W)``. NaN where one is missing, 0 where both are empty."""
     if one is None or other is None:
         return np.nan
     both = np.count_nonzero(one) + np.count_nonzero(other)
@@ -115,7 +116,7 @@ def change(one: NDArray[np.bool_] | None, other: NDArray[np.bool_] | None) -> fl
 
 
 def jumps_of(changes: NDArray[np.floating]) -> NDArray[np.intp]:
-    """Frames with a jump: a change of `LEAST_JUMP` at least, and `TIMES_USUAL` deviations above the median.
+    """Frames whose change is at least `MIN_JUMP`, and `JUMP_DEVIATIONS` deviations above the median.
 
     The deviation is the median absolute deviation times 1.4826, which is the standard deviation of a normal
     distribution (Leys et al., J. Exp. Soc. Psychol. 49 (2013) 764).
@@ -125,5 +126,5 @@ def jumps_of(changes: NDArray[np.floating]) -> NDArray[np.intp]:
         return np.zeros(0, np.intp)
     usual = float(np.median(known))
     deviation = 1.4826 * float(np.median(np.abs(known - usual)))
-    least = min(1.0, max(LEAST_JUMP, usual + TIMES_USUAL * deviation))
+    least = min(1.0, max(MIN_JUMP, usual + JUMP_DEVIATIONS * deviation))
     return np.flatnonzero(changes >= least)

@@ -100,7 +100,7 @@ def run_demo(out: str | Path, *, device: str = "auto", report: Callable[[str], N
     VivimError
         If the folder cannot be written or the starter model is missing.
     """
-    from vivim.analysis.active_learning import suggest_frame
+    from vivim.analysis.active_learning import suggest_frames
     from vivim.api import finetune, propose
     from vivim.finetuning import Finished, Scored
     from vivim.imaging.metrics import dice
@@ -127,11 +127,9 @@ def run_demo(out: str | Path, *, device: str = "auto", report: Callable[[str], N
         _drain(propose(session, model, device=device))
         first, first_masks = score(), np.asarray(session.masks[:])
         for number in range(CORRECTIONS):
-            suggested = suggest_frame(session)
-            if suggested is None:
-                break
-            session.correct(suggested, phantom.masks[suggested])
-            report(f"Correction {number + 1}: frame {suggested}, the one the tool suggests")
+            for suggested in suggest_frames(session, 1):
+                session.correct(suggested.frame, phantom.masks[suggested.frame])
+                report(f"Correction {number + 1}: frame {suggested.frame}, the one the tool suggests")
             _drain(propose(session, model, device=device))
         corrected = session.frames_with("corrected")
         rest = np.setdiff1d(np.arange(len(session)), corrected)

@@ -1,11 +1,11 @@
-"""How good is a model without any correction? Every score that papers of this field report, clip by clip.
+"""Score a model without any correction, clip by clip, by every score that papers of this field report.
 
-A frame's scores are averaged over its clip, clips over the data set, so that a long clip counts as much as a short
-one. Several classes count as one: lesion against background.
+A frame's scores are averaged over its clip, clips over the data set, so that a long clip counts as much as a short one.
+Several classes count as one: lesion against background.
 
 Frames without a lesion stay in: overlap scores (Dice, Jaccard, F, precision, recall) are 1 there if nothing was
-predicted and 0 if something was, the Hausdorff distance is 0 or the picture's diagonal. How many there were, and in
-how many of them something was predicted, is said beside the scores.
+predicted and 0 if something was, the Hausdorff distance is 0 or the picture's diagonal. Their number is reported beside
+the scores, and the number of those in which something was predicted.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ SCORES = (
 
 @dataclass(frozen=True)
 class FrameScore:
-    """Scores of one frame; `curves` are those of `vivim.imaging.metrics.threshold_curves`."""
+    """Scores of one frame, with the curves of `vivim.imaging.metrics.threshold_curves`."""
 
     frame: int
     scores: dict[str, float]
@@ -71,7 +71,7 @@ class FrameScore:
 
 @dataclass(frozen=True)
 class ClipScore:
-    """Scores of one clip: means over its frames, and what they were made of."""
+    """Scores of one clip: means over its frames, and those of each frame."""
 
     clip: str
     folder: Path
@@ -82,7 +82,7 @@ class ClipScore:
     false_alarms: int
     """Those of them in which something was predicted."""
     label: int | None = None
-    """The label of the mask pictures that counts; None for any."""
+    """The label of the mask pictures that counts, None for any."""
 
 
 def predict_clip(
@@ -132,7 +132,7 @@ def frame_scores(number: int, probability: NDArray, true: NDArray) -> FrameScore
 def evaluate_clip(folder: Path, model: Vivim, device: torch.device, label: int | None = None) -> ClipScore:
     """Score one clip folder."""
     frames: list[FrameScore] = []
-    alike: list[float] = []
+    consistencies: list[float] = []
     empty = alarms = 0
     before: tuple[NDArray, NDArray] | None = None
     for number, (probability, true) in enumerate(predict_clip(model, folder, device, label)):
@@ -141,14 +141,14 @@ def evaluate_clip(folder: Path, model: Vivim, device: torch.device, label: int |
         if not true.any():
             empty, alarms = empty + 1, alarms + int(predicted.any())
         if before is not None and before[0].shape == predicted.shape:
-            alike.append(abs(metrics.dice(before[0], predicted) - metrics.dice(before[1], true)))
+            consistencies.append(abs(metrics.dice(before[0], predicted) - metrics.dice(before[1], true)))
         before = predicted, true
     scores: dict[str, float | None] = dict.fromkeys(SCORES)
     for name in frames[0].scores:
         scores[name] = float(np.mean([frame.scores[name] for frame in frames]))
     for name in frames[0].curves:
         scores[f"max_{name}"] = float(np.mean([frame.curves[name] for frame in frames], axis=0).max())
-    scores["consistency"] = 1 - float(np.mean(alike)) if alike else None
+    scores["consistency"] = 1 - float(np.mean(consistencies)) if consistencies else None
     return ClipScore(f"{folder.parent.name}/{folder.name}", folder, frames, scores, empty, alarms, label)
 
 
@@ -165,12 +165,12 @@ def evaluate(
     Parameters
     ----------
     dataset : str or Path
-        A folder of clips, each with ``frames/`` and ``masks/`` of equal stems, or one such clip; ``FOLDER:LABEL``
-        for one label of label pictures.
+        A folder of clips, each with ``frames/`` and ``masks/`` of equal stems, or one such clip. ``FOLDER:LABEL`` takes
+        one label of label pictures.
     model : Vivim
-        Any Vivim; moved to the device and put into evaluation mode.
+        Any Vivim. It is moved to the device and put into evaluation mode.
     report : callable
-        Is given a line of text as the work goes on.
+        Called with a line of text as the work goes on.
 
     Yields
     ------
@@ -192,7 +192,7 @@ def evaluate(
 
 
 def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float] | None:
-    """95 % confidence interval of a mean over clips, by drawing clips again and again; None for fewer than two."""
+    """95 % confidence interval of a mean over clips, by bootstrap. None for fewer than two."""
     if len(values) < 2:
         return None
     rng = np.random.default_rng(seed)
@@ -204,7 +204,7 @@ def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float] | No
 def overall(
     clips: Sequence[ClipScore],
 ) -> tuple[dict[str, float | None], dict[str, tuple[float, float] | None]]:
-    """Means over clips, and their confidence intervals; the best threshold is one for all clips."""
+    """Means over clips and their confidence intervals. The best threshold is one for all clips."""
     means: dict[str, float | None] = {}
     intervals: dict[str, tuple[float, float] | None] = {}
     for name in SCORES:

@@ -1,4 +1,4 @@
-"""What `vivim.evaluate` found, for people and programs: a table, JSON, and pictures of the worst frames."""
+"""Report of `vivim.evaluate`: a table, JSON, and pictures of the worst frames."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ TRUE_COLOUR, PREDICTED_COLOUR = (0, 220, 90), (255, 60, 60)
 
 
 def summary(clips: Sequence[ClipScore]) -> dict[str, Any]:
-    """The object that ``vivim evaluate --json`` prints; None where a score could not be computed."""
+    """The object that ``vivim evaluate --json`` prints. None where a score could not be computed."""
     means, intervals = overall(clips)
     rows = [
         {
@@ -64,7 +64,7 @@ def summary(clips: Sequence[ClipScore]) -> dict[str, Any]:
 
 
 def table(clips: Sequence[ClipScore]) -> str:
-    """Scores as a table: a line a clip, the mean over clips, its 95 % confidence interval, and what is behind them."""
+    """Scores as a table: a line a clip, the mean over clips, and its 95 % confidence interval."""
     means, intervals = overall(clips)
     lines = [f"{'clip':28} {'frames':>6} " + " ".join(f"{title:>7}" for title in COLUMNS.values())]
     for clip in clips:
@@ -93,7 +93,7 @@ def _rounded(value: float | None) -> float | None:
 def write_worst(
     clips: Sequence[ClipScore], model: Vivim, device: torch.device, folder: Path, count: int = 12
 ) -> list[Path]:
-    """Write the frames with the lowest Dice as pictures: the true outline in green, the predicted one in red.
+    """Write the frames with the lowest Dice as pictures, the true outline in green, the predicted one in red.
 
     Returns
     -------

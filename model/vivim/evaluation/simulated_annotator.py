@@ -1,9 +1,9 @@
-"""A simulated annotator: how good do masks get after 1, 3, 5 corrections, beside baselines that do not learn?
+"""Simulate an annotator, to score masks after 1, 3, 5 corrections beside baselines that do not learn.
 
-It does what a person would do in the window: propose, take the frame the tool suggests, correct it (with the
-true mask), fine-tune, propose again. Scores are over the frames that were NOT corrected; as these are others after
-each correction, also over those that the whole run leaves alone. To see what the suggestions
-are worth, the same can be done with evenly spaced frames.
+It does what a person would do in the window: propose, take the frame the tool suggests, correct it (with the true
+mask), fine-tune, propose again. Scores are over the frames that were NOT corrected. As these are others after each
+correction, they are also over those that the whole run leaves alone. To see what the suggestions are worth, the same
+can be done with evenly spaced frames.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vivim.analysis.active_learning import suggestions
+from vivim.analysis.active_learning import suggest_frames
 from vivim.errors import VivimError
-from vivim.evaluation.baselines import interpolate, of_each_class, propagate
-from vivim.evaluation.simulation_report import Result
+from vivim.evaluation.baselines import interpolate, propagate
+from vivim.evaluation.simulation_report import SimulationResult
 from vivim.imaging.mask_files import read_mask_picture
 from vivim.imaging.metrics import label_dice
 from vivim.inference.proposals import propose
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     from vivim.network import Vivim
 
 CHOICES = ("queue", "even", "both")
-"""Who chooses the frames: the tool's queue, one after the other; or somebody who knows beforehand how many there will
-be, and spaces them evenly; or each of the two in turn, to be compared."""
+"""How frames are chosen: by the tool's queue, one after the other; evenly spaced, for an annotator who knows beforehand
+how many there will be; or both in turn, to be compared."""
 
 
 @dataclass(frozen=True)
 class _State:
-    """Where the loop has got to: Dice of every frame ``(T,)`` of the tool and, where asked for, of the baselines."""
+    """Dice of every frame ``(T,)`` after some corrections, of the tool and, where asked for, of the baselines."""
 
     corrected: tuple[int, ...]
     dice: NDArray[np.floating]
@@ -69,7 +69,7 @@ def true_masks(clip: Path, classes: int = 1) -> NDArray[np.uint8]:
 
 @contextmanager
 def new_session(clip: Path, classes: int) -> Iterator[tuple[Session, NDArray[np.uint8]]]:
-    """An empty session of a clip that leaves nothing behind, and the clip's true masks ``(T, H, W)``."""
+    """Open an empty temporary session of a clip, beside the clip's true masks ``(T, H, W)``."""
     truth = true_masks(clip, classes)
     frames = pair_files(clip)[0][0].parent
     with (
@@ -85,15 +85,15 @@ def new_session(clip: Path, classes: int) -> Iterator[tuple[Session, NDArray[np.
 
 def simulate_clip(
     clip: Path, model: Vivim, corrections: Sequence[int], device: str, report: Callable[[str], None]
-) -> Iterator[Result]:
-    """Run the loop on one clip, with the queue; yields at the end, for each number of corrections asked for."""
+) -> Iterator[SimulationResult]:
+    """Run the loop on one clip with the queue, and yield a result for each number of corrections asked for."""
     with new_session(clip, model.config.num_classes) as (session, truth):
         mark, current = time.monotonic(), model
         _propose(session, current, device)
         states = [_state(session, truth, model, False, mark, 0 in corrections)]
         for number in range(1, max(corrections, default=0) + 1):
             mark = time.monotonic()
-            queue = suggestions(session, 1)
+            queue = suggest_frames(session, 1)
             if not queue:
                 report(f"{clip.name}: every frame is corrected after {number - 1} corrections")
                 break
@@ -113,14 +113,14 @@ def simulate_clip(
 
 
 def evenly(frames: int, number: int) -> list[int]:
-    """The middles of `number` stretches of equal length."""
+    """Middles of `number` stretches of equal length."""
     return [int((place + 0.5) * frames / number) for place in range(number)]
 
 
 def simulate_even(
     clip: Path, model: Vivim, corrections: Sequence[int], device: str, report: Callable[[str], None]
-) -> Iterator[Result]:
-    """For each number of corrections: that many evenly spaced frames at once, from the beginning."""
+) -> Iterator[SimulationResult]:
+    """Correct evenly spaced frames at once, from the beginning for each number of corrections."""
     states = []
     for number in corrections:
         with new_session(clip, model.config.num_classes) as (session, truth):
@@ -145,7 +145,7 @@ def _propose(session: Session, model: Vivim, device: str) -> None:
 
 
 def _finetune(session: Session, base: Vivim, device: str) -> Vivim | None:
-    """`base` tuned on all corrections so far; None where that did not help on held-out ones: what was in use stays."""
+    """Tune `base` on all corrections so far. None where that did not help on held-out ones."""
     from vivim.finetuning.feature_store import FeatureStore
     from vivim.finetuning.job import Trained, run
 
@@ -161,20 +161,15 @@ def _finetune(session: Session, base: Vivim, device: str) -> Vivim | None:
 def _state(
     session: Session, truth: NDArray, model: Vivim, promoted: bool, began: float, baselines: bool
 ) -> _State:
-    """How the masks of a session score, the time taken since `began`, and how the baselines score if asked for."""
+    """Score the masks of a session and, if asked for, the baselines; and take the time since `began`."""
     seconds = time.monotonic() - began
     corrected = tuple(session.frames_with("corrected"))
     interpolated = propagated = None
     if corrected and baselines:
         classes, size = model.config.num_classes, model.config.input_size
-        motion = ResizedFrames(session, size).motion
-
-        def given(label: int) -> dict[int, NDArray[np.bool_]]:
-            return {t: truth[t] == label for t in corrected}
-
-        between = of_each_class(classes, lambda label: interpolate(given(label), len(truth)))
-        masks = of_each_class(classes, lambda label: propagate(given(label), len(truth), motion, size))
-        interpolated, propagated = _dice(between, truth), _dice(masks, truth)
+        motion, known = ResizedFrames(session, size).motion, {t: truth[t] for t in corrected}
+        interpolated = _dice(interpolate(known, len(truth)), truth)
+        propagated = _dice(propagate(known, len(truth), motion, size, classes), truth)
     return _State(corrected, _dice(session.masks, truth), interpolated, propagated, promoted, seconds)
 
 
@@ -186,18 +181,20 @@ def _dice(masks: Any, truth: NDArray) -> NDArray[np.floating]:
 def _over_rest(
     scores: NDArray[np.floating] | None, without: Collection[int], none_left: float = 1.0
 ) -> float:
-    """The mean over all frames but some; NaN where there are no scores, `none_left` where no frame is left."""
+    """Mean over all frames but some. NaN where there are no scores, `none_left` where no frame is left."""
     if scores is None:
         return float("nan")
     rest = np.delete(scores, sorted(without))
     return float(rest.mean()) if len(rest) else none_left
 
 
-def _result(clip: Path, states: Sequence[_State], place: int, mean_seconds: float, choose: str) -> Result:
-    """The result of one state, seen with those before it; the frames that no state of the run corrects are common."""
+def _result(
+    clip: Path, states: Sequence[_State], place: int, mean_seconds: float, choose: str
+) -> SimulationResult:
+    """Result of one state, with the history of those before. The frames that no state corrects are common."""
     state, ever = states[place], {t for s in states for t in s.corrected}
     so_far = states[: place + 1]
-    return Result(
+    return SimulationResult(
         clip=f"{clip.parent.name}/{clip.name}",
         frames=len(state.dice),
         corrections=len(state.corrected),
@@ -224,7 +221,7 @@ def simulate(
     leave_out: tuple[str, ...] = (),
     choose: str = "queue",
     report: Callable[[str], None] = lambda text: None,
-) -> Iterator[Result]:
+) -> Iterator[SimulationResult]:
     """Simulate an annotator on every clip of a dataset.
 
     Parameters
@@ -232,18 +229,18 @@ def simulate(
     dataset : str or Path
         A folder of clips, each with ``frames/`` and ``masks/`` of equal stems, or one such clip.
     model : Vivim
-        The model to start from; it is not changed.
+        The model to start from. It is not changed.
     corrections : sequence of int
-        Numbers of corrected frames to report at; 0 reports the masks before any correction.
+        Numbers of corrected frames to report at. 0 reports the masks before any correction.
     choose : str
-        Who chooses the frames, one of `CHOICES`.
+        How frames are chosen, one of `CHOICES`.
     report : callable
-        Is given a line of text as the work goes on.
+        Called with a line of text as the work goes on.
 
     Yields
     ------
-    Result
-        One for every clip, number of corrections and chooser.
+    SimulationResult
+        One for every clip, number of corrections and way to choose.
 
     Raises
     ------

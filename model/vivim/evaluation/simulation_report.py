@@ -1,4 +1,4 @@
-"""What a simulated annotator reports: results as a table for people and as an object for programs."""
+"""Report of a simulated annotator: a table for people and an object for programs."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ import numpy as np
 GOOD = 0.90
 """Dice that masks should reach, and keep."""
 
-
 SLACK = 0.001
 """Dice by which a result must be lower than another to count as worse."""
 
 
 @dataclass(frozen=True)
-class Result:
+class SimulationResult:
     """Mean Dice over the frames of one clip that were not corrected, after some corrections."""
 
     clip: str
@@ -26,23 +25,23 @@ class Result:
     corrected: tuple[int, ...]
     dice: float
     interpolation_dice: float
-    """Signed distances of the same corrected masks, interpolated linearly in time; over the same frames as `dice`."""
+    """Dice of the same corrected masks interpolated by signed distance, over the same frames as `dice`."""
     propagation_dice: float
-    """The same corrected masks carried along the optical flow; over the same frames as `dice`."""
+    """Dice of the same corrected masks propagated along the optical flow, over the same frames as `dice`."""
     promoted: bool
     """Whether the last fine-tune did better on held-out corrected frames and was kept."""
     seconds: float
     """Machine time since the previous correction."""
     mean_seconds: float
-    """Machine time per correction so far; that of the first proposal where nothing is corrected yet."""
+    """Machine time per correction so far, of the first proposal where nothing is corrected yet."""
     history: tuple[float, ...]
-    """`dice` after 0, 1, 2, ... corrections; of evenly spaced frames after the numbers reported so far."""
+    """`dice` after 0, 1, 2, ... corrections. Of evenly spaced frames, after the numbers reported so far."""
     common_frames: int
-    """Frames that are corrected at no moment of the run."""
+    """Frames that the run never corrects."""
     common_history: tuple[float, ...]
-    """As `history`, over those frames alone: what one more correction does to the same frames. NaN without any."""
+    """As `history`, over those frames alone, to show what one more correction does. NaN without any."""
     choose: str = "queue"
-    """Who chose the frames: ``"queue"`` or ``"even"``."""
+    """How frames were chosen: ``"queue"`` or ``"even"``."""
 
     @property
     def below_baselines(self) -> bool:
@@ -51,31 +50,31 @@ class Result:
 
     @property
     def falls(self) -> tuple[float, ...]:
-        """By how much Dice over the common frames went down, each time that it did."""
+        """Losses of Dice over the common frames, one for each correction that lowered it."""
         down = -np.diff(self.common_history)
         return tuple(float(fall) for fall in down if fall > SLACK)
 
 
 def corrections_until(history: Sequence[float], good: float = GOOD) -> int | None:
-    """After how many corrections Dice is at least `good` and stays so to the end; None if it is not at the end."""
+    """Number of corrections after which Dice stays at `good` or above to the end, None if it ends below."""
     below = [number for number, value in enumerate(history) if value < good]
     if not below:
         return 0
     return below[-1] + 1 if below[-1] + 1 < len(history) else None
 
 
-def summary(results: Sequence[Result]) -> dict:
-    """Results as the object that ``vivim simulate --json`` prints; means are over clips.
+def summary(results: Sequence[SimulationResult]) -> dict:
+    """Results as the object that ``vivim simulate --json`` prints, with means over clips.
 
-    Where frames were chosen by the queue and evenly, the queue's results are reported as ever, and those of evenly
-    spaced frames beside them under ``"even"``.
+    Where frames were chosen by the queue and evenly, those of evenly spaced frames are beside the queue's under
+    ``"even"``.
     """
     queue, even = ([r for r in results if r.choose == name] for name in ("queue", "even"))
     report = _of_one_chooser(queue or even)
     return {**report, "even": _of_one_chooser(even)} if queue and even else report
 
 
-def _of_one_chooser(results: Sequence[Result]) -> dict:
+def _of_one_chooser(results: Sequence[SimulationResult]) -> dict:
     mean = {}
     for number in sorted({r.corrections for r in results}):
         rows = [r for r in results if r.corrections == number]
@@ -104,19 +103,19 @@ def _of_one_chooser(results: Sequence[Result]) -> dict:
 
 
 def _plain(value: Any) -> Any:
-    """A value of a `Result` as JSON can hold it."""
+    """A value of a `SimulationResult` as JSON can hold it."""
     if isinstance(value, float):
         return _number(value)
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
 def _number(value: float) -> float | None:
-    """A number JSON can hold: rounded, None where there is none."""
+    """A rounded number that JSON can hold, None for NaN."""
     return round(float(value), 4) if np.isfinite(value) else None
 
 
-def table(results: Sequence[Result]) -> str:
-    """Results as a table for people: Dice of the tool and of both baselines, what it must never do, machine time."""
+def table(results: Sequence[SimulationResult]) -> str:
+    """Results as a table for people: Dice of the tool and of both baselines, losses, machine time."""
     lines = [f"{'clip':38} {'corrections':>11} " + " ".join(f"{name:>{width}}" for name, width in _COLUMNS)]
     for r in results:
         figures = (r.dice, r.interpolation_dice, r.propagation_dice, r.common_history[-1])
@@ -137,7 +136,7 @@ def table(results: Sequence[Result]) -> str:
         reached = "not reached" if number is None else f"{number} corrections"
         lines.append(f"{clip[-32:]:38} Dice stays over {GOOD:.2f} after: {reached}")
     lines.append(
-        f"common: frames corrected at no moment; below: interpolation or flow is better by over {SLACK}; "
+        f"common: frames never corrected; below: interpolation or flow is better by over {SLACK}; "
         "fell: corrections after which the common frames were worse, and clips where that happened"
     )
     return "\n".join(lines)

@@ -12,8 +12,8 @@ from torch import Tensor
 from vivim.finetuning.events import HeldOut, Step
 from vivim.finetuning.samples import Sample, Window
 from vivim.finetuning.training_loop import Scores
-from vivim.inference.fusion import with_guidance, without_guidance
-from vivim.inference.model_reliability import certainty, looked_at, reliability_from
+from vivim.inference.fusion import weigh_guided, weigh_unguided
+from vivim.inference.model_reliability import expected_dice, reliability_from, spread_evenly
 from vivim.network.preprocessing import dice_of_logits, mask_from_logits
 
 if TYPE_CHECKING:
@@ -36,9 +36,9 @@ def blended_scores(judged: Judged, reliability: Mapping[tuple[int, int], float])
         key = sample.session, sample.frame
         if sample.confidence is not None:
             confidences[key] = sample.confidence
-            counted, (weight,) = with_guidance(logits, guess, [sample.confidence], reliability[key])
+            counted, (weight,) = weigh_guided(logits, guess, [sample.confidence], reliability[key])
         else:
-            counted, (weight,) = without_guidance(logits, [confidences.get(key, 0.0)], reliability[key])
+            counted, (weight,) = weigh_unguided(logits, [confidences.get(key, 0.0)], reliability[key])
         means[key] = means.get(key, 0.0) + weight * counted
         truths[key] = true_mask(sample)
     return {key: dice_of_logits(mean, truths[key]) for key, mean in means.items()}
@@ -55,7 +55,7 @@ def reliability_frames(
     for key in keys:
         video = sorted(other for other in known if other[0] == key[0])
         rest = [other for other in video if other not in keys] or [other for other in video if other != key]
-        found[key] = looked_at(rest)
+        found[key] = spread_evenly(rest)
     return found
 
 
@@ -87,7 +87,7 @@ def unguided_scores(judged: Judged) -> tuple[Scores, Scores]:
     for sample, logits, _ in judged:
         if sample.confidence is None:
             key = sample.session, sample.frame
-            dice[key], certainties[key] = dice_of_logits(logits, true_mask(sample)), certainty(logits[0])
+            dice[key], certainties[key] = dice_of_logits(logits, true_mask(sample)), expected_dice(logits[0])
     return dice, certainties
 
 

@@ -25,7 +25,7 @@ from vivim.inference.feature_cache import digest_of_weights
 from vivim.inference.session_inputs import (
     PROPAGATED_AT_ONCE,
     ResizedFrames,
-    guide_without,
+    guide_of,
     resized_mask,
     window_inputs,
 )
@@ -207,7 +207,7 @@ class Source:
     def _guide(self, variant: Variant) -> MaskGuide:
         """Guide by all corrected frames but the variant's own."""
         number, t = variant.session, variant.frame
-        return guide_without(self.sessions[number], self._readers[number], self.size, t)
+        return guide_of(self.sessions[number], self._readers[number], self.size, leave_out=t)
 
     def _block(self, variant: Variant) -> list[int]:
         """The variant's frame and its neighbours."""

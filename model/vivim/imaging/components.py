@@ -1,4 +1,4 @@
-"""Connected components of masks: clean them, measure their parts."""
+"""Connected components of masks: find them, and clean masks by them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from skimage.measure import label, regionprops
 
 @dataclass(frozen=True)
 class Cleaning:
-    """What is done to masks before they are exported; nothing by default.
+    """Cleaning of masks before they are exported. Does nothing by default.
 
     Attributes
     ----------
     min_area_px : int
-        Connected parts of fewer pixels are left out.
+        Connected components of fewer pixels are removed.
     fill_holes : bool
         Background that a mask encloses becomes part of it.
     """
@@ -35,14 +35,14 @@ class Cleaning:
         Returns
         -------
         ndarray
-            ``(H, W)`` uint8; holes are filled first, then small parts are left out.
+            ``(H, W)`` uint8. Holes are filled first, then small components are removed.
         """
         pixels = np.asarray(mask)
         if not pixels.any():
             return pixels
         if self.fill_holes:
             pixels = _filled(pixels)
-        return _without_specks(pixels, self.min_area_px) if self.min_area_px > 1 else pixels
+        return _without_small(pixels, self.min_area_px) if self.min_area_px > 1 else pixels
 
 
 def _filled(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -57,20 +57,20 @@ def _filled(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return filled
 
 
-def _without_specks(mask: NDArray[np.uint8], area: int) -> NDArray[np.uint8]:
-    parts = label(mask, connectivity=2)
-    small = np.bincount(parts.ravel()) < area
-    return np.where(small[parts], 0, mask).astype(mask.dtype)
+def _without_small(mask: NDArray[np.uint8], area: int) -> NDArray[np.uint8]:
+    components = label(mask, connectivity=2)
+    small = np.bincount(components.ravel()) < area
+    return np.where(small[components], 0, mask).astype(mask.dtype)
 
 
 @dataclass(frozen=True)
 class Lesion:
-    """One connected part of one frame's mask.
+    """One connected component of one frame's mask.
 
     Attributes
     ----------
     id : int
-        Its number, the same in all frames, from 1.
+        Its number, the same in all frames, from 1; 0 before it has one.
     category : int
         Its class, from 1.
     top, left : int
@@ -86,6 +86,12 @@ class Lesion:
     image: NDArray[np.bool_]
 
     @property
+    def box(self) -> tuple[slice, slice]:
+        """Rows and columns of its bounding box."""
+        height, width = self.image.shape
+        return slice(self.top, self.top + height), slice(self.left, self.left + width)
+
+    @property
     def area(self) -> int:
         """Pixels."""
         return int(np.count_nonzero(self.image))
@@ -93,21 +99,11 @@ class Lesion:
     def mask(self, shape: tuple[int, ...]) -> NDArray[np.bool_]:
         """Return it alone in a frame of `shape` ``(H, W)``."""
         alone = np.zeros(shape, bool)
-        h, w = self.image.shape
-        alone[self.top : self.top + h, self.left : self.left + w] = self.image
+        alone[self.box] = self.image
         return alone
 
 
-@dataclass(frozen=True)
-class Part:
-    """A connected part before it has a number: `bbox` is top, left, bottom, right, the latter two exclusive."""
-
-    category: int
-    bbox: tuple[int, int, int, int]
-    image: NDArray[np.bool_]
-
-
-def parts_of(mask: NDArray[np.uint8]) -> list[Part]:
-    """The connected parts of a mask ``(H, W)`` of classes; pixels touching at corners are connected."""
+def lesions_of(mask: NDArray[np.uint8]) -> list[Lesion]:
+    """Connected components of a mask ``(H, W)`` of classes, not numbered. Pixels touching at corners are connected."""
     regions = regionprops(label(mask, connectivity=2)) if mask.any() else []
-    return [Part(int(mask[tuple(region.coords[0])]), region.bbox, region.image) for region in regions]
+    return [Lesion(0, int(mask[tuple(r.coords[0])]), r.bbox[0], r.bbox[1], r.image) for r in regions]

@@ -13,7 +13,7 @@ from vivim.imaging.roi import Area
 from vivim.settings import settings
 
 ALPHA = 0.35
-FRAME = (160, 160, 160)
+AREA_COLOUR = (160, 160, 160)
 """Colour of the line around the part of the picture that models work on."""
 
 
@@ -29,36 +29,26 @@ def tinted(frame: NDArray, mask: NDArray, colors: Sequence[str]) -> NDArray[np.u
     colors : sequence of str
         Of the classes 1, 2, ... as ``#rrggbb``; further classes begin again with the first.
     """
-    import cv2
-
     rgb = resize_frame(frame, frame.shape[:2]).copy()
-    for label in np.unique(mask[mask > 0]):
-        tint = np.array(list(bytes.fromhex(colors[(int(label) - 1) % len(colors)][1:])), np.float32)
-        inside = mask == label
-        rgb[inside] = ((1 - ALPHA) * rgb[inside] + ALPHA * tint).astype(np.uint8)
+    for label in np.unique(mask[mask > 0]).tolist():
+        inside, color = mask == label, _rgb_of(label, colors)
+        rgb[inside] = ((1 - ALPHA) * rgb[inside] + ALPHA * np.array(color, np.float32)).astype(np.uint8)
         outlines, _ = cv2.findContours(inside.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(rgb, outlines, -1, tint.tolist(), _width(rgb))
+        cv2.drawContours(rgb, outlines, -1, color, _width(rgb))
     return rgb
 
 
 def framed(rgb: NDArray[np.uint8], area: Area | None) -> NDArray[np.uint8]:
-    """The same picture with a grey line just outside of an area, so that one sees where no model looked."""
-    import cv2
-
+    """Draw a grey line just outside of an area into a picture, to show where no model looked."""
     if area is not None:
         y0, x0, y1, x1 = area
         for k in range(1, _width(rgb) + 1):
-            cv2.rectangle(rgb, (x0 - k, y0 - k), (x1 + k - 1, y1 + k - 1), FRAME)
+            cv2.rectangle(rgb, (x0 - k, y0 - k), (x1 + k - 1, y1 + k - 1), AREA_COLOUR)
     return rgb
 
 
-def _width(rgb: NDArray[np.uint8]) -> int:
-    """Width of a line that shows in a picture of this size, in pixels."""
-    return max(1, min(rgb.shape[:2]) // 360)
-
-
 def outlined(picture: NDArray[np.uint8], mask: NDArray[np.uint8], width: int = 1) -> NDArray[np.uint8]:
-    """A copy of a picture with the outline of every class on it.
+    """A copy of a picture with the outline of every class on it, in the colours of the settings.
 
     Parameters
     ----------
@@ -69,12 +59,20 @@ def outlined(picture: NDArray[np.uint8], mask: NDArray[np.uint8], width: int = 1
     width : int
         Of the lines, in pixels of the picture.
     """
-    size = picture.shape[1], picture.shape[0]
-    shown, colors = np.ascontiguousarray(picture).copy(), settings().colors()
-    small = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST)
+    shown, colors = picture.copy(order="C"), settings().colors()
+    small = cv2.resize(mask, (picture.shape[1], picture.shape[0]), interpolation=cv2.INTER_NEAREST)
     for label in np.unique(small[small > 0]).tolist():
         inside = (small == label).astype(np.uint8)
         outlines, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-        color = bytes.fromhex(colors[(label - 1) % len(colors)][1:])
-        cv2.drawContours(shown, outlines, -1, tuple(color), width, cv2.LINE_AA)
+        cv2.drawContours(shown, outlines, -1, _rgb_of(label, colors), width, cv2.LINE_AA)
     return shown
+
+
+def _rgb_of(label: int, colors: Sequence[str]) -> tuple[int, ...]:
+    """Colour of a class, 0 to 255 each."""
+    return tuple(bytes.fromhex(colors[(label - 1) % len(colors)][1:]))
+
+
+def _width(rgb: NDArray[np.uint8]) -> int:
+    """Width of a line that shows in a picture of this size, in pixels."""
+    return max(1, min(rgb.shape[:2]) // 360)

@@ -1,7 +1,7 @@
-"""Scores of a predicted mask against a true one; all take arrays of any shape that count as true where nonzero.
+"""Scores of a predicted mask against a true one, arrays of one shape that count as inside where nonzero.
 
-Where both masks are empty there is nothing to find and nothing was found: overlap scores are 1. Precision is 1
-where nothing was predicted and nothing is there, 0 where nothing was predicted and something is; recall likewise.
+Where both masks are empty, nothing is there and nothing was found: overlap scores are 1. Precision is 1 where nothing
+was predicted and nothing is there, 0 where nothing was predicted and something is. Recall likewise.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ def _ratio(part: float, whole: float, empty: float) -> float:
 
 
 def dice(predicted: NDArray, true: NDArray) -> float:
-    """Dice coefficient, ``2 |P and T| / (|P| + |T|)``, in [0, 1]; 1 where both are empty."""
+    """Dice coefficient ``2 |P and T| / (|P| + |T|)``, in [0, 1]; 1 where both are empty."""
     tp, fp, fn, _ = _counts(predicted, true)
     return _ratio(2 * tp, 2 * tp + fp + fn, 1.0)
 
 
 def label_dice(predicted: NDArray, true: NDArray) -> float:
-    """Mean Dice over the classes that are in either of two label masks, 0 being background; 1 where there are none.
+    """Mean Dice over the classes in either of two label masks, 1 where there are none; 0 is background.
 
-    A class that is in neither says nothing: counted as 1 it would make every score look better than it is.
+    A class that is in neither is left out. Counted as 1 it would make every score look better than it is.
     """
     present = np.union1d(np.unique(predicted), np.unique(true))
     scores = [dice(predicted == label, true == label) for label in present if label]
@@ -40,31 +40,33 @@ def label_dice(predicted: NDArray, true: NDArray) -> float:
 
 
 def jaccard(predicted: NDArray, true: NDArray) -> float:
-    """Jaccard index (IoU), ``|P and T| / |P or T|``, in [0, 1]; 1 where both are empty."""
+    """Jaccard index (IoU) ``|P and T| / |P or T|``, in [0, 1]; 1 where both are empty."""
     tp, fp, fn, _ = _counts(predicted, true)
     return _ratio(tp, tp + fp + fn, 1.0)
 
 
 def precision(predicted: NDArray, true: NDArray) -> float:
-    """Part of the predicted pixels that are true; with nothing predicted 1 if nothing is there, else 0."""
+    """Part of the predicted pixels that are true. With nothing predicted, 1 if nothing is there, else 0."""
     tp, fp, fn, _ = _counts(predicted, true)
     return _ratio(tp, tp + fp, float(fn == 0))
 
 
 def recall(predicted: NDArray, true: NDArray) -> float:
-    """Part of the true pixels that were predicted; with nothing there 1 if nothing was predicted, else 0."""
+    """Part of the true pixels that were predicted. With nothing there, 1 if nothing was predicted, else 0."""
     tp, fp, fn, _ = _counts(predicted, true)
     return _ratio(tp, tp + fn, float(fp == 0))
 
 
 def specificity(predicted: NDArray, true: NDArray) -> float:
-    """Part of the background that was left alone; 1 where there is no background."""
+    """Part of the background that was not predicted. 1 where there is no background."""
     _, fp, _, tn = _counts(predicted, true)
     return _ratio(tn, tn + fp, 1.0)
 
 
 def f_measure(predicted: NDArray, true: NDArray, beta_squared: float = 0.3) -> float:
-    """F-measure, ``(1 + b) P R / (b P + R)`` with ``b = 0.3`` as in salient object detection; 1 where both are empty.
+    """F-measure ``(1 + b) P R / (b P + R)``, with ``b = 0.3`` as in salient object detection.
+
+    1 where both are empty.
 
     With ``beta_squared=1`` this is `dice`.
     """
@@ -73,16 +75,17 @@ def f_measure(predicted: NDArray, true: NDArray, beta_squared: float = 0.3) -> f
 
 
 def outline(mask: NDArray) -> NDArray[np.bool_]:
-    """Pixels of a mask ``(H, W)`` with a side on the outside; the picture's border counts as outside."""
+    """Pixels of a mask ``(H, W)`` with a neighbour outside. The picture's border counts as outside."""
     inside = np.pad(np.asarray(mask) > 0, 1)
     whole = inside[:-2, 1:-1] & inside[2:, 1:-1] & inside[1:-1, :-2] & inside[1:-1, 2:]
     return inside[1:-1, 1:-1] & ~whole
 
 
 def hausdorff95(predicted: NDArray, true: NDArray) -> float:
-    """The larger of the two 95th percentiles of distances between outlines of masks ``(H, W)``, in pixels.
+    """95th percentile Hausdorff distance between outlines of masks ``(H, W)``, in pixels.
 
-    0 where both are empty; the picture's diagonal where one of them is.
+    That is the larger of the two directions.
+    0 where both are empty, the picture's diagonal where one of them is.
     """
     import cv2
 
@@ -95,12 +98,12 @@ def hausdorff95(predicted: NDArray, true: NDArray) -> float:
 
 
 def mean_absolute_error(probability: NDArray, true: NDArray) -> float:
-    """Mean over the pixels of ``|probability - mask|``, in [0, 1]; nothing is stretched beforehand."""
+    """Mean over the pixels of ``|probability - mask|``, in [0, 1]. The probability is not rescaled."""
     return float(np.abs(np.asarray(probability, np.float64) - (np.asarray(true) > 0)).mean())
 
 
 def _at_thresholds(probability: NDArray, true: NDArray) -> tuple[NDArray[np.int64], ...]:
-    """The counts of `_counts`, ``(256,)`` each; number k takes a probability of at least ``k / 255`` as predicted."""
+    """Counts of `_counts` ``(256,)``, where number k takes a probability of at least ``k / 255`` as predicted."""
     level = np.floor(np.clip(probability, 0, 1) * 255 + 1e-6).astype(int)
     inside = np.asarray(true) > 0
     tp, fp = (np.bincount(level[part], minlength=256)[::-1].cumsum()[::-1] for part in (inside, ~inside))
@@ -162,7 +165,7 @@ def s_measure(probability: NDArray, true: NDArray) -> float:
 
 
 def _evenness(values: NDArray) -> float:
-    """How near to 1, and how even, the values of an object are."""
+    """Score of an object's values: high where they are near 1, and even."""
     mean, spread = values.mean(), values.std(ddof=1) if values.size > 1 else 0.0
     return 2 * mean / (mean**2 + 1 + spread)
 

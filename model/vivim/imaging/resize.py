@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 def resize_frame(frame: NDArray, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """One decoded frame to RGB uint8 ``(*size, 3)``, the aspect not kept, as in the paper.
+    """Resize one decoded frame to RGB uint8 ``(*size, 3)``. As in the paper, the aspect is not kept.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def resize_frame(frame: NDArray, size: tuple[int, int]) -> NDArray[np.uint8]:
 
 
 def resize_mask(mask: NDArray, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """A label mask ``(H, W)`` to ``size``, nearest neighbour."""
+    """Resize a label mask ``(H, W)`` to ``size`` by nearest neighbour."""
     import cv2
 
     resized = cv2.resize(np.ascontiguousarray(mask), size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)

@@ -1,6 +1,6 @@
-"""The part of the picture that models work on, such as an ultrasound sector; masks are always of the whole picture.
+"""The part of the picture that models work on, such as an ultrasound sector. Masks are always of the whole picture.
 
-An area is ``(y0, x0, y1, x1)`` in pixels, `y1` and `x1` not part of it; None is the whole picture. NumPy only.
+An area is ``(y0, x0, y1, x1)`` in pixels, `y1` and `x1` not part of it. None is the whole picture. NumPy only.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 Area = tuple[int, int, int, int]
 
-LEAST = 16
+MIN_SIDE = 16
 """Sides of an area are at least this long, in pixels, or as long as the picture's."""
 
 
-def checked(area: Area, size: tuple[int, int]) -> Area | None:
-    """An area of a picture of `size` (height and width); None if it is the whole picture.
+def check_area(area: Area, size: tuple[int, int]) -> Area | None:
+    """Return an area of a picture of `size` (height and width), None if it is the whole picture.
 
     Raises
     ------
@@ -31,13 +31,15 @@ def checked(area: Area, size: tuple[int, int]) -> Area | None:
             f"The area {y0},{x0},{y1},{x1} reaches beyond the picture, which is {width} wide and {height} high. Give "
             "top, left, bottom and right in pixels."
         )
-    if y1 - y0 < min(LEAST, height) or x1 - x0 < min(LEAST, width):
-        raise ValueError(f"The area {y0},{x0},{y1},{x1} is smaller than {LEAST} pixels. Give a larger one.")
+    if y1 - y0 < min(MIN_SIDE, height) or x1 - x0 < min(MIN_SIDE, width):
+        raise ValueError(
+            f"The area {y0},{x0},{y1},{x1} is smaller than {MIN_SIDE} pixels. Give a larger one."
+        )
     return y0, x0, y1, x1
 
 
-def inside(picture: NDArray, area: Area | None) -> NDArray:
-    """A view of the area of a frame or mask ``(H, W, ...)``."""
+def crop(picture: NDArray, area: Area | None) -> NDArray:
+    """Return a view of the area of a frame or mask ``(H, W, ...)``."""
     return picture if area is None else picture[area[0] : area[2], area[1] : area[3]]
 
 
@@ -46,8 +48,8 @@ def size_of(area: Area | None, size: tuple[int, int]) -> tuple[int, int]:
     return size if area is None else (area[2] - area[0], area[3] - area[1])
 
 
-def placed(masks: NDArray[np.uint8], area: Area | None, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Masks ``(..., h, w)`` of an area, in masks of the whole picture ``(..., *size)``; around it is nothing."""
+def uncrop(masks: NDArray[np.uint8], area: Area | None, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Put masks ``(..., h, w)`` of an area into empty masks of the whole picture ``(..., *size)``."""
     if area is None:
         return masks
     whole = np.zeros((*masks.shape[:-2], *size), np.uint8)

@@ -1,7 +1,7 @@
-"""Run windows of frames through the network: in batches that fit the memory, stopped within a block of the network.
+"""Run windows of frames through the network, in batches that fit into memory and can be stopped within a block.
 
-While the network works on one batch, a thread of its own prepares the next (decoding, resizing, guidance). No more
-than two batches are in memory at a time, however long the video.
+While the network works on one batch, a background thread prepares the next (decoding, resizing, guidance). No more than
+two batches are in memory at a time, however long the video.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from vivim.devices import PRECISIONS, is_out_of_memory, native_bfloat16
 from vivim.errors import DeviceError, VivimError
-from vivim.inference.cuda_graphs import Recorded
+from vivim.inference.cuda_graphs import GraphedForward
 from vivim.inference.sliding_windows import Window
 from vivim.network.decoder import Decoder
 from vivim.network.mix_transformer import MiTBlock
@@ -29,10 +29,10 @@ from vivim.utils.cancellation import check
 from vivim.utils.system import check_fits, trim
 
 if TYPE_CHECKING:
-    from vivim.inference.feature_cache import Encoded, EncodedWindows
+    from vivim.inference.feature_cache import EncodedFrames, EncodedWindows
     from vivim.network import Vivim
 
-LARGEST_BATCH = 32
+MAX_BATCH = 32
 _WINDOWS_BETWEEN_TRIMS = 16
 _SHARE_OF_FREE_MEMORY = 0.6
 _log = logging.getLogger(__name__)
@@ -82,8 +82,8 @@ class _Batch:
     windows: list[Window]
     x: Tensor
     planes: Tensor | None
-    encoded_cache: Encoded | None = None
-    """What the encoder made of the only window, where that is known: `x` and `planes` are not needed."""
+    encoded: EncodedFrames | None = None
+    """Features of the only window, where they are cached. `x` and `planes` are not needed then."""
 
     def halves(self) -> tuple[_Batch, _Batch]:
         middle = len(self.windows) // 2
@@ -95,7 +95,7 @@ class _Batch:
 
 
 class Runner:
-    """Runs windows on one device; learns from the first how many fit into its memory at once.
+    """Run windows on one device, in batches of a size measured on the first one.
 
     Parameters
     ----------
@@ -129,24 +129,24 @@ class Runner:
         self.precision = precision
         self.stop = stop
         self.batch_size = batch_size or 1
-        self._most = settings().batch_limit or LARGEST_BATCH
-        self._to_be_measured = batch_size is None and device.type == "cuda"
-        self._recorded = Recorded(self._forward) if device.type == "cuda" else None
+        self._max_batch = settings().batch_limit or MAX_BATCH
+        self._measure_next = batch_size is None and device.type == "cuda"
+        self._graphed = GraphedForward(self._forward) if device.type == "cuda" else None
 
     def __call__(self, x: Tensor, planes: Tensor | None) -> Tensor:
-        """Logits ``(B, T, C, H, W)`` float32 of clips ``(B, T, 3, H, W)``, both on the device.
+        """Return logits ``(B, T, C, H, W)`` float32 of clips ``(B, T, 3, H, W)``, both on the device.
 
         Raises
         ------
         Stopped
             If `stop` was set meanwhile.
         """
-        with self._at_work():
-            return self._forward(x, planes) if self._recorded is None else self._recorded(x, planes)
+        with self._inference():
+            return self._forward(x, planes) if self._graphed is None else self._graphed(x, planes)
 
     @contextlib.contextmanager
-    def _at_work(self) -> Iterator[None]:
-        """A pass of the network, unless it is to stop: without gradients, in the precision asked for."""
+    def _inference(self) -> Iterator[None]:
+        """Set up a pass of the network: stoppable, without gradients, in the precision asked for."""
         check(self.stop)
         with (
             torch.inference_mode(),
@@ -157,22 +157,22 @@ class Runner:
 
     @property
     def uses_cache(self) -> bool:
-        """Whether encoded windows are kept: a GPU encodes them faster than its memory could be spared."""
+        """Whether encoded windows are cached. A GPU encodes fast, and its memory is needed for other things."""
         return self.device.type == "cpu"
 
     def _uses_cache(self, encoded_cache: EncodedWindows | None) -> TypeGuard[EncodedWindows]:
         return self.uses_cache and encoded_cache is not None
 
-    def _encoded(self, batch: _Batch, encoded_cache: EncodedWindows) -> Encoded:
-        """The only window of a batch encoded, as it is remembered or from now on will be."""
-        if batch.encoded_cache is not None:
-            return batch.encoded_cache
+    def _encoded(self, batch: _Batch, encoded_cache: EncodedWindows) -> EncodedFrames:
+        """Features of the only window of a batch, cached from now on."""
+        if batch.encoded is not None:
+            return batch.encoded
         features = self.model.features(batch.x, batch.planes)
         return encoded_cache.put(
             batch.windows[0], features, None if batch.planes is None else batch.planes[0]
         )
 
-    def _decoded(self, encoded: Encoded) -> tuple[Tensor, Tensor | None]:
+    def _decoded(self, encoded: EncodedFrames) -> tuple[Tensor, Tensor | None]:
         return self.model.decode(encoded.features, self.model.config.input_size).float(), encoded.planes
 
     def _forward(self, x: Tensor, planes: Tensor | None) -> Tensor:
@@ -183,7 +183,7 @@ class Runner:
     ) -> Iterator[tuple[Window, Tensor, Tensor | None]]:
         """Yield each window and, of its n kept frames, the logits ``(n, C, H, W)`` and guide planes ``(n, 2, H, W)``.
 
-        In order. Windows that are `encoded_cache` are not encoded again, on a CPU.
+        In order. Windows in `encoded_cache` are not encoded again, on a CPU.
 
         Raises
         ------
@@ -194,15 +194,15 @@ class Runner:
         """
         with ThreadPoolExecutor(1, thread_name_prefix="vivim-prepare") as thread:
             done, trimmed = 0, 0
-            ahead = thread.submit(self._prepare, windows, done, prepare, encoded_cache)
+            following = thread.submit(self._prepare, windows, done, prepare, encoded_cache)
             while done < len(windows):
-                batch = ahead.result()
+                batch = following.result()
                 done += len(batch.windows)
-                ahead = thread.submit(self._prepare, windows, done, prepare, encoded_cache)
+                following = thread.submit(self._prepare, windows, done, prepare, encoded_cache)
                 try:
                     yield from self._run(batch, encoded_cache)
                 except BaseException:  # closed, stopped or failed: nobody will ask for the next batch
-                    ahead.cancel()
+                    following.cancel()
                     raise
                 if self.device.type == "cpu" and done - trimmed >= _WINDOWS_BETWEEN_TRIMS:
                     trim()
@@ -211,7 +211,7 @@ class Runner:
     def _prepare(
         self, windows: Sequence[Window], first: int, prepare: Prepare, encoded_cache: EncodedWindows | None
     ) -> _Batch:
-        """Inputs of the next windows, from number `first` on, that have as many frames; or one that is remembered."""
+        """Inputs of the next windows of one kind, from index `first` on, or one window that is cached."""
         if self._uses_cache(encoded_cache) and first < len(windows):
             found = encoded_cache.get(windows[first])
             if found is not None:
@@ -234,11 +234,11 @@ class Runner:
         try:
             self._check_fits(batch.x)
             if self._uses_cache(encoded_cache) and len(batch.windows) == 1:
-                with self._at_work():
+                with self._inference():
                     found = self._decoded(self._encoded(batch, encoded_cache))
                 yield batch.windows[0], *found
                 return
-            logits = self._measured(batch) if self._to_be_measured else self(batch.x, batch.planes)
+            logits = self._measured(batch) if self._measure_next else self(batch.x, batch.planes)
         except Exception as error:
             if isinstance(error, VivimError) or not is_out_of_memory(error):
                 raise
@@ -251,10 +251,9 @@ class Runner:
                 ) from error
             logits = None
         if logits is None:  # outside the handler, which would keep the failed tensors alive
-            self._give_back_memory()
-            self.batch_size = min(
-                self.batch_size, len(batch.windows) // 2
-            )  # another may have been prepared before
+            self._free_memory()
+            # the next batch may have been prepared at the old size: never back up
+            self.batch_size = min(self.batch_size, len(batch.windows) // 2)
             _log.warning(
                 "Out of memory on %s: going on with %d windows at once.", self.device, self.batch_size
             )
@@ -266,7 +265,7 @@ class Runner:
             yield window, logits[i, at], None if batch.planes is None else batch.planes[i, at]
 
     def _check_fits(self, x: Tensor) -> None:
-        """Refuse, on a CPU, a batch ``(B, T, 3, H, W)`` that would fill the memory; other devices say so themselves."""
+        """Refuse a batch ``(B, T, 3, H, W)`` that would fill a CPU's memory. Other devices raise errors themselves."""
         if self.device.type == "cpu" and x.ndim == 5:
             config = self.model.config
             each = 4 * config.preset.widths[0] + 0.35 * config.preset.decoder_width + 12 * config.num_classes
@@ -280,13 +279,13 @@ class Runner:
         logits = self(batch.x, batch.planes)
         taken = max(1, torch.cuda.max_memory_allocated(self.device) - before) / len(batch.windows)
         free, _ = torch.cuda.mem_get_info(self.device)
-        self.batch_size = max(1, min(self._most, int(_SHARE_OF_FREE_MEMORY * free / taken)))
-        self._to_be_measured = False
+        self.batch_size = max(1, min(self._max_batch, int(_SHARE_OF_FREE_MEMORY * free / taken)))
+        self._measure_next = False
         return logits
 
-    def _give_back_memory(self) -> None:
-        if self._recorded is not None:
-            self._recorded.forget()
+    def _free_memory(self) -> None:
+        if self._graphed is not None:
+            self._graphed.forget()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         elif self.device.type == "mps":
@@ -294,5 +293,5 @@ class Runner:
 
 
 def _kind(window: Window) -> tuple[int, bool]:
-    """What windows of one batch have in common."""
+    """Number of frames and guidance, which windows of one batch have in common."""
     return len(window.frames), window.guided

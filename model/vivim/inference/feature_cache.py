@@ -1,15 +1,14 @@
-"""What was worked out for a session and may be wanted again: flow, and what the encoder made of windows of frames.
+"""Cache of optical flow and encoder features of one session.
 
-One more corrected frame changes what the network is shown between its corrected neighbours, not elsewhere; and a
-decoder that learns changes nothing of what the encoder made. Proposing again encodes only the windows that changed.
-The masks are those that would come out without it: what is remembered is exact, and known by everything it depends on.
+One more corrected frame changes what the network sees between its corrected neighbours, not elsewhere, and a decoder
+that learns changes nothing that the encoder made. Proposing again encodes only the windows that changed. The masks are
+those that would come out without the cache: its keys hold everything that a value depends on.
 """
 
 from __future__ import annotations
 
 import hashlib
 import threading
-from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,24 +19,24 @@ from torch import Tensor, nn
 
 from vivim.inference.sliding_windows import Window
 from vivim.propagation.mask_propagator import MaskGuide
-from vivim.propagation.optical_flow import Flows
+from vivim.propagation.optical_flow import new_flow_cache
+from vivim.utils.lru_cache import LRUCache
 
 if TYPE_CHECKING:
-    pass
     from vivim.session import Session
 
 LIMIT_BYTES = 640 * 2**20
-"""Of encoded windows, the latest kept."""
+"""Bytes of encoded windows kept, those used last."""
 
 SHARE = 0.5
-"""Of the limit that what is wanted at once may take, beside what earlier corrections left: some 250 frames of 256 x 256
-with the smallest network, or 125 that are looked at with guidance and without. More is not kept at all: it would be
-gone before it is wanted again."""
+"""Part of the limit that one proposal may take, beside what earlier corrections left: some 250 frames of 256 x 256
+with the smallest network, or 125 that are seen guided and unguided. More is not kept at all, since it would be gone
+before it is wanted again."""
 
 
 @dataclass(frozen=True)
-class Encoded:
-    """What the encoder made of the kept frames of a window."""
+class EncodedFrames:
+    """Encoder features of the kept frames of a window."""
 
     features: list[Tensor]
     planes: Tensor | None
@@ -49,36 +48,31 @@ class Encoded:
         return sum(tensor.nbytes for tensor in (*self.features, self.planes) if tensor is not None)
 
 
+@dataclass(frozen=True)
+class WindowScores:
+    """How an unguided network did on the frames of one window."""
+
+    dice: dict[int, float]
+    """Dice at corrected frames."""
+    expected: dict[int, float]
+    """`vivim.inference.model_reliability.expected_dice` of each frame."""
+
+
 class SessionCache:
-    """Flows and encoded windows of one session at one size, for any thread."""
+    """Flows, encoded windows and scores of one session, for any thread.
 
-    def __init__(self, about: Hashable) -> None:
-        self.about = about
-        self.flows = Flows()
+    Parameters
+    ----------
+    key : hashable
+        Size and area of the frames that they are of.
+    """
+
+    def __init__(self, key: Hashable) -> None:
+        self.key = key
+        self.flows = new_flow_cache()
         self.confidences: dict[Hashable, float] = {}
-        self.reliability: dict[Hashable, Answers] = {}
-        self._kept: OrderedDict[Hashable, Encoded] = OrderedDict()
-        self._bytes = 0
-        self._lock = threading.Lock()
-
-    def get(self, key: Hashable) -> Encoded | None:
-        """What `put` kept under `key`, while there was room."""
-        with self._lock:
-            found = self._kept.get(key)
-            if found is not None:
-                self._kept.move_to_end(key)
-            return found
-
-    def put(self, key: Hashable, encoded: Encoded) -> None:
-        """Keep something; what was not wanted for longest goes."""
-        with self._lock:
-            if key in self._kept:
-                return
-            self._kept[key] = encoded
-            self._bytes += encoded.nbytes
-            while self._bytes > LIMIT_BYTES:
-                _, gone = self._kept.popitem(last=False)
-                self._bytes -= gone.nbytes
+        self.scores: dict[Hashable, WindowScores] = {}
+        self.encoded: LRUCache[Hashable, EncodedFrames] = LRUCache(LIMIT_BYTES, lambda value: value.nbytes)
 
 
 class EncodedWindows:
@@ -86,28 +80,28 @@ class EncodedWindows:
 
     Parameters
     ----------
-    recall : Recall
+    cache : SessionCache
         Where they are kept.
     encoder : str
-        What tells this encoder, with the precision it runs in, from others.
+        Digest of the encoder's weights, and the precision it runs in.
     guide : MaskGuide, optional
         What guides it.
     frames : int
         How many will be asked for.
     """
 
-    def __init__(self, recall: SessionCache, encoder: str, guide: MaskGuide | None, frames: int) -> None:
-        self._cache, self._encoder, self.guide, self._frames = recall, encoder, guide, frames
+    def __init__(self, cache: SessionCache, encoder: str, guide: MaskGuide | None, frames: int) -> None:
+        self._cache, self._encoder, self.guide, self._frames = cache.encoded, encoder, guide, frames
 
-    def get(self, window: Window) -> Encoded | None:
-        """What the encoder made of a window, if that is remembered."""
+    def get(self, window: Window) -> EncodedFrames | None:
+        """Return the encoded frames of a window, None if they are not kept."""
         return self._cache.get(self._key(window))
 
-    def put(self, window: Window, features: Sequence[Tensor], planes: Tensor | None) -> Encoded:
-        """A window's kept frames of features ``(T, d, h, w)`` and planes ``(T, 2, H, W)``; remembered if they fit."""
+    def put(self, window: Window, features: Sequence[Tensor], planes: Tensor | None) -> EncodedFrames:
+        """Take a window's kept frames out of features ``(T, d, h, w)`` and planes ``(T, 2, H, W)``, and keep them."""
         at = window.kept_at
         kept = [feature[at].contiguous(memory_format=torch.channels_last) for feature in features]
-        encoded = Encoded(kept, None if planes is None else planes[at])
+        encoded = EncodedFrames(kept, None if planes is None else planes[at])
         if encoded.nbytes / len(at) * self._frames <= SHARE * LIMIT_BYTES:
             self._cache.put(self._key(window), encoded)
         return encoded
@@ -122,30 +116,20 @@ _caches: WeakKeyDictionary[Session, SessionCache] = WeakKeyDictionary()
 _lock = threading.Lock()
 
 
-def cache_of(session: Session, about: Hashable) -> SessionCache:
-    """What is remembered of a session, as long as that is in memory; forgotten when `about` it has changed."""
+def cache_of(session: Session, key: Hashable) -> SessionCache:
+    """Return the cache of a session in memory, a new one when its `key` has changed."""
     with _lock:
         found = _caches.get(session)
-        if found is None or found.about != about:
-            found = _caches[session] = SessionCache(about)
+        if found is None or found.key != key:
+            found = _caches[session] = SessionCache(key)
         return found
 
 
 def digest_of_weights(*modules: nn.Module | None) -> str:
-    """Digest of the weights of some modules; those that are None count as absent."""
+    """Digest of the weights of some modules. Those that are None count as absent."""
     digest = hashlib.sha256()
     for module in modules:
         for name, value in module.state_dict().items() if module is not None else ():
             digest.update(name.encode())
             digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()[:16]
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What a network says of some frames."""
-
-    right: dict[int, float]
-    """Dice at corrected frames."""
-    sure: dict[int, float]
-    """`certainty` of each frame."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
 
 import torch
 from torch import Tensor
@@ -11,29 +13,39 @@ from torch import Tensor
 from vivim.inference.batch_runner import Prepare, Runner
 from vivim.inference.feature_cache import EncodedWindows
 from vivim.inference.sliding_windows import Window
-from vivim.inference.uncertainty import FrameUncertainty, Seen, boundary_uncertainty
+from vivim.inference.uncertainty import (
+    DISAGREEMENT_WEIGHT,
+    FrameUncertainties,
+    boundary_uncertainty,
+    difference,
+)
 
 PROPAGATED_WEIGHT = 3.0
-"""What is added to the guided logits, times the squashed signed distance of the carried mask and its trust."""
-LEAST_PROPAGATED_WEIGHT = 0.1
-"""Trust with which a carried mask counts at least: where the network has nothing to say, any guess is better."""
-LEAST = 1e-6
-"""Weight of what counts for nothing, so that a mean is defined where nothing else was said."""
+"""Weight of a propagated mask beside the logits: it multiplies its squashed signed distance and its confidence."""
+
+MIN_PROPAGATED_CONFIDENCE = 0.1
+"""Confidence with which a propagated mask counts at least: where the network finds nothing, any guess is better."""
+
+MIN_WEIGHT = 1e-6
+"""Weight of logits that count for nothing, so that a mean is defined where there are no others."""
 
 
-def share_guided(confidence: float, reliability: float) -> float:
-    """How much what the network says with guidance counts against what it says without, in [0, 1].
+def guided_share(confidence: float, reliability: float) -> float:
+    """Weight of guided beside unguided logits, in [0, 1].
 
-    All of it where carried masks are trusted in full, and where the network by itself is not `reliability` with what it
-    sees; see `vivim.inference.model_reliability`.
+    It is 1 where the confidence in propagated masks is full, and where the unguided network has no `reliability` on the
+    video; see `vivim.inference.model_reliability`.
     """
     return 1.0 - (1.0 - confidence) * reliability
 
 
-def with_guidance(
+def weigh_guided(
     logits: Tensor, planes: Tensor, confidences: Sequence[float], reliability: float
 ) -> tuple[Tensor, list[float]]:
-    """Logits of frames seen with guidance as they count, and how much beside those of `without_guidance`.
+    """Guided logits with the propagated mask added, and their weights beside those of `weigh_unguided`.
+
+    The propagated mask is added to all classes alike. It moves the outline against the background and never exchanges
+    classes.
 
     Parameters
     ----------
@@ -41,28 +53,32 @@ def with_guidance(
         ``(T, C, H, W)``.
     planes : Tensor
         Guide planes ``(T, 2, H, W)``. The first is added, `PROPAGATED_WEIGHT` times its confidence, which counts
-        `LEAST_PROPAGATED_WEIGHT` at least.
-        class. Added to all classes alike, it moves the outline against the background and never exchanges classes.
-    trusts : sequence of float
-        How far to trust the carried masks of each frame.
-    familiar : float
-        How well the network by itself knows what the video shows; all that it says counts by it.
+        `MIN_PROPAGATED_CONFIDENCE` at least.
+    confidences : sequence of float
+        Confidence in the propagated masks of each frame.
+    reliability : float
+        How well the unguided network knows the video. It multiplies all logits.
+
+    Returns
+    -------
+    Tensor, list of float
+        ``(T, C, H, W)``, and a weight a frame.
     """
-    shares = [share_guided(confidence, reliability) for confidence in confidences]
+    shares = [max(guided_share(confidence, reliability), MIN_WEIGHT) for confidence in confidences]
     propagated = [
-        PROPAGATED_WEIGHT * max(confidence, LEAST_PROPAGATED_WEIGHT) / max(share, LEAST)
+        PROPAGATED_WEIGHT * max(confidence, MIN_PROPAGATED_CONFIDENCE) / share
         for confidence, share in zip(confidences, shares, strict=True)
     ]
     factor = torch.tensor(propagated, dtype=logits.dtype, device=logits.device)[:, None, None, None]
-    return reliability * logits + factor * planes[:, :1], [max(share, LEAST) for share in shares]
+    return reliability * logits + factor * planes[:, :1], shares
 
 
-def without_guidance(
+def weigh_unguided(
     logits: Tensor, confidences: Sequence[float], reliability: float
 ) -> tuple[Tensor, list[float]]:
-    """Logits ``(T, C, H, W)`` of frames seen without guidance as they count, and how much beside `with_guidance`."""
+    """Unguided logits ``(T, C, H, W)`` and their weights beside those of `weigh_guided`."""
     return reliability * logits, [
-        max(1.0 - share_guided(confidence, reliability), LEAST) for confidence in confidences
+        max(1.0 - guided_share(confidence, reliability), MIN_WEIGHT) for confidence in confidences
     ]
 
 
@@ -71,35 +87,64 @@ Weigh = Callable[[Window, Tensor, Tensor | None], tuple[Tensor, Sequence[float]]
 
 
 def equal_weights(window: Window, logits: Tensor, planes: Tensor | None) -> tuple[Tensor, Sequence[float]]:
-    """Every window counts alike, for what it says."""
+    """Logits as they are, the same weight for every window."""
     return logits, [1.0] * len(logits)
 
 
-def keep_windows(
+@dataclass
+class _FrameLogits:
+    """Weighted logits ``(C, H, W)`` of one frame summed over windows, and the mask ``(H, W)`` bool of each window."""
+
+    total: Tensor | float = 0.0
+    weights: list[float] = field(default_factory=list)
+    masks: list[Tensor] = field(default_factory=list)
+
+    def add(self, logits: Tensor, weight: float, mask: Tensor) -> None:
+        self.total = self.total + weight * logits
+        self.weights.append(weight)
+        self.masks.append(mask)
+
+    def mean(self) -> Tensor:
+        assert isinstance(self.total, Tensor)
+        return self.total / sum(self.weights)
+
+    def disagreement(self) -> Tensor:
+        """What the disagreement between windows adds to the uncertainty: a number, not below 0.
+
+        Two windows of equal weight count in full, and a window of weight 0 not at all.
+        """
+        windows = combinations(zip(self.weights, self.masks, strict=True), 2)
+        pairs = [
+            4 * a * b * difference(one, other) / (a + b) ** 2 for (a, one), (b, other) in windows if a + b
+        ]
+        if not pairs:
+            return torch.zeros((), device=self.masks[0].device)
+        return DISAGREEMENT_WEIGHT * torch.stack(pairs).mean()
+
+
+def fuse_windows(
     runner: Runner,
     windows: Sequence[Window],
     prepare: Prepare,
     weigh: Weigh,
     encoded_cache: EncodedWindows | None = None,
-) -> Iterator[tuple[list[int], Tensor, FrameUncertainty]]:
-    """Yield frames as they get complete, their logits ``(n, C, H, W)`` and how unsure the model is of each.
+) -> Iterator[tuple[list[int], Tensor, FrameUncertainties]]:
+    """Yield frames as they get complete, their logits ``(n, C, H, W)`` and their uncertainties.
 
-    Logits are the mean over the windows that keep a frame, each counting as `weigh` says; see
-    `vivim.inference.uncertainty` for the
-    second.
+    Logits are the weighted mean over the windows that keep a frame.
     """
     awaited = Counter(t for window in windows for t in window.kept)
-    seen: defaultdict[int, Seen] = defaultdict(Seen)
+    frames: defaultdict[int, _FrameLogits] = defaultdict(_FrameLogits)
     for window, logits, planes in runner.run(windows, prepare, encoded_cache):
-        mine, weights = weigh(window, logits, planes)
-        masks = mine.amax(dim=1) > 0
+        weighed, weights = weigh(window, logits, planes)
+        masks = weighed.amax(dim=1) > 0
         complete = []
-        for t, *said in zip(window.kept, mine, weights, masks, strict=True):
-            seen[t].add(*said)
-            if len(seen[t].masks) == awaited[t]:
+        for t, *of_window in zip(window.kept, weighed, weights, masks, strict=True):
+            frames[t].add(*of_window)
+            if len(frames[t].masks) == awaited[t]:
                 complete.append(t)
         if complete:
-            whole = [seen.pop(t) for t in complete]
-            means = torch.stack([one.mean() for one in whole])
-            beside = torch.stack([one.doubt() for one in whole]).cpu().numpy()
-            yield complete, means, FrameUncertainty(boundary_uncertainty(means) + beside, beside)
+            done = [frames.pop(t) for t in complete]
+            means = torch.stack([frame.mean() for frame in done])
+            between = torch.stack([frame.disagreement() for frame in done]).cpu().numpy()
+            yield complete, means, FrameUncertainties(boundary_uncertainty(means) + between, between)

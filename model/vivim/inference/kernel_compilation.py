@@ -1,7 +1,7 @@
-"""Have the CPU's kernels compiled in a process of its own, where the calling one must stay quick.
+"""Compile the CPU's kernels in a process of its own, so that the calling one stays responsive.
 
-numba compiles at first use, for some ten seconds and often holding the interpreter's lock: in a window every click
-would wait. What another process compiled is on disk and loads in milliseconds.
+numba compiles at first use, for some ten seconds and often holding the interpreter's lock, so that every click in a
+window would wait. Kernels that another process compiled are on disk and load in milliseconds.
 """
 
 from __future__ import annotations
@@ -11,19 +11,16 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    pass
+from typing import Any
 
 _POLL = 0.05  # seconds
 _log = logging.getLogger(__name__)
 
 
 def compile_kernels(stop: threading.Event | None = None) -> None:
-    """Compile what proposing on a CPU uses, unless it is on disk already; waits until it is done or `stop` is set.
+    """Compile the kernels that proposing on a CPU uses, unless they are on disk, until done or `stop` is set.
 
-    Where it fails, nothing is lost: the kernels are compiled at first use.
+    If it fails, the kernels are compiled at first use.
     """
     from vivim.scan.backends import numba_works
 
@@ -61,7 +58,7 @@ def _kernels() -> list[Any]:
 
 
 def _is_on_disk(kernel: Any) -> bool:
-    """Whether numba's index of a kernel is there and younger than the sources it was made from."""
+    """Whether numba's index of a kernel exists and is younger than the sources it was made from."""
     made = [path.stat().st_mtime for path in _indices(kernel)]
     return bool(made) and max(made) >= _last_changed(kernel)
 

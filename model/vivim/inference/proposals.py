@@ -1,4 +1,4 @@
-"""Propose masks for a video: windows of frames through the network, streamed, stopped at any moment.
+"""Propose masks for a video, streamed frame by frame, and stopped at any moment.
 
 `propose` fills a session; `segment_frames` works on arrays. Windows never mix frames of different videos, and
 memory does not grow with the length of the video.
@@ -19,13 +19,13 @@ from torch import Tensor
 
 from vivim.devices import choose_device, telling_of_full_memory
 from vivim.imaging.resize import resize_frame
-from vivim.imaging.roi import placed, size_of
+from vivim.imaging.roi import size_of, uncrop
 from vivim.inference.batch_runner import Inputs, Runner
 from vivim.inference.feature_cache import EncodedWindows, digest_of_weights
-from vivim.inference.fusion import equal_weights, keep_windows, with_guidance, without_guidance
+from vivim.inference.fusion import equal_weights, fuse_windows, weigh_guided, weigh_unguided
 from vivim.inference.model_reliability import model_reliability
 from vivim.inference.session_inputs import ResizedFrames, guide_of, window_inputs
-from vivim.inference.sliding_windows import Window, both_ways, plan
+from vivim.inference.sliding_windows import Window, interleave, plan
 from vivim.network.preprocessing import mask_from_logits, normalise, stack_frames
 from vivim.session.damage_check import damage_text
 from vivim.settings import Settings
@@ -50,13 +50,13 @@ class ProposeEvent:
     total: int
     seconds_left: float | None
     note: str = ""
-    """Where no frame is done: what a server is waited for, or which frames are passed over."""
+    """Where no frame is done: what a server is waited for, or which frames are skipped."""
     damaged: tuple[int, ...] = ()
-    """Frames that are passed over because their masks are damaged, as far as this event has news of them."""
+    """Frames skipped because their masks are damaged, as far as this event has news of them."""
 
     @classmethod
-    def passing_over(cls, damaged: Collection[int], total: int) -> ProposeEvent:
-        """Say which frames are left alone, and tell nothing of others, because their masks are damaged."""
+    def skipping(cls, damaged: Collection[int], total: int) -> ProposeEvent:
+        """Name the frames that are left alone and guide no others because their masks are damaged."""
         frames = tuple(sorted(damaged))
         return cls(frames[0], False, 0, total, None, f"{damage_text(frames)}; left as they are", frames)
 
@@ -124,7 +124,7 @@ def propose(
     total = len(set(todo) - set(have))
     began, done = time.monotonic(), 0
     if keep and (damaged := taken.difference(corrected)):
-        yield ProposeEvent.passing_over(damaged, total)
+        yield ProposeEvent.skipping(damaged, total)
     with contextlib.suppress(Stopped), telling_of_full_memory(target):
         runner = Runner(model, target, batch_size=options.batch_size, precision=precision, stop=stop)
         guide = (
@@ -138,13 +138,13 @@ def propose(
         planned = plan(todo, corrected, len(session), clip_length, start, windows)
         reliability = 1.0
         encodings = total if guide is None else 2 * total + len(corrected)
-        encoded_cache = EncodedWindows(reader.recall, encoder, guide, encodings)
+        encoded_cache = EncodedWindows(reader.cache, encoder, guide, encodings)
         if guide is not None:
-            alone = plan(todo, corrected, len(session), clip_length, start)
+            unguided = plan(todo, corrected, len(session), clip_length, start)
             weights = f"{encoder} {digest_of_weights(model.decoder)}" if runner.uses_cache else ""
-            reliability = model_reliability(session, reader, runner, guide, alone, encoded_cache, weights)
-            led = plan(todo, corrected, len(session), clip_length, start, windows, guide)
-            planned = both_ways(led, planned, clip_length, start)
+            reliability = model_reliability(session, reader, runner, guide, unguided, encoded_cache, weights)
+            guided = plan(todo, corrected, len(session), clip_length, start, windows, guide)
+            planned = interleave(guided, planned, clip_length, start)
         done_before = {*have, *taken}
         planned = [window for window in planned if not set(window.kept) <= done_before]
 
@@ -156,25 +156,27 @@ def propose(
                 return equal_weights(window, logits, planes)
             confidences = [guide.confidence(t) for t in window.kept]
             if planes is None:
-                return without_guidance(logits, confidences, reliability)
-            return with_guidance(logits, planes, confidences, reliability)
+                return weigh_unguided(logits, confidences, reliability)
+            return weigh_guided(logits, planes, confidences, reliability)
 
-        results = keep_windows(runner, planned, prepare, weigh, encoded_cache)
+        results = fuse_windows(runner, planned, prepare, weigh, encoded_cache)
         for block, logits, uncertainties in results:
             missing = [i for i in range(len(block)) if block[i] not in done_before]
             for i in sorted(missing, key=lambda i: abs(block[i] - start)):
                 check(stop)
                 # a frame at a time: enlarged together, a window of large pictures fills any memory
-                mask = placed(mask_from_logits(logits[i], size_of(area, whole)), area, whole)
-                said = {
-                    "uncertainty": float(uncertainties.total[i]),
-                    "windows": float(uncertainties.windows[i]),
-                }
-                written = keep and session.propose(block[i], mask, model.version or model.name, **said)
+                mask = uncrop(mask_from_logits(logits[i], size_of(area, whole)), area, whole)
+                written = keep and session.propose(
+                    block[i],
+                    mask,
+                    model.version or model.name,
+                    uncertainty=float(uncertainties.total[i]),
+                    windows=float(uncertainties.windows[i]),
+                )
                 done += 1
                 left = (time.monotonic() - began) / done * (total - done)
-                uncertain_pixels = (block[i],) if keep and not written and session.problem(block[i]) else ()
-                yield ProposeEvent(block[i], written, done, total, left, damaged=uncertain_pixels)
+                damaged_now = (block[i],) if keep and not written and session.problem(block[i]) else ()
+                yield ProposeEvent(block[i], written, done, total, left, damaged=damaged_now)
 
 
 def segment_frames(
@@ -213,7 +215,7 @@ def segment_frames(
         runner = Runner(model, target, batch_size=batch_size, precision=precision)
         masks = np.zeros(frames.shape[:3], np.uint8)
         planned = plan(range(len(frames)), (), len(frames), clip_length, 0, windows)
-        for block, logits, _ in keep_windows(runner, planned, prepare, equal_weights):
+        for block, logits, _ in fuse_windows(runner, planned, prepare, equal_weights):
             for t, one in zip(block, logits, strict=True):
                 masks[t] = mask_from_logits(one, (frames.shape[1], frames.shape[2]))
     return masks

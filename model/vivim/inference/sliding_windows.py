@@ -1,8 +1,8 @@
-"""Which frames go through the network together, and which of their masks are kept.
+"""Plan which frames go through the network together, and which of their masks are kept.
 
-A window is a run of frames, and the corrected frames on either side of it where there is guidance. Three ways to lay
-windows over the frames wanted: every frame once (``"every"``), windows that overlap by half and whose logits
-are averaged (``"overlap"``), or a window around each frame of which the centre is kept (``"centre"``, as the
+A window is a run of frames, and the corrected frames on either side of it where there is guidance. There are three
+ways to lay windows over the frames wanted: every frame once (``"every"``), windows that overlap by half and whose
+logits are averaged (``"overlap"``), or a window around each frame of which the centre is kept (``"centre"``, as the
 reference does, at as many times the work as a window has frames).
 """
 
@@ -24,7 +24,7 @@ CONTEXT = 1
 
 @dataclass(frozen=True)
 class Window:
-    """Frames that go through the network together, in order of time, and those whose logits are kept."""
+    """Frames that go through the network together, in order of time, and those of them whose logits are kept."""
 
     frames: tuple[int, ...]
     kept: tuple[int, ...]
@@ -33,7 +33,7 @@ class Window:
 
     @property
     def kept_at(self) -> list[int]:
-        """Places of the kept frames among all."""
+        """Indices of the kept frames among all."""
         return [self.frames.index(t) for t in self.kept]
 
 
@@ -51,12 +51,12 @@ def blocks_of(frames: Sequence[int], corrected: Sequence[int], length: int, star
 
 
 def in_context(t: int, total: int) -> list[int]:
-    """A corrected frame of a video of `total` and its neighbours, as it is judged and learned from."""
+    """A corrected frame of a video of `total` frames and its neighbours, as it is judged and learned from."""
     return list(range(max(0, t - CONTEXT), min(total, t + CONTEXT + 1)))
 
 
 def window_around(block: Sequence[int], guide: MaskGuide | None) -> list[int]:
-    """Frames that go through the network together: a block, and the corrected frames on either side of it."""
+    """A block of frames, and the corrected frames on either side of it."""
     window = set(block)
     if guide is not None:
         window.update(t for edge in (block[0], block[-1]) for t in guide.neighbours(edge) if t is not None)
@@ -74,8 +74,8 @@ def plan(
 ) -> list[Window]:
     """Lay windows of `length` frames over the `frames` wanted of a video of `total`, nearest to `start` first.
 
-    Corrected frames end a window where there is a guide, and stand at its sides; without one they go along like any
-    other frame and are kept, too, so that a correction does not change what the network sees of the frames around it.
+    Where there is a guide, corrected frames end a window and stand at its sides. Without one they are frames like any
+    other and kept, too, so that a correction does not change what the network sees of the frames around it.
 
     Raises
     ------
@@ -100,24 +100,24 @@ def plan(
     ]
 
 
-def both_ways(guided: Sequence[Window], alone: Sequence[Window], length: int, start: int) -> list[Window]:
-    """Guided windows and those without guidance in one order, nearest to `start` first.
+def interleave(guided: Sequence[Window], unguided: Sequence[Window], length: int, start: int) -> list[Window]:
+    """Put guided and unguided windows in one order, nearest to `start` first.
 
-    In stretches that grow with the distance: so many windows of a kind follow one another that they fill batches, and
-    the frames next to `start` are nevertheless done soon.
+    They alternate in stretches that grow with the distance, so that windows of a kind fill batches, and the frames next
+    to `start` are nevertheless done soon.
     """
 
     def place(window: Window) -> tuple[int, bool]:
         away = min(abs(t - start) for t in window.kept)
         return (away // length).bit_length(), not window.guided
 
-    return sorted([*guided, *alone], key=place)
+    return sorted([*guided, *unguided], key=place)
 
 
 def _overlapping(
     frames: Sequence[int], total: int, length: int, start: int
 ) -> list[tuple[list[int], list[int]]]:
-    """Windows half a length apart, those that hold a frame wanted."""
+    """Windows half a length apart that hold a frame wanted."""
     wanted = set(frames)
     half = length // 2
     blocks: list[tuple[list[int], list[int]]] = []

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vivim.finetuning.events import FinetuneEvent, Finished, Scored, Waiting, from_line
-from vivim.imaging.roi import placed, size_of
+from vivim.imaging.roi import size_of, uncrop
 from vivim.inference.proposals import ProposeEvent, ProposeOptions
 from vivim.registry.info import session_key
 from vivim.remote.client_connection import Conversation, Retrying, SessionAnswers
@@ -69,7 +69,7 @@ def propose(
     todo = set(range(len(session)) if options.frames is None else options.frames) - taken
     missing = todo - set(options.have)
     if keep and (damaged := taken.difference(known)):
-        yield ProposeEvent.passing_over(damaged, len(missing))
+        yield ProposeEvent.skipping(damaged, len(missing))
     if not missing:
         return
     flags, total = _flags(session, known), len(missing)
@@ -222,7 +222,7 @@ def _proposal(
     ]
     if mask.max() > classes or not all(finite):
         raise RemoteError(f"The server sent a mask of frame {t} that this model cannot make.")
-    return t, placed(mask, session.area, session.shape[1:]), uncertainties
+    return t, uncrop(mask, session.area, session.shape[1:]), uncertainties
 
 
 def _event(message: Message, sessions: Sequence[Session]) -> FinetuneEvent:

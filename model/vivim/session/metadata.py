@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vivim.errors import SessionError
-from vivim.imaging.roi import Area
-from vivim.imaging.roi import checked as checked_area
+from vivim.imaging.roi import Area, check_area
 from vivim.session.edits import Gate
 from vivim.session.flusher import waiting_for
 from vivim.session.ledger import now
@@ -144,7 +143,7 @@ class Description:
 def _area(value: Any, size: tuple[int, int]) -> Area | None:
     if value is not None and not (len(value) == 4 and all(_is(side, int) for side in value)):
         raise ValueError("its area is none")
-    return None if value is None else checked_area((value[0], value[1], value[2], value[3]), size)
+    return None if value is None else check_area((value[0], value[1], value[2], value[3]), size)
 
 
 def _is(value: object, *kinds: type) -> bool:
@@ -263,7 +262,7 @@ class About(Gate):
         ValueError
             If it reaches beyond the picture, or is too small.
         """
-        found = None if area is None else checked_area(area, self.shape[1:])
+        found = None if area is None else check_area(area, self.shape[1:])
         with self._lock:
             self._describe(replace(self._description, area=found))
 

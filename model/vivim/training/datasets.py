@@ -20,7 +20,7 @@ from PIL import Image
 from vivim.errors import VivimError
 from vivim.imaging.mask_files import read_mask_picture
 from vivim.imaging.resize import resize_frame, resize_mask
-from vivim.imaging.roi import inside
+from vivim.imaging.roi import crop
 from vivim.session import Session
 from vivim.session.damage_check import damage_text
 from vivim.session.metadata import FILE
@@ -233,8 +233,8 @@ def load_session(folder: Path, size: tuple[int, int], label: int | None = None) 
         if not finished:
             return None
         frames = np.stack(
-            [resize_frame(inside(session.video.frame(t), session.area), size) for t in finished]
+            [resize_frame(crop(session.video.frame(t), session.area), size) for t in finished]
         )
-        masks = [inside(session.masks[t], session.area) for t in finished]
+        masks = [crop(session.masks[t], session.area) for t in finished]
     kept = [(mask > 0 if label is None else mask == label).astype(np.uint8) for mask in masks]
     return Clip(folder.name, frames, np.stack([resize_mask(mask, size) for mask in kept]))

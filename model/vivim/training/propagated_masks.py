@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vivim.imaging.signed_distance import signed_distance
-from vivim.propagation.mask_propagator import MaskGuide, neighbours, shares
+from vivim.propagation.mask_propagator import MaskGuide, blend_weights, neighbours
 from vivim.propagation.optical_flow import Motion
 from vivim.training.datasets import Clip
 from vivim.training.training_windows import MAX_SPAN
@@ -134,7 +134,7 @@ class PropagatedMasks:
                 propagated = [self._propagated(clip, anchor, t) for anchor in ends]
                 gaps = [abs(t - anchor) for anchor in ends]
                 for share, (steps, _) in zip(
-                    shares([c[1] for c in propagated], gaps), propagated, strict=True
+                    blend_weights([c[1] for c in propagated], gaps), propagated, strict=True
                 ):
                     distance[place] += np.float32(share * QUANTUM) * steps
                 away[place] = min(gaps)

@@ -1,4 +1,4 @@
-"""The frame to correct next: spread over the video, leaning to doubt, never one already dealt with, and at once."""
+"""The frame to correct next: spread over the video, leaning to uncertainty, never a corrected one."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from vivim.analysis.active_learning import (
     UNCERTAIN,
     Queue,
     Suggestion,
-    next_frame,
-    suggest_frame,
-    suggestions,
+    suggest_frames,
 )
+
+
+def next_frame(corrected: list[int], frames: int, uncertainty: np.ndarray | None = None) -> int | None:
+    suggestion = Queue(corrected, frames, uncertainty).next()
+    return None if suggestion is None else suggestion.frame
 
 
 def brute_force(corrected: list[int], weight: np.ndarray, scale: float) -> int:
@@ -72,10 +75,10 @@ def test_a_few_spread_over_the_whole_video() -> None:
 
 
 def test_it_leans_to_where_the_model_is_unsure() -> None:
-    doubt = np.linspace(0, 1, 200)
-    plain, leaning = next_frame([], 200), next_frame([], 200, doubt)
+    uncertainty = np.linspace(0, 1, 200)
+    plain, leaning = next_frame([], 200), next_frame([], 200, uncertainty)
     assert leaning > plain
-    assert next_frame([], 200, doubt[::-1]) < plain
+    assert next_frame([], 200, uncertainty[::-1]) < plain
     assert next_frame([], 200, np.full(200, np.nan)) == plain
 
 
@@ -99,30 +102,30 @@ def test_the_queue_is_what_one_after_the_other_would_be(frames: int, seed: int, 
 
 
 @given(st.integers(40, 3000), st.integers(0, 2**31))
-def test_it_covers_the_video_whatever_the_doubt(frames: int, seed: int) -> None:
+def test_it_covers_the_video_whatever_the_uncertainty(frames: int, seed: int) -> None:
     uncertainty = np.random.default_rng(seed).random(frames)
     chosen = sorted(s.frame for s in queue_of([], frames, uncertainty, 12))
     assert max(np.diff([0, *chosen, frames - 1])) <= frames / 3
 
 
-def test_doubt_beside_a_corrected_frame_counts_for_little() -> None:
-    doubt = np.zeros(100)
-    doubt[30:41], doubt[80:86] = 1.0, 0.9
-    first, second = (s.frame for s in queue_of([], 100, doubt, 2))
+def test_uncertainty_beside_a_corrected_frame_counts_for_little() -> None:
+    uncertainty = np.zeros(100)
+    uncertainty[30:41], uncertainty[80:86] = 1.0, 0.9
+    first, second = (s.frame for s in queue_of([], 100, uncertainty, 2))
     assert 30 <= first <= 45  # drawn a little to the middle of the video
     assert 75 <= second <= 90
 
 
-def test_one_doubtful_frame_counts_less_than_many() -> None:
-    doubt = np.zeros(100)
-    doubt[5], doubt[60:80] = 1.0, 0.9
-    assert 60 <= queue_of([], 100, doubt, 1)[0].frame < 80
+def test_one_uncertain_frame_counts_less_than_many() -> None:
+    uncertainty = np.zeros(100)
+    uncertainty[5], uncertainty[60:80] = 1.0, 0.9
+    assert 60 <= queue_of([], 100, uncertainty, 1)[0].frame < 80
 
 
 def test_the_reason_is_what_it_was_chosen_for() -> None:
-    doubt = np.linspace(0, 0.1, 200)
-    doubt[20:50] = 1.0
-    first = queue_of([150], 200, doubt, 1)[0]
+    uncertainty = np.linspace(0, 0.1, 200)
+    uncertainty[20:50] = 1.0
+    first = queue_of([150], 200, uncertainty, 1)[0]
     assert 20 <= first.frame < 50
     assert first.reason == UNCERTAIN
     unknown = np.full(200, np.nan)
@@ -139,14 +142,13 @@ def test_of_20_000_frames_none_beside_a_corrected_one_comes_first() -> None:
 
 
 def test_of_a_session(session: Session, sample) -> None:
-    first = suggest_frame(session)
+    first = suggest_frames(session, 1)[0].frame
     assert first in (5, 6)
     session.correct(first, sample.masks[first])
-    queue = suggestions(session, 3)
+    queue = suggest_frames(session, 3)
     assert len({suggestion.frame for suggestion in queue} - {first}) == 3
-    second = suggest_frame(session)
-    assert second == queue[0].frame
-    assert abs(second - first) > 2
+    assert abs(queue[0].frame - first) > 2
+    assert queue[0].frame not in {one.frame for one in suggest_frames(session, 3, skip=[queue[0].frame])}
     for t in range(len(session)):
         session.correct(t, sample.masks[t])
-    assert suggest_frame(session) is None
+    assert suggest_frames(session) == []

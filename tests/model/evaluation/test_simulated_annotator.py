@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 from vivim.evaluation.baselines import interpolate
 from vivim.evaluation.simulated_annotator import evenly, simulate
-from vivim.evaluation.simulation_report import Result, corrections_until, summary, table
+from vivim.evaluation.simulation_report import SimulationResult, corrections_until, summary, table
 
 
-def result(clip: str, *history: float, choose: str = "queue", **changes: float) -> Result:
+def result(clip: str, *history: float, choose: str = "queue", **changes: float) -> SimulationResult:
     values = {
         "interpolation_dice": 0.5,
         "propagation_dice": 0.6,
@@ -22,7 +22,7 @@ def result(clip: str, *history: float, choose: str = "queue", **changes: float) 
         "mean_seconds": 3.0,
         **changes,
     }
-    return Result(
+    return SimulationResult(
         clip=clip,
         frames=9,
         corrections=len(history) - 1,

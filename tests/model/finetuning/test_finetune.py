@@ -20,7 +20,7 @@ from vivim.finetuning.job import Trained, clearly_better, judge, run
 from vivim.finetuning.samples import Source, Window, corrected_frames, encode, variants
 from vivim.finetuning.worker_process import WorkerProcess
 from vivim.inference.feature_cache import digest_of_weights
-from vivim.inference.model_reliability import MOST
+from vivim.inference.model_reliability import MAX_JUDGED
 from vivim.registry.registry import list_models
 
 
@@ -227,7 +227,7 @@ def test_how_well_a_network_knows_a_video_is_told_by_frames_it_is_not_judged_on(
         (1, 2): [],
     }
     many = {(0, t) for t in range(40)}
-    assert len(reliability_frames({(0, 0)}, many)[0, 0]) == MOST
+    assert len(reliability_frames({(0, 0)}, many)[0, 0]) == MAX_JUDGED
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from vivim.imaging import morphology
-from vivim.imaging.signed_distance import signed_distance
-from vivim.propagation.interpolation import between
+from vivim.imaging.signed_distance import between, signed_distance
 
 EACH = [morphology.smooth, morphology.fill_holes, morphology.keep_largest, morphology.grow, morphology.shrink]
 
@@ -64,7 +63,7 @@ def test_any_mask_gives_one_of_its_kind(change, mask: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 1.0])
-def test_between_is_worked_out_around_the_lesion_as_in_the_whole_picture(share: float) -> None:
+def test_between_mixes_signed_distances_linearly(share: float) -> None:
     rng = np.random.default_rng(3)
     for _ in range(20):
         first, last = np.zeros((2, 60, 60), np.uint8)
@@ -76,7 +75,7 @@ def test_between_is_worked_out_around_the_lesion_as_in_the_whole_picture(share: 
         np.testing.assert_array_equal(between(first, last, share), mixed > 0)
 
 
-def test_a_piece_takes_another_class() -> None:
+def test_a_component_takes_another_class() -> None:
     mask = np.zeros((12, 12), np.uint8)
     mask[1:4, 1:4] = mask[6:9, 6:9] = 1
     mask[4, 4] = 2

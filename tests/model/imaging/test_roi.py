@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from vivim import Session, cli
 from vivim.api import propose
-from vivim.imaging.roi import checked, inside, placed, size_of
+from vivim.imaging.roi import check_area, crop, size_of, uncrop
 from vivim.inference.session_inputs import ResizedFrames
 from vivim.video import make_phantom, write_video
 
@@ -18,23 +18,23 @@ AREA = (8, 16, 56, 80)
 
 def test_what_is_cut_out_goes_back_to_its_place() -> None:
     picture = np.arange(72 * 88, dtype=np.uint8).reshape(72, 88)
-    part = inside(picture, AREA)
+    part = crop(picture, AREA)
     assert part.shape == size_of(AREA, (72, 88)) == (48, 64)
-    whole = placed(part, AREA, (72, 88))
-    np.testing.assert_array_equal(inside(whole, AREA), part)
+    whole = uncrop(part, AREA, (72, 88))
+    np.testing.assert_array_equal(crop(whole, AREA), part)
     whole[8:56, 16:80] = 0
     assert not whole.any()
-    assert inside(picture, None) is picture and size_of(None, (72, 88)) == (72, 88)
+    assert crop(picture, None) is picture and size_of(None, (72, 88)) == (72, 88)
 
 
 def test_areas_are_within_the_picture() -> None:
-    assert checked((0, 0, 72, 88), (72, 88)) is None and checked(AREA, (72, 88)) == AREA
+    assert check_area((0, 0, 72, 88), (72, 88)) is None and check_area(AREA, (72, 88)) == AREA
     for wrong in ((-1, 0, 40, 40), (0, 0, 73, 88), (0, 0, 40, 89)):
         with pytest.raises(ValueError, match="reaches beyond"):
-            checked(wrong, (72, 88))
+            check_area(wrong, (72, 88))
     for small in ((8, 8, 12, 60), (20, 8, 10, 60)):
         with pytest.raises(ValueError, match="larger one"):
-            checked(small, (72, 88))
+            check_area(small, (72, 88))
 
 
 def test_a_model_sees_and_proposes_within_the_area_only(session: Session, sample, tiny_model) -> None:
@@ -69,11 +69,11 @@ def test_the_same_picture_cut_out_beforehand_gives_the_same_masks(
     session.set_area(AREA)
     with Session.open(tmp_path / "cut") as cut:
         for one in (session, cut):
-            one.correct(5, inside(sample.masks[5], AREA) if one is cut else sample.masks[5])
+            one.correct(5, crop(sample.masks[5], AREA) if one is cut else sample.masks[5])
             for _ in propose(one, tiny_model, device="cpu"):
                 pass
         for t in cut.frames_with("proposed"):
-            np.testing.assert_array_equal(inside(session.masks[t], AREA), cut.masks[t])
+            np.testing.assert_array_equal(crop(session.masks[t], AREA), cut.masks[t])
 
 
 def test_the_command_line_takes_an_area_or_finds_it(tmp_path: Path, tiny_model, capsys) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from vivim.inference.batch_runner import Runner
-from vivim.inference.cuda_graphs import RUNS_BEFORE, Recorded
+from vivim.inference.cuda_graphs import RUNS_BEFORE, GraphedForward
 from vivim.network import Vivim, VivimConfig
 
 
@@ -28,8 +28,8 @@ def test_what_cannot_be_recorded_is_run_as_usual(
     def refuse(*_: object) -> None:
         raise RuntimeError("operation not permitted when stream is capturing")
 
-    monkeypatch.setattr("vivim.inference.cuda_graphs._Recording", refuse)
-    run = Recorded(lambda x, planes: x + 1)
+    monkeypatch.setattr("vivim.inference.cuda_graphs._Graph", refuse)
+    run = GraphedForward(lambda x, planes: x + 1)
     for value in range(RUNS_BEFORE + 3):
         assert run(torch.full((2,), float(value)), None).tolist() == [value + 1.0] * 2
     assert caplog.text.count("could not be recorded") == 1

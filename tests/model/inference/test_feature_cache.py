@@ -1,4 +1,4 @@
-"""What is remembered between proposals: only what changed is encoded again, and the masks are the same."""
+"""What is cached between proposals: only what changed is encoded again, and the masks are the same."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 from vivim import Session, Vivim, VivimConfig, propose
-from vivim.inference import feature_cache as recall_module
-from vivim.inference.feature_cache import Encoded, SessionCache, cache_of
+from vivim.inference import feature_cache
+from vivim.inference.feature_cache import EncodedFrames, SessionCache, cache_of
 from vivim.network.vivim import Encoder
 from vivim.video.phantom import make_phantom
 
@@ -18,7 +18,7 @@ FRAMES, SIZE = 16, (32, 32)
 @pytest.fixture(scope="module")
 def phantom(tmp_path_factory):
     made = make_phantom(frames=FRAMES, size=SIZE, seed=1)
-    folder = tmp_path_factory.mktemp("recall")
+    folder = tmp_path_factory.mktemp("cache")
     for t, frame in enumerate(made.frames):
         Image.fromarray(frame).save(folder / f"{t:02}.png")
     return made, folder
@@ -89,14 +89,14 @@ def test_a_corrected_mask_drawn_otherwise_is_another(phantom, model, encoded, tm
 
 
 def test_the_latest_is_kept_and_no_more_than_there_is_room_for(monkeypatch, phantom, tmp_path) -> None:
-    one = Encoded([torch.zeros(1, 1, 5, 5)], None)
-    monkeypatch.setattr(recall_module, "LIMIT_BYTES", 2 * one.nbytes)
-    recall = SessionCache("")
+    one = EncodedFrames([torch.zeros(1, 1, 5, 5)], None)
+    monkeypatch.setattr(feature_cache, "LIMIT_BYTES", 2 * one.nbytes)
+    cache = SessionCache("").encoded
     for key in "ab":
-        recall.put(key, one)
-    assert recall.get("a") is one
-    recall.put("c", one)
-    assert recall.get("b") is None and recall.get("a") is one and recall.get("c") is one
+        cache.put(key, one)
+    assert cache.get("a") is one
+    cache.put("c", one)
+    assert cache.get("b") is None and cache.get("a") is one and cache.get("c") is one
     with Session.open(phantom[1], folder=tmp_path / "session") as session:
         assert cache_of(session, 1) is cache_of(session, 1)
         assert cache_of(session, 2) is not cache_of(session, 1)

@@ -9,12 +9,12 @@ from vivim import Session, Vivim, VivimConfig
 from vivim.inference.batch_runner import Runner
 from vivim.inference.feature_cache import EncodedWindows
 from vivim.inference.model_reliability import (
-    MOST,
+    MAX_JUDGED,
     QUARTERS,
-    certainty,
-    looked_at,
+    expected_dice,
     model_reliability,
     reliability_from,
+    spread_evenly,
 )
 from vivim.inference.session_inputs import ResizedFrames, guide_of
 from vivim.inference.sliding_windows import plan
@@ -51,7 +51,7 @@ def asked(session: Session, runner: Runner, weights: str = "these") -> float:
     done = session.frames_with("corrected")
     frames = len(session)
     windows = plan([t for t in range(frames) if t not in done], done, frames, 4, 0)
-    encoded_cache = EncodedWindows(reader.recall, "", guide, frames)
+    encoded_cache = EncodedWindows(reader.cache, "", guide, frames)
     return model_reliability(session, reader, runner, guide, windows, encoded_cache, weights)
 
 
@@ -75,9 +75,9 @@ def test_few_windows_are_looked_at_and_once_for_the_same_weights(corrected: Sess
 
 
 def test_few_frames_tell() -> None:
-    assert looked_at([3, 9]) == [3, 9]
-    many = looked_at(range(100))
-    assert len(many) == MOST and many == sorted(set(many)) and many[0] > 0 and many[-1] < 99
+    assert spread_evenly([3, 9]) == [3, 9]
+    many = spread_evenly(range(100))
+    assert len(many) == MAX_JUDGED and many == sorted(set(many)) and many[0] > 0 and many[-1] < 99
 
 
 def test_certainty_is_the_dice_that_a_network_expects() -> None:
@@ -87,9 +87,9 @@ def test_certainty_is_the_dice_that_a_network_expects() -> None:
     mask = inside > 0.5
     drawn = [rng.random(inside.shape) < inside for _ in range(5)]  # lesions as likely as the network says
     dice = [2 * (mask & truth).sum() / (mask.sum() + truth.sum()) for truth in drawn]
-    assert certainty(logits) == pytest.approx(np.mean(dice), abs=0.01)
-    assert certainty(torch.full((1, 64, 64), 20.0)) > 0.99
-    assert certainty(torch.full((3, 64, 64), -20.0)) == 1.0
+    assert expected_dice(logits) == pytest.approx(np.mean(dice), abs=0.01)
+    assert expected_dice(torch.full((1, 64, 64), 20.0)) > 0.99
+    assert expected_dice(torch.full((3, 64, 64), -20.0)) == 1.0
 
 
 def test_how_right_it_was_is_held_against_how_sure_it_was() -> None:

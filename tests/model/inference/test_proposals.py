@@ -12,7 +12,7 @@ import torch
 from vivim import Session, Vivim, VivimConfig, propose
 from vivim.errors import DeviceError
 from vivim.inference.batch_runner import Runner
-from vivim.inference.fusion import equal_weights, keep_windows
+from vivim.inference.fusion import equal_weights, fuse_windows
 from vivim.inference.proposals import segment_frames
 from vivim.inference.sliding_windows import blocks_of, plan, window_around
 from vivim.network.mix_transformer import MiTBlock
@@ -167,7 +167,7 @@ def test_overlapping_windows_are_averaged() -> None:
 
     runner = Fake(Vivim(VivimConfig(size="b0", input_size=(32, 32))), torch.device("cpu"))
     found = {}
-    for block, logits, _ in keep_windows(
+    for block, logits, _ in fuse_windows(
         runner,
         windows,
         lambda w: (

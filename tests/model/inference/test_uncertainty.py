@@ -6,9 +6,9 @@ import pytest
 import torch
 from vivim import Vivim, VivimConfig
 from vivim.inference.batch_runner import Runner
-from vivim.inference.fusion import equal_weights, keep_windows
+from vivim.inference.fusion import equal_weights, fuse_windows
 from vivim.inference.sliding_windows import Window
-from vivim.inference.uncertainty import WINDOWS, boundary_uncertainty
+from vivim.inference.uncertainty import DISAGREEMENT_WEIGHT, boundary_uncertainty
 
 
 def test_a_soft_outline_is_less_certain_than_a_sharp_one() -> None:
@@ -38,9 +38,9 @@ def test_windows_that_disagree_add_to_the_uncertainty() -> None:
     runner = Fake(Vivim(VivimConfig(size="b0", input_size=(32, 32))), torch.device("cpu"))
     windows = [Window(frames, frames) for frames in rows]
     added = {}
-    for block, logits, uncertainties in keep_windows(runner, windows, prepare, equal_weights):
+    for block, logits, uncertainties in fuse_windows(runner, windows, prepare, equal_weights):
         beside = uncertainties.total - boundary_uncertainty(logits)
         assert uncertainties.windows.tolist() == pytest.approx(beside.tolist(), abs=1e-5)
         added.update(zip(block, beside.tolist(), strict=True))
     disagreement = 1 - 2 * 4 / (4 + 8)
-    assert added == pytest.approx({0: 0, 1: 0, 2: WINDOWS * disagreement, 3: 0}, abs=1e-5)
+    assert added == pytest.approx({0: 0, 1: 0, 2: DISAGREEMENT_WEIGHT * disagreement, 3: 0}, abs=1e-5)

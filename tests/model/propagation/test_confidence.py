@@ -1,19 +1,19 @@
-"""How far carried masks are trusted: the pictures say so."""
+"""How far propagated masks count: the pictures tell."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
-from vivim.inference.fusion import LEAST_PROPAGATED_WEIGHT, PROPAGATED_WEIGHT, with_guidance, without_guidance
+from vivim.inference.fusion import MIN_PROPAGATED_CONFIDENCE, PROPAGATED_WEIGHT, weigh_guided, weigh_unguided
 from vivim.propagation.confidence import (
-    CORRELATION_EXPONENT,
-    UNLIKE,
-    around,
+    HIGH_CORRELATION,
+    LOW_CORRELATION,
+    blur,
     confidence,
     correlation,
-    lost,
-    softened,
+    lost_fraction,
+    region_around,
 )
 from vivim.propagation.mask_propagator import MaskGuide
 from vivim.propagation.optical_flow import identity
@@ -37,16 +37,16 @@ def creeping(count: int) -> list[np.ndarray]:
     return [np.roll(noise(0), t, axis=1) for t in range(count)]
 
 
-def test_trust_falls_with_likeness_and_with_lost_pixels() -> None:
+def test_confidence_falls_with_correlation_and_with_lost_pixels() -> None:
     assert confidence(1.0, 0.0) == 1.0
-    assert confidence(CORRELATION_EXPONENT, 0.0) == pytest.approx(1.0)
-    assert confidence(UNLIKE, 0.0) == confidence(-1.0, 0.0) == confidence(1.0, 1.0) == 0.0
-    middle = (UNLIKE + CORRELATION_EXPONENT) / 2
+    assert confidence(HIGH_CORRELATION, 0.0) == pytest.approx(1.0)
+    assert confidence(LOW_CORRELATION, 0.0) == confidence(-1.0, 0.0) == confidence(1.0, 1.0) == 0.0
+    middle = (LOW_CORRELATION + HIGH_CORRELATION) / 2
     assert confidence(middle, 0.0) == pytest.approx(0.5)
     assert confidence(middle, 0.75) == pytest.approx(0.25)
 
 
-def test_likeness_is_the_correlation() -> None:
+def test_correlation_is_that_of_numpy() -> None:
     rng = np.random.default_rng(1)
     one, other = rng.random((2, 20, 30)).astype(np.float32)
     where = rng.random((20, 30)) > 0.5
@@ -63,19 +63,19 @@ def test_pixels_that_do_not_come_back_are_lost() -> None:
     back[:5] += (0.0, 4.0)
     back[5:] += (2.0, 0.0)
     everywhere = np.ones((10, 10), bool)
-    assert lost(back, home, everywhere) == 0.5
+    assert lost_fraction(back, home, everywhere) == 0.5
     everywhere[:5] = False
-    assert lost(back, home, everywhere) == 0.0
+    assert lost_fraction(back, home, everywhere) == 0.0
 
 
-def test_a_lesion_too_small_is_looked_at_with_the_whole_picture() -> None:
+def test_a_lesion_too_small_is_compared_with_the_whole_picture() -> None:
     distance = np.full((20, 20), -30.0, np.float32)
-    assert around(distance).all()
+    assert region_around(distance).all()
     distance[:10, :10] = -2.0
-    assert around(distance).sum() == 100
+    assert region_around(distance).sum() == 100
 
 
-def test_where_the_picture_creeps_carried_masks_are_trusted() -> None:
+def test_where_the_picture_creeps_propagated_masks_count() -> None:
     frames = creeping(9)
     guide = MaskGuide(lambda t: frames[t], {0: disc(48, 40)})
     assert guide.confidence(0) == 1.0
@@ -108,7 +108,7 @@ def test_of_two_that_look_alike_the_nearer_counts_more() -> None:
     assert guide.confidence(1) == pytest.approx(1.0, abs=0.01)
 
 
-def test_out_of_reach_nothing_is_trusted() -> None:
+def test_out_of_reach_there_is_no_confidence() -> None:
     frames = [noise(0)] * 80
     assert MaskGuide(lambda t: frames[t], {0: disc(48, 40)}).confidence(79) == 0.0
     assert MaskGuide(lambda t: frames[t], {}).confidence(3) == 0.0
@@ -131,21 +131,21 @@ def test_grain_does_not_count() -> None:
     scene = noise(3)[..., 0]
     one, other = (np.clip(scene + rng.normal(0, 25, scene.shape), 0, 255).astype(np.uint8) for _ in range(2))
     everywhere = np.ones(scene.shape, bool)
-    assert correlation(softened(one), softened(other), everywhere) > CORRELATION_EXPONENT
+    assert correlation(blur(one), blur(other), everywhere) > HIGH_CORRELATION
 
 
 def mixture(guided, planes, alone, confidence: float, reliability: float) -> torch.Tensor:
     """What comes out of both for one frame."""
     (one, (share,)), (other, (rest,)) = (
-        with_guidance(guided, planes, [confidence], reliability),
-        without_guidance(alone, [confidence], reliability),
+        weigh_guided(guided, planes, [confidence], reliability),
+        weigh_unguided(alone, [confidence], reliability),
     )
     return (share * one + rest * other) / (share + rest)
 
 
-def test_the_carried_mask_is_added_to_all_classes_alike() -> None:
+def test_the_propagated_mask_is_added_to_all_classes_alike() -> None:
     logits, planes = torch.randn(2, 3, 4, 4), torch.rand(2, 2, 4, 4)
-    added, shares = with_guidance(logits, planes, [1.0, 0.5], 1.0)
+    added, shares = weigh_guided(logits, planes, [1.0, 0.5], 1.0)
     torch.testing.assert_close(added - logits, PROPAGATED_WEIGHT * planes[:, :1].expand(-1, 3, -1, -1))
     assert shares == [1.0, 0.5]
 
@@ -157,7 +157,7 @@ def test_what_a_network_says_counts_by_how_well_it_knows_the_video() -> None:
     close(mixture(guided, planes, alone, 1.0, 1.0), guided + propagated)
     close(
         mixture(guided, planes, alone, 0.0, 1.0),
-        alone + LEAST_PROPAGATED_WEIGHT * propagated,
+        alone + MIN_PROPAGATED_CONFIDENCE * propagated,
         atol=1e-4,
         rtol=1e-4,
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from vivim.propagation.drift_correction import registered_along
-from vivim.propagation.optical_flow import Motion, followed, identity
+from vivim.propagation.drift_correction import register_along
+from vivim.propagation.optical_flow import Motion, chain_flow, identity
 
 SIZE = (128, 128)
 
@@ -49,8 +49,8 @@ def test_what_is_followed_for_long_does_not_drift() -> None:
     frames = [rgb(zoomed(scene, t) + 0.5 * texture(t + 1, 1)) for t in range(25)]
     motion = Motion(lambda t: frames[t])
     onward = range(1, 25)
-    plain = last_of(followed(motion, identity(SIZE), onward))
-    registered = last_of(registered_along(motion, 0, identity(SIZE), onward))
+    plain = last_of(chain_flow(motion, identity(SIZE), onward))
+    registered = last_of(register_along(motion, 0, identity(SIZE), onward))
     assert far_off(plain, true_maps(24)) > 1.5
     assert far_off(registered, true_maps(24)) < 0.5 * far_off(plain, true_maps(24))
 
@@ -59,4 +59,4 @@ def test_pixels_that_were_lost_are_found_again() -> None:
     frames = [rgb(texture(0, 5))] * 2
     motion = Motion(lambda t: frames[t])
     lost = identity(SIZE) + np.float32([14, -9])
-    assert far_off(last_of(registered_along(motion, 0, lost, range(1, 2))), identity(SIZE)) < 1
+    assert far_off(last_of(register_along(motion, 0, lost, range(1, 2))), identity(SIZE)) < 1

@@ -7,7 +7,8 @@ import threading
 import numpy as np
 import pytest
 from scipy import ndimage
-from vivim.propagation.interpolation import REACH, along_motion, between
+from vivim.imaging.signed_distance import between
+from vivim.propagation.interpolation import REACH, along_motion
 
 SHAPE = (96, 128)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from vivim.errors import ExportError
-from vivim.imaging.roi import inside
+from vivim.imaging.roi import crop
 from vivim.io.formats.png import save_binary
 from vivim.io.mask_source import Work
 
@@ -34,6 +34,6 @@ def write_dataset(work: Work, path: Path) -> Generator[int, None, None]:
     for done, (t, is_known) in enumerate(zip(work.frames, known, strict=True), start=1):
         if is_known:
             name = f"{t:06d}.png"
-            Image.fromarray(inside(work.rgb(t), area)).save(path / "frames" / name, compress_level=1)
-            save_binary(inside(work.mask(t), area), path / "masks" / name)
+            Image.fromarray(crop(work.rgb(t), area)).save(path / "frames" / name, compress_level=1)
+            save_binary(crop(work.mask(t), area), path / "masks" / name)
         yield done
