@@ -99,14 +99,12 @@ def _chosen(
 
     `fresh` says that all its lines may have been on their way to the disk.
     """
-    files = {}
-    for name in (CHUNK, *store.names(t)):
-        mask = store.left(t, name)
-        if mask is not None:
-            files[name] = digest(mask)
     empty = digest(np.zeros(store.shape[1:], np.uint8))
-    if not os.path.lexists(store.path / "c" / str(t) / "0" / CHUNK):
-        files[CHUNK] = empty
+    written = os.path.lexists(store.path / "c" / str(t) / "0" / CHUNK)
+    files = {} if written else {CHUNK: empty}  # the oldest first
+    for name in (CHUNK, *store.names(t)):
+        if (mask := store.left(t, name)) is not None:
+            files[name] = digest(mask)
     newest = {mask: name for name, mask in files.items()}
     base = next((line for line in reversed(lines) if line.mask in newest), None)
     persons = [line for line in lines if line.status in PERSONS]
