@@ -1,9 +1,9 @@
 """After a crash or a power cut: masks and ledger are made to agree again, for the one writer of a session.
 
-A power cut leaves any part of what was written in its last second, see `vivim.session.flusher`. Of every frame there
-is the old mask with its line, or the new one with its line, or something between. A frame whose new mask and new line
-are both there has them. Otherwise it is what it was before, and the ledger says so in a new line. What a person drew
-and the disk has stays the person's, whatever else is missing.
+A power cut leaves any part of what was not flushed yet, see `vivim.session.flusher`. Of every frame there is the old
+mask with its line, or the new one with its line, or something between. A frame whose new mask and new line are both
+there has them. Otherwise it has its old mask, and the ledger says so in a new line; it is told where the new line was a
+person's. What a person drew and the disk has stays the person's, whatever else is missing.
 """
 
 from __future__ import annotations
