@@ -110,6 +110,10 @@ class Said:
         with self._turn:
             self._line.send((word, when, list(frames), list(states)))
 
+    def started(self) -> None:
+        """The program is about to make a session."""
+        self._send("started", time.monotonic())
+
     def made(self, session: Session) -> None:
         """The session is there; from now on every finished flush is told, with when it began."""
         self._send("made", time.monotonic())
@@ -146,6 +150,7 @@ def work(kind: str, video: Path, disk: Path, line: Connection, seed: int) -> Non
     home = disk / "clip.vivim"
     if kind == "create":
         home = disk / "a" / "b" / "clip.vivim"
+        told.started()
     session = Session.open(video, folder=home, author="ann")
     told.made(session)
     while True:
@@ -209,9 +214,8 @@ def cut(kind: str, seed: int) -> tuple[int, float]:
             victim = context.Process(target=work, args=(kind, root / "clip.tif", live, other, seed))
             victim.start()
             try:
-                if kind != "create":
-                    told.hear(*line.recv())
-                until = time.monotonic() + rng.uniform(1.0, 4.0)
+                told.hear(*line.recv())
+                until = time.monotonic() + rng.uniform(0.0 if kind == "create" else 1.0, 4.0)
                 while (left := until - time.monotonic()) > 0:
                     if line.poll(left):
                         told.hear(*line.recv())
