@@ -30,6 +30,7 @@ CHANGED = "its mask is not the one that the ledger speaks of"
 MISSING = "its mask is missing"
 NO_LINE = "it has a mask, but no line in the ledger"
 LOST = "its line in the ledger is lost"
+CUT_SHORT = "its latest mask is lost, and the one before is shown"
 UNSAID_SECONDS = 6
 """A person's mask may be newer than its line, where the line is at most so much older than the ledger's last one."""
 NAMED = 10
@@ -74,6 +75,7 @@ class Checker:
         self._sound: dict[int, tuple[int, int, int] | None] = {}
         self._maybe_newer: set[int] = set()
         self._size = 0
+        self.lines_since_close = 0
         self.before: LastClose | None = None
         self.due = False
         """Whether ledger and masks are to be compared: nobody knows that they fit."""
@@ -103,6 +105,7 @@ class Checker:
             if not reached and before is not None and ledger.end > before.ledger_bytes:
                 reached = True
                 self._cache(before)
+            self.lines_since_close += reached
             yield entry
         if not reached and before is not None:
             self._cache(before)
@@ -155,18 +158,22 @@ class Checker:
     def _lost_after(self, steps: dict[int, Entry]) -> None:
         """Frames that are still what they were before a person's latest step: what the ledger said of it is lost."""
         frames = self._record._frames
-        for t, before in steps.items():
-            last = frames.last(t) if t < len(self._record) else None
-            if (
-                last is not None
-                and last.status not in PERSONS
-                and (last.status, last.mask)
-                == (
-                    before.status,
-                    before.mask,
-                )
-            ):
-                frames.doubt(t, LOST)
+        suspects = {
+            t: before
+            for t, before in steps.items()
+            if t < len(self._record)
+            and (last := frames.last(t)) is not None
+            and last.status not in PERSONS
+            and (last.status, last.mask) == (before.status, before.mask)
+            and last.time <= before.time
+        }
+        entries = self._record.entries() if suspects else ()
+        for entry in entries:  # a step may have been taken back in its second
+            before = suspects.get(entry.frame, entry)
+            if entry.time >= before.time and (entry.status, entry.mask) != (before.status, before.mask):
+                del suspects[entry.frame]
+        for t in suspects:
+            frames.doubt(t, LOST)
 
     def _painted_last(self) -> set[int]:
         """A person's frames whose last strokes may not have been spoken of yet when the program was killed."""
@@ -278,7 +285,7 @@ class Checker:
                 frames.doubt(t, found)
                 self._tell([t])
             return found
-        if known == LOST:
+        if known in (LOST, CUT_SHORT):
             return known
         if known:
             frames.confidence(t)

@@ -237,8 +237,10 @@ class Gate(Undoable):
         return accepted
 
     def clear(self, t: int, author: str | None = None) -> None:
-        """A person gives this frame back: its mask is emptied and models may propose again."""
+        """A person gives this frame back: its mask is emptied and models may propose again; one that is empty stays."""
         t, me = self._checked(t), get_ident()
+        if self.status(t) == "empty" and not self.damaged(t):
+            return
 
         def work() -> list[int]:
             self._keep(t, me)

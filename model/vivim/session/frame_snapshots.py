@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,7 +29,9 @@ def pack(entry: Entry, pixels: NDArray[np.uint8] | None) -> bytes:
 
 
 def entries(path: Path, most: int | None = None) -> list[Entry]:
-    """The lines of the states that a file holds, in its order, the first `most`; read without unpacking any mask."""
+    """Read the lines of the first `most` states of a file without unpacking any mask; none where there is no file."""
+    if not path.is_file():
+        return []
     with path.open("rb") as file:
         found: list[Entry] = []
         while len(found) != most and (header := _header(file)) is not None:
@@ -47,12 +50,10 @@ def states(path: Path, shape: tuple[int, int]) -> Iterator[State]:
     shape : tuple of int
         Height and width of a mask.
     """
-    try:
-        file = path.open("rb")
-    except FileNotFoundError:
+    if not path.is_file():
         return
     count = shape[0] * shape[1]
-    with file:
+    with path.open("rb") as file:
         while (header := _header(file)) is not None:
             entry, length = header
             if length > 2 * count + LINE_BYTES:
@@ -110,6 +111,8 @@ class Proposals:
         """
         self._folder.mkdir(exist_ok=True)
         path, part = self._path(entry.frame), self._folder / f".{entry.frame}.part"
+        if path.is_dir():  # it must not keep anybody from drawing
+            os.rename(path, self._folder / f"damaged-{entry.frame}-{secrets.token_hex(4)}")
         try:
             part.write_bytes(pack(entry, pixels))
             os.replace(part, path)

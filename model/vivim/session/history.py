@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -223,6 +224,7 @@ class Undoable(Writer):
         return [kept.frame]
 
 
+_log = logging.getLogger(__name__)
 STEPS_KEPT = 200
 UNDO, REDO = "undo", "redo"
 _NAME = re.compile(r"(\d{1,12})\.(undo|redo)")
@@ -257,23 +259,29 @@ class UndoSteps:
     def __init__(self, folder: Path, shape: tuple[int, int], changed: Callable[[Path], None]) -> None:
         self._folder, self._shape, self._changed = folder, shape, changed
         self._steps: list[Step] = []
+        self._taken = 0
 
     def load(self) -> None:
-        """Look what is there; a step that a power cut left empty is none."""
-        found = self._folder.iterdir() if self._folder.is_dir() else ()
-        parts = [
-            match
-            for path in found
-            if (match := _NAME.fullmatch(path.name)) and frame_snapshots.entries(path, 1)
-        ]
-        self._steps = sorted((Step(int(match[1]), match[2]) for match in parts), key=lambda step: step.number)
+        """Look what is there. A step that a power cut left empty is none; the log is told of one that is no file."""
+        self._steps, self._taken = [], 0
+        for path in self._folder.iterdir() if self._folder.is_dir() else ():
+            match = _NAME.fullmatch(path.name)
+            if match is None:
+                continue
+            self._taken = max(self._taken, int(match[1]))
+            if not path.is_file():
+                _log.warning("%s is no file, and is no step to take back. Delete it.", path)
+            elif frame_snapshots.entries(path, 1):
+                self._steps.append(Step(int(match[1]), match[2]))
+        self._steps.sort(key=lambda step: step.number)
 
     def __contains__(self, step: Step) -> bool:
         return step in self._steps
 
     def begin(self, side: str) -> Step:
         """The next step; it is there once a state is added to it."""
-        return Step(self._steps[-1].number + 1 if self._steps else 1, side)
+        self._taken = max(self._taken, *(step.number for step in self._steps[-1:]), 0)
+        return Step(self._taken + 1, side)
 
     def add(self, step: Step, entry: Entry, pixels: NDArray[np.uint8] | None) -> None:
         """Keep a frame's state as part of a step.

@@ -1,9 +1,9 @@
 """After a crash or a power cut: masks and ledger are made to agree again, for the one writer of a session.
 
-A power cut leaves any part of what was written in its last second, see `vivim.session.flusher`. Of every frame there
-is the old mask with its line, or the new one with its line, or something between. A frame whose new mask and new line
-are both there has them. Otherwise it is what it was before, and the ledger says so in a new line. What a person drew
-and the disk has stays the person's, whatever else is missing.
+A power cut leaves any part of what was not flushed yet, see `vivim.session.flusher`. Of every frame there is the old
+mask with its line, or the new one with its line, or something between. A frame whose new mask and new line are both
+there has them. Otherwise it has its old mask, and the ledger says so in a new line; it is told where the new line was a
+person's. What a person drew and the disk has stays the person's, whatever else is missing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ SECONDS_CHECKED = 60
 """By more than that, in lines and in time, the disk is not behind."""
 
 
-def recover(store: MaskStore, ledger: Ledger, frames: FrameTable, author: str) -> list[int]:
+def recover(
+    store: MaskStore, ledger: Ledger, frames: FrameTable, author: str, lines_since_close: int
+) -> list[int]:
     """Make masks and ledger of a session agree in what its last writer was at when it ended.
 
     Parameters
@@ -36,11 +38,13 @@ def recover(store: MaskStore, ledger: Ledger, frames: FrameTable, author: str) -
         Of the session, opened for writing and replayed.
     author : str
         Who opened it; speaks where no line says who drew.
+    lines_since_close : int
+        The disk has all lines but so many.
 
     Returns
     -------
     list of int
-        The frames of which the ledger got a new line.
+        Frames that are what they were before, since a person's latest mask is not on the disk as a whole.
 
     Raises
     ------
@@ -48,32 +52,34 @@ def recover(store: MaskStore, ledger: Ledger, frames: FrameTable, author: str) -
         If it cannot be written. It can be done again.
     """
     left = [t for t in frames_left(store.path) if t < len(store)]
-    latest = _latest(ledger)
+    latest = _latest(ledger, min(lines_since_close, LINES_CHECKED))
     lines: dict[int, list[Entry]] = {t: [] for t in (*left, *latest)}
     for entry in ledger if lines else ():
         if entry.frame in lines:
             lines[entry.frame].append(entry)
-    said: list[int] = []
+    lost: list[int] = []
 
     def say(entry: Entry) -> None:
         entry = replace(entry, time=now())
         ledger.append(entry, sync=True)
         frames.apply(entry)
         lines[entry.frame].append(entry)
-        said.append(entry.frame)
 
     for t in sorted(lines):
+        last = lines[t][-1] if lines[t] else None
         name, line = _chosen(t, store, lines[t], author, fresh=latest[t] == len(lines[t]))
         if line is not None:
             say(line)
         if store.names(t):
             store.keep(t, name)
-    return said
+        if line is not None and last is not None and last.status in PERSONS and not name.startswith(STROKE):
+            lost.append(t)
+    return lost
 
 
-def _latest(ledger: Ledger) -> Counter[int]:
+def _latest(ledger: Ledger, most: int) -> Counter[int]:
     """How many lines of each frame may have been on their way to the disk when the last writer ended."""
-    lines = deque(ledger, LINES_CHECKED)
+    lines = deque(ledger, most)
     end = max((entry.time for entry in lines), default="")
     since = _seconds(end) - SECONDS_CHECKED
     return Counter(entry.frame for entry in lines if _seconds(entry.time) >= since)
@@ -93,14 +99,12 @@ def _chosen(
 
     `fresh` says that all its lines may have been on their way to the disk.
     """
-    files = {}
-    for name in (CHUNK, *store.names(t)):
-        mask = store.left(t, name)
-        if mask is not None:
-            files[name] = digest(mask)
     empty = digest(np.zeros(store.shape[1:], np.uint8))
-    if not os.path.lexists(store.path / "c" / str(t) / "0" / CHUNK):
-        files[CHUNK] = empty
+    written = os.path.lexists(store.path / "c" / str(t) / "0" / CHUNK)
+    files = {} if written else {CHUNK: empty}  # the oldest first
+    for name in (CHUNK, *store.names(t)):
+        if (mask := store.left(t, name)) is not None:
+            files[name] = digest(mask)
     newest = {mask: name for name, mask in files.items()}
     base = next((line for line in reversed(lines) if line.mask in newest), None)
     persons = [line for line in lines if line.status in PERSONS]

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from vivim.errors import SessionError, VideoMissingError
+from vivim.session.damage_check import CUT_SHORT
 from vivim.session.folder import brought_up_to_date, check_place, create_folder, sweep
 from vivim.session.folder_lock import HOLDER, FolderLock, check_entries
 from vivim.session.frame_snapshots import PROPOSALS
@@ -85,7 +86,9 @@ class Session(About):
             for name in (UNDO, PROPOSALS):
                 if (self.folder / name).is_dir():
                     flush(self.folder / name)
-            recover(self._store, self._ledger, self._frames, self.author)
+            since = self._checker.lines_since_close
+            for t in recover(self._store, self._ledger, self._frames, self.author, since):
+                self._frames.doubt(t, CUT_SHORT)
         except OSError as error:
             raise self._not_written(error) from error
 

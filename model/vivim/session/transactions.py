@@ -85,7 +85,7 @@ class Writer(Record):
         """Make ready what is made only when it is first written to."""
 
     def flush(self) -> None:
-        """Wait until the disk has everything that was written; it has what is older than a second anyway.
+        """Wait until the disk has everything that was written; it is told to take it every 0.2 s anyway.
 
         Raises
         ------

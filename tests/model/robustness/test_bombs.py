@@ -197,10 +197,12 @@ def test_a_mask_that_unpacks_to_gigabytes(session: Session, honest: bool) -> Non
     from numcodecs.blosc import Blosc
 
     session.correct(3, np.ones(session.shape[1:], np.uint8))
+    session.flush()
     bomb = bytearray(Blosc("lz4").encode(np.zeros(2**20, np.uint8)))
     bomb[4:8] = struct.pack("<I", 2**31 - 100 if honest else HEIGHT * WIDTH)
     (session.masks.path / "c/3/0/0").write_bytes(bomb)
     refused(SessionError, lambda: session.masks[3])
+    assert session.damaged(3) and not session.shown(3).any()
 
 
 def test_steps_back_that_unpack_to_much_are_not_taken(session: Session) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from vivim import Session
 from vivim.errors import SessionError
-from vivim.session import write_queue
+from vivim.session import flusher, write_queue
 
 
 def of(session: Session, value: int) -> np.ndarray:
@@ -169,3 +170,46 @@ def test_a_folder_made_read_only_while_working_is_one_clear_sentence(session: Se
             session.correct(1, of(session, 1))
     assert session.status(1) == "empty" and not list(session.folder.rglob("*.part"))
     session.correct(1, of(session, 1))
+
+
+def test_a_frame_that_was_given_back_after_strokes_stays_empty_after_a_kill(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flusher, "SECONDS", 60.0)
+    editor = session.editable()
+    for row in (0, 10, 20):
+        editor[4, row : row + 10, 5:30] = 1
+        session.end_step()
+    session.clear(4)
+    copy = Path(shutil.copytree(session.folder, session.folder.with_name("killed.vivim")))
+    with Session.open(copy) as found:
+        assert found.status(4) == "empty" and not found.masks[4].any() and found.verify() == []
+
+
+def test_a_drawing_whose_mask_is_lost_after_a_kill_is_told(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flusher, "SECONDS", 60.0)
+    session.propose(4, of(session, 1), "v1")
+    session.correct(4, of(session, 2))
+    copy = Path(shutil.copytree(session.folder, session.folder.with_name("killed.vivim")))
+    (copy / "masks.zarr" / "c" / "4" / "0" / "waiting.2").write_bytes(b"")
+    for _ in range(2):
+        with Session.open(copy) as found:
+            assert found.verify() == [4] and found.status(4) == "corrected"
+            assert (found.masks[4] == 1).all() and not found.propose(4, of(found, 9), "v2")
+
+
+@pytest.mark.parametrize("name", ["undo/00000002.undo", "proposals/3.mask"])
+def test_a_folder_in_the_place_of_a_kept_file_keeps_nobody_from_working(session: Session, name: str) -> None:
+    session.propose(3, of(session, 1), "v1")
+    session.correct(3, of(session, 2))
+    session.close()
+    (session.folder / name).unlink(missing_ok=True)
+    (session.folder / name).mkdir()
+    with Session.open(session.folder) as again:
+        for t in (3, 5):
+            again.revert(t)
+            again.propose(t, of(again, 3), "v2")
+            again.correct(t, of(again, 4))
+        assert again.undo() == [5] and again.redo() == [5] and again.verify() == []
