@@ -8,7 +8,6 @@ page showed when last in step (`SEEN`), and wins; everything else on the page fo
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
@@ -30,7 +29,7 @@ from qtpy.QtWidgets import (
 )
 from vivim.errors import SettingsError
 from vivim.settings import About, Settings, about, change_settings, read_settings, vivim_home
-from vivim.utils.atomic_files import part_of
+from vivim.utils.atomic_files import atomic_write
 
 from napari_vivim.background.worker import Job, Worker
 from napari_vivim.qt.napari_window import main_window
@@ -191,9 +190,8 @@ def _keep_seen(values: dict[str, Any]) -> None:
     if (vivim_home() / SEEN).exists() and values.items() <= _seen().items():
         return  # writing it would change the folder that is watched, and come back here
     path = vivim_home() / SEEN
-    part = part_of(path)
-    part.write_text(json.dumps(values, indent=2), encoding="utf-8")
-    os.replace(part, path)
+    with atomic_write(path) as part:
+        part.write_text(json.dumps(values, indent=2), encoding="utf-8")
 
 
 def open_preferences(viewer: napari.Viewer) -> QDialog:

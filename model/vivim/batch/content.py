@@ -15,12 +15,11 @@ import stat
 import threading
 import time
 from collections.abc import Generator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from vivim.settings import vivim_home
-from vivim.utils.atomic_files import part_of, sweep
+from vivim.utils.atomic_files import atomic_write, sweep
 
 FOLDER = "digests"
 ENTRIES = 512
@@ -147,7 +146,6 @@ def _cached(key: str, stamp: str) -> str | None:
 def _cache(key: str, stamp: str, digest: str) -> None:
     """Note a digest; two programs at a time may lose one another's note, which costs one more reading."""
     file = _file(key)
-    part = part_of(file)
     with _writing:
         entries = _entries(file)
         entries.pop(key, None)
@@ -156,11 +154,9 @@ def _cache(key: str, stamp: str, digest: str) -> None:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             sweep(file.parent)
-            part.write_text(json.dumps(kept), encoding="ascii")
-            os.replace(part, file)
+            with atomic_write(file) as part:
+                part.write_text(json.dumps(kept), encoding="ascii")
         except OSError as error:
-            with suppress(OSError):  # there may be no such folder
-                part.unlink()
             _log.info("Digests cannot be cached in %s: %s", file.parent, error.strerror or error)
 
 

@@ -19,7 +19,7 @@ from vivim.errors import SessionError
 from vivim.io.export import FILES
 from vivim.session.folder_lock import HOLDER, FolderLock
 from vivim.session.metadata import FILE, Description
-from vivim.utils.atomic_files import part_of, remove
+from vivim.utils.atomic_files import atomic_write, remove
 
 PUT_ASIDE = re.compile(r"put-aside-\d+")
 NOTE = "content.json"
@@ -35,15 +35,8 @@ def note_content(session: Path, identity: str, content: str) -> None:
     """Note in a session's folder which content its masks are of."""
     if _noted(session) == (identity, content):
         return
-    part = part_of(session / NOTE)
-    try:
-        with part.open("x", encoding="ascii") as file:
-            json.dump({"identity": identity, "content": content}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, session / NOTE)
-    finally:
-        remove(part)
+    with atomic_write(session / NOTE) as part:
+        part.write_text(json.dumps({"identity": identity, "content": content}), encoding="ascii")
 
 
 def is_of(session: Path, identity: str, content: str) -> bool:

@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -201,27 +201,41 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
         return None
     # what an older version did not say has its default
     record = {**asdict(Outcome("", "")), **record}
-    return record if all(_fits(record[name], kind) for name, kind in _KINDS.items()) else None
+    return record if all(fits(record[name]) for name, fits in _FITS.items()) else None
 
 
-_KINDS: dict[str, type | None] = {
-    **{name: type(value) for name, value in asdict(Outcome("", "")).items() if value is not None},
-    **{"task": str, "video": str, "options": list, "mean_area_mm2": None},
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < MOST
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and _is_number(value)
+
+
+def _is_texts_by_name(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_is_text, value.values()))
+
+
+def _is_options(value: Any) -> bool:
+    """Whether a value is options by name: texts, numbers, or lists of them."""
+    return isinstance(value, dict) and all(
+        not isinstance(part, dict | list)
+        for option in value.values()
+        for part in (option if isinstance(option, list) else [option])
+    )
+
+
+_FITS: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("task", "stem", "status", "video", "state", "content", "reason", "note"), _is_text),
+    **dict.fromkeys(("frames", "lesion_frames", "largest_area_px"), _is_count),
+    **dict.fromkeys(("seconds", "mean_area_px"), _is_number),
+    **dict.fromkeys(("files", "digests"), _is_texts_by_name),
+    "mean_area_mm2": lambda value: value is None or _is_number(value),
+    "damaged": lambda value: isinstance(value, list) and all(map(_is_count, value)),
+    "options": _is_options,
 }
-"""What the values of a line must be: None is a number or null, dict is texts by name, list is options by name."""
-
-
-def _fits(value: Any, kind: type | None) -> bool:
-    if kind is str:
-        return isinstance(value, str)
-    if kind is dict:
-        return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
-    if kind is list:  # of texts, numbers, or lists of them
-        return isinstance(value, dict) and all(
-            not isinstance(part, dict | list)
-            for option in value.values()
-            for part in (option if isinstance(option, list) else [option])
-        )
-    if value is None or isinstance(value, bool):
-        return value is None and kind is None
-    return isinstance(value, int if kind is int else int | float) and 0 <= value < MOST
+"""What the values of a line must be."""

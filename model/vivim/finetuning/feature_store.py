@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from vivim.settings import vivim_home
-from vivim.utils.atomic_files import part_of, sweep
+from vivim.utils.atomic_files import atomic_write, sweep
 
 LIMIT_BYTES = 1_000_000_000
 SUFFIX = ".features"
@@ -63,13 +63,10 @@ class FeatureCache:
     def put(self, key: str, tensors: dict[str, Tensor]) -> None:
         """Keep tensors under `key`; a disk that is full or read-only costs time later, not the fine-tune."""
         path = self.folder / f"{key}{SUFFIX}"
-        part = part_of(path)
-        try:
+        with contextlib.suppress(OSError, SafetensorError):
             self.folder.mkdir(parents=True, exist_ok=True)
-            save_file({name: value.contiguous() for name, value in tensors.items()}, part)
-            os.replace(part, path)
-        except (OSError, SafetensorError):
-            part.unlink(missing_ok=True)
+            with atomic_write(path) as part:
+                save_file({name: value.contiguous() for name, value in tensors.items()}, part)
 
     def trim(self) -> None:
         """Remove the files longest unused until the rest fits; called once at the end of a fine-tune."""

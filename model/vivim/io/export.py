@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
@@ -24,7 +22,7 @@ from vivim.io.formats.tiff import write_ome_tiff, write_tiff
 from vivim.io.formats.youtube_vos import write_youtube_vos
 from vivim.io.mask_source import Work
 from vivim.session.damage_check import damage_text
-from vivim.utils.atomic_files import OLD, flush, own_name, part_of, remove, sweep
+from vivim.utils.atomic_files import flush, part_of, put_in_place, remove, sweep
 from vivim.utils.stalling_io import in_background
 
 if TYPE_CHECKING:
@@ -214,8 +212,7 @@ def write_as(name: str, work: Work, final: Path) -> Iterator[ExportEvent]:
         If it cannot be written. What was there before is still there.
     """
     total = len(work.frames)
-    # a name of its own: an export that stalled may still be there
-    part = part_of(final.with_name(f"{secrets.token_hex(4)}-{final.name}"))
+    part = part_of(final)
     try:
         if name in _BY_LESION:
             for _ in work.lesions.link(max(work.frames) + 1):
@@ -227,22 +224,7 @@ def write_as(name: str, work: Work, final: Path) -> Iterator[ExportEvent]:
         flush(part)
         # who gave up meanwhile does not want it put in place
         yield ExportEvent(name, total - 1, total, final)
-        _replace(part, final)
+        put_in_place(part, final)
     finally:
         remove(part)
     yield ExportEvent(name, total, total, final)
-
-
-def _replace(part: Path, final: Path) -> None:
-    """Put `part` in the place of `final`; a folder that is there is kept until the new one stands."""
-    if not final.is_dir():
-        os.replace(part, final)
-        return
-    old = final.with_name(own_name(OLD, final.name))
-    os.rename(final, old)
-    try:
-        os.rename(part, final)
-    except OSError:
-        os.rename(old, final)
-        raise
-    remove(old)
