@@ -8,7 +8,8 @@ page showed when last in step (`SEEN`), and wins; everything else on the page fo
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import fields
 from typing import Any
 
@@ -28,7 +29,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 from vivim.errors import SettingsError
-from vivim.settings import About, Settings, about, change_settings, read_settings, vivim_home
+from vivim.settings import About, Settings, about, change_settings, read_settings, settings, vivim_home
 from vivim.utils.atomic_files import atomic_write
 
 from napari_vivim.background.worker import Job, Worker
@@ -84,10 +85,13 @@ class Preferences(QObject):
         self._filling = False
         self._worker = Worker("vivim-settings")
         self._job: Job | None = None
+        self._jobs: set[Job] = set()
         self._refused: set[str] = set()
-        self._settings, problems = read_settings()
-        for problem in problems:
-            show_warning(plain(problem))
+        self._warned: set[str] = set()
+        self._settings = settings(at_once=True)
+        self._watcher = QFileSystemWatcher(self)
+        self._watcher.directoryChanged.connect(self.refresh)
+        self._begin(_made_home, self._watcher.addPath)
         self._typed = QTimer(self)
         self._typed.setSingleShot(True)
         self._typed.setInterval(QUIET_MS)
@@ -96,15 +100,31 @@ class Preferences(QObject):
             for group in GROUPS:
                 getattr(self._page, group).events.connect(self._on_page)
             self._take_page()
-        vivim_home().mkdir(parents=True, exist_ok=True)
-        self._watcher = QFileSystemWatcher([str(vivim_home())], self)
-        self._watcher.directoryChanged.connect(self.refresh)
+        else:
+            self.refresh()
         page, on_page, worker = self._page, self._on_page, self._worker
         self.destroyed.connect(lambda: _let_go(page, on_page, worker))
 
     def refresh(self) -> None:
-        """Show what the settings are now, whoever changed them."""
-        found, _ = read_settings()
+        """Read the settings in the background, and show them, whoever changed them."""
+        self._begin(_settings_read, self._show)
+
+    def _begin(self, start: Callable[[], Iterator[Any]], on_event: Callable[[Any], Any]) -> Job:
+        """Begin work with the disk in the background; a problem is shown."""
+        job = Job(start)
+        self._jobs.add(job)  # until its last signal has come
+        job.event.connect(on_event)
+        job.failed.connect(show_problem)
+        job.ended.connect(lambda _: self._jobs.discard(job))
+        self._worker.submit(job)
+        return job
+
+    def _show(self, read: tuple[Settings, tuple[str, ...]]) -> None:
+        found, problems = read
+        for problem in problems:
+            if problem not in self._warned:
+                show_warning(plain(problem))
+        self._warned.update(problems)
         changed = found != self._settings
         self._settings = found
         if self._page is not None and not self._typed.isActive() and self._job is None:
@@ -121,14 +141,10 @@ class Preferences(QObject):
         if self._job is not None:
             self._typed.start()
             return
-        seen = _seen()
-        wanted = {name: value for name, value in self._on_the_page().items() if value != seen[name]}
+        shown = self._on_the_page()
         self._refused = set()
-        self._job = Job(lambda: _changed_one_by_one(wanted))
-        self._job.event.connect(self._refuse)
-        self._job.failed.connect(show_problem)
+        self._job = self._begin(lambda: _changed_one_by_one(shown), self._refuse)
         self._job.ended.connect(self._on_taken)
-        self._worker.submit(self._job)
 
     def _refuse(self, problem: tuple[str, str]) -> None:
         self._refused.add(problem[0])
@@ -152,16 +168,46 @@ class Preferences(QObject):
                     setattr(getattr(self._page, group), name, getattr(self._settings, name))
         finally:
             self._filling = False
-        _keep_seen({name: getattr(self._settings, name) for _, name in _pairs()})
+        values = {name: getattr(self._settings, name) for _, name in _pairs()}
+        self._begin(lambda: _kept_seen(values), lambda _: None)
 
 
-def _changed_one_by_one(wanted: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Change settings, and say which cannot be so and why."""
-    for name, value in wanted.items():
+def _made_home() -> Iterator[str]:
+    """Make the folder of the settings.
+
+    Raises
+    ------
+    SettingsError
+        If it cannot be made. The window works on with the defaults.
+    """
+    try:
+        vivim_home().mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(
+            f"The settings cannot be kept: {vivim_home()} cannot be written ({error.strerror or error}). Make it "
+            "writable, or name another folder in the variable VIVIM_HOME and start again."
+        ) from error
+    yield str(vivim_home())
+
+
+def _settings_read() -> Iterator[tuple[Settings, tuple[str, ...]]]:
+    yield read_settings()
+
+
+def _changed_one_by_one(shown: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Take over what differs on the page from what it showed last, and say which values are refused and why."""
+    seen = _seen()
+    for name, value in shown.items():
+        if value == seen[name]:
+            continue
         try:
             change_settings(**{name: value})
         except SettingsError as error:
             yield name, str(error)
+
+
+def _changed_together(chosen: dict[str, Any]) -> Iterator[Settings]:
+    yield change_settings(**chosen)
 
 
 def _let_go(page: Any, on_page: Any, worker: Worker) -> None:
@@ -186,12 +232,14 @@ def _seen() -> dict[str, Any]:
     return defaults | (found if isinstance(found, dict) else {})
 
 
-def _keep_seen(values: dict[str, Any]) -> None:
+def _kept_seen(values: dict[str, Any]) -> Iterator[None]:
+    """Note what the page shows; a folder that cannot be written is told of when it is made, not here."""
     if (vivim_home() / SEEN).exists() and values.items() <= _seen().items():
         return  # writing it would change the folder that is watched, and come back here
     path = vivim_home() / SEEN
-    with atomic_write(path) as part:
+    with suppress(OSError), atomic_write(path) as part:
         part.write_text(json.dumps(values, indent=2), encoding="utf-8")
+    yield
 
 
 def open_preferences(viewer: napari.Viewer) -> QDialog:
@@ -218,7 +266,9 @@ class SettingsDialog(QDialog):
         super().__init__(parent)
         self.setWindowTitle(f"Preferences of {DISPLAY_NAME}")
         self.setMinimumWidth(520)
-        found, _ = read_settings()
+        found = settings(at_once=True)
+        self._worker = Worker("vivim-settings-dialog")
+        self.destroyed.connect(self._worker.close)
         self.inputs: dict[str, QWidget] = {}
         layout = QVBoxLayout(self)
         for group, names in shown().items():
@@ -238,13 +288,18 @@ class SettingsDialog(QDialog):
         layout.addWidget(self.buttons)
 
     def accept(self) -> None:
-        """Keep what was chosen; what cannot be is said, and the dialog stays open."""
-        try:
-            change_settings(**{name: _value(widget) for name, widget in self.inputs.items()})
-        except SettingsError as error:
-            show_warning(plain(str(error)))
-            return
-        super().accept()
+        """Keep what was chosen, in the background; a refused value is said, and the dialog stays open."""
+        chosen = {name: _value(widget) for name, widget in self.inputs.items()}
+        self._job = Job(lambda: _changed_together(chosen))
+        self._job.failed.connect(lambda error: show_warning(plain(str(error))))
+        self._job.ended.connect(self._on_kept)
+        self.buttons.setEnabled(False)
+        self._worker.submit(self._job)
+
+    def _on_kept(self, kept: bool) -> None:
+        self.buttons.setEnabled(True)
+        if kept:
+            super().accept()
 
     def _restore(self) -> None:
         for name, widget in self.inputs.items():
