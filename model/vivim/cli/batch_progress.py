@@ -13,7 +13,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
 from vivim.batch.jobs import FAILED, SKIPPED, WAITING, Outcome, Working
-from vivim.cli.progress import SPARSE_SECONDS, clock
+from vivim.cli.progress import SPARSE_SECONDS
+from vivim.utils.time_left import TimeLeft, clock
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -30,7 +31,7 @@ class Tally:
     def __init__(self, total: int, now: Callable[[], float] = time.monotonic) -> None:
         self.total, self._now = total, now
         self.done = self.skipped = self.failed = 0
-        self._began = now()
+        self._time_left = TimeLeft(now)
         self._at_work: dict[str, tuple[Working, float]] = {}
 
     def __call__(self, event: Working | Outcome) -> None:
@@ -58,7 +59,7 @@ class Tally:
         worked = self.done - self.skipped + under_way
         if worked < LEAST:
             return None
-        return max(0.0, self.total - self.done - under_way) * (self._now() - self._began) / worked
+        return self._time_left(worked, self.total - self.skipped)
 
     def line(self) -> str:
         """All of it in a line."""

@@ -9,7 +9,6 @@ import contextlib
 import math
 import secrets
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +33,7 @@ from vivim.remote.protocol import (
 )
 from vivim.remote.weights import model_from
 from vivim.utils.cancellation import Stopped
+from vivim.utils.time_left import TimeLeft
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -88,7 +88,7 @@ def propose(
     talk = Conversation(
         device, lambda: pack("propose", squeeze(flags), **values), Answers([session], model, stop)
     )
-    began, done = time.monotonic(), 0
+    time_left, done = TimeLeft(), 0
     with contextlib.suppress(Stopped):
         for message in talk.messages():
             if isinstance(message, Retrying) or message.kind != "mask":
@@ -99,9 +99,8 @@ def propose(
             flags[t] |= HAVE
             missing.discard(t)
             talk.failures, done = 0, done + 1
-            left = (time.monotonic() - began) / done * (total - done)
             uncertain_pixels = (t,) if keep and not written and session.problem(t) else ()
-            yield ProposeEvent(t, written, done, total, left, damaged=uncertain_pixels)
+            yield ProposeEvent(t, written, done, total, time_left(done, total), damaged=uncertain_pixels)
         if missing:
             raise RemoteError(
                 f"The server says that it is done, but {len(missing)} of {total} frames did not arrive. What arrived "

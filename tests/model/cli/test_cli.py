@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from vivim import Session, Vivim, cli
-from vivim.cli.progress import Progress, clock
+from vivim.cli.progress import Progress
 from vivim.network.checkpoints import save_checkpoint
 from vivim.video import make_phantom, write_video
 
@@ -354,7 +354,3 @@ def test_progress_is_one_line_on_a_terminal_and_sparse_elsewhere() -> None:
     assert terminal.getvalue().count("\r") == 100
     assert "1:05 left" in terminal.getvalue()
     assert file.getvalue() == "proposing: 100/100\n"
-
-
-def test_clock() -> None:
-    assert [clock(s) for s in (0.4, 83.4, 3723)] == ["0:00", "1:23", "1:02:03"]
