@@ -63,7 +63,7 @@ def _setting(default: Any, title: str, help: str, group: str, **limits: Any) -> 
 
 @dataclass(frozen=True)
 class Settings:
-    """All settings; a value that cannot be is refused with a `SettingsError`."""
+    """All settings. A value that cannot be is refused with a `SettingsError`."""
 
     default_model: str = _setting(
         "starter", "Default model", "The model offered first; 'starter' is the one that ships.", "models"
@@ -142,7 +142,7 @@ class Settings:
             _check(one, getattr(self, one.name))
 
     def colors(self) -> tuple[str, ...]:
-        """Colours of the classes 1, 2, ... as ``#rrggbb``; further classes begin again with the first."""
+        """Colours of the classes 1, 2, ... as ``#rrggbb``. Further classes begin again with the first."""
         own = _colors_of(self.own_colors)
         return own + tuple(color for color in PALETTES[self.palette] if color not in own)
 
@@ -221,7 +221,7 @@ def read_settings() -> tuple[Settings, tuple[str, ...]]:
 
 
 def change_settings(**changes: Any) -> Settings:
-    """Change some settings, for good; all others, and whatever else stands in the file, stay.
+    """Change some settings, for good. All others, and whatever else stands in the file, stay.
 
     A file that cannot be read is kept under another name, see `BROKEN`. A setting that is set back to its default
     leaves the file.
@@ -257,7 +257,7 @@ def _values() -> tuple[dict[str, Any], list[str]]:
 
 
 def _content(path: Path) -> tuple[dict[str, Any], str]:
-    """A file's object, and what is wrong with it; empty where there is none."""
+    """A file's object, and what is wrong with it. Empty where there is none."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -78,6 +78,9 @@ class Preferences(QObject):
 
     changed = Signal(object)
     """The settings are these now."""
+    _home_made = Signal(object)
+    _read = Signal(object)
+    _failed = Signal(object)
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -85,13 +88,15 @@ class Preferences(QObject):
         self._filling = False
         self._worker = Worker("vivim-settings")
         self._job: Job | None = None
-        self._jobs: set[Job] = set()
         self._refused: set[str] = set()
         self._warned: set[str] = set()
         self._settings = settings(at_once=True)
         self._watcher = QFileSystemWatcher(self)
         self._watcher.directoryChanged.connect(self.refresh)
-        self._begin(_made_home, self._watcher.addPath)
+        self._home_made.connect(self._watcher.addPath)
+        self._read.connect(self._show)
+        self._failed.connect(show_problem)
+        self._begin(_make_home, self._home_made)
         self._typed = QTimer(self)
         self._typed.setSingleShot(True)
         self._typed.setInterval(QUIET_MS)
@@ -107,17 +112,22 @@ class Preferences(QObject):
 
     def refresh(self) -> None:
         """Read the settings in the background, and show them, whoever changed them."""
-        self._begin(_settings_read, self._show)
+        self._begin(read_settings, self._read)
 
-    def _begin(self, start: Callable[[], Iterator[Any]], on_event: Callable[[Any], Any]) -> Job:
-        """Begin work with the disk in the background; a problem is shown."""
-        job = Job(start)
-        self._jobs.add(job)  # until its last signal has come
-        job.event.connect(on_event)
-        job.failed.connect(show_problem)
-        job.ended.connect(lambda _: self._jobs.discard(job))
-        self._worker.submit(job)
-        return job
+    def _begin(self, work: Callable[[], Any], done: Any = None) -> None:
+        """Do work with the disk in the background, and emit what it returns by the signal `done`."""
+
+        def steps() -> Iterator[None]:
+            try:
+                result = work()
+            except SettingsError as error:
+                self._failed.emit(error)
+                return
+            if done is not None:
+                done.emit(result)
+            yield
+
+        self._worker.submit(Job(steps))
 
     def _show(self, read: tuple[Settings, tuple[str, ...]]) -> None:
         found, problems = read
@@ -143,8 +153,11 @@ class Preferences(QObject):
             return
         shown = self._on_the_page()
         self._refused = set()
-        self._job = self._begin(lambda: _changed_one_by_one(shown), self._refuse)
+        self._job = Job(lambda: _changed_one_by_one(shown))
+        self._job.event.connect(self._refuse)
+        self._job.failed.connect(show_problem)
         self._job.ended.connect(self._on_taken)
+        self._worker.submit(self._job)
 
     def _refuse(self, problem: tuple[str, str]) -> None:
         self._refused.add(problem[0])
@@ -169,10 +182,10 @@ class Preferences(QObject):
         finally:
             self._filling = False
         values = {name: getattr(self._settings, name) for _, name in _pairs()}
-        self._begin(lambda: _kept_seen(values), lambda _: None)
+        self._begin(lambda: _keep_seen(values))
 
 
-def _made_home() -> Iterator[str]:
+def _make_home() -> str:
     """Make the folder of the settings.
 
     Raises
@@ -187,11 +200,7 @@ def _made_home() -> Iterator[str]:
             f"The settings cannot be kept: {vivim_home()} cannot be written ({error.strerror or error}). Make it "
             "writable, or name another folder in the variable VIVIM_HOME and start again."
         ) from error
-    yield str(vivim_home())
-
-
-def _settings_read() -> Iterator[tuple[Settings, tuple[str, ...]]]:
-    yield read_settings()
+    return str(vivim_home())
 
 
 def _changed_one_by_one(shown: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -232,14 +241,13 @@ def _seen() -> dict[str, Any]:
     return defaults | (found if isinstance(found, dict) else {})
 
 
-def _kept_seen(values: dict[str, Any]) -> Iterator[None]:
+def _keep_seen(values: dict[str, Any]) -> None:
     """Note what the page shows; a folder that cannot be written is told of when it is made, not here."""
     if (vivim_home() / SEEN).exists() and values.items() <= _seen().items():
         return  # writing it would change the folder that is watched, and come back here
     path = vivim_home() / SEEN
     with suppress(OSError), atomic_write(path) as part:
         part.write_text(json.dumps(values, indent=2), encoding="utf-8")
-    yield
 
 
 def open_preferences(viewer: napari.Viewer) -> QDialog:

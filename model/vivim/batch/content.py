@@ -53,7 +53,7 @@ class Content:
 
 
 def files_in(path: Path) -> list[Path]:
-    """A file itself, or all files of a folder in order; none if there is nothing. Hidden files do not count."""
+    """A file itself, or all files of a folder in order, without hidden ones."""
     if not path.is_dir():
         return [path] if path.exists() else []
     found = []
@@ -105,7 +105,7 @@ def content_of(root: Path, files: Sequence[Path]) -> Generator[tuple[int, int], 
 
 
 def stamp_of(root: Path, files: Sequence[Path]) -> str:
-    """What `Content.stamp` would be now; another one where a file is gone."""
+    """What `Content.stamp` would be now, or an empty text where a file is gone."""
     try:
         return _stamp(_facts(root, files))
     except OSError:
@@ -144,7 +144,7 @@ def _cached(key: str, stamp: str) -> str | None:
 
 
 def _cache(key: str, stamp: str, digest: str) -> None:
-    """Note a digest; two programs at a time may lose one another's note, which costs one more reading."""
+    """Note a digest. Two programs at a time may lose one another's note, which costs one more reading."""
     file = _file(key)
     with _writing:
         entries = _entries(file)
@@ -165,7 +165,7 @@ def _file(key: str) -> Path:
 
 
 def _entries(file: Path) -> dict[str, list[str]]:
-    """What a file of the cache holds; nothing if it is damaged, since every digest can be computed again."""
+    """What a file of the cache holds. Nothing if it is damaged, since every digest can be computed again."""
     try:
         if file.stat().st_size > FILE_BYTES:
             return {}

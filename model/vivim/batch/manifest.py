@@ -1,4 +1,4 @@
-"""``manifest.jsonl`` in the output folder: one line for every video that was done or failed; the last one counts.
+"""``manifest.jsonl`` in the output folder: one line for every video that was done or failed. The last one counts.
 
 A line says which video by a digest of its content, which model by its version, and the options; it names no file or
 person beyond the video's folder in the output. It is appended whole and written through to the disk after all that it
@@ -32,13 +32,13 @@ _log = logging.getLogger(__name__)
 
 
 class Manifest:
-    """The manifest of one output folder; several programs may append to it at a time."""
+    """The manifest of one output folder. Several programs may append to it at a time."""
 
     def __init__(self, out: Path) -> None:
         self.path = out / NAME
 
     def read(self) -> dict[tuple[str, str], dict[str, Any]]:
-        """The latest line of every task and video, by both; the log is told of lines that are passed over.
+        """The latest line of every task and video, by both. The log is told of lines that are passed over.
 
         A manifest that cannot be read is moved aside.
 
@@ -102,7 +102,7 @@ class Manifest:
         )
 
     def append(self, record: dict[str, Any]) -> None:
-        """Add a line; it is on the disk when this returns.
+        """Add a line. It is on the disk when this returns.
 
         Raises
         ------
@@ -170,7 +170,7 @@ def _last_byte(descriptor: int, size: int) -> bytes:
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:
-    """Lines of a file; the beginning alone of those that are too long to be ours."""
+    """Lines of a file. The beginning alone of those that are too long to be ours."""
     while line := file.readline(LINE_BYTES):
         yield line
         while not line.endswith(b"\n") and len(line) == LINE_BYTES:

@@ -47,7 +47,7 @@ def cut(total: int, options: Segmenting) -> list[tuple[int, int]]:
 
 
 def part_folder(job: Job, part: tuple[int, int]) -> Path:
-    """The session of a range; other options, another model or other content of the video make another folder."""
+    """The session of a range. Other options, another model or other content of the video make another folder."""
     decisive = json.dumps([job.options.decisive(), job.content])
     digest = hashlib.blake2b(decisive.encode(), digest_size=8).hexdigest()
     return job.folder / f"{HIDDEN}{digest}" / f"{part[0]:08d}-{part[1]:08d}.vivim"

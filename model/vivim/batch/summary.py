@@ -18,7 +18,7 @@ COLUMNS = (
 
 
 def write_summary(outcomes: Iterable[Outcome], out: Path) -> Path:
-    """Write the table in one piece; areas are means over the frames with a lesion, see `Outcome`.
+    """Write the table in one piece. Areas are means over the frames with a lesion, see `Outcome`.
 
     Raises
     ------

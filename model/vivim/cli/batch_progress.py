@@ -51,7 +51,7 @@ class Tally:
         return [event for _, (event, when) in sorted(self._at_work.items()) if when > heard]
 
     def seconds_left(self) -> float | None:
-        """Estimate by the videos done in this run and the parts of those under way; None before it is any good."""
+        """Estimate by the videos done in this run and the parts of those under way. None before it is any good."""
         parts: dict[str, float] = {}
         for event in self.workers():
             parts[event.stem] = max(parts.get(event.stem, 0.0), event.done / max(1, event.total))
@@ -73,7 +73,7 @@ class Tally:
 
 
 class Board:
-    """Use in a ``with`` block; call it with every event."""
+    """Use in a ``with`` block. Call it with every event."""
 
     def __init__(self, total: int, stream: TextIO | None = None) -> None:
         self.tally = Tally(total)

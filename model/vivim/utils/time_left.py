@@ -24,7 +24,7 @@ class TimeLeft:
         self._began, self._first = self._now(), done
 
     def __call__(self, done: float, total: float) -> float | None:
-        """Seconds until `total` steps are done; None before the first step that was measured."""
+        """Seconds until `total` steps are done. None before the first step that was measured."""
         worked = done - self._first
         return (self._now() - self._began) / worked * max(0.0, total - done) if worked > 0 else None
 

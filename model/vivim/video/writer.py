@@ -113,7 +113,7 @@ def _encoded_here(
 
 
 def _options(crf: int, gop: int) -> dict[str, str]:
-    """For x264; the same pictures make the same bytes each time."""
+    """For x264. The same pictures make the same bytes each time."""
     return {"crf": str(crf), "g": str(gop), "x264-params": NO_TREE}
 
 
@@ -147,7 +147,7 @@ def _encoded_apart(
 
 
 def _checked(frames: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
-    """Frames as RGB of even size; all must be uint8 and of the first one's size."""
+    """Frames as RGB of even size. All must be uint8 and of the first one's size."""
     size = None
     for t, frame in enumerate(frames):
         picture = np.asarray(frame)

@@ -1,4 +1,4 @@
-"""Masks as NIfTI: x, y, one slice, time; with the size of a pixel and the time step."""
+"""Masks as NIfTI: x, y, one slice and time, with the size of a pixel and the time step."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ INDEXED, GREY = "P", ("1", "L", "I", "I;16", "I;16B", "I;16L", "F")
 
 
 def find_pictures(folder: Path, shape: tuple[int, int, int], keep: ExitStack) -> Found:
-    """Masks of a folder, or of its subfolder ``masks``; only the pictures' headers are read
+    """Masks of a folder, or of its subfolder ``masks``. Only the pictures' headers are read
     yet, and nothing is left open in `keep`.
 
     Raises
