@@ -1,4 +1,4 @@
-"""What is kept when a video was replaced, or when an output is not what was written: moved aside, never deleted.
+"""Keep the work on a video that was replaced, and outputs that were edited: they are moved, never deleted.
 
 It goes into ``put-aside-1``, ``put-aside-2`` ... in the video's folder of the output. An output that was only damaged
 (shortened, emptied, filled with zeros, files missing) is removed again once the new one is there.
@@ -61,7 +61,7 @@ def _noted(session: Path) -> tuple[str, str] | None:
     return (identity, content) if isinstance(identity, str) and isinstance(content, str) else None
 
 
-def settle_session(job: Job, identity: str, content: str) -> str:
+def prepare_session(job: Job, identity: str, content: str) -> str:
     """Make sure that the session in the output, if there is one, is about this content of the video.
 
     One of another content is put aside with all outputs; one that was put aside and fits is taken up again.
@@ -123,7 +123,7 @@ def _new_place(job: Job) -> Path:
 
 
 @contextmanager
-def sparing(job: Job, others: Mapping[str, Path]) -> Iterator[list[str]]:
+def keep_edited(job: Job, others: Mapping[str, Path]) -> Iterator[list[str]]:
     """Keep outputs that somebody may have edited while they are written anew.
 
     Parameters

@@ -40,12 +40,12 @@ class Manifest:
     def read(self) -> dict[tuple[str, str], dict[str, Any]]:
         """The latest line of every task and video, by both. The log is told of lines that are passed over.
 
-        A manifest that cannot be read is moved aside.
+        A manifest that cannot be read is renamed.
 
         Raises
         ------
         BatchError
-            If it cannot be moved aside either, or not be added to, or a newer version of this program wrote all of it.
+            If it cannot be renamed, or not be added to, or a newer version of this program wrote all of it.
         """
         latest: dict[tuple[str, str], dict[str, Any]] = {}
         if not os.path.lexists(self.path):
@@ -63,7 +63,7 @@ class Manifest:
                         damaged.append(number)
                         newer += _is_newer(line)
         except OSError as error:
-            self._move_aside(error)
+            self._rename_damaged(error)
             return {}
         if not os.access(self.path, os.W_OK):
             raise BatchError(
@@ -84,7 +84,7 @@ class Manifest:
             )
         return latest
 
-    def _move_aside(self, error: OSError) -> None:
+    def _rename_damaged(self, error: OSError) -> None:
         number = 1
         while os.path.lexists(place := self.path.with_name(f"{NAME}.damaged-{number}")):
             number += 1

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vivim.batch.content import Content, content_of, files_in, stamp_of
-from vivim.batch.earlier import is_of, note_content, settle_session, sparing
+from vivim.batch.earlier import is_of, keep_edited, note_content, prepare_session
 from vivim.batch.jobs import DONE, FAILED, LONG, PART, SESSION, SKIPPED, Job, Outcome, Segmenting, Working
 from vivim.batch.manifest import outcome_of
-from vivim.batch.splitting import forget_parts, join, part_folder, splittable
+from vivim.batch.splitting import join, part_folder, remove_parts, splittable
 from vivim.errors import CheckpointError, VideoChangedError, VideoError, VideoMissingError, VivimError
 from vivim.io.export import FILES
 from vivim.session.metadata import FILE
@@ -167,7 +167,7 @@ def _output_digest(job: Job, path: Path) -> Generator[Working, None, str]:
 def _written_again(session: Session, job: Job, formats: Sequence[str], others: Mapping[str, Path]) -> Doing:
     """Export only some formats of a job that is done otherwise. What was measured then still holds."""
     before = _before(job, DONE)
-    with sparing(job, others) as notes:
+    with keep_edited(job, others) as notes:
         files, digests = yield from _exported(session, job, formats)
     files, digests = {**before.files, **files}, {**before.digests, **digests}
     return replace(before, files=files, digests=digests, note=" ".join(notes))
@@ -209,7 +209,7 @@ def _segment(job: Job, options: Segmenting) -> Doing:
     if home == Path(job.path):
         _check_own(home, seen)
     else:
-        note = settle_session(job, seen.identity, seen.content.digest)
+        note = prepare_session(job, seen.identity, seen.content.digest)
     if not job.parts and (home / FILE).is_file():
         state = yield from _masks_too(job, home)
         if same_as_before(job, seen.identity, seen.content.digest, state):
@@ -237,7 +237,7 @@ def _segment(job: Job, options: Segmenting) -> Doing:
         state = yield from _masks_too(job, session.folder)  # before anybody else may open it
         note = " ".join(filter(None, (note, outcome.note)))
         outcome = replace(outcome, content=seen.content.digest, state=state, note=note)
-    forget_parts(job)
+    remove_parts(job)
     return outcome
 
 
@@ -398,7 +398,7 @@ def _seen_if_there(job: Job, session: Session) -> Generator[Working, None, Seen 
 def _written(session: Session, job: Job) -> Doing:
     """Export all formats, and measure what was exported."""
     _, others = yield from stale(job)
-    with sparing(job, others) as notes:
+    with keep_edited(job, others) as notes:
         files, digests = yield from _exported(session, job, job.options.formats)
     outcome = yield from _measured(session, job, files)
     return replace(outcome, digests=digests, note=" ".join(notes))

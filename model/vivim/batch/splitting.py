@@ -71,17 +71,16 @@ def join(session: Session, job: Job, options: Segmenting) -> Iterator[Working]:
                     f"Frames {first} to {stop} of {job.stem} are not whole. Run the same command again."
                 )
             session.take_classes(part.classes)
-            uncertainties, beside = part.uncertainty, part.disagreement
+            uncertainties, disagreements = part.uncertainty, part.disagreement
             for t in range(first, stop):
-                said = {
-                    "uncertainty": float(uncertainties[t]),
-                    "windows": None if math.isnan(beside[t]) else float(beside[t]),
-                }
-                session.propose(t, part.masks[t], options.version, **said)
+                windows = None if math.isnan(disagreements[t]) else float(disagreements[t])
+                session.propose(
+                    t, part.masks[t], options.version, uncertainty=float(uncertainties[t]), windows=windows
+                )
                 yield Working(job.stem, "joining", t + 1, len(session))
 
 
-def forget_parts(job: Job) -> None:
+def remove_parts(job: Job) -> None:
     """Remove the sessions of the ranges, of this run and of any before it."""
     for folder in job.folder.glob(f"{HIDDEN}*"):
         remove(folder)

@@ -1,6 +1,6 @@
 """``vivim check SESSION...``: compare the masks of sessions with their ledgers, and mend them.
 
-The exit code is 0 if all sessions are whole, or ``--mend`` has kept all that was in doubt as a person's; else 1.
+``--mend`` keeps what may be damaged as a person's. The exit code is 0 if all sessions are whole then, else 1.
 """
 
 from __future__ import annotations

@@ -69,6 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--set-aside",
+        dest="validation_clips",
         type=float,
         default=0.0,
         metavar="PART",

@@ -110,7 +110,7 @@ def content_area(video: Video) -> Box:
     """Rectangle around what the video shows, without borders, letters, bars and scales.
 
     Of an endoscope's circle or octagon it is the box around the part within the picture. Where a DICOM file says which
-    regions show tissue, the content is looked for within them, unless it plainly lies elsewhere: headers outlive
+    regions show tissue, the content is looked for within them, unless it clearly lies elsewhere: headers outlive
     scaling and cropping.
 
     Parameters

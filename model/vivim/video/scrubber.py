@@ -59,7 +59,7 @@ class Scrubber:
         return (i, self._video.frame(i)) if ready else self._video.preview(i)
 
     def close(self) -> None:
-        """Decode no more, without waiting for the frame in the making. Safe to call twice.
+        """Decode no more, without waiting for the frame that is decoded now. Safe to call twice.
 
         The thread ends by itself once that frame is decoded or its file has answered, and lets go of the video. What it
         was about to tell may still be told.

@@ -21,7 +21,7 @@ from napari_vivim.qt.napari_window import main_window
 from napari_vivim.widgets import preferences
 from napari_vivim.widgets.preferences import GROUPS, Preferences, SettingsDialog, napari_page, shown
 
-MANIFEST = Path(preferences.__file__).with_name("napari.yaml")
+MANIFEST = Path(preferences.__file__).parents[1] / "napari.yaml"
 has_page = pytest.mark.skipif(
     not hasattr(napari.settings, "get_plugin_settings"), reason="this napari has no page for plugins"
 )
