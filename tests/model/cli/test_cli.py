@@ -220,7 +220,7 @@ def test_what_goes_wrong_is_one_sentence_and_code_1(
 def test_ctrl_c_keeps_what_was_proposed(
     capsys: pytest.CaptureFixture[str], tiny: Path, movie: Path, tmp_path: Path, monkeypatch
 ) -> None:
-    import vivim.inference.proposals
+    import vivim.api
 
     real = vivim.api.propose
 
@@ -230,7 +230,7 @@ def test_ctrl_c_keeps_what_was_proposed(
             if event.done == 3:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr(vivim.inference.proposals, "propose", interrupted)
+    monkeypatch.setattr(vivim.api, "propose", interrupted)
     code = cli.main(["segment", str(movie), "-o", str(tmp_path / "out"), "--model", str(tiny)])
     assert code == 130
     assert "what was written so far is kept" in capsys.readouterr().err
