@@ -31,7 +31,7 @@ from vivim.io.import_masks import import_masks
 from vivim.session import Session
 from vivim.video import make_phantom, write_video
 
-from benchmarks.mutations import ANY, OF_MODELS, OF_SESSIONS, TEXT
+from tests.robustness.mutations import ANY, OF_MODELS, OF_SESSIONS, TEXT
 
 FRAMES, SIZE = 8, (48, 64)
 SECONDS, BYTES = 10.0, 2 * 10**9

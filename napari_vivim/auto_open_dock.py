@@ -22,7 +22,7 @@ def open_dock_soon() -> None:
     A reader is given no viewer, and may be called from another thread or a script: then nothing is opened.
     """
     app = QApplication.instance()
-    if app is not None and QThread.currentThread() is app.thread() and settings().dock == WITH_A_VIDEO:
+    if app is not None and QThread.currentThread() is app.thread() and settings(at_once=True).dock == WITH_A_VIDEO:
         QTimer.singleShot(0, _open_dock)
 
 

@@ -13,10 +13,7 @@ from typing import Any
 
 from vivim.errors import VideoError, VivimError
 from vivim.video.open import (
-    DICOM_SUFFIXES,
-    NIFTI_SUFFIXES,
-    TIFF_SUFFIXES,
-    VIDEO_SUFFIXES,
+    SUFFIXES,
     open_video,
     suffix_of,
 )
@@ -41,7 +38,7 @@ def _ours(path: Path) -> bool:
     if path.is_dir():
         return (path / "session.json").is_file() or bool(pictures_in(path) or dicoms_in(path))
     suffix = suffix_of(path)
-    if suffix in (*VIDEO_SUFFIXES, *TIFF_SUFFIXES, *DICOM_SUFFIXES, *NIFTI_SUFFIXES, ".gif"):
+    if suffix in SUFFIXES:
         return True
     return suffix == "" and path.is_file() and path.open("rb").read(132)[128:] == b"DICM"
 

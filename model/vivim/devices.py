@@ -32,7 +32,7 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 def available_devices() -> list[str]:
-    """Names of the devices usable on this machine, fastest first; always ends with ``"cpu"``."""
+    """Names of the devices usable on this machine, fastest first. Always ends with ``"cpu"``."""
     import torch
 
     names = []

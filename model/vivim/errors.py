@@ -1,4 +1,4 @@
-"""Errors a person can cause; each message says in a sentence or two what happened and what to do next."""
+"""Errors that a person can cause. Each message says what happened and what to do next."""
 
 from __future__ import annotations
 

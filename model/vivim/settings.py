@@ -1,8 +1,9 @@
 """A person's settings, in one place: defaults here, what differs in ``settings.json`` in `vivim_home`.
 
-That file is the one source of truth: the command line, the window and napari's page of preferences all read and write
-it through this module, and it is read anew each time, so that a change takes effect everywhere at once. What a command
-or a call says explicitly wins over it; environment variables, where there are any, win over it too.
+That file is the one source of truth. The command line, the window and napari's page of preferences all read and write
+it through this module. It is read anew each time, so that a change takes effect everywhere at once. Where its disk does
+not answer, the settings are those last read, so that a stalled share never holds the window. What a command or a call
+says explicitly wins over the file, and so do environment variables.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import logging
 import os
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import Field, dataclass, field, fields
@@ -19,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from vivim.errors import SettingsError
-from vivim.utils.atomic_files import part_of
+from vivim.utils.atomic_files import atomic_write
 
 FILE = "settings.json"
 BROKEN = f"{FILE}.broken"
@@ -31,6 +33,8 @@ _PATHS = {"sessions_folder", "models_folder", "remote_token_file", "remote_ca"}
 WITH_A_VIDEO, BY_HAND = "with a video", "by hand"
 """When the dock of the window opens."""
 LOCK_SECONDS = 10.0
+PATIENCE = 0.03
+"""Seconds that `settings` waits for the disk before it takes what was read last."""
 _log = logging.getLogger(__name__)
 
 PALETTES = {
@@ -59,7 +63,7 @@ def _setting(default: Any, title: str, help: str, group: str, **limits: Any) -> 
 
 @dataclass(frozen=True)
 class Settings:
-    """All settings; a value that cannot be is refused with a `SettingsError`."""
+    """All settings. A value that cannot be is refused with a `SettingsError`."""
 
     default_model: str = _setting(
         "starter", "Default model", "The model offered first; 'starter' is the one that ships.", "models"
@@ -138,7 +142,7 @@ class Settings:
             _check(one, getattr(self, one.name))
 
     def colors(self) -> tuple[str, ...]:
-        """Colours of the classes 1, 2, ... as ``#rrggbb``; further classes begin again with the first."""
+        """Colours of the classes 1, 2, ... as ``#rrggbb``. Further classes begin again with the first."""
         own = _colors_of(self.own_colors)
         return own + tuple(color for color in PALETTES[self.palette] if color not in own)
 
@@ -155,16 +159,53 @@ def vivim_home() -> Path:
     return Path(os.environ.get("VIVIM_HOME") or user_data_dir("vivim", appauthor=False))
 
 
-def settings() -> Settings:
-    """The settings as they are now; of each problem with the file the log is told once."""
+_last_read: dict[Path, Settings] = {}
+"""By folder, the settings as they were last read or changed."""
+_stalled: dict[Path, threading.Thread] = {}
+"""By folder, the thread that waits for a disk that does not answer."""
+_writes = 0
+"""Changes made by this process: what was read before one of them is out of date."""
+
+
+def settings(*, at_once: bool = False) -> Settings:
+    """The settings as they are now, or as they were last read where the disk does not answer within `PATIENCE`.
+
+    The log is told once of each problem with the file.
+
+    Parameters
+    ----------
+    at_once : bool
+        Return the defaults where nothing was read yet and the disk does not answer. Without it the first call waits.
+    """
+    home = vivim_home()
+    if not at_once and home not in _last_read:
+        return _read(home)
+    if home not in _stalled or not _stalled[home].is_alive():
+        reading = threading.Thread(target=_read, args=(home,), name="vivim-read-settings", daemon=True)
+        reading.start()
+        reading.join(PATIENCE)
+        if reading.is_alive():
+            _stalled[home] = reading
+            _log.warning("%s does not answer. The settings last read are used until it does.", home)
+    return _last_read.get(home, Settings())
+
+
+def _read(home: Path) -> Settings:
+    """Read the settings of a folder and remember them, unless they were changed meanwhile."""
+    before = _writes
     found, problems = read_settings()
     for problem in problems:
         _say_once(problem)
+    if before == _writes:
+        _last_read[home] = found
     return found
 
 
 def read_settings() -> tuple[Settings, tuple[str, ...]]:
-    """The settings, and what is wrong with the file, in sentences: a value that cannot be is its default instead."""
+    """Read the settings, and what is wrong with the file, in sentences.
+
+    It waits for the disk. A value that cannot be is replaced by its default.
+    """
     values, problems = _values()
     kept: dict[str, Any] = {}
     for one in fields(Settings):
@@ -180,7 +221,7 @@ def read_settings() -> tuple[Settings, tuple[str, ...]]:
 
 
 def change_settings(**changes: Any) -> Settings:
-    """Change some settings, for good; all others, and whatever else stands in the file, stay.
+    """Change some settings, for good. All others, and whatever else stands in the file, stay.
 
     A file that cannot be read is kept under another name, see `BROKEN`. A setting that is set back to its default
     leaves the file.
@@ -190,6 +231,7 @@ def change_settings(**changes: Any) -> Settings:
     SettingsError
         If a value cannot be, or the file cannot be written.
     """
+    global _writes
     Settings(**changes)
     with _one_at_a_time():
         content, problem = _content(settings_path())
@@ -198,12 +240,13 @@ def change_settings(**changes: Any) -> Settings:
         from_remote, _ = _content(vivim_home() / REMOTE_FILE)
         content = {**_taken_over(from_remote), **content, **changes}
         defaults = {one.name: one.default for one in fields(Settings)}
-        _write(
-            {key: value for key, value in content.items() if key not in defaults or value != defaults[key]}
-        )
+        kept = {key: value for key, value in content.items() if key not in defaults or value != defaults[key]}
+        with atomic_write(settings_path()) as part:
+            part.write_text(json.dumps(kept, indent=2), encoding="utf-8")
         if from_remote:
             os.replace(vivim_home() / REMOTE_FILE, _free(vivim_home() / f"{REMOTE_FILE}.old"))
-    return settings()
+        _writes += 1
+        return _read(vivim_home())
 
 
 def _values() -> tuple[dict[str, Any], list[str]]:
@@ -214,7 +257,7 @@ def _values() -> tuple[dict[str, Any], list[str]]:
 
 
 def _content(path: Path) -> tuple[dict[str, Any], str]:
-    """A file's object, and what is wrong with it; empty where there is none."""
+    """A file's object, and what is wrong with it. Empty where there is none."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -230,19 +273,6 @@ def _content(path: Path) -> tuple[dict[str, Any], str]:
 
 def _taken_over(content: dict[str, Any]) -> dict[str, Any]:
     return {new: content[old] for old, new in _FROM_REMOTE_FILE.items() if content.get(old)}
-
-
-def _write(content: dict[str, Any]) -> None:
-    part = part_of(settings_path())
-    try:
-        with part.open("w", encoding="utf-8") as file:
-            json.dump(content, file, indent=2)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, settings_path())
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
 
 
 @contextmanager
@@ -264,7 +294,7 @@ def _check(one: Field, value: Any) -> None:
     """Raise a `SettingsError` if a setting cannot have a value."""
     limits: About = one.metadata["about"]
     name = f"The setting '{limits.title}' ({one.name})"
-    if not _alike(value, one.default):
+    if type(value) is not type(one.default):
         wanted = "a whole number" if isinstance(one.default, int) else "a text"
         raise SettingsError(f"{name} must be {wanted}, not {value!r}.")
     if limits.choices and value not in limits.choices:
@@ -275,10 +305,6 @@ def _check(one: Field, value: Any) -> None:
         _colors_of(value)
     if one.name in _PATHS and value and not Path(value).expanduser().is_absolute():
         raise SettingsError(f"{name} must be a whole path, not {value!r}.")
-
-
-def _alike(value: object, default: object) -> bool:
-    return type(value) is type(default)
 
 
 def _colors_of(text: str) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from napari.layers import Image
 from qtpy.QtCore import QObject, Signal
 from vivim.errors import VideoError
 from vivim.video import Scrubber
-from vivim.video.base import VideoBase
+from vivim.video.base import Video
 
 from napari_vivim.layers.video_frames import ShownFrames
 from napari_vivim.qt.canvas_message import notice
@@ -33,7 +33,7 @@ class Scrubbing(QObject):
         self._registered, self._said = self._step(), ""
         self._frames: ShownFrames | None = None
         self._scrubber: Scrubber | None = None
-        if isinstance(layer.data, ShownFrames) and isinstance(layer.data.video, VideoBase):
+        if isinstance(layer.data, ShownFrames) and isinstance(layer.data.video, Video):
             self._frames = layer.data
             self.ready.connect(self._show_exact)
             self.failed.connect(self._say_failed)

@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QFrame, QLabel, QVBoxLayout, QWidget
 from vivim.errors import SessionError, VideoError
 from vivim.imaging.drawing import outlined
 from vivim.session import Session
-from vivim.video.base import VideoBase
+from vivim.video.base import Video
 
 WIDTH, HEIGHT = 208, 156
 """A thumbnail fits into this many pixels."""
@@ -30,7 +30,7 @@ class Thumbnails(QObject):
     ready = Signal(int, int, object)
     """The frame asked for, the one shown, and ``(h, w, 3)`` uint8; None where it cannot be decoded."""
 
-    def __init__(self, video: VideoBase, session: Session) -> None:
+    def __init__(self, video: Video, session: Session) -> None:
         super().__init__()
         self._video, self._session = video, session
         self._wanted, self._served, self._closed = -1, -1, False

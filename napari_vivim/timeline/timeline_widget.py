@@ -13,7 +13,7 @@ from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QDockWidget, QHBoxLayout, QMainWindow, QSizePolicy, QVBoxLayout, QWidget
 from vivim.analysis.active_learning import Suggestion
 from vivim.session import STATUS_CODES
-from vivim.video.base import VideoBase
+from vivim.video.base import Video
 
 from napari_vivim.controller.video_controller import VideoController, controller_of, video_layers
 from napari_vivim.layers.video_frames import ShownFrames
@@ -134,7 +134,7 @@ class TimelineWidget(QWidget):
         self.watch.suggested.connect(self._show_suggested)
         self.watch.failed.connect(show_problem)
         video = data.video if isinstance(data, ShownFrames) else session.video
-        if isinstance(video, VideoBase):
+        if isinstance(video, Video):
             self.thumbnails = Thumbnails(video, session)
             self.thumbnails.ready.connect(self._show_thumbnail)
         self._show_frames()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from qtpy.QtCore import QRegularExpression, QUrl
 from qtpy.QtGui import QDesktopServices, QRegularExpressionValidator
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QLineEdit, QPushButton, QSpinBox, QVBoxLayout, QWidget
 from vivim.session.damage_check import damage_text
+from vivim.utils.time_left import TimeLeft
 
 from napari_vivim.controller.video_controller import VideoController
 from napari_vivim.qt.components import Folded, Progress, choice, clock, primary, row, subheading
@@ -60,7 +60,7 @@ class ExportWidget(VideoPanel):
     def __init__(self, napari_viewer: napari.Viewer, host: VideoPanel | None = None) -> None:
         super().__init__(napari_viewer, host)
         self._job = ""
-        self._written = "", 0, 0.0
+        self._format, self._time_left = "", TimeLeft()
         self._left_out: tuple[int, ...] = ()
         """What is written or read now, at which step that was first told, and when."""
         self.formats = {name: QCheckBox(text) for name, text in FORMATS.items()}
@@ -188,7 +188,7 @@ class ExportWidget(VideoPanel):
         """Writing or reading begins."""
         self._job = self.controller.job_name if self.controller is not None else ""
         self.open.hide()
-        self._written, self._left_out = ("", 0, 0.0), ()
+        self._format, self._left_out = "", ()
         self.progress.busy("Starting ...")
 
     def on_job_event(self, event: Any) -> None:
@@ -201,10 +201,10 @@ class ExportWidget(VideoPanel):
 
     def _seconds_left(self, what: str, done: int, total: int) -> float | None:
         """Of the format that is written now; None at its first step, from which nothing can be told."""
-        if what != self._written[0]:
-            self._written = what, done, time.monotonic()
-        _, first, began = self._written
-        return (time.monotonic() - began) / (done - first) * (total - done) if done > first else None
+        if what != self._format:
+            self._format = what
+            self._time_left.restart(done)
+        return self._time_left(done, total)
 
     def on_job_ended(self, finished: bool) -> None:
         """Offer the folder, or say that masks have come in."""

@@ -8,8 +8,8 @@ page showed when last in step (`SEEN`), and wins; everything else on the page fo
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import fields
 from typing import Any
 
@@ -29,8 +29,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 from vivim.errors import SettingsError
-from vivim.settings import About, Settings, about, change_settings, read_settings, vivim_home
-from vivim.utils.atomic_files import part_of
+from vivim.settings import About, Settings, about, change_settings, read_settings, settings, vivim_home
+from vivim.utils.atomic_files import atomic_write
 
 from napari_vivim.background.worker import Job, Worker
 from napari_vivim.qt.napari_window import main_window
@@ -78,6 +78,9 @@ class Preferences(QObject):
 
     changed = Signal(object)
     """The settings are these now."""
+    _home_made = Signal(object)
+    _read = Signal(object)
+    _failed = Signal(object)
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -86,9 +89,14 @@ class Preferences(QObject):
         self._worker = Worker("vivim-settings")
         self._job: Job | None = None
         self._refused: set[str] = set()
-        self._settings, problems = read_settings()
-        for problem in problems:
-            show_warning(plain(problem))
+        self._warned: set[str] = set()
+        self._settings = settings(at_once=True)
+        self._watcher = QFileSystemWatcher(self)
+        self._watcher.directoryChanged.connect(self.refresh)
+        self._home_made.connect(self._watcher.addPath)
+        self._read.connect(self._show)
+        self._failed.connect(show_problem)
+        self._begin(_make_home, self._home_made)
         self._typed = QTimer(self)
         self._typed.setSingleShot(True)
         self._typed.setInterval(QUIET_MS)
@@ -97,15 +105,36 @@ class Preferences(QObject):
             for group in GROUPS:
                 getattr(self._page, group).events.connect(self._on_page)
             self._take_page()
-        vivim_home().mkdir(parents=True, exist_ok=True)
-        self._watcher = QFileSystemWatcher([str(vivim_home())], self)
-        self._watcher.directoryChanged.connect(self.refresh)
+        else:
+            self.refresh()
         page, on_page, worker = self._page, self._on_page, self._worker
         self.destroyed.connect(lambda: _let_go(page, on_page, worker))
 
     def refresh(self) -> None:
-        """Show what the settings are now, whoever changed them."""
-        found, _ = read_settings()
+        """Read the settings in the background, and show them, whoever changed them."""
+        self._begin(read_settings, self._read)
+
+    def _begin(self, work: Callable[[], Any], done: Any = None) -> None:
+        """Do work with the disk in the background, and emit what it returns by the signal `done`."""
+
+        def steps() -> Iterator[None]:
+            try:
+                result = work()
+            except SettingsError as error:
+                self._failed.emit(error)
+                return
+            if done is not None:
+                done.emit(result)
+            yield
+
+        self._worker.submit(Job(steps))
+
+    def _show(self, read: tuple[Settings, tuple[str, ...]]) -> None:
+        found, problems = read
+        for problem in problems:
+            if problem not in self._warned:
+                show_warning(plain(problem))
+        self._warned.update(problems)
         changed = found != self._settings
         self._settings = found
         if self._page is not None and not self._typed.isActive() and self._job is None:
@@ -122,10 +151,9 @@ class Preferences(QObject):
         if self._job is not None:
             self._typed.start()
             return
-        seen = _seen()
-        wanted = {name: value for name, value in self._on_the_page().items() if value != seen[name]}
+        shown = self._on_the_page()
         self._refused = set()
-        self._job = Job(lambda: _changed_one_by_one(wanted))
+        self._job = Job(lambda: _changed_one_by_one(shown))
         self._job.event.connect(self._refuse)
         self._job.failed.connect(show_problem)
         self._job.ended.connect(self._on_taken)
@@ -153,16 +181,42 @@ class Preferences(QObject):
                     setattr(getattr(self._page, group), name, getattr(self._settings, name))
         finally:
             self._filling = False
-        _keep_seen({name: getattr(self._settings, name) for _, name in _pairs()})
+        values = {name: getattr(self._settings, name) for _, name in _pairs()}
+        self._begin(lambda: _keep_seen(values))
 
 
-def _changed_one_by_one(wanted: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Change settings, and say which cannot be so and why."""
-    for name, value in wanted.items():
+def _make_home() -> str:
+    """Make the folder of the settings.
+
+    Raises
+    ------
+    SettingsError
+        If it cannot be made. The window works on with the defaults.
+    """
+    try:
+        vivim_home().mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(
+            f"The settings cannot be kept: {vivim_home()} cannot be written ({error.strerror or error}). Make it "
+            "writable, or name another folder in the variable VIVIM_HOME and start again."
+        ) from error
+    return str(vivim_home())
+
+
+def _changed_one_by_one(shown: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Take over what differs on the page from what it showed last, and say which values are refused and why."""
+    seen = _seen()
+    for name, value in shown.items():
+        if value == seen[name]:
+            continue
         try:
             change_settings(**{name: value})
         except SettingsError as error:
             yield name, str(error)
+
+
+def _changed_together(chosen: dict[str, Any]) -> Iterator[Settings]:
+    yield change_settings(**chosen)
 
 
 def _let_go(page: Any, on_page: Any, worker: Worker) -> None:
@@ -188,12 +242,12 @@ def _seen() -> dict[str, Any]:
 
 
 def _keep_seen(values: dict[str, Any]) -> None:
+    """Note what the page shows; a folder that cannot be written is told of when it is made, not here."""
     if (vivim_home() / SEEN).exists() and values.items() <= _seen().items():
         return  # writing it would change the folder that is watched, and come back here
     path = vivim_home() / SEEN
-    part = part_of(path)
-    part.write_text(json.dumps(values, indent=2), encoding="utf-8")
-    os.replace(part, path)
+    with suppress(OSError), atomic_write(path) as part:
+        part.write_text(json.dumps(values, indent=2), encoding="utf-8")
 
 
 def open_preferences(viewer: napari.Viewer) -> QDialog:
@@ -220,7 +274,9 @@ class SettingsDialog(QDialog):
         super().__init__(parent)
         self.setWindowTitle(f"Preferences of {DISPLAY_NAME}")
         self.setMinimumWidth(520)
-        found, _ = read_settings()
+        found = settings(at_once=True)
+        self._worker = Worker("vivim-settings-dialog")
+        self.destroyed.connect(self._worker.close)
         self.inputs: dict[str, QWidget] = {}
         layout = QVBoxLayout(self)
         for group, names in shown().items():
@@ -240,13 +296,18 @@ class SettingsDialog(QDialog):
         layout.addWidget(self.buttons)
 
     def accept(self) -> None:
-        """Keep what was chosen; what cannot be is said, and the dialog stays open."""
-        try:
-            change_settings(**{name: _value(widget) for name, widget in self.inputs.items()})
-        except SettingsError as error:
-            show_warning(plain(str(error)))
-            return
-        super().accept()
+        """Keep what was chosen, in the background; a refused value is said, and the dialog stays open."""
+        chosen = {name: _value(widget) for name, widget in self.inputs.items()}
+        self._job = Job(lambda: _changed_together(chosen))
+        self._job.failed.connect(lambda error: show_warning(plain(str(error))))
+        self._job.ended.connect(self._on_kept)
+        self.buttons.setEnabled(False)
+        self._worker.submit(self._job)
+
+    def _on_kept(self, kept: bool) -> None:
+        self.buttons.setEnabled(True)
+        if kept:
+            super().accept()
 
     def _restore(self) -> None:
         for name, widget in self.inputs.items():

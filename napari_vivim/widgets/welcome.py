@@ -5,7 +5,7 @@ from __future__ import annotations
 import napari
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QLabel, QPushButton, QVBoxLayout, QWidget
-from vivim.video.open import DICOM_SUFFIXES, NIFTI_SUFFIXES, TIFF_SUFFIXES, VIDEO_SUFFIXES
+from vivim.video.open import SUFFIXES
 
 from napari_vivim.qt.components import primary, quiet
 from napari_vivim.qt.notifications import guarded
@@ -18,7 +18,6 @@ STEPS = (
     "<b>Learn</b>: the model learns what you meant.<br>"
     "<b>Export</b>: masks, measurements, an overlay video."
 )
-SUFFIXES = (*VIDEO_SUFFIXES, *TIFF_SUFFIXES, *DICOM_SUFFIXES, *NIFTI_SUFFIXES, ".gif")
 FILES = f"Videos ({' '.join(f'*{suffix}' for suffix in SUFFIXES)});;All files (*)"
 
 

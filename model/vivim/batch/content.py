@@ -15,12 +15,11 @@ import stat
 import threading
 import time
 from collections.abc import Generator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from vivim.settings import vivim_home
-from vivim.utils.atomic_files import part_of, sweep
+from vivim.utils.atomic_files import atomic_write, sweep
 
 FOLDER = "digests"
 ENTRIES = 512
@@ -54,7 +53,7 @@ class Content:
 
 
 def files_in(path: Path) -> list[Path]:
-    """A file itself, or all files of a folder in order; none if there is nothing. Hidden files do not count."""
+    """A file itself, or all files of a folder in order, without hidden ones."""
     if not path.is_dir():
         return [path] if path.exists() else []
     found = []
@@ -106,7 +105,7 @@ def content_of(root: Path, files: Sequence[Path]) -> Generator[tuple[int, int], 
 
 
 def stamp_of(root: Path, files: Sequence[Path]) -> str:
-    """What `Content.stamp` would be now; another one where a file is gone."""
+    """What `Content.stamp` would be now, or an empty text where a file is gone."""
     try:
         return _stamp(_facts(root, files))
     except OSError:
@@ -145,9 +144,8 @@ def _cached(key: str, stamp: str) -> str | None:
 
 
 def _cache(key: str, stamp: str, digest: str) -> None:
-    """Note a digest; two programs at a time may lose one another's note, which costs one more reading."""
+    """Note a digest. Two programs at a time may lose one another's note, which costs one more reading."""
     file = _file(key)
-    part = part_of(file)
     with _writing:
         entries = _entries(file)
         entries.pop(key, None)
@@ -156,11 +154,9 @@ def _cache(key: str, stamp: str, digest: str) -> None:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             sweep(file.parent)
-            part.write_text(json.dumps(kept), encoding="ascii")
-            os.replace(part, file)
+            with atomic_write(file) as part:
+                part.write_text(json.dumps(kept), encoding="ascii")
         except OSError as error:
-            with suppress(OSError):  # there may be no such folder
-                part.unlink()
             _log.info("Digests cannot be cached in %s: %s", file.parent, error.strerror or error)
 
 
@@ -169,7 +165,7 @@ def _file(key: str) -> Path:
 
 
 def _entries(file: Path) -> dict[str, list[str]]:
-    """What a file of the cache holds; nothing if it is damaged, since every digest can be computed again."""
+    """What a file of the cache holds. Nothing if it is damaged, since every digest can be computed again."""
     try:
         if file.stat().st_size > FILE_BYTES:
             return {}

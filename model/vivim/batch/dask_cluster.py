@@ -39,7 +39,7 @@ def is_cluster(text: str) -> bool:
 
 @contextmanager
 def connected(text: str, device: str) -> Iterator[Client]:
-    """A client of the workers that a text means; ``local`` ones end with the block.
+    """A client of the workers that a text means. ``local`` ones end with the block.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def connected(text: str, device: str) -> Iterator[Client]:
 def local_cluster(
     workers: int | None, device: str, threads: int | None = None, folder: str | None = None
 ) -> SpecCluster:
-    """Worker processes on this machine that only this machine can reach; one that dies is started again.
+    """Worker processes on this machine that only this machine can reach. One that dies is started again.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ def dashboard_of(client: Client) -> str | None:
 
 
 def worker_command(address: str) -> str:
-    """The command that starts a worker on another machine; one for each GPU."""
+    """The command that starts a worker on another machine. One for each GPU."""
     variables = f"{'='.join(ONE_HEAP)} OMP_NUM_THREADS={THREADS}"
     return f"{variables} dask worker {address} --nthreads 1 --memory-limit 0 --no-dashboard"
 

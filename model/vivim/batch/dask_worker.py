@@ -53,7 +53,7 @@ def work(job: Job, topic: str) -> Outcome | None:
 
 
 def heard(message: dict[str, Any]) -> Working:
-    """What a worker told, on the other side; under ``worker`` Dask has put its address."""
+    """What a worker told, on the other side. Under ``worker`` Dask has put its address."""
     name = message.pop("name")
     return Working(**{**message, "worker": name})
 

@@ -1,4 +1,4 @@
-"""What is kept when a video was replaced, or when an output is not what was written: moved aside, never deleted.
+"""Keep the work on a video that was replaced, and outputs that were edited: they are moved, never deleted.
 
 It goes into ``put-aside-1``, ``put-aside-2`` ... in the video's folder of the output. An output that was only damaged
 (shortened, emptied, filled with zeros, files missing) is removed again once the new one is there.
@@ -19,7 +19,7 @@ from vivim.errors import SessionError
 from vivim.io.export import FILES
 from vivim.session.folder_lock import HOLDER, FolderLock
 from vivim.session.metadata import FILE, Description
-from vivim.utils.atomic_files import part_of, remove
+from vivim.utils.atomic_files import atomic_write, remove
 
 PUT_ASIDE = re.compile(r"put-aside-\d+")
 NOTE = "content.json"
@@ -35,15 +35,8 @@ def note_content(session: Path, identity: str, content: str) -> None:
     """Note in a session's folder which content its masks are of."""
     if _noted(session) == (identity, content):
         return
-    part = part_of(session / NOTE)
-    try:
-        with part.open("x", encoding="ascii") as file:
-            json.dump({"identity": identity, "content": content}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, session / NOTE)
-    finally:
-        remove(part)
+    with atomic_write(session / NOTE) as part:
+        part.write_text(json.dumps({"identity": identity, "content": content}), encoding="ascii")
 
 
 def is_of(session: Path, identity: str, content: str) -> bool:
@@ -68,7 +61,7 @@ def _noted(session: Path) -> tuple[str, str] | None:
     return (identity, content) if isinstance(identity, str) and isinstance(content, str) else None
 
 
-def settle_session(job: Job, identity: str, content: str) -> str:
+def prepare_session(job: Job, identity: str, content: str) -> str:
     """Make sure that the session in the output, if there is one, is about this content of the video.
 
     One of another content is put aside with all outputs; one that was put aside and fits is taken up again.
@@ -130,7 +123,7 @@ def _new_place(job: Job) -> Path:
 
 
 @contextmanager
-def sparing(job: Job, others: Mapping[str, Path]) -> Iterator[list[str]]:
+def keep_edited(job: Job, others: Mapping[str, Path]) -> Iterator[list[str]]:
     """Keep outputs that somebody may have edited while they are written anew.
 
     Parameters

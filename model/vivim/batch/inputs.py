@@ -29,12 +29,12 @@ class Found:
 
 
 def is_one(path: Path) -> bool:
-    """Whether a path is a single video or session, or could be one; not a folder or glob of several."""
+    """Whether a path is, or could be, a single video or session, not a folder or glob of several."""
     return not _is_glob(path) and not (path.is_dir() and not _is_leaf(path))
 
 
 def find(given: Sequence[Path], out: Path, *, sessions: bool = False) -> list[Found]:
-    """All videos, or all sessions, that some paths mean, in the order given; folders in natural order of names.
+    """All videos, or all sessions, that some paths mean, in the order given. Folders in natural order of names.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def find(given: Sequence[Path], out: Path, *, sessions: bool = False) -> list[Fo
 
 
 def stems(names: Sequence[PurePath], paths: Sequence[Path]) -> list[str]:
-    """A folder for each: its name without the ending; one that is taken, or is to hold others, gets a number."""
+    """A folder name for each: its own without the ending, with a number if it is taken or is to hold others."""
     wanted = [_without_ending(name, path) for name, path in zip(names, paths, strict=True)]
     holders = {parent.as_posix().casefold() for name in wanted for parent in name.parents}
     taken: set[str] = set()
@@ -106,7 +106,7 @@ def _meant(path: Path, out: Path, sessions: bool) -> list[tuple[Path, PurePath]]
 
 
 def _matched(match: Path, pattern: Path, out: Path | None, sessions: bool) -> Iterator[Path]:
-    """What one match of a glob means; files of other kinds and sessions only where the glob names their ending."""
+    """What one match of a glob means. Files of other kinds and sessions only where the glob names their ending."""
     if _is_inside(match, out) or any(map(_is_put_aside, (match, match.parent))):
         return
     if match.is_dir() and not _is_leaf(match):
@@ -168,7 +168,7 @@ def _is_dicom(path: Path) -> bool:
 
 
 def _is_cine(path: Path) -> bool:
-    """Whether a DICOM file has several frames; one that cannot be read counts, so that it is opened by itself."""
+    """Whether a DICOM file has several frames. One that cannot be read counts, so that it is opened by itself."""
     from pydicom import dcmread
 
     try:
@@ -200,5 +200,5 @@ def _is_inside(path: Path, out: Path | None) -> bool:
 
 
 def _holds(out: Path, root: Path) -> bool:
-    """Whether the output folder is around what is searched; then it cannot be passed over as a whole."""
+    """Whether the output folder is around what is searched. Then it cannot be passed over as a whole."""
     return root.resolve().is_relative_to(out)

@@ -18,7 +18,7 @@ WAITING = "waiting for a worker"
 
 @dataclass(frozen=True)
 class Segmenting:
-    """How videos are segmented and written; see `vivim.propose` and `vivim.io.export.export`.
+    """How videos are segmented and written. See `vivim.propose` and `vivim.io.export.export`.
 
     Attributes
     ----------
@@ -50,14 +50,14 @@ class Segmenting:
     only, frames = "all", None
 
     def decisive(self) -> dict[str, Any]:
-        """Options that decide what is written, as JSON has them; not where and how fast, nor where the model lies."""
+        """Options that decide what is written, as JSON has them: not the device, the speed or the model's place."""
         apart = ("model", "device", "batch_size", "split")
         return {key: _plain(value) for key, value in asdict(self).items() if key not in apart}
 
 
 @dataclass(frozen=True)
 class Exporting:
-    """How sessions are exported; see `vivim.io.export.export`."""
+    """How sessions are exported. See `vivim.io.export.export`."""
 
     formats: tuple[str, ...] = ("png",)
     only: str = "all"
@@ -114,7 +114,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Working:
-    """Progress within one job; `worker` is empty where this process does it itself."""
+    """Progress within one job. `worker` is empty where this process does it itself."""
 
     stem: str
     stage: str

@@ -1,4 +1,4 @@
-"""``manifest.jsonl`` in the output folder: one line for every video that was done or failed; the last one counts.
+"""``manifest.jsonl`` in the output folder: one line for every video that was done or failed. The last one counts.
 
 A line says which video by a digest of its content, which model by its version, and the options; it names no file or
 person beyond the video's folder in the output. It is appended whole and written through to the disk after all that it
@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -32,20 +32,20 @@ _log = logging.getLogger(__name__)
 
 
 class Manifest:
-    """The manifest of one output folder; several programs may append to it at a time."""
+    """The manifest of one output folder. Several programs may append to it at a time."""
 
     def __init__(self, out: Path) -> None:
         self.path = out / NAME
 
     def read(self) -> dict[tuple[str, str], dict[str, Any]]:
-        """The latest line of every task and video, by both; the log is told of lines that are passed over.
+        """The latest line of every task and video, by both. The log is told of lines that are passed over.
 
-        A manifest that cannot be read is moved aside.
+        A manifest that cannot be read is renamed.
 
         Raises
         ------
         BatchError
-            If it cannot be moved aside either, or not be added to, or a newer version of this program wrote all of it.
+            If it cannot be renamed, or not be added to, or a newer version of this program wrote all of it.
         """
         latest: dict[tuple[str, str], dict[str, Any]] = {}
         if not os.path.lexists(self.path):
@@ -63,7 +63,7 @@ class Manifest:
                         damaged.append(number)
                         newer += _is_newer(line)
         except OSError as error:
-            self._move_aside(error)
+            self._rename_damaged(error)
             return {}
         if not os.access(self.path, os.W_OK):
             raise BatchError(
@@ -84,7 +84,7 @@ class Manifest:
             )
         return latest
 
-    def _move_aside(self, error: OSError) -> None:
+    def _rename_damaged(self, error: OSError) -> None:
         number = 1
         while os.path.lexists(place := self.path.with_name(f"{NAME}.damaged-{number}")):
             number += 1
@@ -102,7 +102,7 @@ class Manifest:
         )
 
     def append(self, record: dict[str, Any]) -> None:
-        """Add a line; it is on the disk when this returns.
+        """Add a line. It is on the disk when this returns.
 
         Raises
         ------
@@ -170,7 +170,7 @@ def _last_byte(descriptor: int, size: int) -> bytes:
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:
-    """Lines of a file; the beginning alone of those that are too long to be ours."""
+    """Lines of a file. The beginning alone of those that are too long to be ours."""
     while line := file.readline(LINE_BYTES):
         yield line
         while not line.endswith(b"\n") and len(line) == LINE_BYTES:
@@ -201,27 +201,41 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
         return None
     # what an older version did not say has its default
     record = {**asdict(Outcome("", "")), **record}
-    return record if all(_fits(record[name], kind) for name, kind in _KINDS.items()) else None
+    return record if all(fits(record[name]) for name, fits in _FITS.items()) else None
 
 
-_KINDS: dict[str, type | None] = {
-    **{name: type(value) for name, value in asdict(Outcome("", "")).items() if value is not None},
-    **{"task": str, "video": str, "options": list, "mean_area_mm2": None},
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < MOST
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and _is_number(value)
+
+
+def _is_texts_by_name(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_is_text, value.values()))
+
+
+def _is_options(value: Any) -> bool:
+    """Whether a value is options by name: texts, numbers, or lists of them."""
+    return isinstance(value, dict) and all(
+        not isinstance(part, dict | list)
+        for option in value.values()
+        for part in (option if isinstance(option, list) else [option])
+    )
+
+
+_FITS: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("task", "stem", "status", "video", "state", "content", "reason", "note"), _is_text),
+    **dict.fromkeys(("frames", "lesion_frames", "largest_area_px"), _is_count),
+    **dict.fromkeys(("seconds", "mean_area_px"), _is_number),
+    **dict.fromkeys(("files", "digests"), _is_texts_by_name),
+    "mean_area_mm2": lambda value: value is None or _is_number(value),
+    "damaged": lambda value: isinstance(value, list) and all(map(_is_count, value)),
+    "options": _is_options,
 }
-"""What the values of a line must be: None is a number or null, dict is texts by name, list is options by name."""
-
-
-def _fits(value: Any, kind: type | None) -> bool:
-    if kind is str:
-        return isinstance(value, str)
-    if kind is dict:
-        return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
-    if kind is list:  # of texts, numbers, or lists of them
-        return isinstance(value, dict) and all(
-            not isinstance(part, dict | list)
-            for option in value.values()
-            for part in (option if isinstance(option, list) else [option])
-        )
-    if value is None or isinstance(value, bool):
-        return value is None and kind is None
-    return isinstance(value, int if kind is int else int | float) and 0 <= value < MOST
+"""What the values of a line must be."""

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vivim.batch.content import Content, content_of, files_in, stamp_of
-from vivim.batch.earlier import is_of, note_content, settle_session, sparing
+from vivim.batch.earlier import is_of, keep_edited, note_content, prepare_session
 from vivim.batch.jobs import DONE, FAILED, LONG, PART, SESSION, SKIPPED, Job, Outcome, Segmenting, Working
 from vivim.batch.manifest import outcome_of
-from vivim.batch.splitting import forget_parts, join, part_folder, splittable
+from vivim.batch.splitting import join, part_folder, remove_parts, splittable
 from vivim.errors import CheckpointError, VideoChangedError, VideoError, VideoMissingError, VivimError
 from vivim.io.export import FILES
 from vivim.session.metadata import FILE
@@ -125,7 +125,7 @@ def _changed(path: Path) -> VideoError:
 
 
 def same_as_before(job: Job, identity: str, content: str, state: str) -> bool:
-    """Whether what the manifest says of a job is of the same video, model, options and masks; formats apart."""
+    """Whether the manifest speaks of the same video, model, options and masks, whatever the formats."""
     before = job.before
     if before is None or before["status"] != DONE:
         return False
@@ -143,7 +143,7 @@ def _before(job: Job, status: str) -> Outcome:
 
 
 def stale(job: Job) -> Generator[Working, None, tuple[list[str], dict[str, Path]]]:
-    """Formats that are not there as they were written; and by format, what is in their place but was not written so."""
+    """Formats whose output is not as it was written, and by format, what is in their place instead."""
     digests = job.before["digests"] if job.before is not None else {}
     formats, others = [], {}
     for name in job.options.formats:
@@ -165,9 +165,9 @@ def _output_digest(job: Job, path: Path) -> Generator[Working, None, str]:
 
 
 def _written_again(session: Session, job: Job, formats: Sequence[str], others: Mapping[str, Path]) -> Doing:
-    """Export only some formats of a job that is done otherwise; what was measured then still holds."""
+    """Export only some formats of a job that is done otherwise. What was measured then still holds."""
     before = _before(job, DONE)
-    with sparing(job, others) as notes:
+    with keep_edited(job, others) as notes:
         files, digests = yield from _exported(session, job, formats)
     files, digests = {**before.files, **files}, {**before.digests, **digests}
     return replace(before, files=files, digests=digests, note=" ".join(notes))
@@ -209,7 +209,7 @@ def _segment(job: Job, options: Segmenting) -> Doing:
     if home == Path(job.path):
         _check_own(home, seen)
     else:
-        note = settle_session(job, seen.identity, seen.content.digest)
+        note = prepare_session(job, seen.identity, seen.content.digest)
     if not job.parts and (home / FILE).is_file():
         state = yield from _masks_too(job, home)
         if same_as_before(job, seen.identity, seen.content.digest, state):
@@ -237,7 +237,7 @@ def _segment(job: Job, options: Segmenting) -> Doing:
         state = yield from _masks_too(job, session.folder)  # before anybody else may open it
         note = " ".join(filter(None, (note, outcome.note)))
         outcome = replace(outcome, content=seen.content.digest, state=state, note=note)
-    forget_parts(job)
+    remove_parts(job)
     return outcome
 
 
@@ -278,7 +278,7 @@ def _check_own(home: Path, seen: Seen) -> None:
 
 
 def _part(job: Job, options: Segmenting) -> Doing:
-    """Propose one range of a long video, in a session of its own; what is there from an earlier run is kept."""
+    """Propose one range of a long video, in a session of its own. What is there from an earlier run is kept."""
     from vivim.session import Session
 
     assert job.part is not None
@@ -317,7 +317,7 @@ def _propose(session: Session, job: Job, options: Segmenting, frames: range | No
 
 
 def _set_area(session: Session, options: Segmenting) -> None:
-    """Show the model the part of the picture that was asked for; as it is in the session, if nothing was."""
+    """Show the model the part of the picture that was asked for. As it is in the session, if nothing was."""
     if options.area is None:
         return
     if isinstance(options.area, str):
@@ -350,7 +350,7 @@ def model_for(options: Segmenting) -> Vivim:
 
 
 def loaded(name: str) -> Vivim:
-    """A model by name or path; the last one stays in memory until its file changes."""
+    """A model by name or path. The last one stays in memory until its file changes."""
     from vivim.registry.registry import model_path
 
     path = model_path(name)
@@ -387,7 +387,7 @@ def _export(job: Job) -> Doing:
 
 
 def _seen_if_there(job: Job, session: Session) -> Generator[Working, None, Seen | None]:
-    """The video of a session; None if it is gone or damaged or was replaced: files that are whole stay as they are."""
+    """The video of a session. None if it is gone or damaged or was replaced: files that are whole stay as they are."""
     try:
         video = session.video
     except (VideoMissingError, VideoChangedError, VideoError):
@@ -398,7 +398,7 @@ def _seen_if_there(job: Job, session: Session) -> Generator[Working, None, Seen 
 def _written(session: Session, job: Job) -> Doing:
     """Export all formats, and measure what was exported."""
     _, others = yield from stale(job)
-    with sparing(job, others) as notes:
+    with keep_edited(job, others) as notes:
         files, digests = yield from _exported(session, job, job.options.formats)
     outcome = yield from _measured(session, job, files)
     return replace(outcome, digests=digests, note=" ".join(notes))
@@ -407,7 +407,7 @@ def _written(session: Session, job: Job) -> Doing:
 def _exported(
     session: Session, job: Job, formats: Sequence[str]
 ) -> Generator[Working, None, tuple[dict[str, str], dict[str, str]]]:
-    """Export some formats; returns where each is below the output folder, and the digest of what it holds."""
+    """Export some formats. Returns where each is below the output folder, and the digest of what it holds."""
     from vivim.io.export import export
 
     options, files, digests = job.options, {}, {}
@@ -430,7 +430,7 @@ def _exported(
 
 
 def _measured(session: Session, job: Job, files: dict[str, str]) -> Doing:
-    """Lesion areas of the frames that were written; all classes together, cleaned as they were for writing."""
+    """Lesion areas of the frames that were written. All classes together, cleaned as they were for writing."""
     import numpy as np
 
     from vivim.analysis.calibration import area_mm2, regions_of

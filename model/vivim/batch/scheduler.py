@@ -106,7 +106,7 @@ def run_on(client: Client, jobs: Iterable[Job], work: Callable[[Job, str], Outco
 
 
 class _Places:
-    """How many jobs may be on the way; `workers` are those of the latest count."""
+    """How many jobs may be on the way. `workers` are those of the latest count."""
 
     def __init__(self, client: Client, newcomers: Newcomers) -> None:
         self._client, self._newcomers = client, newcomers
@@ -123,7 +123,7 @@ class _Places:
 
 
 class _Waiting:
-    """Jobs to come; the ranges of a long video go before the next video, and are joined when the last is done."""
+    """Jobs to come. The ranges of a long video go before the next video, and are joined when the last is done."""
 
     def __init__(self, jobs: Iterable[Job]) -> None:
         self._jobs = iter(jobs)
@@ -135,13 +135,13 @@ class _Waiting:
             yield self._first.popleft()
 
     def empty(self) -> bool:
-        """Whether there are none at the moment; ranges under way may bring more."""
+        """Whether there are none at the moment. Ranges under way may bring more."""
         if not self._first:
             self._first.extend(islice(self._jobs, 1))
         return not self._first
 
     def after(self, job: Job, outcome: Outcome) -> Outcome | None:
-        """Take note of how a job ended; returns what is to be said of its video, if that has ended with it."""
+        """Take note of how a job ended. Returns what is to be said of its video, if that has ended with it."""
         if outcome.status == LONG:
             assert isinstance(job.options, Segmenting)
             parts = cut(outcome.frames, job.options)
@@ -172,7 +172,7 @@ class _Waiting:
 
 @dataclass
 class _Cut:
-    """A long video that is done in ranges; `seconds` is the time they took, all workers together."""
+    """A long video that is done in ranges. `seconds` is the time they took, all workers together."""
 
     parts: tuple[tuple[int, int], ...]
     missing: set[tuple[int, int]]

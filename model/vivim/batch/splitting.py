@@ -47,7 +47,7 @@ def cut(total: int, options: Segmenting) -> list[tuple[int, int]]:
 
 
 def part_folder(job: Job, part: tuple[int, int]) -> Path:
-    """The session of a range; other options, another model or other content of the video make another folder."""
+    """The session of a range. Other options, another model or other content of the video make another folder."""
     decisive = json.dumps([job.options.decisive(), job.content])
     digest = hashlib.blake2b(decisive.encode(), digest_size=8).hexdigest()
     return job.folder / f"{HIDDEN}{digest}" / f"{part[0]:08d}-{part[1]:08d}.vivim"
@@ -71,17 +71,16 @@ def join(session: Session, job: Job, options: Segmenting) -> Iterator[Working]:
                     f"Frames {first} to {stop} of {job.stem} are not whole. Run the same command again."
                 )
             session.take_classes(part.classes)
-            uncertainties, beside = part.uncertainty, part.disagreement
+            uncertainties, disagreements = part.uncertainty, part.disagreement
             for t in range(first, stop):
-                said = {
-                    "uncertainty": float(uncertainties[t]),
-                    "windows": None if math.isnan(beside[t]) else float(beside[t]),
-                }
-                session.propose(t, part.masks[t], options.version, **said)
+                windows = None if math.isnan(disagreements[t]) else float(disagreements[t])
+                session.propose(
+                    t, part.masks[t], options.version, uncertainty=float(uncertainties[t]), windows=windows
+                )
                 yield Working(job.stem, "joining", t + 1, len(session))
 
 
-def forget_parts(job: Job) -> None:
+def remove_parts(job: Job) -> None:
     """Remove the sessions of the ranges, of this run and of any before it."""
     for folder in job.folder.glob(f"{HIDDEN}*"):
         remove(folder)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from vivim.batch.jobs import Outcome
 from vivim.errors import BatchError
-from vivim.utils.atomic_files import flush, part_of, remove
+from vivim.utils.atomic_files import atomic_write
 from vivim.utils.csv_writer import CsvWriter
 
 NAME = "summary.csv"
@@ -19,7 +18,7 @@ COLUMNS = (
 
 
 def write_summary(outcomes: Iterable[Outcome], out: Path) -> Path:
-    """Write the table in one piece; areas are means over the frames with a lesion, see `Outcome`.
+    """Write the table in one piece. Areas are means over the frames with a lesion, see `Outcome`.
 
     Raises
     ------
@@ -27,22 +26,20 @@ def write_summary(outcomes: Iterable[Outcome], out: Path) -> Path:
         If it cannot be written.
     """
     final = out / NAME
-    part = part_of(final)
     try:
-        # names of files may be no UTF-8
-        with part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        with (
+            atomic_write(final) as part,
+            # names of files may be no UTF-8
+            part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+        ):
             table = CsvWriter(file)
             table.writerow(COLUMNS)
             table.writerows(_row(outcome) for outcome in outcomes)
-        flush(part)
-        os.replace(part, final)
     except OSError as error:
         raise BatchError(
             f"Cannot write {final}: {error.strerror or error}. Free some space there or check that you may write, then "
             "run the same command again: it goes on with what is missing."
         ) from error
-    finally:
-        remove(part)
     return final
 
 

@@ -64,7 +64,7 @@ class Newcomers:
             self._client.unsubscribe_topic("all")
 
     def ask(self, there: Collection[str]) -> None:
-        """Ask those `there` that have come since; the others' end has been heard of."""
+        """Ask those `there` that have come since. The others' end has been heard of."""
         new = [address for address in dict(self._came) if address in there and address not in self._asked]
         self._asked.update(new)
         if new:
@@ -98,7 +98,7 @@ def _check(who: str, found: str | Exception) -> None:
 
 
 def _problem(who: str, found: str | Exception) -> str | None:
-    """What is wrong with somebody who gave this answer, and what to do; None for who is gone since, or as we are."""
+    """What is wrong with a process that gave this answer, and what to do. None if it is gone, or as this one."""
     from vivim import __version__
 
     if found == __version__ or isinstance(found, OSError):

@@ -40,7 +40,7 @@ STOPPED = 130
 
 
 def build_parser(command: str | None) -> argparse.ArgumentParser:
-    """The parser of ``vivim``; only the options of `command` are declared, so that the others need no import."""
+    """The parser of ``vivim``. Only the options of `command` are declared, so that the others need no import."""
     parser = argparse.ArgumentParser(
         prog="vivim",
         description="Lesion masks in medical video: propose, correct, learn from the corrections. For research, "

@@ -178,7 +178,7 @@ def _entry(job: Job, outcome: Outcome) -> dict[str, Any]:
 
 
 def _named(failed: Sequence[tuple[str, str]], total: int, table: Path) -> str:
-    """The failures in a sentence each, the first of them; with one video, its reason alone."""
+    """The first failures in a sentence each, or the reason alone of a single video."""
     texts = [reason if Path(path).name in reason else f"{path}: {reason}" for path, reason in failed]
     if total == 1:
         return texts[0]

@@ -13,7 +13,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
 from vivim.batch.jobs import FAILED, SKIPPED, WAITING, Outcome, Working
-from vivim.cli.progress import SPARSE_SECONDS, clock
+from vivim.cli.progress import SPARSE_SECONDS
+from vivim.utils.time_left import TimeLeft, clock
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -30,7 +31,7 @@ class Tally:
     def __init__(self, total: int, now: Callable[[], float] = time.monotonic) -> None:
         self.total, self._now = total, now
         self.done = self.skipped = self.failed = 0
-        self._began = now()
+        self._time_left = TimeLeft(now)
         self._at_work: dict[str, tuple[Working, float]] = {}
 
     def __call__(self, event: Working | Outcome) -> None:
@@ -50,7 +51,7 @@ class Tally:
         return [event for _, (event, when) in sorted(self._at_work.items()) if when > heard]
 
     def seconds_left(self) -> float | None:
-        """Estimate by the videos done in this run and the parts of those under way; None before it is any good."""
+        """Estimate by the videos done in this run and the parts of those under way. None before it is any good."""
         parts: dict[str, float] = {}
         for event in self.workers():
             parts[event.stem] = max(parts.get(event.stem, 0.0), event.done / max(1, event.total))
@@ -58,7 +59,7 @@ class Tally:
         worked = self.done - self.skipped + under_way
         if worked < LEAST:
             return None
-        return max(0.0, self.total - self.done - under_way) * (self._now() - self._began) / worked
+        return self._time_left(worked, self.total - self.skipped)
 
     def line(self) -> str:
         """All of it in a line."""
@@ -72,7 +73,7 @@ class Tally:
 
 
 class Board:
-    """Use in a ``with`` block; call it with every event."""
+    """Use in a ``with`` block. Call it with every event."""
 
     def __init__(self, total: int, stream: TextIO | None = None) -> None:
         self.tally = Tally(total)

@@ -1,6 +1,6 @@
-"""``vivim check SESSION...``: compare the masks of sessions with their ledgers; ``--mend`` keeps what is in doubt.
+"""``vivim check SESSION...``: compare the masks of sessions with their ledgers, and mend them.
 
-The exit code is 0 if all sessions are whole, or ``--mend`` has kept all that was in doubt as a person's; else 1.
+``--mend`` keeps what may be damaged as a person's. The exit code is 0 if all sessions are whole then, else 1.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> dict:
-    """Check all; one that cannot be opened does not stop the others."""
+    """Check all. One that cannot be opened does not stop the others."""
     found = [_checked(path, args.mend) for path in args.sessions]
     result = {"sessions": found}
     wrong = [one for one in found if not (one["whole"] or one["mended"])]

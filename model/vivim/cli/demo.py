@@ -1,4 +1,4 @@
-"""``vivim demo``: the whole job on a synthetic video; in a napari window, or without one where there is no display."""
+"""``vivim demo``: the whole job on a synthetic video, with or without a napari window."""
 
 from __future__ import annotations
 
@@ -39,14 +39,12 @@ def run(args: argparse.Namespace) -> dict:
     reason = why_headless(args.headless)
     if reason is None:
         return show(args.out)
-    pass
-
     print(f"Without a window, because {reason}.")
     return run_demo(args.out, device=args.device)
 
 
 def why_headless(asked: bool) -> str | None:
-    """The reason not to open a window; None where one can be opened."""
+    """The reason not to open a window. None where one can be opened."""
     if asked:
         return "--headless was given"
     if importlib.util.find_spec("napari") is None:
@@ -58,7 +56,7 @@ def why_headless(asked: bool) -> str | None:
 
 
 def show(out: Path) -> dict:
-    """Write the synthetic video and open it in napari with the panel "Vivim Segment"; returns when it is closed.
+    """Write the synthetic video and open it in napari with the panel "Vivim Segment". Returns when it is closed.
 
     napari runs in a process of its own: this package imports nothing of it.
 

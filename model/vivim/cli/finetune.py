@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> dict:
-    """Fine-tune; Ctrl-C stops it and leaves every model as it was."""
+    """Fine-tune. Ctrl-C stops it and leaves every model as it was."""
     from vivim.api import finetune
     from vivim.cli.progress import Progress
     from vivim.finetuning import Finished, PassedOver, Preparing, Scored, Step, Waiting

@@ -1,4 +1,4 @@
-"""``vivim info``: what is installed and what this machine can do; the first thing to put into a bug report."""
+"""``vivim info``: what is installed and what this machine can do. The first thing to put into a bug report."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def versions() -> dict[str, str | None]:
-    """Versions by name; None where a package is not installed."""
+    """Versions by name. None where a package is not installed."""
     found: dict[str, str | None] = {"vivim": vivim.__version__, "python": platform.python_version()}
     for name in PACKAGES:
         try:

@@ -5,10 +5,19 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from vivim.registry.registry import ModelInfo
+from vivim.registry.registry import (
+    ModelInfo,
+    add_classes,
+    default_model_name,
+    export_model,
+    import_model,
+    list_models,
+    remove_model,
+    rename_model,
+    set_default_model,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,8 +63,6 @@ def run(args: argparse.Namespace) -> dict:
 
 
 def _list(args: argparse.Namespace) -> dict:
-    from vivim.registry.registry import default_model_name, list_models
-
     models, default = list_models(), default_model_name()
     print(
         f"  {'name':24} {'version':12} {'from':16} {'frames':>6} {'videos':>6} {'before':>6} {'after':>6}  description"
@@ -75,48 +82,36 @@ def _score(value: float | None) -> str:
 
 
 def _import(args: argparse.Namespace) -> dict:
-    from vivim.registry.registry import import_model
-
     info = import_model(args.file, args.name)
     print(f"Imported as {info.name}: {info.description}")
     return as_row(info)
 
 
 def _export(args: argparse.Namespace) -> dict:
-    from vivim.registry.registry import export_model
-
     path = export_model(args.name, args.file)
     print(f"Written to {path}")
     return {"name": args.name, "path": str(path)}
 
 
 def _rename(args: argparse.Namespace) -> dict:
-    from vivim.registry.registry import rename_model
-
     info = rename_model(args.name, args.new_name)
     print(f"{args.name} is now called {info.name}")
     return as_row(info)
 
 
 def _classes(args: argparse.Namespace) -> dict:
-    from vivim.registry.registry import add_classes
-
     info = add_classes(args.name, args.classes, args.output)
     print(f"Made {info.name} with the classes {', '.join(info.classes)}; fine-tune it on masks of them")
     return as_row(info)
 
 
 def _remove(args: argparse.Namespace) -> dict:
-    from vivim.registry.registry import remove_model
-
     remove_model(args.name)
     print(f"Removed {args.name}")
     return {"removed": args.name}
 
 
 def _default(args: argparse.Namespace) -> dict:
-    from vivim.registry.registry import set_default_model
-
     set_default_model(args.name)
     print(f"{args.name} is offered first from now on")
     return {"default": args.name}

@@ -9,12 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from vivim.devices import DEVICES, is_remote
+from vivim.io.formats import FORMATS
 from vivim.remote.config import preferred_device
-
-FORMATS = (
-    "png", "palette", "youtube-vos", "tiff", "ome-tiff", "coco", "nifti", "dicom-seg", "mp4", "csv", "dataset",
-)  # fmt: skip
-"""Those of `vivim.io.FORMATS`, written again so that help and usage errors need not load what writes them."""
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
@@ -62,7 +58,7 @@ def say(text: str) -> None:
 
 
 def add_device(parser: argparse.ArgumentParser, remote: bool = False) -> None:
-    """Declare ``--device``; with `remote`, that of a server may be given too."""
+    """Declare ``--device``. With `remote`, that of a server may be given too."""
     if not remote:
         parser.add_argument(
             "--device",
@@ -112,7 +108,7 @@ def formats(text: str) -> list[str]:
 
 
 def chosen_formats(args: argparse.Namespace) -> tuple[str, ...]:
-    """The formats asked for, each once; png by default."""
+    """The formats asked for, each once. Png by default."""
     return tuple(dict.fromkeys(args.formats or ["png"]))
 
 
@@ -134,7 +130,7 @@ def cleaning(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def part(text: str) -> tuple[int | None, int | None]:
-    """``"10:200"`` as a range of frames, its last not included; either number may be left out."""
+    """``"10:200"`` as a range of frames, its last not included. Either number may be left out."""
     start, colon, stop = (word.strip() for word in text.partition(":"))
     if not colon or not all(word.isdecimal() for word in (start, stop) if word):
         raise argparse.ArgumentTypeError(f"{text!r} is not a range of frames such as 10:200, 10: or :200")

@@ -7,6 +7,8 @@ import time
 from types import TracebackType
 from typing import TextIO
 
+from vivim.utils.time_left import clock
+
 SPARSE_SECONDS = 10.0
 """Elsewhere than on a terminal, at least this long between two lines."""
 
@@ -75,10 +77,3 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._end_line()
-
-
-def clock(seconds: float) -> str:
-    """``83.4`` as ``"1:23"``, from an hour on as ``"1:02:03"``."""
-    whole = round(seconds)
-    hours, minutes = divmod(whole // 60, 60)
-    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"

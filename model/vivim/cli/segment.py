@@ -93,7 +93,7 @@ def area(text: str) -> tuple[int, ...] | str:
 
 
 def run(args: argparse.Namespace) -> dict:
-    """Segment all videos that are not done yet; one that fails does not stop the others."""
+    """Segment all videos that are not done yet. One that fails does not stop the others."""
     from vivim.batch.inputs import find
     from vivim.batch.process_video import loaded
     from vivim.devices import choose_device, is_remote

@@ -69,6 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--set-aside",
+        dest="validation_clips",
         type=float,
         default=0.0,
         metavar="PART",
@@ -99,7 +100,7 @@ def weighted(
     leave_out: tuple[str, ...],
     skipped: Callable[[str], None] | None = None,
 ) -> tuple[list, list]:
-    """Load datasets given as ``FOLDER[:LABEL][@WEIGHT]``; a dataset's weight is shared by its clips."""
+    """Load datasets given as ``FOLDER[:LABEL][@WEIGHT]``. A dataset's weight is shared by its clips."""
     clips: list[Clip] = []
     weights: list[float] = []
     for spec in specs:
@@ -183,7 +184,7 @@ def validation_clips(
 
 
 def run(args: argparse.Namespace) -> dict:
-    """Train; returns the summary that ``--json`` prints."""
+    """Train. Returns the summary that ``--json`` prints."""
     device = choose_device(args.device)
     config = recipe(args, device.type)
     output = Path(args.output)
@@ -212,7 +213,7 @@ def run(args: argparse.Namespace) -> dict:
 
 
 def starting_weights(args: argparse.Namespace, config: TrainConfig) -> Vivim | None:
-    """The network that the options name to start from; None for random weights.
+    """The network that the options name to start from. None for random weights.
 
     What SegFormer does not have, all of the temporal half, is random by the seed of the run.
     """
@@ -261,7 +262,7 @@ def _train(
 
 
 def peak_memory(device: torch.device) -> float | None:
-    """The most memory that tensors took on a CUDA device so far, in MiB; None on others."""
+    """The most memory that tensors took on a CUDA device so far, in MiB. None on others."""
     import torch
 
     return torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else None

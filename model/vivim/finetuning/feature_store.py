@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from vivim.settings import vivim_home
-from vivim.utils.atomic_files import part_of, sweep
+from vivim.utils.atomic_files import atomic_write, sweep
 
 LIMIT_BYTES = 1_000_000_000
 SUFFIX = ".features"
@@ -63,13 +63,10 @@ class FeatureStore:
     def put(self, key: str, tensors: dict[str, Tensor]) -> None:
         """Keep tensors under `key`, unless the disk is full or read-only."""
         path = self.folder / f"{key}{SUFFIX}"
-        part = part_of(path)
-        try:
+        with contextlib.suppress(OSError, SafetensorError):
             self.folder.mkdir(parents=True, exist_ok=True)
-            save_file({name: value.contiguous() for name, value in tensors.items()}, part)
-            os.replace(part, path)
-        except (OSError, SafetensorError):
-            part.unlink(missing_ok=True)
+            with atomic_write(path) as part:
+                save_file({name: value.contiguous() for name, value in tensors.items()}, part)
 
     def trim(self) -> None:
         """Remove the files unused for longest until the rest fits into `limit`."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -30,6 +29,7 @@ from vivim.network.preprocessing import mask_from_logits, normalise, stack_frame
 from vivim.session.damage_check import damage_text
 from vivim.settings import Settings
 from vivim.utils.cancellation import Stopped, check
+from vivim.utils.time_left import TimeLeft
 
 if TYPE_CHECKING:
     from vivim.network import Vivim
@@ -122,7 +122,7 @@ def propose(
     taken = set(session.frames_with("corrected", "accepted"))
     todo = sorted(set(wanted) - taken)
     total = len(set(todo) - set(have))
-    began, done = time.monotonic(), 0
+    time_left, done = TimeLeft(), 0
     if keep and (damaged := taken.difference(corrected)):
         yield ProposeEvent.skipping(damaged, total)
     with contextlib.suppress(Stopped), telling_of_full_memory(target):
@@ -174,9 +174,8 @@ def propose(
                     windows=float(uncertainties.windows[i]),
                 )
                 done += 1
-                left = (time.monotonic() - began) / done * (total - done)
                 damaged_now = (block[i],) if keep and not written and session.problem(block[i]) else ()
-                yield ProposeEvent(block[i], written, done, total, left, damaged=damaged_now)
+                yield ProposeEvent(block[i], written, done, total, time_left(done, total), damaged=damaged_now)
 
 
 def segment_frames(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,18 +11,10 @@ from typing import TYPE_CHECKING
 
 from vivim.errors import ExportError
 from vivim.imaging.components import Cleaning
-from vivim.io.formats.coco import write_coco
-from vivim.io.formats.dataset import write_dataset
-from vivim.io.formats.dicom_seg import write_dicom_seg
-from vivim.io.formats.measurements_csv import write_measurements
-from vivim.io.formats.nifti import write_nifti
-from vivim.io.formats.overlay_video import write_overlay
-from vivim.io.formats.png import write_palette, write_png
-from vivim.io.formats.tiff import write_ome_tiff, write_tiff
-from vivim.io.formats.youtube_vos import write_youtube_vos
+from vivim.io import formats as known
 from vivim.io.mask_source import Work
 from vivim.session.damage_check import damage_text
-from vivim.utils.atomic_files import OLD, flush, own_name, part_of, remove, sweep
+from vivim.utils.atomic_files import flush, part_of, put_in_place, remove, sweep
 from vivim.utils.stalling_io import in_background
 
 if TYPE_CHECKING:
@@ -37,7 +27,7 @@ LOOKED_AT_ONCE = 64
 
 @dataclass(frozen=True)
 class ExportEvent:
-    """Progress: `done` of `total` frames of one format; `path` is where it is, or will be, whole.
+    """Progress: `done` of `total` frames of one format. `path` is where it is, or will be, whole.
 
     `note` says so where nothing has come of it for a while, as happens on a network share that stalls. `damaged` are
     the frames asked for whose masks are damaged; they are left out, or empty.
@@ -51,33 +41,9 @@ class ExportEvent:
     damaged: tuple[int, ...] = ()
 
 
-Writer = Callable[[Work, Path], Generator[int, None, None]]
-"""Writes to a path and yields how many frames are done; on closing it leaves the rest to its caller."""
+FORMATS = tuple(known.FORMATS)
 
-_WRITERS: dict[str, tuple[str, Writer]] = {
-    "png": ("masks", write_png),
-    "palette": ("palette", write_palette),
-    "youtube-vos": ("youtube-vos", write_youtube_vos),
-    "tiff": ("masks.tif", write_tiff),
-    "ome-tiff": ("masks.ome.tif", write_ome_tiff),
-    "coco": ("coco.json", write_coco),
-    "nifti": ("masks.nii.gz", write_nifti),
-    "dicom-seg": ("segmentation.dcm", write_dicom_seg),
-    "mp4": ("overlay.mp4", write_overlay),
-    "csv": ("measurements.csv", write_measurements),
-    "dataset": ("dataset", write_dataset),
-}
-"""For each format the name of what it makes in the output folder, and what makes it."""
-
-_BY_LESION = {"palette", "youtube-vos", "coco", "dicom-seg", "csv"}
-"""Formats that need the numbers of lesions, which are found from the first frame on."""
-
-_STACKS = {"tiff", "ome-tiff", "nifti", "mp4"}
-"""Formats in which a frame is found by its place: one that is damaged keeps its own, and is empty."""
-
-FORMATS = tuple(_WRITERS)
-
-FILES = {name: file for name, (file, _) in _WRITERS.items()}
+FILES = {name: one.file for name, one in known.FORMATS.items()}
 """For each format the name of what it makes in the output folder."""
 
 
@@ -123,13 +89,13 @@ def export(
     ExportError
         If a format or scope is unknown, there is nothing to export, or the folder cannot be written.
     """
-    unknown = [name for name in formats if name not in _WRITERS]
+    unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
         wrong = unknown[0] if unknown else "nothing"
         raise ExportError(f"Cannot export {wrong!r}. Formats are {', '.join(FORMATS)}.")
     work = Work(session, chosen_frames(session, only or "all", frames), Cleaning(min_area_px, fill_holes))
     folder = Path(out)
-    latest = ExportEvent(formats[0], 0, len(work.frames), folder / _WRITERS[formats[0]][0])
+    latest = ExportEvent(formats[0], 0, len(work.frames), folder / FILES[formats[0]])
     since = time.monotonic()
     try:
         with closing(in_background(_all(session, formats, work, folder), "vivim-export")) as events:
@@ -150,10 +116,9 @@ def _all(
     session: Session, formats: Sequence[str], work: Work, folder: Path
 ) -> Generator[ExportEvent, None, None]:
     before, chosen, damaged = range(max(work.frames)), set(work.frames), set[int]()
-    looked_at = sorted(chosen.union(before)) if _BY_LESION.intersection(formats) else work.frames
-    first = ExportEvent(
-        formats[0], 0, len(work.frames), folder / _WRITERS[formats[0]][0], "looking for damage"
-    )
+    by_lesion = any(known.FORMATS[name].by_lesion for name in formats)
+    looked_at = sorted(chosen.union(before)) if by_lesion else work.frames
+    first = ExportEvent(formats[0], 0, len(work.frames), folder / FILES[formats[0]], "looking for damage")
     for done, t in enumerate(looked_at, start=1):
         if session.damaged(t):
             damaged.add(t)
@@ -166,9 +131,8 @@ def _all(
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
     for name in dict.fromkeys(formats):
-        for event in write_as(
-            name, work if name in _STACKS else work.without_damaged(), folder / _WRITERS[name][0]
-        ):
+        usable = work if known.FORMATS[name].stack else work.without_damaged()
+        for event in write_as(name, usable, folder / FILES[name]):
             yield replace(event, damaged=left_out)
 
 
@@ -201,7 +165,7 @@ def chosen_frames(session: Session, only: str, part: tuple[int | None, int | Non
 
 
 def write_as(name: str, work: Work, final: Path) -> Iterator[ExportEvent]:
-    """Write one format to a path; it appears there when it is whole.
+    """Write one format to a path. It appears there when it is whole.
 
     Yields
     ------
@@ -214,35 +178,19 @@ def write_as(name: str, work: Work, final: Path) -> Iterator[ExportEvent]:
         If it cannot be written. What was there before is still there.
     """
     total = len(work.frames)
-    # a name of its own: an export that stalled may still be there
-    part = part_of(final.with_name(f"{secrets.token_hex(4)}-{final.name}"))
+    part = part_of(final)
     try:
-        if name in _BY_LESION:
+        if known.FORMATS[name].by_lesion:
             for _ in work.lesions.link(max(work.frames) + 1):
                 yield ExportEvent(name, 0, total, final)
-        with closing(_WRITERS[name][1](work, part)) as written:
+        with closing(known.loaded(known.FORMATS[name].writer)(work, part)) as written:
             for done in written:
                 if done < total:
                     yield ExportEvent(name, done, total, final)
         flush(part)
         # who gave up meanwhile does not want it put in place
         yield ExportEvent(name, total - 1, total, final)
-        _replace(part, final)
+        put_in_place(part, final)
     finally:
         remove(part)
     yield ExportEvent(name, total, total, final)
-
-
-def _replace(part: Path, final: Path) -> None:
-    """Put `part` in the place of `final`; a folder that is there is kept until the new one stands."""
-    if not final.is_dir():
-        os.replace(part, final)
-        return
-    old = final.with_name(own_name(OLD, final.name))
-    os.rename(final, old)
-    try:
-        os.rename(part, final)
-    except OSError:
-        os.rename(old, final)
-        raise
-    remove(old)

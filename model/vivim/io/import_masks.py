@@ -12,10 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vivim.errors import MasksError, VivimError
-from vivim.io.formats.coco import find_coco
-from vivim.io.formats.nifti import find_nifti
-from vivim.io.formats.png import find_pictures
-from vivim.io.formats.tiff import find_tiff
+from vivim.io.formats import MASK_FILES, PICTURES, loaded
 from vivim.io.import_source import Found, ReadOptions, wrong_size
 from vivim.session.metadata import UNNAMED
 
@@ -30,18 +27,10 @@ BEYOND = 2.0**31
 MOST_CLASS, WHITE = 15, 255
 """Values up to the first are classes. Pictures of 0 and the second alone are black and white."""
 
-READERS = {
-    ".json": find_coco,
-    ".nii": find_nifti,
-    ".nii.gz": find_nifti,
-    ".tif": find_tiff,
-    ".tiff": find_tiff,
-}
-
 
 @dataclass(frozen=True)
 class ImportEvent:
-    """Progress: `done` of `total` masks; while ``stage`` is "check" nothing is written yet.
+    """Progress: `done` of `total` masks. While ``stage`` is "check" nothing is written yet.
 
     `written` is False where a mask was left out because a person had worked on its frame.
     """
@@ -175,7 +164,7 @@ def _numbers_in(session: Session, names: tuple[str, ...] | None, values: set[int
 
 
 def find(path: Path, shape: tuple[int, int, int], keep: ExitStack, options: ReadOptions) -> Found:
-    """Masks at a path, fitting a video of `shape`, by what its name ends in; files are left open in `keep`.
+    """Masks at a path, fitting a video of `shape`, by what its name ends in. Files are left open in `keep`.
 
     Raises
     ------
@@ -183,15 +172,15 @@ def find(path: Path, shape: tuple[int, int, int], keep: ExitStack, options: Read
         If it is not there, of no known kind, or does not fit.
     """
     if path.is_dir():
-        return find_pictures(path, shape, keep, options)
+        return loaded(PICTURES)(path, shape, keep, options)
     if not path.is_file():
         raise MasksError(f"{path} is not there. Choose a file or folder of masks.")
     name = path.name.lower()
-    for suffix, reader in READERS.items():
+    for suffix, reader in MASK_FILES.items():
         if name.endswith(suffix):
-            return reader(path, shape, keep, options)
+            return loaded(reader)(path, shape, keep, options)
     raise MasksError(
-        f"{path.name} is no kind of masks that can be read. Choose a folder of PNG, or {', '.join(READERS)}."
+        f"{path.name} is no kind of masks that can be read. Choose a folder of PNG, or {', '.join(MASK_FILES)}."
     )
 
 

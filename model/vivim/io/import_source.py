@@ -177,7 +177,7 @@ def wrong_count(count: int, total: int) -> MasksError:
 
 
 def wrong_size(found: Sequence[int], size: Sequence[int]) -> MasksError:
-    """Say that masks are not as large as the video; sizes are height and width."""
+    """Say that masks are not as large as the video. Sizes are height and width."""
     return MasksError(
         f"The masks are {found[1]} x {found[0]} pixels, but the video is {size[1]} x {size[0]}. Choose masks that "
         "were drawn on this video."

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,65 +16,13 @@ from vivim.imaging.lesion_tracking import Lesions
 from vivim.imaging.roi import Area
 
 if TYPE_CHECKING:
+    from vivim.session import Session
     from vivim.video import Video
-
-
-class Source(Protocol):
-    """What writers ask of a session; see `vivim.Session` for what each is."""
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Frames, height and width."""
-        ...
-
-    @property
-    def masks(self) -> Any:
-        """``(T, H, W)`` uint8, array-like."""
-        ...
-
-    @property
-    def fps(self) -> float | None:
-        """Frames per second."""
-        ...
-
-    @property
-    def pixel_spacing_mm(self) -> tuple[float, float] | None:
-        """Height and width of a pixel in mm."""
-        ...
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the classes 1 and up."""
-        ...
-
-    @property
-    def identity(self) -> str:
-        """Digest of the video's content."""
-        ...
-
-    @property
-    def area(self) -> Area | None:
-        """The part of the picture that models work on; None is all of it."""
-        ...
-
-    @property
-    def video(self) -> Video:
-        """The video."""
-        ...
-
-    @property
-    def video_path(self) -> Path | None:
-        """Where the video is, without opening it; None if there is none."""
-        ...
-
-    def status(self, t: int) -> str:
-        """What a frame counts as."""
-        ...
 
 
 @dataclass(frozen=True)
 class MaskStack:
-    """Masks that belong to no session, as a `Source`.
+    """Masks that belong to no session. A writer asks of them what it asks of a session.
 
     Attributes
     ----------
@@ -129,9 +76,9 @@ class _Without:
 
 @dataclass(frozen=True)
 class Work:
-    """Frames of a source, to be written as they are or lesion by lesion; those that are `damaged` are empty."""
+    """Frames of a source, to be written as they are or lesion by lesion. Those that are `damaged` are empty."""
 
-    source: Source
+    source: Session | MaskStack
     frames: Sequence[int]
     cleaning: Cleaning = field(default_factory=Cleaning)
     damaged: frozenset[int] = frozenset()

@@ -25,7 +25,7 @@ from vivim.network.weight_conversion import (
     load_reference_state_dict,
     reference_config,
 )
-from vivim.utils.atomic_files import part_of
+from vivim.utils.atomic_files import atomic_write
 
 FORMAT = "vivim-1"
 """Format in the header of every file. A file of another format is refused."""
@@ -66,16 +66,11 @@ def save_checkpoint(
         "provenance": json.dumps(provenance),
     }
     path = Path(path)
-    part = part_of(path.with_name(f"{path.name}.new"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            file.write(save(tensors, header))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
+        with atomic_write(path) as part:
+            part.write_bytes(save(tensors, header))
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise CheckpointError(f"Cannot write the model to {path}: {error.strerror or error}.") from error
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from vivim.errors import CheckpointError
 from vivim.registry.info import NEW_CLASSES, ModelInfo, describe, origin
 from vivim.settings import change_settings, settings, vivim_home
-from vivim.utils.atomic_files import part_of, sweep
+from vivim.utils.atomic_files import atomic_write, sweep
 
 if TYPE_CHECKING:
     from vivim.network import Vivim
@@ -84,7 +84,7 @@ def model_path(name_or_path: str | Path) -> Path:
 
 def list_models() -> list[ModelInfo]:
     """List the starter and all own versions, oldest first. A damaged file has that as its description."""
-    paths = sorted(models_folder().glob(f"*{SUFFIX}"), key=_written_at)
+    paths = sorted(models_folder().glob(f"[!.]*{SUFFIX}"), key=_written_at)
     starter = [starter_path()] if os.path.isfile(starter_path()) else []
     return [model_info(path) for path in [*starter, *paths]]
 
@@ -233,12 +233,10 @@ def export_model(name: str, target: str | Path, overwrite: bool = False) -> Path
     target = Path(target)
     if target.exists() and not overwrite:
         raise CheckpointError(f"{target} exists already. Choose another name.")
-    part = part_of(target)
     try:
-        shutil.copyfile(model_path(name), part)
-        os.replace(part, target)
+        with atomic_write(target) as part:
+            shutil.copyfile(model_path(name), part)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise CheckpointError(f"Cannot write {target}: {error.strerror or error}.") from error
     return target
 

@@ -88,8 +88,7 @@ def propose(
     talk = Conversation(
         device, lambda: pack("propose", squeeze(flags), **values), SessionAnswers([session], model, stop)
     )
-    done, time_left = 0, TimeLeft()
-    time_left.after(0, total)
+    time_left, done = TimeLeft(), 0
     with contextlib.suppress(Stopped):
         for message in talk.messages():
             if isinstance(message, Retrying) or message.kind != "mask":
@@ -101,7 +100,7 @@ def propose(
             missing.discard(t)
             talk.failures, done = 0, done + 1
             damaged_here = (t,) if keep and not written and session.problem(t) else ()
-            yield ProposeEvent(t, written, done, total, time_left.after(done, total), damaged=damaged_here)
+            yield ProposeEvent(t, written, done, total, time_left(done, total), damaged=damaged_here)
         if missing:
             raise RemoteError(
                 f"The server says that it is done, but {len(missing)} of {total} frames did not arrive. What arrived "

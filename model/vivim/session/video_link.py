@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +14,7 @@ from vivim.session.ledger import now
 from vivim.session.metadata import FILE, SUFFIX, Description, Earlier, shape_of, size_of
 from vivim.session.migrations import name_of
 from vivim.settings import settings, vivim_home
-from vivim.utils.atomic_files import part_of, put_in_place, shortened
+from vivim.utils.atomic_files import atomic_write, shortened
 
 if TYPE_CHECKING:
     from vivim.video import Video
@@ -203,15 +202,12 @@ def remember_place(description: Description, folder: Path, video: Path) -> None:
     note = _note(description.identity)
     if note is None or video in (Path(os.path.abspath(beside)), known_place(description.identity)):
         return
-    part = part_of(note)
     try:
         note.parent.mkdir(parents=True, exist_ok=True)
-        part.touch(mode=0o600)
-        part.write_bytes(os.fsencode(video))
-        put_in_place(part, note)
+        with atomic_write(note) as part:
+            part.touch(mode=0o600)
+            part.write_bytes(os.fsencode(video))
     except OSError as error:
-        with suppress(OSError):  # there may be no such folder; the log is told below
-            part.unlink()
         _log.warning(
             "Where a session's video is could not be noted in %s (%s). The next time, open the video itself.",
             note.parent,

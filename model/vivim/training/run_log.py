@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import math
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from vivim.training.validation import TrainEvent
+from vivim.utils.atomic_files import atomic_write
 from vivim.utils.csv_writer import CsvWriter
 
 FILE = "log.csv"
@@ -53,12 +53,10 @@ class RunLog:
         self._rows = [row for row in self._rows if int(row["step"]) < event.step]
         row = log_row(event)
         self._rows.append(row)
-        part = self._path.with_suffix(".csv.part")
-        with part.open("w", newline="", encoding="utf-8") as file:
+        with atomic_write(self._path) as part, part.open("w", newline="", encoding="utf-8") as file:
             writer = CsvWriter(file)
             writer.writerow(self._columns)
             writer.writerows([row.get(name, "") for name in self._columns] for row in self._rows)
-        os.replace(part, self._path)
         self._show(event.step, row)
 
     def _show(self, step: int, row: dict[str, Any]) -> None:

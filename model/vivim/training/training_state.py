@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from vivim.training.distributed import Share, share_layers
 from vivim.training.objective import Objective
 from vivim.training.recorded_step import RecordedStep
 from vivim.training.training_model import TrainingModel
+from vivim.utils.atomic_files import atomic_write
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -142,12 +142,8 @@ class State:
             "best": self.best,
             "stale": self.stale,
         }
-        part = self.run / "resume.pt.part"
-        with part.open("wb") as file:
+        with atomic_write(self.run / "resume.pt") as part, part.open("wb") as file:
             torch.save(states, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, self.run / "resume.pt")
 
     def write_model(self, name: str, provenance: dict | None) -> None:
         """Write the averaged weights as a model file of the run."""

@@ -1,8 +1,9 @@
-"""Files in the making: named so that what a killed program left can be told from what another is writing just now.
+"""Write files and folders so that they appear whole or not at all, also through a power cut.
 
-The name says which machine and which process it belongs to. What belongs to a process of this machine that is no more
-is removed by whoever writes there next, and so is what an earlier run of this machine left, once it is old. Nothing
-else is touched: machines that share a disk may be named alike, and even be copies of one another.
+`atomic_write` writes a temporary file beside the final place and renames it. The temporary name holds the machine and
+the process that it belongs to. `sweep` removes the temporary files of processes of this machine that have ended, and
+those of an earlier boot of this machine once they are old. It touches nothing else, because machines that share a disk
+may have equal names, and may even be copies of one another.
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import secrets
 import shutil
 import socket
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 PART, OLD = ".part", ".old"
@@ -23,31 +27,67 @@ _NAME = re.compile(
     re.S,
 )
 _CUT = re.compile("~[0-9a-f]{12}")
-"""What stands for the middle of a name that was too long."""
+"""Replaces the middle of a name that was too long."""
 NAME_BYTES = 255
 """No file system in use takes longer names."""
 OLD_SECONDS = 7 * 86400.0
-"""What a machine of this name was writing before it was started anew is taken for left behind when it is so old."""
+"""Temporary files of an earlier boot of this machine are abandoned when they are older than this."""
 _START_SECONDS = 2
-"""By so much a system may say the time at which a process began differently from one look to the next."""
+"""Two readings of the start time of one process may differ by this much."""
 
 
 def own_name(kind: str, name: str = "") -> str:
-    """A name that says that something is this process's: `PART`, `OLD` or ``"vivim-<what>"``, and what it becomes.
+    """Temporary name that marks a file as this process's.
 
-    Where that would be too long for a file system, the middle of what it becomes is left out.
+    Parameters
+    ----------
+    kind : str
+        `PART`, `OLD` or ``"vivim-<what>"``.
+    name : str
+        The final name. Its middle is left out where the result would be too long for a file system.
     """
     owner = f"{kind}-{_machine()}{_run()}-{os.getpid()}-{_start(os.getpid())}-"
     return owner + shortened(name, NAME_BYTES - len(owner))
 
 
 def part_of(final: Path) -> Path:
-    """Where to write what is to become `final`: beside it, with the same ending."""
-    return final.with_name(own_name(PART, final.name))
+    """Path of a new temporary file for `final`: beside it, with the same suffix."""
+    return final.with_name(own_name(PART, f"{secrets.token_hex(4)}-{final.name}"))
+
+
+@contextmanager
+def atomic_write(final: str | Path) -> Iterator[Path]:
+    """Write a file or folder that appears whole, on the disk, when the block ends.
+
+    Parameters
+    ----------
+    final : str or Path
+        Its place. What is there is replaced at the end.
+
+    Yields
+    ------
+    Path
+        Temporary path beside `final`, with the same suffix. The block makes a file or a folder of it.
+
+    Raises
+    ------
+    OSError
+        If the disk cannot take it. Whatever the block raises passes through. `final` is then as it was, and nothing
+        temporary is left.
+    """
+    final = Path(final)
+    part = part_of(final)
+    try:
+        yield part
+        if part.is_dir():
+            flush(part)
+        put_in_place(part, final)
+    finally:
+        remove(part)
 
 
 def shortened(name: str, most: int = NAME_BYTES) -> str:
-    """A name of at most so many bytes: as it is, or with a digest of all of it for its middle."""
+    """Shorten a name to `most` bytes: a digest of the whole name replaces its middle."""
     raw = os.fsencode(name)
     if len(raw) <= most:
         return name
@@ -59,14 +99,14 @@ def shortened(name: str, most: int = NAME_BYTES) -> str:
 
 
 def sweep(folder: Path) -> list[Path]:
-    """Remove from a folder what dead processes of this machine left in the making.
+    """Remove the temporary files that ended processes of this machine left in a folder.
 
-    What one had put aside to put something new in its place goes back, if the new never came.
+    A folder that was renamed to make place for a new one gets its name back if the new one never came.
 
     Returns
     -------
     list of Path
-        What was removed or put back.
+        What was removed or renamed.
 
     Raises
     ------
@@ -85,7 +125,7 @@ def sweep(folder: Path) -> list[Path]:
         if match["kind"] != OLD or any(shortened(other.name, most) == match["name"] for other in paths):
             remove(path)
         elif _CUT.search(match["name"]):
-            continue  # what it was called is no longer known: it stays
+            continue  # its own name is no longer known, so it stays
         else:
             os.rename(path, path.with_name(match["name"]))
         swept.append(path)
@@ -93,7 +133,7 @@ def sweep(folder: Path) -> list[Path]:
 
 
 def _left_behind(path: Path, match: re.Match[str]) -> bool:
-    """Whether what is in the making belongs to a process that is no more, as far as that is certain."""
+    """Whether a temporary file certainly belongs to a process that has ended."""
     if match["machine"] != _machine():
         return False
     if match["run"] != _run():
@@ -110,7 +150,7 @@ def remove(path: Path) -> None:
 
 
 def flush(path: Path) -> None:
-    """Write a file, or all files of a folder, through to the disk, so that a power cut leaves them whole.
+    """Flush a file, or all files of a folder, to the disk.
 
     Raises
     ------
@@ -123,7 +163,7 @@ def flush(path: Path) -> None:
 
 
 def flush_one(path: str | Path) -> None:
-    """Write one file through to the disk, or the names of what is in one folder.
+    """Flush one file, or the entries of one folder, to the disk.
 
     Raises
     ------
@@ -140,7 +180,7 @@ def flush_one(path: str | Path) -> None:
 
 
 def flush_open(descriptor: int) -> None:
-    """Write an open file through to the disk, also out of the memory that the disk itself has."""
+    """Flush an open file to the disk, including the cache of the disk itself."""
     if sys.platform == "darwin":  # there fsync stops at the disk's own memory
         import fcntl
 
@@ -153,20 +193,33 @@ def flush_open(descriptor: int) -> None:
 
 
 def put_in_place(part: Path, final: Path) -> None:
-    """Rename a file to what it is to be, so that a power cut at any moment leaves the old one or the new one, whole.
+    """Rename a file, or a folder that was flushed, to its final name. A power cut leaves the old one or the new one.
+
+    A folder cannot replace another at once: the old one is renamed until the new one stands, see `sweep`.
 
     Raises
     ------
     OSError
-        If the disk cannot take it.
+        If the disk cannot take it, or a file would replace a folder. `final` is then as it was.
     """
-    flush_one(part)
-    os.replace(part, final)
+    if not part.is_dir():
+        flush_one(part)
+    if not (part.is_dir() and final.is_dir()):
+        os.replace(part, final)
+    else:
+        old = final.with_name(own_name(OLD, final.name))
+        os.rename(final, old)
+        try:
+            os.rename(part, final)
+        except OSError:
+            os.rename(old, final)
+            raise
+        remove(old)
     flush_one(final.parent)
 
 
 def _lives(process: int, start: int) -> bool:
-    """Whether it is still that process, and not a later one of the same number."""
+    """Whether a process of this number and start time is alive."""
     import psutil
 
     try:
@@ -178,7 +231,7 @@ def _lives(process: int, start: int) -> bool:
 
 
 def _start(process: int) -> int:
-    """When a process began, said alike however the clock is set meanwhile."""
+    """Start time of a process, independent of changes of the clock."""
     import psutil
 
     try:
@@ -189,12 +242,12 @@ def _start(process: int) -> int:
 
 
 def _machine() -> str:
-    """This machine under its name, as long as it is not set up anew."""
+    """Digest of this machine's name and installation."""
     return _digest(socket.gethostname(), _text("/etc/machine-id"))
 
 
 def _run() -> str:
-    """This machine from one start to the next, and of its containers this one: numbers of processes count in it."""
+    """Digest of this boot and this container, within which process numbers are unique."""
     import psutil
 
     try:

@@ -12,7 +12,7 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|nan)")
 
 
 class CsvWriter:
-    """Writes rows; text that a spreadsheet would take for a formula gets an apostrophe before it, numbers none.
+    """Writes rows. Text that a spreadsheet would take for a formula gets an apostrophe before it, numbers none.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
-"""Steps taken in a thread of their own, so that whoever waits for them can tell, and may stop waiting.
+"""Advance a generator in a background thread, so that the caller can time out.
 
-A network share that stalls holds the thread that reads or writes there for as long as it likes, and no signal reaches
-it. That thread must therefore be neither the window's nor the one that looks whether the work was cancelled.
+A stalled network share blocks the thread that reads or writes there, and no signal reaches it. That thread must
+therefore be neither the window's nor the one that checks whether the work was cancelled.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from typing import TypeVar
 T = TypeVar("T")
 
 SECONDS = 0.5
-"""How long a step is waited for before it is said that it takes its time."""
+"""Time to wait for a step before the caller is told that it takes longer."""
 
 
 def in_background(steps: Generator[T, None, None], name: str) -> Generator[T | None, None, None]:
-    """Take the steps of a generator, one at a time, in a thread of its own.
+    """Advance a generator in a background thread, one step at a time.
 
     Parameters
     ----------
     steps : generator
-        Advanced and closed in that thread only. It is to put away what it has half done when it is closed.
+        Advanced and closed in that thread only. When it is closed, it must clean up what is half done.
     name : str
-        Of the thread.
+        Name of the thread.
 
     Yields
     ------
     object or None
-        What `steps` yields; None whenever its next step has not come for another `SECONDS`. Closing this generator
-        closes `steps`: at once, or, if a step is under way that does not end, as soon as it does.
+        What `steps` yields, and None after every `SECONDS` without a next step. Closing this generator closes
+        `steps`: at once, or as soon as the step under way ends.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def in_background(steps: Generator[T, None, None], name: str) -> Generator[T | N
         finally:
             steps.close()
 
-    thread = threading.Thread(target=work, name=name, daemon=True)  # a stalled one does not keep the program
+    thread = threading.Thread(target=work, name=name, daemon=True)  # so that a stalled one does not keep the program
     thread.start()
     try:
         while (yield from _next(wanted, taken)):
@@ -65,7 +65,7 @@ def in_background(steps: Generator[T, None, None], name: str) -> Generator[T | N
 def _next(
     wanted: queue.SimpleQueue[bool], taken: queue.SimpleQueue[tuple[T] | BaseException | None]
 ) -> Generator[T | None, None, bool]:
-    """Ask for a step and wait for it; False if there are no more."""
+    """Ask for a step and wait for it. False if there are no more."""
     wanted.put(True)
     while True:
         try:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 
 def cores() -> int:
-    """Cores that this process may use; where the system does not say, those of the machine."""
+    """Cores that this process may use. Where the system does not say, those of the machine."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -39,7 +39,7 @@ def check_fits(needed: float, what: str) -> None:
 
 
 def trim() -> None:
-    """Return what the C library keeps for later; does nothing where it is not glibc.
+    """Return what the C library keeps for later. Does nothing where it is not glibc.
 
     glibc keeps freed blocks of up to 32 MB in its heap, between others that are in use: a network's activations,
     allocated and freed window after window, would make a process grow by hundreds of megabytes within a long video.
@@ -51,7 +51,7 @@ def trim() -> None:
 
 @functools.cache
 def keep_freed() -> None:
-    """Let the C library keep freed blocks for the next window, up to `KEPT` bytes; does nothing where it is not glibc.
+    """Let the C library keep freed blocks for the next window, up to `KEPT` bytes. Does nothing where it is not glibc.
 
     It gives back what lies on top of its heap, at most 64 MiB are left unless it is told otherwise, or 64 KiB as
     Dask tells its workers: the network then spends a tenth to a half of its time on getting the same memory again,

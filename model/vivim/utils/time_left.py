@@ -1,4 +1,4 @@
-"""Estimate how long a job will still take."""
+"""Estimate how long the rest of a job takes, and write durations for people."""
 
 from __future__ import annotations
 
@@ -7,21 +7,30 @@ from collections.abc import Callable
 
 
 class TimeLeft:
-    """Time that a job will still take, from the pace of its steps so far.
+    """Estimate the time left of a job from its mean speed since it began.
 
     Parameters
     ----------
     now : callable
-        Returns the time in seconds.
+        Clock in seconds.
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
-        self._first: tuple[int, float] | None = None
+        self.restart()
 
-    def after(self, done: int, total: int) -> float | None:
-        """Seconds left after `done` of `total` steps; None at the first call, from which no pace can be told."""
-        if self._first is None:
-            self._first = done, self._now()
-        first, began = self._first
-        return (self._now() - began) / (done - first) * (total - done) if done > first else None
+    def restart(self, done: float = 0) -> None:
+        """Measure the speed from now on, where `done` steps are done already."""
+        self._began, self._first = self._now(), done
+
+    def __call__(self, done: float, total: float) -> float | None:
+        """Seconds until `total` steps are done. None before the first step that was measured."""
+        worked = done - self._first
+        return (self._now() - self._began) / worked * max(0.0, total - done) if worked > 0 else None
+
+
+def clock(seconds: float) -> str:
+    """``83.4`` as ``"1:23"``, from an hour on as ``"1:02:03"``."""
+    whole = round(seconds)
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"

@@ -1,7 +1,8 @@
-"""What every video offers, and the parts all readers share: a bounded frame cache, identity by content.
+"""`Video`, the base class of all readers: a bounded frame cache and an identity by content.
 
-A reader subclasses `VideoBase`, fills in the attributes and implements `_decode(i)`. One decoder serves everything
-that looks at the video, behind one lock, so that frame numbers can never disagree.
+A reader subclasses `Video`, passes the attributes to its constructor and implements ``_decode(i)``, and ``_release()``
+where it holds a file open. One decoder behind one lock serves all who look at the video, so that frame numbers can
+never disagree.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,54 +26,6 @@ MAX_PIXELS = 8192 * 4096
 
 IDENTITY_BYTES = 2**20
 """How much of a file's beginning and end goes into its identity."""
-
-
-@runtime_checkable
-class Video(Protocol):
-    """A video, lazily read; `frame` may be called from any thread."""
-
-    path: Path
-    shape: tuple[int, ...]
-    dtype: np.dtype
-    fps: float | None
-    pixel_spacing_mm: tuple[float, float] | None
-
-    def __len__(self) -> int:
-        """Return the number of frames."""
-        ...
-
-    def frame(self, i: int) -> NDArray:
-        """Frame `i`: ``(H, W, 3)`` uint8 RGB, or ``(H, W)`` uint8 or uint16."""
-        ...
-
-    def frames(self, i: int, j: int) -> Iterator[NDArray]:
-        """Frames `i` to `j` - 1, in order."""
-        ...
-
-    def frame_time(self, i: int) -> float:
-        """When frame `i` is shown, in seconds from the first."""
-        ...
-
-    def preview(self, i: int) -> tuple[int, NDArray]:
-        """The frame nearest to `i` that can be had at once, and its number: for the eye only, never for a mask."""
-        ...
-
-    def ready(self, i: int) -> bool:
-        """Whether frame `i` itself can be had at once."""
-        ...
-
-    def identity(self) -> str:
-        """A digest of the content, the same wherever the file lies."""
-        ...
-
-    @property
-    def files(self) -> list[Path]:
-        """The files that it is read from, in order."""
-        ...
-
-    def close(self) -> None:
-        """Let go of the file."""
-        ...
 
 
 class FrameCache:
@@ -93,7 +45,7 @@ class FrameCache:
             return found
 
     def put(self, i: int, frame: NDArray) -> None:
-        """Keep a frame; the least recently used ones go when there is too much. The frame becomes read-only."""
+        """Keep a frame. The least recently used ones go when there is too much. The frame becomes read-only."""
         frame.setflags(write=False)
         with self._lock:
             if i in self._frames:
@@ -115,8 +67,31 @@ class FrameCache:
             self._bytes = 0
 
 
-class VideoBase:
-    """Common parts of all readers; see `Video` for what callers may use."""
+class Video:
+    """A video, lazily read. `frame` may be called from any thread.
+
+    Parameters
+    ----------
+    path : Path
+        The file or folder.
+    shape : tuple of int
+        ``(T, H, W, 3)`` of RGB, or ``(T, H, W)`` of grey.
+    dtype : dtype
+        uint8 or uint16.
+    fps : float or None
+        Frames per second, where they are known.
+    pixel_spacing_mm : tuple of float or None
+        Height and width of a pixel in mm, where they are known.
+    cache_bytes : int
+        Decoded frames that are kept in memory.
+    files : list of Path, optional
+        The files that it is read from, in order, where `path` is a folder.
+
+    Raises
+    ------
+    VideoError
+        If there are no frames.
+    """
 
     def __init__(
         self,
@@ -126,11 +101,13 @@ class VideoBase:
         fps: float | None = None,
         pixel_spacing_mm: tuple[float, float] | None = None,
         cache_bytes: int = CACHE_BYTES,
+        files: list[Path] | None = None,
     ) -> None:
         if shape[0] < 1:
             raise VideoError(f"{path.name} has no frames. Choose another file.")
         self.path, self.shape, self.dtype = path, shape, np.dtype(dtype)
         self.fps, self.pixel_spacing_mm = fps, pixel_spacing_mm
+        self._files = files or [path]
         self._lock = threading.RLock()
         self._cache = FrameCache(cache_bytes)
         self._closed = False
@@ -139,7 +116,7 @@ class VideoBase:
         return self.shape[0]
 
     def frame(self, i: int) -> NDArray:
-        """Frame `i`, read-only; see `Video.frame`.
+        """Frame `i`, read-only: ``(H, W, 3)`` uint8 RGB, or ``(H, W)`` uint8 or uint16.
 
         Raises
         ------
@@ -176,24 +153,33 @@ class VideoBase:
         return None if stop() else self.frame(i)
 
     def preview(self, i: int) -> tuple[int, NDArray]:
-        """Frame `i` itself, in containers whose every frame is as quick to reach; see `Video.preview`."""
+        """The frame nearest to `i` that can be had at once, and its number: for the eye only, never for a mask.
+
+        It is frame `i` itself in containers whose frames are all as quick to reach.
+        """
         return i, self.frame(i)
 
     def frame_time(self, i: int) -> float:
-        """When frame `i` is shown, in seconds from the first; frame numbers where the video has no rate."""
+        """When frame `i` is shown, in seconds from the first. Frame numbers where the video has no rate."""
         return i / self.fps if self.fps else float(i)
 
     @property
     def files(self) -> list[Path]:
-        """The files that it is read from, in order; see `Video.files`."""
-        return [self.path]
+        """The files that it is read from, in order."""
+        return self._files
 
     def identity(self) -> str:
-        """SHA-256 over the file's size, beginning and end and the video's shape, as hexadecimal digits."""
-        return file_identity([self.path], self.shape)
+        """SHA-256 over the video's shape and its file's size, beginning and end, as hexadecimal digits.
+
+        Of several files, the names and sizes of all count, and the beginnings and ends of the first and the last.
+        """
+        if self._files == [self.path]:
+            return file_identity(self._files, self.shape)
+        named = ((file.name, file.stat().st_size) for file in self._files)
+        return file_identity([self._files[0], self._files[-1]], (*self.shape, *named))
 
     def close(self) -> None:
-        """Let go of the file; safe to call twice."""
+        """Let go of the file. Safe to call twice."""
         with self._lock:
             self._closed = True
             self._cache.clear()

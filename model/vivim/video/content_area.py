@@ -110,7 +110,7 @@ def content_area(video: Video) -> Box:
     """Rectangle around what the video shows, without borders, letters, bars and scales.
 
     Of an endoscope's circle or octagon it is the box around the part within the picture. Where a DICOM file says which
-    regions show tissue, the content is looked for within them, unless it plainly lies elsewhere: headers outlive
+    regions show tissue, the content is looked for within them, unless it clearly lies elsewhere: headers outlive
     scaling and cropping.
 
     Parameters
@@ -150,7 +150,7 @@ def content_area(video: Video) -> Box:
 
 
 def _union(boxes: Iterable[Box]) -> Box | None:
-    """The box around boxes; None of none."""
+    """The box around boxes, or None if there are none."""
     known = list(boxes)
     if not known:
         return None
@@ -209,7 +209,7 @@ def _odd(size: float) -> int:
 
 
 def _content(stack: NDArray, share: float) -> tuple[Box, Mask] | None:
-    """Box and mask of the content of frames ``(T, H, W, C)``, shrunk by `share`; None if there is no border."""
+    """Box and mask of the content of frames ``(T, H, W, C)``, shrunk by `share`. None if there is no border."""
     low, high = (float(value) for value in np.percentile(stack, (1, 99.5)))
     span = max(high - low, 1e-6)
     border = _border(np.sort(stack, axis=0)[len(stack) // 2].astype(np.float32), span)
@@ -249,7 +249,7 @@ def _content(stack: NDArray, share: float) -> tuple[Box, Mask] | None:
 
 
 def _border(still: Values, span: float) -> Border | None:
-    """The one shade around the content: exact, as compression leaves it, or noisy; None if there is none."""
+    """The one shade around the content: exact, as compression leaves it, or noisy. None if there is none."""
     height, width, channels = still.shape
     deep, corner = max(1, round(max(height, width) / 128)), max(2, round(min(height, width) / 16))
     edge = np.zeros((height, width), bool)
@@ -333,7 +333,7 @@ def _reached(seed: Mask, mask: NDArray[np.bool_], steps: int) -> Mask:
 
 
 def _chosen(parts: Mask, moving: NDArray[np.bool_]) -> Mask | None:
-    """The parts that are large and, in a video that moves, move or are very large; None if there are none."""
+    """The parts that are large and, in a video that moves, move or are very large. None if there are none."""
     count, labels, stats, _ = cv2.connectedComponentsWithStats(parts, connectivity=8)
     areas = stats[:, cv2.CC_STAT_AREA]
     moved = np.bincount(labels[moving], minlength=count) / np.maximum(areas, 1)

@@ -1,33 +1,69 @@
-"""`open_video`: from a path to the reader that fits."""
+"""`open_video`: from a path to the reader that fits.
+
+To add a kind of video, write a module in `vivim.video.readers` and add a line to `READERS`. The module has a class that
+extends `vivim.video.base.Video`, is made from a path, and decodes one frame in ``_decode(i)``. It raises
+`VideoError` for whatever is wrong with the file. ``readers/gif.py`` is the shortest example.
+"""
 
 from __future__ import annotations
 
+import pkgutil
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from vivim.errors import VideoError
 from vivim.video.base import Video
 
+
+@dataclass(frozen=True)
+class Reader:
+    """A kind of video file.
+
+    Attributes
+    ----------
+    reader : str
+        Module in `vivim.video.readers` and what opens a path, as ``"gif:GifVideo"``.
+    suffixes : tuple of str
+        Endings of its files, in small letters.
+    marks : tuple of (int, bytes)
+        Bytes by which a file of another ending is known, and where they stand in its first `HEAD_BYTES`.
+    """
+
+    reader: str
+    suffixes: tuple[str, ...]
+    marks: tuple[tuple[int, bytes], ...]
+
+
+HEAD_BYTES = 132
 VIDEO_SUFFIXES = (
     ".mp4", ".m4v", ".mov", ".mkv", ".avi", ".webm", ".wmv", ".mpg", ".mpeg",
 )  # fmt: skip
 TIFF_SUFFIXES = (".tif", ".tiff")
 DICOM_SUFFIXES = (".dcm", ".dicom")
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
+GIF_SUFFIXES = (".gif",)
 
-MARKS = (
-    (4, b"ftyp", ".mp4"),
-    (0, b"\x1aE\xdf\xa3", ".mkv"),
-    (8, b"AVI ", ".avi"),
-    (0, b"GIF8", ".gif"),
-    (0, b"II*\0", ".tif"),
-    (0, b"MM\0*", ".tif"),
-    (0, b"II+\0", ".tif"),
-    (0, b"MM\0+", ".tif"),
-    (0, b"0&\xb2u\x8ef\xcf\x11", ".wmv"),
-    (0, b"\0\0\1\xba", ".mpg"),
+READERS = (
+    Reader("dicom:open_dicom", DICOM_SUFFIXES, ((128, b"DICM"),)),
+    Reader("nifti:NiftiVideo", NIFTI_SUFFIXES, ()),
+    Reader("tiff:TiffVideo", TIFF_SUFFIXES, ((0, b"II*\0"), (0, b"MM\0*"), (0, b"II+\0"), (0, b"MM\0+"))),
+    Reader("gif:GifVideo", GIF_SUFFIXES, ((0, b"GIF8"),)),
+    Reader(
+        "ffmpeg:FFmpegVideo",
+        VIDEO_SUFFIXES,
+        (
+            (4, b"ftyp"),  # mp4
+            (0, b"\x1aE\xdf\xa3"),  # mkv
+            (8, b"AVI "),
+            (0, b"0&\xb2u\x8ef\xcf\x11"),  # wmv
+            (0, b"\0\0\1\xba"),  # mpg
+        ),
+    ),
 )
-"""Where a format's mark stands in a file, the mark, and the suffix of the format."""
+"""Kinds of files that are read."""
+SUFFIXES = tuple(suffix for reader in READERS for suffix in reader.suffixes)
+"""Endings of all files that are read."""
 
 
 def open_video(path: str | Path) -> Video:
@@ -63,11 +99,17 @@ def open_video(path: str | Path) -> Video:
         raise VideoError(f"{path.name} cannot be read ({error.strerror}). Check its permissions.") from error
     if not beginning:
         raise VideoError(f"{path.name} is empty. Copy it anew from where it came.")
-    return _open_file(path, _kind(suffix_of(path), beginning))
+    reader = _reader_of(suffix_of(path), beginning)
+    if reader is None:
+        raise VideoError(
+            f"{path.name} is of a kind that is not read. Known are mp4, mov, mkv, avi, webm, wmv, mpg, gif, multi-page "
+            "tif, DICOM, NIfTI, and folders of pictures."
+        )
+    return pkgutil.resolve_name(f"vivim.video.readers.{reader.reader}")(path)
 
 
 def suffix_of(path: Path) -> str:
-    """The ending a file is known by, in small letters; ``.nii.gz`` counts as one."""
+    """The ending a file is known by, in small letters. ``.nii.gz`` counts as one."""
     return ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix.lower()
 
 
@@ -90,40 +132,13 @@ def _beginning(path: Path) -> bytes:
     if not path.is_file():
         raise VideoError(f"{path} is not an ordinary file. Choose a video file or a folder of pictures.")
     with path.open("rb") as file:
-        return file.read(132)
+        return file.read(HEAD_BYTES)
 
 
-def _kind(suffix: str, beginning: bytes) -> str:
-    """The suffix a file goes by: its own if it is known, else that of the format its first bytes tell."""
-    if suffix in (*VIDEO_SUFFIXES, *TIFF_SUFFIXES, *DICOM_SUFFIXES, *NIFTI_SUFFIXES, ".gif"):
-        return suffix
-    if beginning[128:] == b"DICM":
-        return ".dcm"
-    return next((kind for start, mark, kind in MARKS if beginning[start:].startswith(mark)), suffix)
-
-
-def _open_file(path: Path, kind: str) -> Video:
-    if kind in DICOM_SUFFIXES:
-        from vivim.video.readers.dicom import open_dicom
-
-        return open_dicom(path)
-    if kind in NIFTI_SUFFIXES:
-        from vivim.video.readers.nifti import NiftiVideo
-
-        return NiftiVideo(path)
-    if kind in TIFF_SUFFIXES:
-        from vivim.video.readers.tiff import TiffVideo
-
-        return TiffVideo(path)
-    if kind == ".gif":
-        from vivim.video.readers.gif import GifVideo
-
-        return GifVideo(path)
-    if kind in VIDEO_SUFFIXES:
-        from vivim.video.readers.ffmpeg import FFmpegVideo
-
-        return FFmpegVideo(path)
-    raise VideoError(
-        f"{path.name} is of a kind that is not read. Known are mp4, mov, mkv, avi, webm, wmv, mpg, gif, multi-page "
-        "tif, DICOM, NIfTI, and folders of pictures."
+def _reader_of(suffix: str, beginning: bytes) -> Reader | None:
+    """The reader of a suffix, or that of the first bytes where the suffix is not known."""
+    by_suffix = (reader for reader in READERS if suffix in reader.suffixes)
+    by_mark = (
+        reader for reader in READERS if any(beginning[at:].startswith(mark) for at, mark in reader.marks)
     )
+    return next(by_suffix, None) or next(by_mark, None)

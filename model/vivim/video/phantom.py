@@ -101,7 +101,7 @@ def _soft(mask: NDArray[np.bool_], width: float) -> NDArray[np.float64]:
 
 
 class _Speckle:
-    """Tissue in layers under speckle, in a sector; a darker lesion with a soft edge and enhancement behind it."""
+    """Tissue in layers under speckle, in a sector. A darker lesion with a soft edge and enhancement behind it."""
 
     def __init__(self, rng: np.random.Generator, size: tuple[int, int]) -> None:
         self._rng = rng

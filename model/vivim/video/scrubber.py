@@ -11,7 +11,7 @@ from collections.abc import Callable
 from numpy.typing import NDArray
 
 from vivim.errors import VideoError
-from vivim.video.base import VideoBase
+from vivim.video.base import Video
 
 PATIENCE = 0.025
 """Seconds to wait for the exact frame before a preview is shown: small steps then need none."""
@@ -21,11 +21,11 @@ AHEAD = 12
 
 
 class Scrubber:
-    """Shows frames of a video; decodes the exact ones, and those that come next, in the background.
+    """Shows frames of a video. Decodes the exact ones, and those that come next, in the background.
 
     Parameters
     ----------
-    video : VideoBase
+    video : Video
         The video; it stays the caller's to close, before or after the scrubber.
     on_exact : callable
         Called in the background thread with the number of a frame of which a preview was shown, once it is ready.
@@ -35,7 +35,7 @@ class Scrubber:
 
     def __init__(
         self,
-        video: VideoBase,
+        video: Video,
         on_exact: Callable[[int], None],
         on_failed: Callable[[int, VideoError], None],
     ) -> None:
@@ -47,7 +47,7 @@ class Scrubber:
         self._thread.start()
 
     def show(self, i: int) -> tuple[int, NDArray]:
-        """Frame `i` if it is ready or soon will be, else the nearest preview; with the number of what it is."""
+        """Frame `i` if it is ready or soon will be, else the nearest preview, and the number of what is returned."""
         with self._news:
             self._before, self._wanted, self._previewed = self._wanted, i, False
             self._news.notify_all()
@@ -59,7 +59,7 @@ class Scrubber:
         return (i, self._video.frame(i)) if ready else self._video.preview(i)
 
     def close(self) -> None:
-        """Decode no more, without waiting for the frame in the making; safe to call twice.
+        """Decode no more, without waiting for the frame that is decoded now. Safe to call twice.
 
         The thread ends by itself once that frame is decoded or its file has answered, and lets go of the video. What it
         was about to tell may still be told.
@@ -96,7 +96,7 @@ class Scrubber:
         self._prefetch(i, direction, stop)
 
     def _prefetch(self, i: int, direction: int, stop: Callable[[], bool]) -> None:
-        """Decode what comes next; of damaged frames nothing is said before somebody wants them."""
+        """Decode what comes next. Of damaged frames nothing is said before somebody wants them."""
         for t in range(i + direction, i + direction * (AHEAD + 1), direction):
             if stop() or not 0 <= t < len(self._video):
                 return

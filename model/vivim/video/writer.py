@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 from collections.abc import Generator, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vivim.utils.atomic_files import part_of
+from vivim.utils.atomic_files import atomic_write
 
 NO_TREE = "mbtree=0"
 """To x264: leave the macroblock tree out. With it, and AVX-512, one picture in some thousands is coded otherwise."""
@@ -55,14 +54,9 @@ def write_video(
     first = next(pictures, None)
     if first is None:
         raise ValueError("There are no frames to write.")
-    part = part_of(path)
-    try:
+    with atomic_write(path) as part:
         for _ in encoded(part, itertools.chain((first,), pictures), fps, crf, gop):
             pass
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
     return path
 
 
@@ -119,7 +113,7 @@ def _encoded_here(
 
 
 def _options(crf: int, gop: int) -> dict[str, str]:
-    """For x264; the same pictures make the same bytes each time."""
+    """For x264. The same pictures make the same bytes each time."""
     return {"crf": str(crf), "g": str(gop), "x264-params": NO_TREE}
 
 
@@ -153,7 +147,7 @@ def _encoded_apart(
 
 
 def _checked(frames: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
-    """Frames as RGB of even size; all must be uint8 and of the first one's size."""
+    """Frames as RGB of even size. All must be uint8 and of the first one's size."""
     size = None
     for t, frame in enumerate(frames):
         picture = np.asarray(frame)

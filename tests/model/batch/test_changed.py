@@ -227,7 +227,8 @@ def test_a_mask_of_the_session_that_is_gone_is_proposed_again(video: Path) -> No
     outcome(one)
     chunks = [path for path in (one.folder / "session.vivim" / "masks.zarr").rglob("*") if "c" in path.parts]
     shutil.rmtree(next(path for path in chunks if path.is_dir()))
-    assert outcome(one).status == DONE
+    again = outcome(one)
+    assert again.status == DONE, again.reason
     with Session.open(one.folder / "session.vivim", read_only=True) as session:
         assert session.verify() == [] and session.masks[0].any()
 

@@ -142,7 +142,7 @@ import os, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background ignores it
 from pathlib import Path
 from vivim import cli
-from vivim.export import api
+from vivim.io import export as api
 
 def stuck(final):
     print("writes", flush=True)

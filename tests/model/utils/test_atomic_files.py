@@ -14,7 +14,7 @@ from vivim import Session
 from vivim.io.export import export
 from vivim.registry.registry import list_models, models_folder, save_version
 from vivim.utils import atomic_files
-from vivim.utils.atomic_files import NAME_BYTES, OLD, PART, own_name, part_of, shortened, sweep
+from vivim.utils.atomic_files import NAME_BYTES, OLD, PART, atomic_write, own_name, part_of, shortened, sweep
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_an_export_sweeps_its_folder(session: Session, sample, tmp_path: Path, d
 
 def test_saving_a_model_sweeps_the_registry(tiny_model, dead: int) -> None:
     models_folder().mkdir(parents=True)
-    left = models_folder() / of_process(part_of(models_folder() / "x.safetensors.new").name, dead)
+    left = models_folder() / of_process(part_of(models_folder() / "x.safetensors").name, dead)
     left.write_bytes(b"half")
     assert not any(info.name.startswith(".") for info in list_models())
     info = save_version(copy.deepcopy(tiny_model), "mine", {})
@@ -189,3 +189,70 @@ def test_what_was_put_aside_under_too_long_a_name_is_not_lost(
         final.mkdir()
     assert sweep(tmp_path) == ([old] if arrived else [])
     assert old.exists() != arrived
+
+
+# -- atomic writing ----------------------------------------------------------------------------------------------------
+
+
+def test_a_file_appears_whole_when_the_block_ends(tmp_path: Path) -> None:
+    final = tmp_path / "notes.tar.gz"
+    final.write_text("old")
+    with atomic_write(final) as part:
+        assert part.parent == tmp_path and part.suffixes == final.suffixes
+        part.write_text("new")
+        assert final.read_text() == "old"
+    assert final.read_text() == "new" and list(tmp_path.iterdir()) == [final]
+
+
+def test_a_folder_takes_the_place_of_another(tmp_path: Path) -> None:
+    final = tmp_path / "masks"
+    for names in (["a", "b"], ["c"]):
+        with atomic_write(final) as part:
+            part.mkdir()
+            for name in names:
+                (part / name).write_text(name)
+        assert sorted(path.name for path in final.iterdir()) == names
+    assert list(tmp_path.iterdir()) == [final]
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_a_block_that_fails_leaves_what_was_there(tmp_path: Path, folder: bool) -> None:
+    final = tmp_path / "kept"
+    final.write_text("old")
+    with pytest.raises(KeyboardInterrupt), atomic_write(final) as part:
+        if folder:
+            part.mkdir()
+            (part / "half").write_text("half")
+        else:
+            part.write_text("half")
+        raise KeyboardInterrupt
+    assert final.read_text() == "old" and list(tmp_path.iterdir()) == [final]
+
+
+def test_a_file_never_replaces_a_folder(tmp_path: Path) -> None:
+    final = tmp_path / "work"
+    final.mkdir()
+    (final / "precious").write_text("x")
+    with pytest.raises(OSError), atomic_write(final) as part:
+        part.write_text("new")
+    assert (final / "precious").read_text() == "x" and list(tmp_path.iterdir()) == [final]
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
+    final = tmp_path / "notes.json"
+    with atomic_write(final) as first, atomic_write(final) as second:
+        first.write_text("first")
+        second.write_text("second")
+    assert final.read_text() == "first" and list(tmp_path.iterdir()) == [final]
+
+
+def test_a_file_is_flushed_before_it_is_renamed_and_its_folder_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    final, done = tmp_path / "notes.json", []
+    replace = os.replace
+    monkeypatch.setattr(atomic_files, "flush_one", lambda path: done.append(Path(path)))
+    monkeypatch.setattr(os, "replace", lambda part, to: (done.append("renamed"), replace(part, to)))
+    with atomic_write(final) as part:
+        part.write_text("x")
+    assert done == [part, "renamed", tmp_path]

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from vivim.cli import build_parser
@@ -112,3 +116,41 @@ def test_they_are_used(tmp_path: Path, sample) -> None:
         assert session.folder.name == f"frames-{session.identity[:8]}.vivim"
     with Session.open(sample.video) as again:
         assert again.folder == session.folder
+
+
+@pytest.fixture
+def stalled(vivim_home: Path) -> Iterator[Path]:
+    """A folder of settings whose file takes for ever to open, until the test ends: a pipe that nobody writes to."""
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("this system has no named pipes")
+    (vivim_home / FILE).unlink(missing_ok=True)
+    os.mkfifo(vivim_home / FILE)
+    yield vivim_home
+    reading = [thread for thread in threading.enumerate() if thread.name == "vivim-read-settings"]
+    for thread in reading:
+        while thread.is_alive():
+            try:
+                os.close(os.open(vivim_home / FILE, os.O_WRONLY | os.O_NONBLOCK))
+            except OSError:  # it has not come to open it yet
+                thread.join(0.01)
+
+
+def test_a_disk_that_stalls_leaves_the_settings_last_read(vivim_home: Path, request: Any, caplog: Any) -> None:
+    change_settings(opacity=70)
+    request.getfixturevalue("stalled")
+    for _ in range(3):
+        assert settings() == settings(at_once=True) == Settings(opacity=70)
+    assert caplog.text.count("does not answer") == 1
+    assert sum(thread.name == "vivim-read-settings" for thread in threading.enumerate()) == 1
+
+
+def test_a_disk_that_never_answered_gives_the_defaults(stalled: Path) -> None:
+    assert settings(at_once=True) == Settings()
+
+
+def test_what_another_program_wrote_is_seen(vivim_home: Path) -> None:
+    change_settings(opacity=70)
+    (vivim_home / FILE).write_text('{"opacity": 40}')
+    assert read_settings()[0] == Settings(opacity=40)
+    while settings() != Settings(opacity=40):  # at the latest when this busy machine has read it
+        pass

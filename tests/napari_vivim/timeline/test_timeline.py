@@ -7,7 +7,7 @@ import pytest
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
 from vivim.session.ledger import STATUS_CODES
-from vivim.video.base import VideoBase
+from vivim.video.base import Video
 
 from napari_vivim.layers.visibility import nearly_whole
 from napari_vivim.timeline.legend import Legend
@@ -103,7 +103,7 @@ def test_a_click_goes_there_and_a_drag_of_the_axis_pans(view, qtbot) -> None:
     assert view.first <= 15_000 < view.last and view.last - view.first == pytest.approx(1_000)
 
 
-class Slow(VideoBase):
+class Slow(Video):
     """Key frames at every tenth; others take as long as `stop` lets them."""
 
     def __init__(self, path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import fields
@@ -13,13 +15,13 @@ import pytest
 import yaml
 from qtpy.QtWidgets import QListWidget
 from vivim.registry.registry import add_classes
-from vivim.settings import Settings, about, change_settings, settings, vivim_home
+from vivim.settings import FILE, Settings, about, change_settings, settings, vivim_home
 
 from napari_vivim.qt.napari_window import main_window
 from napari_vivim.widgets import preferences
 from napari_vivim.widgets.preferences import GROUPS, Preferences, SettingsDialog, napari_page, shown
 
-MANIFEST = Path(preferences.__file__).with_name("napari.yaml")
+MANIFEST = Path(preferences.__file__).parents[1] / "napari.yaml"
 has_page = pytest.mark.skipif(
     not hasattr(napari.settings, "get_plugin_settings"), reason="this napari has no page for plugins"
 )
@@ -132,13 +134,48 @@ def test_the_dialog_for_an_older_napari(qtbot: Any, monkeypatch: pytest.MonkeyPa
     dialog.inputs["device"].setCurrentText("cpu")
     dialog.inputs["own_colors"].setText("green")
     dialog.accept()
-    assert said and settings() == Settings(opacity=70)
+    qtbot.waitUntil(lambda: bool(said))
+    assert settings() == Settings(opacity=70) and dialog.result() == 0
     dialog.inputs["own_colors"].setText("#00ff00")
-    dialog.accept()
+    with qtbot.waitSignal(dialog.accepted):
+        dialog.accept()
     assert settings() == Settings(opacity=70, device="cpu", own_colors="#00ff00")
     dialog._restore()
-    dialog.accept()
+    with qtbot.waitSignal(dialog.accepted):
+        dialog.accept()
     assert settings() == Settings()
+
+
+def test_a_folder_that_cannot_be_written_is_said_and_the_link_is_whole(
+    tmp_path: Path, linked: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("VIVIM_HOME", str(tmp_path / "file" / "home"))
+    said: list[Any] = []
+    monkeypatch.setattr(preferences, "show_problem", said.append)
+    link = linked()
+    qtbot.waitUntil(lambda: bool(said))
+    assert "cannot be written" in str(said[0]) and link._settings == Settings()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_disk_that_stalls_does_not_hold_the_window(vivim_home: Path, linked: Any, qtbot: Any) -> None:
+    os.mkfifo(vivim_home / FILE)  # opening it takes until somebody writes to it
+    link = linked()
+    link.refresh()
+    assert link._settings == settings(at_once=True) == Settings()
+    with qtbot.waitSignal(link.changed):
+        threading.Thread(target=answer, args=(vivim_home / FILE,)).start()
+
+
+def answer(pipe: Path) -> None:
+    """Let everything that waits for a file go on, and put a whole file in its place."""
+    whole = pipe.with_name("whole.json")
+    whole.write_text('{"opacity": 65}')
+    writer = os.open(pipe, os.O_RDWR)  # whoever opens the pipe from now on does not wait
+    os.rename(whole, pipe)
+    os.write(writer, b'{"opacity": 65}')
+    os.close(writer)
 
 
 def test_colours_and_the_list_of_models_follow_at_once(segment: Any, qtbot: Any) -> None:
@@ -146,6 +183,7 @@ def test_colours_and_the_list_of_models_follow_at_once(segment: Any, qtbot: Any)
     before = masks.get_color(1).copy()
     change_settings(own_colors="#0000ff", opacity=90)
     segment.preferences.refresh()
+    qtbot.waitUntil(lambda: masks.opacity == pytest.approx(0.9))
     assert tuple(masks.get_color(1)[:3]) == (0, 0, 1) != tuple(before[:3])
     assert masks.opacity == pytest.approx(0.9)
 

@@ -22,7 +22,7 @@ from vivim.io.mask_source import Work
 
 
 def write_coco(work: Work, path: Path) -> Generator[int, None, None]:
-    """Write the JSON annotation by annotation; yields how many frames are done.
+    """Write the JSON annotation by annotation. Yields how many frames are done.
 
     ``segmentation`` holds packed run lengths, which are exact. ``polygons`` holds the outlines in COCO's convention (x
     before y, pixel 0 reaching from 0 to 1), which leave holes out. ``track_id`` is the lesion's number over time.

@@ -22,7 +22,7 @@ COLUMNS = (
 
 
 def write_measurements(work: Work, path: Path) -> Generator[int, None, None]:
-    """Write one row for each lesion of each frame; yields how many frames are done.
+    """Write one row for each lesion of each frame. Yields how many frames are done.
 
     A frame without a lesion gets one row with area 0 and nothing else measured. Columns in mm are empty where the
     size of a pixel is not known; ``scale`` says why, or which region's it is. ``lesion`` is its number over time.

@@ -1,4 +1,4 @@
-"""Masks as NIfTI: x, y, one slice, time; with the size of a pixel and the time step."""
+"""Masks as NIfTI: x, y, one slice and time, with the size of a pixel and the time step."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def write_nifti(work: Work, path: Path) -> Generator[int, None, None]:
 
 
 def _packed(plain: BinaryIO, packed: bool) -> AbstractContextManager[Any]:
-    """Compress on the way, naming neither the file in the making nor the time."""
+    """Compress while writing, without the name of the temporary file or the time."""
     if not packed:
         return nullcontext(plain)
     return gzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=plain, mtime=0)

@@ -20,7 +20,7 @@ CRF = 10
 
 
 def write_overlay(work: Work, path: Path) -> Generator[int, None, None]:
-    """Write one picture a frame at the video's rate, 20 a second if it has none; yields how many are done."""
+    """Write one picture a frame at the video's rate, 20 a second if it has none. Yields how many are done."""
     yield from encoded(path, _pictures(work), work.source.fps or DEFAULT_FPS, CRF)
     _check_finished(path)
 

@@ -82,7 +82,7 @@ SUFFIXES = {".png", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".jpg", ".jpeg"}
 
 
 def find_pictures(folder: Path, shape: tuple[int, int, int], keep: ExitStack, options: ReadOptions) -> Found:
-    """Masks of a folder, or of its subfolder ``masks``; hidden files are passed over.
+    """Masks of a folder, or of its subfolder ``masks``. Hidden files are passed over.
 
     Only the pictures' headers are read yet, and nothing is left open in `keep`.
 

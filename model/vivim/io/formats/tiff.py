@@ -11,13 +11,16 @@ import uuid
 from collections.abc import Generator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tifffile
 
 from vivim.io.import_source import Found, ReadOptions, wrong_count, wrong_size
-from vivim.io.mask_source import Source, Work
+from vivim.io.mask_source import MaskStack, Work
+
+if TYPE_CHECKING:
+    from vivim.session import Session
 
 PLAIN_BYTES = 2**32 - 2**26
 """Pixels beyond this do not fit into a plain TIFF with its directories."""
@@ -28,7 +31,7 @@ PAGE_BYTES = 1024
 
 
 def write_tiff(work: Work, path: Path) -> Generator[int, None, None]:
-    """Write one page a frame, labels as they are (0 is background); yields how many are done."""
+    """Write one page a frame, labels as they are (0 is background). Yields how many are done."""
     if _is_plain(work):
         yield from _write(work, path, (), _imagej(work.source), imagej=True)
     else:
@@ -36,7 +39,7 @@ def write_tiff(work: Work, path: Path) -> Generator[int, None, None]:
 
 
 def write_ome_tiff(work: Work, path: Path) -> Generator[int, None, None]:
-    """Write an OME-TIFF of axes TCYX with one channel, labels as they are; yields how many are done."""
+    """Write an OME-TIFF of axes TCYX with one channel, labels as they are. Yields how many are done."""
     described = _ome(work, "TCYX")
     described["metadata"] |= {"Channel": {"Name": ["labels"]}}
     yield from _write(work, path, (1,), described, ome=True, bigtiff=not _is_plain(work))
@@ -64,7 +67,7 @@ def _write(
             yield done
 
 
-def _imagej(source: Source) -> dict[str, Any]:
+def _imagej(source: Session | MaskStack) -> dict[str, Any]:
     metadata: dict[str, object] = {"axes": "TYX", CLASSES: json.dumps(source.classes)}
     if source.fps:
         metadata |= {"fps": source.fps, "finterval": 1.0 / source.fps}
@@ -75,7 +78,7 @@ def _imagej(source: Source) -> dict[str, Any]:
 
 
 def _ome(work: Work, axes: str) -> dict[str, Any]:
-    """The identifier says which frames of which video; one made up anew would tell the machine and the time."""
+    """The identifier says which frames of which video. One made up anew would tell the machine and the time."""
     source = work.source
     name = uuid.uuid5(uuid.NAMESPACE_OID, f"{source.identity} {work.frames}")
     metadata: dict[str, object] = {"axes": axes, "UUID": f"urn:uuid:{name}"}
@@ -90,7 +93,7 @@ def _ome(work: Work, axes: str) -> dict[str, Any]:
 
 
 def find_tiff(path: Path, shape: tuple[int, int, int], keep: ExitStack, options: ReadOptions) -> Found:
-    """Masks of a TIFF's first series, whatever its dialect; the file stays open in `keep`.
+    """Masks of a TIFF's first series, whatever its dialect. The file stays open in `keep`.
 
     Raises
     ------

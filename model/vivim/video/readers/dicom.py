@@ -14,7 +14,7 @@ from pydicom.pixels import get_decoder, pixel_array
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from vivim.errors import VideoError
-from vivim.video.base import Video, VideoBase
+from vivim.video.base import Video
 from vivim.video.readers.dicom_codecs import DECODER_DEPENDENCIES
 from vivim.video.readers.dicom_display import display_of
 from vivim.video.readers.dicom_header import facts_of, read_header
@@ -90,8 +90,8 @@ class DicomPictures:
             ) from None
 
 
-class DicomVideo(VideoBase):
-    """A multi-frame file; see `vivim.video.readers.dicom_display` for what is shown of it."""
+class DicomVideo(Video):
+    """A multi-frame file. See `vivim.video.readers.dicom_display` for what is shown of it."""
 
     def __init__(self, path: Path, dataset: Dataset) -> None:
         count = int(dataset.get("NumberOfFrames", 1) or 1)
@@ -106,5 +106,5 @@ class DicomVideo(VideoBase):
         return self._pictures.read(i)
 
     def frame_time(self, i: int) -> float:
-        """When frame `i` is shown, in seconds from the first; frame numbers where the header does not say."""
+        """When frame `i` is shown, in seconds from the first. Frame numbers where the header does not say."""
         return self._starts[i] if self._starts else float(i)

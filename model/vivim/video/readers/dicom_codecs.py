@@ -27,7 +27,7 @@ _NO_SIZE = (0xC4, 0xC8, 0xCC)
 
 
 def is_available(syntax: str) -> bool:
-    """Whether a transfer syntax can be decoded here; asked by pydicom."""
+    """Whether a transfer syntax can be decoded here. Asked by pydicom."""
     try:
         import imagecodecs
     except ImportError:
@@ -36,7 +36,7 @@ def is_available(syntax: str) -> bool:
 
 
 def decode(source: bytes, runner: DecodeRunner) -> bytes:
-    """One frame's bytes to its pixels', colour by pixel; called by pydicom.
+    """One frame's bytes to its pixels', colour by pixel. Called by pydicom.
 
     Raises
     ------

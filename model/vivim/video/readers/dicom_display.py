@@ -96,7 +96,7 @@ def _with_rescale(dataset: Dataset) -> Dataset:
 
 
 def _window(dataset: Dataset) -> Callable[[NDArray], NDArray] | None:
-    """The first window, as brightness from 0 to 1 (DICOM PS3.3 C.11.2.1.2); None if there is none that makes sense."""
+    """The first window, as brightness from 0 to 1 (DICOM PS3.3 C.11.2.1.2). None if there is none that makes sense."""
     found = _first(dataset.get("WindowCenter")), _first(dataset.get("WindowWidth"))
     function = str(dataset.get("VOILUTFunction") or "LINEAR")
     if found[0] is None or found[1] is None or found[1] <= 0:

@@ -1,4 +1,4 @@
-"""What a DICOM header says about geometry and time; nothing about the patient is looked at.
+"""What a DICOM header says about geometry and time. Nothing about the patient is looked at.
 
 All of it is optional in practice: what is missing or makes no sense counts as unknown.
 """
@@ -65,7 +65,7 @@ class Region:
 
 
 def read_header(path: Path) -> Dataset:
-    """The header of a DICOM file, checked for sense; large elements stay in the file, unless it is deflated.
+    """The header of a DICOM file, checked for sense. Large elements stay in the file, unless it is deflated.
 
     Raises
     ------
@@ -99,12 +99,12 @@ def read_header(path: Path) -> Dataset:
 
 
 def _is_behind_pixels(tag: int, vr: str | None, length: int) -> bool:
-    """Whether an element comes after the pixels; a tail of zeros could be read for hours as empty elements."""
+    """Whether an element comes after the pixels. A tail of zeros could be read for hours as empty elements."""
     return tag == 0 or tag > PIXEL_DATA
 
 
 def _is_deflated(path: Path) -> bool:
-    """Whether the whole file is packed; one that takes more than `INFLATED_BYTES`, unpacked, is refused."""
+    """Whether the whole file is packed. One that takes more than `INFLATED_BYTES`, unpacked, is refused."""
     meta = read_file_meta_info(path)
     if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
         return False
@@ -215,7 +215,7 @@ def agree(sizes: Sequence[tuple[float, float] | None]) -> bool:
 
 
 def shared_group(dataset: Dataset, name: str) -> Dataset:
-    """An item that enhanced objects keep for all frames together; without it, for the first frame; else empty."""
+    """An item of all frames together in enhanced objects, else that of the first frame, else an empty one."""
     for place in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
         groups = dataset.get(place)
         if groups and groups[0].get(name):

@@ -43,7 +43,7 @@ class Fragments(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move to a byte of the stream; returns which."""
+        """Move to a byte of the stream. Returns which."""
         self._at = max(
             0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._starts[-1]}[whence]
         )
@@ -54,7 +54,7 @@ class Fragments(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        """Read up to the end of a fragment; 0 at the end of the stream."""
+        """Read up to the end of a fragment. 0 at the end of the stream."""
         fragment = bisect.bisect_right(self._starts, self._at) - 1
         if fragment >= len(self._places):
             return 0
@@ -72,7 +72,7 @@ class Fragments(io.RawIOBase):
 
 
 class EncapsulatedVideo(FFmpegVideo):
-    """Frames are RGB uint8; times are the stream's own, the rate is the header's where it states one."""
+    """Frames are RGB uint8. Times are the stream's own, the rate is the header's where it states one."""
 
     def __init__(self, path: Path, dataset: Dataset) -> None:
         self._start = dataset.get_item("PixelData").value_tell  # type: ignore[union-attr, attr-defined]

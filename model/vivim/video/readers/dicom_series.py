@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 
 from vivim.errors import VideoError
-from vivim.video.base import Video, VideoBase, file_identity
+from vivim.video.base import Video
 from vivim.video.readers.dicom import DicomPictures, open_dicom
 from vivim.video.readers.dicom_header import facts_of, read_header
 from vivim.video.readers.image_folder import dicoms_in
@@ -61,16 +61,15 @@ def _whole(head: Dataset, name: str) -> int:
         return 0
 
 
-class DicomSeries(VideoBase):
+class DicomSeries(Video):
     """Files of one picture each, in the order of their instance numbers."""
 
     def __init__(self, folder: Path, files: list[Path]) -> None:
-        self._files = files
         dataset = read_header(files[0])
         first = DicomPictures(files[0], dataset).read(0)
         facts = facts_of(dataset, len(files), files[0].name)
         self.regions = facts.regions
-        super().__init__(folder, (len(files), *first.shape), first.dtype, facts.fps, facts.spacing_mm)
+        super().__init__(folder, (len(files), *first.shape), first.dtype, facts.fps, facts.spacing_mm, files=files)
         self._cache.put(0, first)
 
     def _decode(self, i: int) -> NDArray:
@@ -81,13 +80,3 @@ class DicomSeries(VideoBase):
                 f"{file.name} is of another size or depth than {self._files[0].name}. Put it into a folder of its own."
             )
         return picture
-
-    @property
-    def files(self) -> list[Path]:
-        """The files that it is read from, in order; see `Video.files`."""
-        return self._files
-
-    def identity(self) -> str:
-        """Digest of every file's name and size and of the first and last file's content."""
-        files = tuple((file.name, file.stat().st_size) for file in self._files)
-        return file_identity([self._files[0], self._files[-1]], (*self.shape, *files))

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vivim.errors import VideoError
-from vivim.video.base import VideoBase
+from vivim.video.base import Video
 from vivim.video.readers.ffmpeg_container import OPTIONS, PATIENCE, Packet, opened, telling
 from vivim.video.readers.ffmpeg_index import FrameIndex, is_vague, shown_order
 from vivim.video.readers.ffmpeg_keyframes import KeyFrames, turned
@@ -43,8 +43,8 @@ def _never() -> bool:
     return False
 
 
-class FFmpegVideo(VideoBase):
-    """A video file; frames are RGB uint8 ``(H, W, 3)``, with the file's rotation applied."""
+class FFmpegVideo(Video):
+    """A video file. Frames are RGB uint8 ``(H, W, 3)``, with the file's rotation applied."""
 
     def __init__(self, path: Path) -> None:
         self._file = path
@@ -80,7 +80,7 @@ class FFmpegVideo(VideoBase):
         self._skips = self._stream.codec_context.name in SKIPPABLE
 
     def _demux(self) -> Iterator[av.Packet]:
-        """Packets with content; an empty one, as AVI has for a picture left out, would end the decoding."""
+        """Packets with content. An empty one, as AVI has for a picture left out, would end the decoding."""
         return (packet for packet in self._container.demux(self._stream) if packet.size)
 
     def _read_packets(self) -> list[Packet]:
@@ -111,7 +111,7 @@ class FFmpegVideo(VideoBase):
         return shown_order(self._packets)
 
     def _first_picture(self) -> NDArray[np.uint8]:
-        """Decode the first frame; frames before it that cannot be shown are dropped from the count."""
+        """Decode the first frame. Frames before it that cannot be shown are dropped from the count."""
         try:
             order = self._display_order()
             self._index = FrameIndex.of(self._packets, order, self._vague)
@@ -136,7 +136,7 @@ class FFmpegVideo(VideoBase):
         self._kept, self._thinned = 0, -1
 
     def _start_before(self, i: int) -> None:
-        """Start decoding at the last key frame at or before frame `i`; where it cannot be found, at earlier ones."""
+        """Start decoding at the last key frame at or before frame `i`. Where it cannot be found, at earlier ones."""
         last = self._index.entry(i)
         for k in (last, last - 1, last - 4):
             if k >= 0 and self._start_at(self._index.key_ranks[k]):
@@ -146,7 +146,7 @@ class FFmpegVideo(VideoBase):
         self._decoder, self._next = self._decode_from(self._demux(), 0), 0
 
     def _start_at(self, rank: int) -> bool:
-        """Seek to the key packet of number `rank` and stand there; False if the container does not lead there."""
+        """Seek to the key packet of number `rank` and stand there. False if the container does not lead there."""
         if self._telling is None:
             return False
         try:
@@ -166,7 +166,7 @@ class FFmpegVideo(VideoBase):
         return False
 
     def _decode_from(self, packets: Iterator[av.Packet], rank: int) -> Iterator[tuple[int, av.VideoFrame]]:
-        """Frames as the decoder gives them, each with the number of its packet; `rank` is that of the first packet.
+        """Frames as the decoder gives them, each with the number of its packet. `rank` is that of the first packet.
 
         A packet that cannot be decoded makes no frame; whoever waits for it learns so.
         """
@@ -188,7 +188,7 @@ class FFmpegVideo(VideoBase):
         return turned(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8), frame)
 
     def fetch(self, i: int, stop: Callable[[], bool]) -> NDArray | None:
-        """Frame `i`, decoded unless `stop` says so in between; then None, and what was decoded is kept.
+        """Frame `i`, decoded unless `stop` says so in between. Then None, and what was decoded is kept.
 
         Raises
         ------
@@ -236,7 +236,7 @@ class FFmpegVideo(VideoBase):
         return last < 0 or self._index.keys[last] <= self._next or i - self._next < DECODE_ON
 
     def _decode_on_to(self, i: int) -> NDArray[np.uint8] | None:
-        """Decode until frame `i`, keeping the last of those passed; None if it never comes."""
+        """Decode until frame `i`, keeping the last of those passed. None if it never comes."""
         assert self._decoder is not None
         self._kept = i - min(KEPT, self._cache.limit // (2 * int(np.prod(self.shape[1:]))))
         for rank, frame in self._decoder:

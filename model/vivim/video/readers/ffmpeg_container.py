@@ -87,7 +87,7 @@ class Packet:
 
 
 def telling(packets: list[Packet]) -> str | None:
-    """The attribute that tells each packet from all others of its stream, also after a seek; None if none does."""
+    """The attribute that tells each packet from all others of its stream, also after a seek. None if none does."""
     for name in ("pos", "pts", "dts"):
         values = [getattr(packet, name) for packet in packets]
         if None not in values and -1 not in values and len(set(values)) == len(values):

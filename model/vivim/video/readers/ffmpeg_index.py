@@ -43,7 +43,7 @@ def shown_order(packets: list[Packet]) -> list[int]:
 
 @dataclass(frozen=True)
 class FrameIndex:
-    """Frames by number; frame i is made of packet ``order[i]``.
+    """Frames by number. Frame i is made of packet ``order[i]``.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class FrameIndex:
 
     @classmethod
     def of(cls, packets: list[Packet], order: list[int], vague: bool) -> FrameIndex:
-        """Number the frames of these packets in this order; `vague` as by `is_vague`."""
+        """Number the frames of these packets in this order. `vague` as by `is_vague`."""
         index_of = {rank: i for i, rank in enumerate(order)}
         times = [packets[rank].shown_at for rank in order]
         if vague:  # the decoding times, in order: evenly spaced, as such containers are
@@ -78,7 +78,7 @@ class FrameIndex:
         return cls(order, index_of, times, [i for i, _ in entries], [rank for _, rank in entries])
 
     def entry(self, i: int) -> int:
-        """Which of `keys` is the last at or before frame `i`; -1 if none is."""
+        """Which of `keys` is the last at or before frame `i`. -1 if none is."""
         return bisect.bisect_right(self.keys, i) - 1
 
     def key_places(self, packets: list[Packet], telling: str | None) -> dict[int, KeyPlace]:

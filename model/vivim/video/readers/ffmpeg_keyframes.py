@@ -74,7 +74,7 @@ class KeyFrames:
         return min(self._numbers[max(0, at - 1) : at + 1], key=lambda key: abs(key - i), default=None)
 
     def picture(self, key: int) -> NDArray[np.uint8] | None:
-        """Key frame `key`, ``(H, W, 3)``, enlarged from a small one; None if it cannot be had alone."""
+        """Key frame `key`, ``(H, W, 3)``, enlarged from a small one. None if it cannot be had alone."""
         small = self._cache.get(key)
         if small is None:
             with self._lock:

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vivim.errors import VideoError
-from vivim.video.base import VideoBase, check_size
+from vivim.video.base import Video, check_size
 
 
-class GifVideo(VideoBase):
-    """Frames are RGB uint8 ``(H, W, 3)``; going back starts again from the first frame, as GIF demands."""
+class GifVideo(Video):
+    """Frames are RGB uint8 ``(H, W, 3)``. Going back starts again from the first frame, as GIF demands."""
 
     def __init__(self, path: Path) -> None:
         try:

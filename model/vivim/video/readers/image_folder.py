@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from vivim.errors import VideoError
-from vivim.video.base import VideoBase, check_picture, check_size, file_identity
+from vivim.video.base import Video, check_picture, check_size
 
 DICOM_ENDINGS = (".dcm", ".dicom", "")
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
@@ -41,7 +41,7 @@ def pictures_in(folder: Path) -> list[Path]:
 
 
 def dicoms_in(folder: Path) -> list[Path]:
-    """DICOM files of a folder, by their mark, in natural order of their names; DICOMDIR is none."""
+    """DICOM files of a folder, by their mark, in natural order of their names. DICOMDIR is none."""
     files = [p for p in folder.iterdir() if p.suffix.lower() in DICOM_ENDINGS and not p.name.startswith(".")]
     return sorted(
         (p for p in files if p.name != "DICOMDIR" and _is_dicom(p)), key=lambda p: natural_key(p.name)
@@ -55,8 +55,8 @@ def _is_dicom(path: Path) -> bool:
         return file.read(132)[128:] == b"DICM"
 
 
-class FolderVideo(VideoBase):
-    """Pictures of one size; grey stays grey, with 8 or 16 bits, everything else becomes RGB."""
+class FolderVideo(Video):
+    """Pictures of one size. Grey stays grey, with 8 or 16 bits, everything else becomes RGB."""
 
     def __init__(self, path: Path) -> None:
         try:
@@ -69,7 +69,7 @@ class FolderVideo(VideoBase):
             raise VideoError(f"{path} has no pictures (png, jpg, bmp, tif, webp). Choose a folder of frames.")
         self._kind = self._one_kind()
         first = self._read(0)
-        super().__init__(path, (len(self._files), *first.shape), first.dtype)
+        super().__init__(path, (len(self._files), *first.shape), first.dtype, files=self._files)
         self._cache.put(0, first)
 
     def _one_kind(self) -> str:
@@ -111,16 +111,6 @@ class FolderVideo(VideoBase):
                 f"{self._files[i].name} has changed its size since the folder was opened. Open it again."
             )
         return picture
-
-    @property
-    def files(self) -> list[Path]:
-        """The files that it is read from, in order; see `Video.files`."""
-        return self._files
-
-    def identity(self) -> str:
-        """Digest of every file's name and size and of the first and last file's content."""
-        files = tuple((file.name, file.stat().st_size) for file in self._files)
-        return file_identity([self._files[0], self._files[-1]], (*self.shape, *files))
 
 
 def _geometry(file: Path) -> tuple[tuple[int, int], str]:

@@ -1,4 +1,4 @@
-"""NIfTI files as videos: columns, rows, time; with or without one slice between."""
+"""NIfTI files as videos: columns, rows and time, with or without one slice between."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vivim.errors import VideoError
-from vivim.video.base import VideoBase, check_size
+from vivim.video.base import Video, check_size
 from vivim.video.readers.nifti_header import check_start
 
 UNPACKED_BYTES = 512 * 2**20
@@ -20,8 +20,8 @@ SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 MILLIMETRES = {"meter": 1000.0, "mm": 1.0, "micron": 1e-3}
 
 
-class NiftiVideo(VideoBase):
-    """Grey of whole numbers is uint8 or uint16, as stored, RGB is uint8; other grey is stretched to uint16.
+class NiftiVideo(Video):
+    """A NIfTI video. Grey of whole numbers is uint8 or uint16 as stored, RGB is uint8, other grey becomes uint16.
 
     Of signed values the smallest possible becomes 0. Stretched grey runs from ``cal_min`` to ``cal_max`` of the
     header, or from the smallest to the largest value of the whole video.
@@ -48,7 +48,7 @@ class NiftiVideo(VideoBase):
         self._cache.put(0, first)
 
     def _stretch(self, low: float, high: float) -> tuple[float, float] | None:
-        """The values that become black and white; None where values stay as they are."""
+        """The values that become black and white. None where values stay as they are."""
         if self._values.dtype.fields or self._values.dtype in (np.uint8, np.uint16, np.int8, np.int16):
             return None
         if not high > low:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vivim.errors import VideoError
-from vivim.video.base import VideoBase, check_picture, check_size
+from vivim.video.base import Video, check_picture, check_size
 
 MM_PER_UNIT = {
     "mm": 1.0,
@@ -28,8 +28,8 @@ PILLOWS = (tifffile.COMPRESSION.LZW, tifffile.COMPRESSION.JPEG, tifffile.COMPRES
 """Compressions that tifffile reads only with a further package, and Pillow always."""
 
 
-class TiffVideo(VideoBase):
-    """Pages are read one by one; the frame interval and unit that ImageJ or OME noted are understood."""
+class TiffVideo(Video):
+    """Pages are read one by one. The frame interval and unit that ImageJ or OME noted are understood."""
 
     def __init__(self, path: Path) -> None:
         self._pillow: Image.Image | None = None
@@ -146,7 +146,7 @@ def _spacing(tiff: tifffile.TiffFile) -> tuple[float, float] | None:
 
 
 def _ome_spacing(xml: str) -> tuple[float, float] | None:
-    """Height and width of a pixel in mm from OME's Pixels element; lengths are in µm where it names no unit."""
+    """Height and width of a pixel in mm from OME's Pixels element. Lengths are in µm where it names no unit."""
     pixels = ElementTree.fromstring(xml).find(".//{*}Pixels")
     if pixels is None:
         return None

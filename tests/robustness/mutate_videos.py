@@ -1,4 +1,4 @@
-"""Open videos that were damaged or forged in a thousand ways: ``python -m benchmarks.mutate_videos --count 1000``.
+"""Open videos that were damaged or forged in a thousand ways: ``python tests/robustness/mutate_videos.py --first 7``.
 
 Every copy is opened and a few of its frames are read, in a process of its own that is watched from outside: it must
 end well or with one of our own errors, within ten seconds and 2 GB of resident memory. Prints counts by kind, and exits
@@ -23,9 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from benchmarks.mutations import cut, flip_bits, noise, stretch, swap_for_folder, take_away, zeros
-from benchmarks.video_forgeries import forgeries_of, huge_numbers
+from mutations import cut, flip_bits, noise, stretch, swap_for_folder, take_away, zeros
+from video_forgeries import forgeries_of, huge_numbers
 
 FRAMES, HEIGHT, WIDTH = 12, 48, 64
 SECONDS, BYTES = 10.0, 2 * 10**9

@@ -1,4 +1,4 @@
-"""Forged videos: files that claim to be enormous, or unpack to it; `benchmarks.mutate_videos` tries them.
+"""Forged videos: files that claim to be enormous, or unpack to it; `mutate_videos` tries them.
 
 Each takes a whole file and changes it where it lies.
 """
