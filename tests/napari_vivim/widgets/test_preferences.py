@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import fields
@@ -15,11 +16,12 @@ from qtpy.QtWidgets import QListWidget
 from vivim.registry.registry import add_classes
 from vivim.settings import Settings, about, change_settings, settings, vivim_home
 
+import napari_vivim
 from napari_vivim.qt.napari_window import main_window
 from napari_vivim.widgets import preferences
 from napari_vivim.widgets.preferences import GROUPS, Preferences, SettingsDialog, napari_page, shown
 
-MANIFEST = Path(preferences.__file__).with_name("napari.yaml")
+MANIFEST = Path(napari_vivim.__file__).with_name("napari.yaml")
 has_page = pytest.mark.skipif(
     not hasattr(napari.settings, "get_plugin_settings"), reason="this napari has no page for plugins"
 )
@@ -146,7 +148,8 @@ def test_colours_and_the_list_of_models_follow_at_once(segment: Any, qtbot: Any)
     before = masks.get_color(1).copy()
     change_settings(own_colors="#0000ff", opacity=90)
     segment.preferences.refresh()
-    assert tuple(masks.get_color(1)[:3]) == (0, 0, 1) != tuple(before[:3])
+    qtbot.waitUntil(lambda: tuple(masks.get_color(1)[:3]) == (0, 0, 1))
+    assert tuple(before[:3]) != (0, 0, 1)
     assert masks.opacity == pytest.approx(0.9)
 
 
@@ -165,10 +168,10 @@ def test_classes_are_named_in_the_layer_and_the_legend_chooses_the_brush(segment
 
 
 def test_models_are_opened_from_the_panel(segment: Any, qtbot: Any) -> None:
-    from napari_vivim.widgets.model_manager import ModelsWindow
+    from napari_vivim.widgets.model_manager import ModelManager
 
     segment.models.click()
-    (window,) = [w for w in segment.window().findChildren(ModelsWindow)]
+    (window,) = [w for w in segment.window().findChildren(ModelManager)]
     qtbot.waitUntil(lambda: window._job is None, timeout=10000)
     assert window.table.selected is not None and window.table.selected.name == "starter"
     window._do("", lambda: add_classes("starter", ["fold", "glottis"], "two").name)
@@ -181,9 +184,50 @@ def test_models_are_opened_from_the_panel(segment: Any, qtbot: Any) -> None:
 @has_page
 def test_settings_in_step_are_not_written_again_and_again(page: Any, linked: Any, qtbot: Any) -> None:
     link, seen = linked(), vivim_home() / preferences.SEEN
-    qtbot.waitUntil(lambda: seen.exists() and link._job is None, timeout=5000)
-    qtbot.wait(50)
-    written = seen.stat().st_ino
+    qtbot.waitUntil(lambda: seen.exists() and link._keeping.over.is_set(), timeout=5000)
+    written, kept = seen.stat().st_ino, link._keeping
+    qtbot.waitUntil(lambda: link._job is None)
     link.refresh()
-    qtbot.wait(50)
+    qtbot.waitUntil(lambda: link._keeping is not kept and link._keeping.over.is_set())
     assert seen.stat().st_ino == written
+
+
+def test_a_share_that_does_not_answer_holds_no_window(
+    segment: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window_thread, answer, asked = threading.get_ident(), threading.Event(), []
+    real = preferences.read_settings
+
+    def stalled() -> Any:
+        asked.append(threading.get_ident())
+        if threading.get_ident() != window_thread:
+            answer.wait(60)
+        return real()
+
+    monkeypatch.setattr(preferences, "read_settings", stalled)
+    qtbot.waitUntil(lambda: segment.preferences._job is None)
+    change_settings(opacity=90)
+    segment.preferences.refresh()
+    qtbot.waitUntil(lambda: bool(asked))
+    segment.controller.masks.paint((3, 30, 30), 1)  # the window goes on
+    answer.set()
+    qtbot.waitUntil(lambda: segment.controller.masks.opacity == pytest.approx(0.9))
+    assert window_thread not in asked
+
+
+def test_a_data_folder_that_cannot_be_written_leaves_the_dock_whole(
+    make_napari_viewer: Callable, qtbot: Any, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("VIVIM_HOME", str(tmp_path / "file" / "home"))
+    said: list[str] = []
+    monkeypatch.setattr(preferences, "show_warning", said.append)
+    viewer = make_napari_viewer()
+    _, dock = viewer.window.add_plugin_dock_widget("napari-vivim", "Vivim Segment")
+    viewer.open(str(video), plugin="napari-vivim")
+    qtbot.waitUntil(lambda: dock.controller is not None and dock.controller.session is not None)
+    assert dock.body.indexOf(dock.open_preferences) > 0
+    if napari_page() is not None:
+        qtbot.waitUntil(lambda: any("VIVIM_HOME" in text for text in said))
+    dock.controller.masks.paint((3, 30, 30), 1)
+    assert dock.controller.session.status(3) == "corrected"
