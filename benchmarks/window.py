@@ -180,7 +180,7 @@ def work_on_phantom(viewer: napari.Viewer, panel: Any, report: dict[str, Any]) -
     say(report, "from Cancel to stopped, ms", waits)
     for t in np.linspace(0, len(controller.session) - 1, 5).astype(int).tolist():
         controller.session.correct(t, np.asarray(controller.session.masks[t]))
-    say(report, "working ahead of the next click", stalls_until(once_over(controller.ahead)))
+    say(report, "working ahead of the next click", stalls_until(once_over(controller.precompute)))
     began, first = time.perf_counter(), []
     controller.frame_changed.connect(lambda *_: first.append(time.perf_counter()))
     panel.propose.click()

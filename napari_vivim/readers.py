@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vivim.errors import VideoError, VivimError
+from vivim.settings import settings
 from vivim.video.open import (
     SUFFIXES,
     open_video,
@@ -44,7 +45,7 @@ def _ours(path: Path) -> bool:
 
 
 def read(path: str | Path) -> list[LayerData]:
-    """Read a video, or the video of a session folder, as layer data; the dock follows.
+    """Read a video, or the video of a session folder, as layer data. The dock follows.
 
     Raises
     ------
@@ -52,8 +53,8 @@ def read(path: str | Path) -> list[LayerData]:
         With a sentence for the person; napari shows it.
     """
     with plain_errors():
-        layers = in_background(lambda: _read(Path(path)))
-    open_dock_soon()
+        layers, chosen = in_background(lambda: (_read(Path(path)), settings()))
+    open_dock_soon(chosen)
     return layers
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from vivim.settings import Settings, settings, vivim_home
 from vivim.video.open import open_video
 
 from napari_vivim.auto_open_dock import open_dock_soon
@@ -33,16 +34,16 @@ def pydicom_cine() -> list[LayerData]:
 
 
 def _opened(make: Callable[[], list[LayerData]]) -> list[LayerData]:
-    """Make it beside the window; the dock follows."""
+    """Make the layers in the background. The dock follows."""
 
-    def work() -> list[LayerData]:
+    def work() -> tuple[list[LayerData], Settings]:
         load_layers()
         warm_up_masks_layer()
-        return make()
+        return make(), settings()
 
     with plain_errors():
-        layers = in_background(work)
-    open_dock_soon()
+        layers, chosen = in_background(work)
+    open_dock_soon(chosen)
     return layers
 
 
@@ -54,8 +55,6 @@ def _cine() -> list[LayerData]:
 
 
 def _folder() -> Path:
-    from vivim.settings import vivim_home
-
     folder = vivim_home() / "samples"
     folder.mkdir(parents=True, exist_ok=True)
     return folder

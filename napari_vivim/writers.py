@@ -32,7 +32,7 @@ FORMATS = {
 
 
 class Frames:
-    """A labels layer's data as masks ``(T, H, W)`` uint8, converted when a frame is asked for.
+    """A labels layer's data as masks ``(T, H, W)`` uint8, converted frame by frame.
 
     Raises
     ------

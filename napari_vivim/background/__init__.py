@@ -1,1 +1,1 @@
-"""Work done beside the window's thread."""
+"""Work in threads beside the window's."""

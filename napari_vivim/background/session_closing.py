@@ -1,4 +1,4 @@
-"""Closing a session without holding the window: in a thread that waits for what is still being written."""
+"""Close sessions and videos in a thread, so that the window waits for no disk."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from vivim.errors import VivimError
 from vivim.session import Session
+from vivim.video import Video
 
 from napari_vivim.background.worker import Job
 
@@ -20,29 +21,29 @@ PATIENCE = 10.0
 
 
 def close_in_background(
-    sessions: Sequence[Session], jobs: Sequence[Job], failed: Callable[[Exception], object]
+    opened: Sequence[Session | Video], jobs: Sequence[Job], failed: Callable[[Exception], object]
 ) -> None:
-    """Close sessions once `jobs`, which were cancelled, have stopped.
+    """Close sessions and videos once `jobs`, which were cancelled, have stopped.
 
     The thread is no daemon: a program that ends waits for it, so that what was acknowledged is on disk.
 
     Parameters
     ----------
-    sessions : sequence of Session
-        To be closed; one of the jobs may still add one, which it was opening.
+    opened : sequence of Session or Video
+        To be closed, in this order.
     jobs : sequence of Job
         All that still work on them.
     failed : callable
-        Called in the thread with a `VivimError` if a session cannot be closed properly.
+        Called in the thread with a `VivimError` if one cannot be closed properly.
     """
 
     def work() -> None:
         for job in jobs:
             if not job.over.wait(PATIENCE):
                 _log.warning("A job has not stopped %g s after it was cancelled.", PATIENCE)
-        for session in sessions:
+        for one in opened:
             try:
-                session.close()
+                one.close()
             except VivimError as error:
                 _log.error("%s", error)
                 failed(error)
@@ -53,7 +54,7 @@ def close_in_background(
 
 
 def wait_for_closing() -> None:
-    """Wait until sessions that are being closed are closed; called in a worker, before one is opened."""
+    """Wait in a worker until sessions that are being closed are closed."""
     for thread in threading.enumerate():
         if thread.name == THREAD:
             thread.join()

@@ -1,4 +1,4 @@
-"""Follows what changes in a session, in a thread of its own."""
+"""Follow the changes of a session, in a thread of its own."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from vivim.errors import VivimError
 from vivim.session import Session
 
 QUIET_SECONDS = 0.5
-"""Nothing has changed for so long: time for what looks at the whole video."""
+"""Seconds without a change after which the whole video is looked at."""
 PAUSE_SECONDS = 0.3
-"""A person has not painted for so long: what is measured while they do holds the interpreter's lock, and the brush."""
+"""Seconds without a stroke after which frames are measured: measuring holds the interpreter's lock, and the brush."""
 
 
-class FrameWatch(QObject):
-    """Base of those that follow a session; at first all frames that are not empty count as changed.
+class SessionWatcher(QObject):
+    """Base of what follows a session. At first all frames that are not empty count as changed.
 
-    Subclasses say what to do with changed frames (`look`), and once nothing has changed for a while (`settle`); both
-    run in the thread, while no person paints. `begin` starts it. What goes wrong there arrives as `failed`, and
-    following goes on; signals arrive in the thread it was made in.
+    Subclasses implement `on_changed` for changed frames, and `on_quiet` for when nothing has changed for a while. Both
+    run in the thread, while no person paints. `begin` starts it. An error arrives as `failed`, and following goes on.
+    Signals arrive in the thread that the watcher was made in.
     """
 
     failed = Signal(object)
@@ -43,18 +43,18 @@ class FrameWatch(QObject):
         self._thread.start()
 
     def close(self) -> None:
-        """Stop following, without waiting for the thread to notice; safe to call twice."""
+        """Stop following, without waiting for the thread to notice. Safe to call twice."""
         self._forget()
         self.stop.set()
         with self._news:
             self._news.notify_all()
 
-    def look(self, frames: set[int]) -> None:
-        """Some frames have changed."""
+    def on_changed(self, frames: set[int]) -> None:
+        """Do what is due when some frames have changed."""
         raise NotImplementedError
 
-    def settle(self) -> None:
-        """Nothing has changed for a while."""
+    def on_quiet(self) -> None:
+        """Do what is due when nothing has changed for a while."""
 
     def _on_change(self, frame: int, status: str) -> None:
         with self._news:
@@ -80,11 +80,11 @@ class FrameWatch(QObject):
                 frames, self._changed = self._changed, set()
             try:
                 if frames:
-                    self.look(frames)
+                    self.on_changed(frames)
                     stale = True
                 elif stale and not self.stop.is_set():
                     stale = False
-                    self.settle()
+                    self.on_quiet()
             except VivimError as error:
                 if not self.stop.is_set():  # else the session was closed meanwhile
                     self.failed.emit(error)

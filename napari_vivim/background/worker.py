@@ -1,7 +1,7 @@
-"""One thread that does the long work of one video, so that the window never waits.
+"""A thread for the long work of one video, so that the window never waits.
 
-Inference stays on one thread for good: GPU plans and contexts belong to the thread that made them. Results come
-back to the window's thread as Qt signals.
+Inference stays on one thread, because GPU plans and contexts belong to the thread that made them. Results come back to
+the window's thread as Qt signals.
 """
 
 from __future__ import annotations
@@ -15,16 +15,22 @@ from qtpy.QtCore import QObject, Signal
 
 
 class Job(QObject):
-    """One piece of work: an iterator whose items are reported as they come.
+    """One piece of work, whose items are reported as they come.
 
-    Signals arrive in the thread the job was made in. `stop` is set on cancelling; work that looks at it
-    between two items stops sooner.
+    Signals arrive in the thread the job was made in.
+
+    Parameters
+    ----------
+    start : callable
+        Returns a generator of the items; called in the worker's thread.
+    stop : threading.Event, optional
+        Set on cancelling. Work that looks at it between two items stops sooner.
     """
 
     event = Signal(object)
     failed = Signal(object)
     ended = Signal(bool)
-    """Always last; says whether the work was finished, not cancelled or failed."""
+    """Always last. Says whether the work was finished, not cancelled or failed."""
 
     def __init__(self, start: Callable[[], Iterator[Any]], stop: threading.Event | None = None) -> None:
         super().__init__()
@@ -34,7 +40,7 @@ class Job(QObject):
         """Set once it has ended, or will never begin."""
 
     def cancel(self) -> None:
-        """Stop as soon as the work looks, at the latest when the item in the making is done."""
+        """Stop as soon as the work looks, at the latest at its next item."""
         self._cancelled.set()
 
     def run(self) -> None:
@@ -74,7 +80,7 @@ class Worker:
         return job
 
     def close(self, finish: bool = False) -> None:
-        """End the thread, without waiting for it; safe to call twice.
+        """End the thread without waiting for it. Safe to call twice.
 
         Parameters
         ----------

@@ -1,1 +1,1 @@
-"""What one video has beside its picture: session, masks layer, jobs, keys."""
+"""The controller of one video: its session, masks layer, jobs and keys."""

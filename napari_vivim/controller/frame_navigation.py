@@ -1,4 +1,4 @@
-"""The frames a person is led to, one after the other, with the way back."""
+"""Lead a person from one frame worth correcting to the next, and back."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from vivim.session import Session
 from vivim.session.ledger import PERSONS
 
 
-class Walk:
-    """From one frame worth correcting to the next; a frame that was left as it was is passed over for a while."""
+class FrameNavigation:
+    """Goes from one frame worth correcting to the next, and passes over those left as they were."""
 
     def __init__(self) -> None:
         self._trail: list[Suggestion] = []
         self._at = -1
 
     def on(self, session: Session) -> Suggestion | None:
-        """The next frame; None once a person has dealt with all of them.
+        """The next frame, or None once a person has dealt with all of them.
 
         Where `back` was used, first the frames that were shown before, as far as they are still to be dealt with. A
         person who has seen all that is left without dealing with it begins anew.
@@ -33,7 +33,7 @@ class Walk:
         return found[0]
 
     def back(self) -> Suggestion | None:
-        """The frame shown before; None at the first."""
+        """The frame shown before, or None at the first."""
         if self._at <= 0:
             return None
         self._at -= 1

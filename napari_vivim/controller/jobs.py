@@ -1,18 +1,17 @@
-"""The jobs of one video: one at a time, in the video's worker, each telling how far it is."""
+"""The jobs of one video: one at a time, in the video's worker."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal
 from vivim.session import Session
-from vivim.settings import settings
+from vivim.settings import Settings, settings
 
-from napari_vivim.background.imports import load_torch, look_at_new_things_only
 from napari_vivim.background.session_closing import wait_for_closing
 from napari_vivim.background.worker import Job, Worker
 from napari_vivim.layers.masks_layer import warm_up_masks_layer
@@ -20,6 +19,9 @@ from napari_vivim.layers.masks_layer import warm_up_masks_layer
 if TYPE_CHECKING:
     from vivim.finetuning import Standby
     from vivim.network import Vivim
+
+    Load = Callable[[str], Vivim]
+    """From a model's name to the model."""
 
 
 class Jobs(QObject):
@@ -43,15 +45,13 @@ class Jobs(QObject):
         self.worker = Worker(name)
         self.job: Job | None = None
         self.job_name = ""
-        self.warming: Job | None = None
-        """Getting the model ready for the first click; a job of the person's waits for it."""
 
     @property
     def busy(self) -> bool:
         """Whether a job runs."""
         return self.job is not None
 
-    def run(self, name: str, work: Callable[[], Iterator[Any]], stop: threading.Event | None = None) -> None:
+    def run(self, name: str, work: Callable[[threading.Event], Iterator[Any]]) -> None:
         """Begin a job, while there is none.
 
         Parameters
@@ -59,11 +59,11 @@ class Jobs(QObject):
         name : str
             What it is called in the signals.
         work : callable
-            Gives the items to report; called in the worker's thread.
-        stop : threading.Event, optional
-            Set on cancelling, for work that looks at it between two items.
+            ``work(stop)`` returns a generator of the items to report. It is called in the worker's thread, and `stop`
+            is set on cancelling.
         """
-        job = Job(work, stop)
+        stop = threading.Event()
+        job = Job(lambda: work(stop), stop)
         self.job, self.job_name = job, name
         job.event.connect(self.on_event)
         job.failed.connect(lambda error: self.job_failed.emit(name, error))
@@ -71,18 +71,12 @@ class Jobs(QObject):
         self.job_started.emit(name)
         self.worker.submit(job)
 
-    def cancel(self) -> None:
-        """Stop the running job; what it has done stays."""
-        for job in (self.warming, self.job):
-            if job is not None:
-                job.cancel()
-
     def on_event(self, event: Any) -> None:
-        """The running job reports."""
+        """Pass on what the running job reports."""
         self.job_event.emit(event)
 
     def on_ended(self, name: str) -> None:
-        """A job is over; nobody has been told yet."""
+        """Do what is due when a job is over, before `job_ended`."""
 
     def _on_ended(self, finished: bool) -> None:
         name, self.job, self.job_name = self.job_name, None, ""
@@ -94,41 +88,38 @@ REST_SECONDS = 0.3
 """The window has so much time to show a session that was opened, before the model is loaded."""
 
 
-def opening(
+def open_session(
     video: Path, folder: str | None, relink: bool, opened: list[Session], stop: threading.Event
-) -> Iterator[Session]:
-    """Open or resume a video's session; the one item is the session.
+) -> Iterator[tuple[Session, Settings]]:
+    """Open or resume a video's session, and yield it with the present settings.
 
-    It is added to `opened`, for whoever closes it if nobody is left to take it.
+    The session stays in `opened` until it is taken from there. It is closed here if the job is cancelled before.
     """
     warm_up_masks_layer()
     wait_for_closing()
     session = Session.open(video, folder=folder, lazy=True, relink=relink)
     opened.append(session)
-    if stop.is_set():  # it took so long that nobody waits any more
-        session.close()
-        return
-    yield session
+    try:
+        yield session, settings()
+    except GeneratorExit:
+        with suppress(ValueError):  # it was taken
+            opened.remove(session)
+            session.close()
+        raise
 
 
-Load = Callable[[str], "Vivim"]
-"""From a model's name to the model."""
-
-
-def warming(load: Load, stop: threading.Event) -> Iterator[Any]:
+def warm_up(load: Load, stop: threading.Event) -> Iterator[Any]:
     """Load the default model and run it once, so that the first mask comes soon after the click."""
     stop.wait(REST_SECONDS)
-    load_torch()
     from vivim.finetuning.warmup import warm_up
     from vivim.registry.registry import default_model_name
     from vivim.remote.config import preferred_device
 
     warm_up(load(default_model_name()), preferred_device(), stop)
-    look_at_new_things_only()
     yield from ()
 
 
-def proposing(
+def propose(
     session: Session, load: Load, model: str, start: int, device: str, stop: threading.Event
 ) -> Iterator[Any]:
     """Propose masks, outward from the frame `start`."""
@@ -140,18 +131,18 @@ def proposing(
     yield from _proposals(session, load, model, start, device, stop)
 
 
-def finetuning(
+def finetune(
     session: Session,
     load: Load,
     model: str,
     start: int,
     device: str,
-    stop: threading.Event,
     scope: str,
     others: Sequence[Path],
     standby: Standby,
+    stop: threading.Event,
 ) -> Iterator[Any]:
-    """Learn from the corrected frames, and those of the sessions `others`; a better version renews the proposals."""
+    """Learn from the corrected frames of this and other sessions. A better version renews the proposals."""
     from vivim.api import finetune
     from vivim.finetuning import Finished
 
@@ -168,14 +159,16 @@ def finetuning(
         yield from _proposals(session, load, finished.name, start, device, stop)
 
 
-def exporting(session: Session, folder: Path, formats: list[str], options: dict[str, Any]) -> Iterator[Any]:
+def export(
+    session: Session, folder: Path, formats: list[str], options: dict[str, Any], stop: threading.Event
+) -> Iterator[Any]:
     """Export masks into a folder, with the options of `vivim.io.export.export`."""
     from vivim.io.export import export
 
     yield from export(session, folder, formats, **options)
 
 
-def importing(session: Session, path: Path, status: str) -> Iterator[Any]:
+def import_masks(session: Session, path: Path, status: str, stop: threading.Event) -> Iterator[Any]:
     """Bring masks made elsewhere into the session, as ``"corrected"`` or ``"proposed"``."""
     from vivim.io.import_masks import import_masks
 

@@ -1,11 +1,12 @@
-"""What a person does to the masks of a video by key or button, each one step for Ctrl-Z like a stroke."""
+"""Edits of a video's masks by key or button, each one step for Ctrl-Z like a stroke."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import napari
 import numpy as np
 from napari.layers import Labels
 from napari.utils.notifications import show_info
@@ -17,33 +18,39 @@ from vivim.session import MaskEditor, Session
 from vivim.session.damage_check import UNREADABLE
 
 from napari_vivim.background.worker import Job, Worker
-from napari_vivim.controller.frame_navigation import Walk
+from napari_vivim.controller.frame_navigation import FrameNavigation
+from napari_vivim.qt.napari_window import current_frame
 from napari_vivim.qt.notifications import show_problem
-
-if TYPE_CHECKING:
-    from napari_vivim.controller.video_controller import VideoController
 
 Mask = NDArray[np.uint8]
 AT_ONCE = 8
 """A step on more frames than that is done in the background."""
 
 
-class Editing:
-    """The masks of one open session in the hands of a person.
+class MaskEditing:
+    """Edits of the masks of one open session by a person.
 
     Parameters
     ----------
-    controller : VideoController
-        Of the video; says which frame is on screen.
+    viewer : napari.Viewer
+        Says which frame is on screen.
     session, editor, masks
         Open session, its array to paint on, the layer that shows it.
+    on_suggested : callable
+        Called with each `Suggestion` that the person is led to.
     """
 
     def __init__(
-        self, controller: VideoController, session: Session, editor: MaskEditor, masks: Labels
+        self,
+        viewer: napari.Viewer,
+        session: Session,
+        editor: MaskEditor,
+        masks: Labels,
+        on_suggested: Callable[[Suggestion], object],
     ) -> None:
-        self._controller, self._session, self._editor, self._masks = controller, session, editor, masks
-        self._walk = Walk()
+        self._viewer, self._session, self._editor, self._masks = viewer, session, editor, masks
+        self._on_suggested = on_suggested
+        self._walk = FrameNavigation()
         self._worker: Worker | None = None
         self._jobs: list[Job] = []
         self._closed = False
@@ -51,7 +58,7 @@ class Editing:
     @property
     def frame(self) -> int:
         """Number of the frame on screen."""
-        return self._controller.current_frame
+        return current_frame(self._viewer)
 
     @property
     def busy(self) -> bool:
@@ -63,7 +70,7 @@ class Editing:
         return self._editor[self.frame if frame is None else frame]
 
     def replace(self, mask: Mask, frame: int | None = None) -> None:
-        """A person's new mask for a frame, the one on screen by default."""
+        """Replace the mask of a frame, the one on screen by default."""
         frame = self.frame if frame is None else frame
         if not np.array_equal(mask, self.mask(frame)) or self._session.problem(frame):
             with self._session.one_step():
@@ -89,8 +96,8 @@ class Editing:
         self.replace(mask)
 
     def relabel(self) -> None:
-        """The piece under the pointer becomes the class that the brush paints."""
-        point = self._masks.world_to_data(self._controller.viewer.cursor.position)
+        """Give the connected component under the pointer the class that the brush paints."""
+        point = self._masks.world_to_data(self._viewer.cursor.position)
         row, column = (round(float(value)) for value in point[-2:])
         height, width = self._session.shape[1:]
         mask = self.mask()
@@ -99,8 +106,8 @@ class Editing:
             return
         self.replace(morphology.relabel(mask, row, column, int(self._masks.selected_label)))
 
-    def in_between(self) -> None:
-        """Mix the nearest corrected masks before and after, along the motion of the picture; in the background."""
+    def interpolate(self) -> None:
+        """Interpolate between the nearest corrected masks along the motion, in the background."""
         known, t = self._session.frames_with("corrected", "accepted"), self.frame
         known = [k for k in known if not self._session.problem(k)]
         before = max((k for k in known if k < t), default=None)
@@ -127,49 +134,49 @@ class Editing:
 
         self._later(work, show, stop)
 
-    # -- whose the masks are --------------------------------------------------------------------------------------
+    # -- accepting, reverting --------------------------------------------------------------------------------------
 
     def accept(self) -> None:
-        """The person vouches for the mask on screen."""
+        """Accept the mask on screen."""
         self._session.accept(self.frame)
 
     def accept_up_to_here(self) -> None:
-        """The person vouches for all proposals from the last frame that was dealt with up to the one on screen."""
+        """Accept all proposals after the last corrected or accepted frame, up to the one on screen."""
         done = self._session.frames_with("corrected", "accepted")
         since = max((t for t in done if t < self.frame), default=-1)
         frames = [t for t in self._session.frames_with("proposed") if since < t <= self.frame]
         if not frames:
             show_info("Nothing is proposed between the last frame you dealt with and this one.")
             return
-        self._many(frames, lambda: self._session.accept_frames(frames), _said_accepted)
+        self._many(frames, lambda: self._session.accept_frames(frames), _report_accepted)
 
     def revert(self) -> None:
-        """Give the frame on screen the model's proposal back."""
+        """Restore the model's proposal in the frame on screen."""
         if self._session.revert(self.frame):
             self._masks.refresh()
         else:
             show_info("This frame shows the model's proposal, or none was made before you drew.")
 
     def keep_damaged(self, then: Callable[[], None]) -> None:
-        """The person takes all damaged frames as they are, and a damaged ledger without its damaged lines."""
+        """Accept all damaged frames as they are, and the ledger without its damaged lines."""
         self._later(self._session.mend, lambda frames: then())
 
     # -- taking back ----------------------------------------------------------------------------------------------
 
     def undo(self) -> None:
-        """Take back what was done last, on whichever frame, and show it."""
+        """Undo the last edit, on whichever frame, and show it."""
         frames = self._session.undo_frames()
         if not frames:
             show_info("Nothing is left to take back.")
         self._many(frames, self._session.undo, self._show_restored)
 
     def redo(self) -> None:
-        """Take back the last `undo`."""
+        """Redo the last edit that was undone."""
         self._many(self._session.redo_frames(), self._session.redo, self._show_restored)
 
     def _show_restored(self, frames: list[int]) -> None:
         if frames and self.frame not in frames:
-            self._controller.go_to(frames[0])
+            self._go_to(frames[0])
         self._masks.refresh()
 
     # -- where to go ----------------------------------------------------------------------------------------------
@@ -191,13 +198,16 @@ class Editing:
         self._lead_to(suggestion)
 
     def _lead_to(self, suggestion: Suggestion) -> None:
-        self._controller.go_to(suggestion.frame)
-        self._controller.suggested.emit(suggestion)
+        self._go_to(suggestion.frame)
+        self._on_suggested(suggestion)
+
+    def _go_to(self, frame: int) -> None:
+        self._viewer.dims.set_current_step(0, frame)
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
     def close(self) -> list[Job]:
-        """Let what is under way be finished in the background; what is still to be done before the session closes."""
+        """Finish in the background. Returns the jobs to wait for before the session closes."""
         self._closed = True
         for job in self._jobs:
             job.cancel()  # a step is done whole; only what was not promised yet, a mixed mask, is given up
@@ -208,7 +218,7 @@ class Editing:
     def _many(
         self, frames: Sequence[int], work: Callable[[], list[int]], then: Callable[[list[int]], None]
     ) -> None:
-        """Do `work` on some frames: at once if they are few, else in the background; nothing on none."""
+        """Do `work` on some frames, in the background if they are many."""
         if len(frames) > AT_ONCE:
             self._later(work, then)
         elif frames:
@@ -230,5 +240,5 @@ class Editing:
         self._worker.submit(job)
 
 
-def _said_accepted(frames: list[int]) -> None:
+def _report_accepted(frames: list[int]) -> None:
     show_info(f"{len(frames)} frames accepted. Ctrl-Z takes it back.")

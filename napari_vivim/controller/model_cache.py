@@ -1,4 +1,4 @@
-"""The model that one video's jobs use, kept loaded between them."""
+"""A cache of the model that one video's jobs use."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ if TYPE_CHECKING:
     from vivim.network import Vivim
 
 
-class LoadedModel:
-    """Gives a model by name, and keeps the last one; used in the worker's thread alone."""
+class ModelCache:
+    """Loads models by name and keeps the last one. Used in the worker's thread alone."""
 
     def __init__(self) -> None:
         self._models: dict[tuple[Path, int], Vivim] = {}
 
     def load(self, name: str) -> Vivim:
-        """The model of this name, loaded only if it is not the last one or its file has changed since."""
+        """The model of this name. It is loaded if it is not the last one or its file has changed."""
         from vivim.registry.registry import load_model, model_path
 
         path = model_path(name)

@@ -1,4 +1,4 @@
-"""All that a person does to masks by a key or a button: the one list of it.
+"""All edits of masks by a key or a button.
 
 `SHORTCUTS` binds the keys, labels the buttons, and makes the table that the window shows for "?" and that the
 documentation holds.
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import napari
 from vivim.imaging import morphology
 
-from napari_vivim.controller.mask_editing import Editing
+from napari_vivim.controller.mask_editing import MaskEditing
 from napari_vivim.controller.video_controller import VideoController
 from napari_vivim.qt.notifications import guarded
 
@@ -21,29 +21,33 @@ HELP_KEY = "?"
 
 @dataclass(frozen=True)
 class Shortcut:
-    """A key, what it is called, what it does."""
+    """A key, with the title and the action of its edit."""
 
     key: str
     title: str
     tip: str
-    run: Callable[[Editing], object]
+    run: Callable[[MaskEditing], object]
     button: bool = True
     """Whether the palette of corrections has a button for it."""
 
 
 SHORTCUTS = (
     Shortcut(
-        "N", "Next to correct", "Go to the frame whose correction helps the others most", Editing.next, False
+        "N",
+        "Next to correct",
+        "Go to the frame whose correction helps the others most",
+        MaskEditing.next,
+        False,
     ),
-    Shortcut("Shift-N", "Back", "Go back to the frame suggested before", Editing.previous, False),
+    Shortcut("Shift-N", "Back", "Go back to the frame suggested before", MaskEditing.previous, False),
     Shortcut(
-        "Q", "Accept frame", "This mask is right: no model changes it from now on", Editing.accept, False
+        "Q", "Accept frame", "This mask is right: no model changes it from now on", MaskEditing.accept, False
     ),
     Shortcut(
         "Shift-Q",
         "Accept up to here",
         "Accept all proposals since the last frame you dealt with, this one included",
-        Editing.accept_up_to_here,
+        MaskEditing.accept_up_to_here,
         False,
     ),
     Shortcut(
@@ -53,7 +57,7 @@ SHORTCUTS = (
     Shortcut(
         "K",
         "Keep largest",
-        "Leave only the largest piece of each class",
+        "Leave only the largest connected component of each class",
         lambda e: e.change(morphology.keep_largest),
     ),
     Shortcut("G", "Grow", "One pixel more all around", lambda e: e.change(morphology.grow)),
@@ -62,31 +66,31 @@ SHORTCUTS = (
         "W",
         "In between",
         "Mix the corrected masks before and after this frame, following the motion",
-        Editing.in_between,
+        MaskEditing.interpolate,
     ),
     Shortcut(",", "Copy previous", "Take the mask of the frame before", lambda e: e.copy_from(-1)),
     Shortcut(".", "Copy next", "Take the mask of the frame after", lambda e: e.copy_from(1)),
-    Shortcut("Shift-R", "Revert", "Give this frame the model's proposal back", Editing.revert),
+    Shortcut("Shift-R", "Revert", "Give this frame the model's proposal back", MaskEditing.revert),
     Shortcut(
         "Shift-C",
         "Relabel",
-        "The piece under the pointer becomes the class the brush paints",
-        Editing.relabel,
+        "The connected component under the pointer becomes the class the brush paints",
+        MaskEditing.relabel,
     ),
     Shortcut(
         "Ctrl-Z",
         "Undo",
         "Take back what you did last, on whichever frame, also after a restart",
-        Editing.undo,
+        MaskEditing.undo,
     ),
-    Shortcut("Ctrl-Shift-Z", "Redo", "Do again what you took back", Editing.redo),
+    Shortcut("Ctrl-Shift-Z", "Redo", "Do again what you took back", MaskEditing.redo),
 )
 
 BY_TITLE = {shortcut.title: shortcut for shortcut in SHORTCUTS}
 
 
 def run(shortcut: Shortcut, controller: VideoController | None) -> None:
-    """Do it, if a session is open; what a person must know is told, not raised."""
+    """Run the edit if a session is open, and report errors in the window."""
     editing = controller.editing if controller is not None else None
     if editing is not None:
         guarded(lambda: shortcut.run(editing))

@@ -1,7 +1,7 @@
-"""Everything one video layer has beside its picture: session, masks layer, jobs.
+"""The controller of one video layer: its session, masks layer and jobs.
 
-The widgets show a controller and call it; they keep no state of their own about the video. A controller lives as
-long as its image layer, and closes the session when the layer goes.
+The widgets show a controller and call it. They keep no state of their own about the video. A controller lives as long
+as its image layer, and closes session and video when the layer is removed.
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +18,23 @@ from napari.layers import Image, Labels, Layer
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QApplication
 from vivim.session import STATUS_NAMES, MaskEditor, Session
+from vivim.settings import Settings
+from vivim.video import Video
 
-from napari_vivim.background.imports import look_at_all_again, look_at_new_things_only
 from napari_vivim.background.session_closing import close_in_background
 from napari_vivim.background.worker import Job
 from napari_vivim.controller import jobs
 from napari_vivim.controller.idle_precompute import IdlePrecompute
 from napari_vivim.controller.jobs import Jobs
-from napari_vivim.controller.mask_editing import Editing
-from napari_vivim.controller.model_cache import LoadedModel
+from napari_vivim.controller.mask_editing import MaskEditing
+from napari_vivim.controller.model_cache import ModelCache
 from napari_vivim.layers.class_colors import appearance, class_features
 from napari_vivim.layers.lesion_layer import LesionLayer
 from napari_vivim.layers.masks_layer import masks_layer
 from napari_vivim.layers.scrubbing import Scrubbing
-from napari_vivim.layers.video_frames import PATH_KEY, SESSION_KEY
+from napari_vivim.layers.video_frames import PATH_KEY, SESSION_KEY, ShownFrames
 from napari_vivim.layers.visibility import show_alone
-from napari_vivim.qt.napari_window import main_window
+from napari_vivim.qt.napari_window import current_frame, main_window
 from napari_vivim.qt.notifications import guarded, show_problem
 
 _log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ REFRESH_SECONDS = 0.1
 
 
 def controller_of(viewer: napari.Viewer, layer: Image) -> VideoController:
-    """The controller of a video layer, made at the first call."""
+    """The controller of a video layer. The first call makes it."""
     if CONTROLLER_KEY not in layer.metadata:
         layer.metadata[CONTROLLER_KEY] = VideoController(viewer, layer)
     return layer.metadata[CONTROLLER_KEY]
@@ -85,25 +85,28 @@ class VideoController(Jobs):
         self.session: Session | None = None
         self.masks: Labels | None = None
         self._opened: list[Session] = []
-        """The session that is open, also before it is taken over from the job that opens it."""
+        """The session that a job has opened, until it is taken over."""
         self._editor: MaskEditor | None = None
-        self.editing: Editing | None = None
+        self.editing: MaskEditing | None = None
         """What a person does to the masks, while the session is open."""
         self.lesions: LesionLayer | None = None
         """The layer that tells lesions apart, while it is shown."""
-        self.hide_others: list[Layer] = []
-        """Layers hidden because another video was chosen."""
         self.replayed: tuple[Path, ...] = ()
         """Folders of the other sessions that the last fine-tune learned from."""
         self._scrubbing = Scrubbing(viewer, layer)
-        self._models = LoadedModel()
-        self.ahead = IdlePrecompute(self, self.worker, self._models.load)
+        self._models = ModelCache()
+        self.warming: Job | None = None
+        """Loads the model in advance. A job of the person's waits for it."""
+        self.precompute = IdlePrecompute(self, self.worker, self._models.load, self._claim_precompute)
         self._drawn, self._gone = 0.0, False
         self._classes: tuple[str, ...] = ()
-        self.frame_changed.connect(self._redraw)
+        self.frame_changed.connect(self._on_frame_changed)
+        self.model_made.connect(self._on_model_made)
+        self.job_started.connect(lambda name: self.precompute.stop())
+        self.job_ended.connect(lambda name, finished: self.precompute.schedule())
         self.closing_failed.connect(show_problem)
         viewer.layers.events.removed.connect(self._on_removed)
-        viewer.dims.events.current_step.connect(self.ahead.make_way)
+        viewer.dims.events.current_step.connect(self.precompute.pause)
         # napari keeps the layers of a window that is closed by its X, or by quitting
         main_window(viewer).destroyed.connect(self.close)
         application = QApplication.instance()
@@ -120,21 +123,29 @@ class VideoController(Jobs):
     @property
     def current_frame(self) -> int:
         """Number of the frame on screen."""
-        return int(self.viewer.dims.current_step[0]) if self.viewer.dims.ndim > 2 else 0
+        return current_frame(self.viewer)
 
     def go_to(self, frame: int) -> None:
         """Show a frame."""
         self.viewer.dims.set_current_step(0, frame)
 
     def show_alone(self) -> None:
-        """Show this video and what belongs to it, its last frame where it is shorter; hide the others."""
+        """Show this video and its layers, and hide the other videos."""
         others = controllers(self.viewer)
         del others[self.layer]
-        show_alone(self, others)
-        self.ahead.come_to_front()
+        hidden = [[layer] if other is None else other.layers for layer, other in others.items()]
+        show_alone(self.viewer, self.layers, hidden)
+        self._end_other_precomputing()
+        self.precompute.schedule()
         if self.current_frame >= len(self.layer.data):
             self.go_to(len(self.layer.data) - 1)
         self.viewer.layers.selection.active = self.masks or self.layer
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers of this video, the picture first."""
+        lesions = self.lesions.layer if self.lesions is not None else None
+        return [layer for layer in (self.layer, self.masks, lesions) if layer is not None]
 
     def others(self) -> list[VideoController]:
         """The controllers of the viewer's other videos."""
@@ -151,7 +162,7 @@ class VideoController(Jobs):
     # -- the session ----------------------------------------------------------------------------------------------
 
     def open_session(self, folder: Path | None = None, relink: bool = False) -> None:
-        """Open or resume the session, in the background; `opened` follows, or `job_failed`.
+        """Open or resume the session in the background. `opened` or `job_failed` follows.
 
         Parameters
         ----------
@@ -164,27 +175,29 @@ class VideoController(Jobs):
             return
         if folder is not None:
             self.layer.metadata[SESSION_KEY] = str(folder)
+        path, opened = self.video_path, self._opened
         chosen = self.layer.metadata.get(SESSION_KEY) or self.layer.metadata.get("vivim_session_folder")
-        stop = threading.Event()
-        self.run("open", partial(jobs.opening, self.video_path, chosen, relink, self._opened, stop), stop)
+        self.run("open", lambda stop: jobs.open_session(path, chosen, relink, opened, stop))
 
-    def _session_opened(self, session: Session) -> None:
+    def _session_opened(self, session: Session, settings: Settings) -> None:
         self.session = session
         session.on_change(self.frame_changed.emit)
         self._editor = session.editable()
-        self.masks = masks_layer(session, self._editor, self.layer)
-        self.editing = Editing(self, session, self._editor, self.masks)
+        self.masks = masks_layer(session, self._editor, self.layer, settings)
+        self.editing = MaskEditing(self.viewer, session, self._editor, self.masks, self.suggested.emit)
         for key, action in (("Control-Z", self.editing.undo), ("Control-Shift-Z", self.editing.redo)):
             self.masks.bind_key(key, lambda layer, action=action: guarded(action), overwrite=True)
         self.viewer.add_layer(self.masks)
         self._classes = session.classes
         self.opened.emit()
         self.warm_up()
+        self.precompute.schedule()
 
-    def tell_lesions_apart(self, wanted: bool) -> None:
-        """Show a layer that outlines each lesion in a colour of its own, the same in all frames; or take it away."""
-        if wanted and self.lesions is None and self.session is not None:
-            self.lesions = LesionLayer(self)
+    def outline_lesions(self, wanted: bool) -> None:
+        """Show or remove a layer that outlines each lesion in a colour of its own."""
+        if wanted and self.lesions is None and self.session is not None and self.masks is not None:
+            name = f"{self.layer.name} lesions"
+            self.lesions = LesionLayer(self.viewer, name, self.masks, self.session)
             self.lesions.closed.connect(self._on_lesions_closed)
         elif not wanted and self.lesions is not None:
             self.lesions.close()
@@ -193,10 +206,10 @@ class VideoController(Jobs):
         self.lesions = None
         self.lesions_closed.emit()
 
-    def restyle(self) -> None:
-        """Show the masks in the colours that the settings say now."""
+    def restyle(self, settings: Settings) -> None:
+        """Show the masks in the colours that the settings say."""
         if self.masks is not None:
-            looks = appearance()
+            looks = appearance(settings)
             self.masks.colormap, self.masks.opacity = looks["colormap"], looks["opacity"]
             self.classes_changed.emit()
 
@@ -212,82 +225,115 @@ class VideoController(Jobs):
     def warm_up(self) -> None:
         """Load the default model and run it once, in the worker, so that the first mask comes soon after the click."""
         stop = threading.Event()
-        self.warming = Job(partial(jobs.warming, self._models.load, stop), stop)
+        self.warming = Job(lambda: jobs.warm_up(self._models.load, stop), stop)
         self.warming.failed.connect(lambda error: _log.info("Not ready in advance: %s", error))
         self.warming.ended.connect(self._on_warm)
         self.worker.submit(self.warming)
 
     def _on_warm(self, finished: bool) -> None:
         self.warming = None
+        self.precompute.schedule()
+
+    def cancel(self) -> None:
+        """Stop the running job. What it has done stays."""
+        for job in (self.warming, self.job):
+            if job is not None:
+                job.cancel()
 
     def propose(self, model_name: str, device: str) -> None:
         """Propose masks for all frames no person has touched, outward from the one on screen."""
-        if self.session is None or self.busy:
-            return
-        stop = threading.Event()
-        self.ahead.used(model_name, device)
-        where = (self.session, self._models.load, model_name, self.current_frame, device, stop)
-        self.run("propose", partial(jobs.proposing, *where), stop)
+        self._run_with_model("propose", jobs.propose, model_name, device)
 
     def finetune(self, model_name: str, device: str, scope: str, others: Sequence[Path] = ()) -> None:
-        """Learn from the corrected frames, and those of `others`; a version that does better renews the proposals."""
-        if self.session is None or self.busy:
-            return
-        stop, others = threading.Event(), tuple(others)
-        self.replayed = others
-        self.ahead.used(model_name, device)
-        where = (self.session, self._models.load, model_name, self.current_frame, device, stop)
-        self.run("finetune", partial(jobs.finetuning, *where, scope, others, self.ahead.standby), stop)
+        """Learn from the corrected frames of this video and `others`. A better version renews the proposals."""
+        if not self.busy:
+            self.replayed = tuple(others)
+        standby = self.precompute.standby
+        self._run_with_model("finetune", jobs.finetune, model_name, device, scope, tuple(others), standby)
 
     def export(self, folder: Path, formats: list[str], **options: Any) -> None:
         """Export masks into a folder, with the options of `vivim.io.export.export`."""
-        if self.session is None or self.busy:
-            return
-        self.run("export", partial(jobs.exporting, self.session, folder, formats, options))
+        self._run("export", jobs.export, folder, formats, options)
 
     def import_masks(self, path: Path, status: str) -> None:
         """Bring masks made elsewhere into the session, as ``"corrected"`` or ``"proposed"``."""
-        if self.session is None or self.busy:
-            return
-        self.run("import", partial(jobs.importing, self.session, path, status))
+        self._run("import", jobs.import_masks, path, status)
+
+    def _run_with_model(
+        self, name: str, work: Callable[..., Iterator[Any]], model_name: str, device: str, *arguments: Any
+    ) -> None:
+        if not self.busy:
+            self.precompute.model, self.precompute.device = model_name, device
+        start = self.current_frame
+        self._run(name, work, self._models.load, model_name, start, device, *arguments)
+
+    def _run(self, name: str, work: Callable[..., Iterator[Any]], *arguments: Any) -> None:
+        """Begin a job on the session, if that is open and there is no job."""
+        session = self.session
+        if session is not None and not self.busy:
+            self.run(name, lambda stop: work(session, *arguments, stop))
+
+    def _claim_precompute(self) -> tuple[Session, int] | None:
+        """The session and the frame on screen, if there is something to precompute and nothing else to do."""
+        session = self.session
+        if session is None or self.busy or self.warming is not None:
+            return None
+        if not session.frames_with("corrected", "accepted"):
+            return None
+        self._end_other_precomputing()
+        return session, self.current_frame
+
+    def _end_other_precomputing(self) -> None:
+        """End the processes that the viewer's other videos keep ready, of some 250 MB each."""
+        for other in self.others():
+            other.precompute.close()
 
     def close(self) -> None:
-        """Stop all work and let go of the session for good; safe to call twice."""
+        """Stop all work and close the session and the video. Safe to call twice."""
         if self._gone:
             return
         self._gone = True
-        self.viewer.dims.events.current_step.disconnect(self.ahead.make_way)
+        self.viewer.dims.events.current_step.disconnect(self.precompute.pause)
         self.worker.close()
         self._scrubbing.close()
-        self._close_session()
-        look_at_all_again()
+        data = self.layer.data
+        shared = any(layer.data is data for layer in self.viewer.layers if layer is not self.layer)
+        self._close_session([data.video] if isinstance(data, ShownFrames) and not shared else [])
 
-    def _close_session(self) -> None:
-        """Let go of the session; all work is on disk, and `open_session` goes on with it."""
+    def _close_session(self, videos: Sequence[Video] = ()) -> None:
+        """Close the session and `videos` in the background. `open_session` resumes the work."""
         self.cancel()
-        self.ahead.close()
+        self.precompute.close()
+        if self.lesions is not None:
+            self.lesions.close()
         self.masks = None
-        under_way = [job for job in (self.job, self.ahead.job) if job is not None]
+        under_way = [job for job in (self.job, self.precompute.job) if job is not None]
         if self.editing is not None:
             under_way += self.editing.close()
             self.editing = None
         if self._editor is not None:
             self._editor.close()
             self._editor = None
-        sessions, self._opened = self._opened, []
+        opened: list[Session | Video] = [*self._opened, *videos]
+        self._opened.clear()
         if self.session is not None:
+            opened.insert(0, self.session)
             self.session = None
             self.closed.emit()
-        if sessions or self.job_name == "open":
-            close_in_background(sessions, under_way, self.closing_failed.emit)
+        if opened or self.job_name == "open":
+            close_in_background(opened, under_way, self.closing_failed.emit)
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
     def on_event(self, event: Any) -> None:
-        """The running job reports: an open session, a new version, how far it is."""
-        if isinstance(event, Session):
-            if event in self._opened:  # else the video was closed meanwhile, and the session with it
-                self._session_opened(event)
+        """Take over an open session or a new version, and pass on progress."""
+        if self.job_name == "open":
+            session, settings = event
+            try:
+                self._opened.remove(session)
+            except ValueError:  # the job was cancelled meanwhile, and has closed it
+                return
+            self._session_opened(session, settings)
             return
         self._name_classes()
         if getattr(event, "kind", "") == "finished" and event.promoted:
@@ -298,11 +344,21 @@ class VideoController(Jobs):
         """Show the masks as the job left them."""
         if self.masks is not None and name in ("propose", "finetune", "import"):
             self.masks.refresh()
-        look_at_new_things_only()
 
-    def _redraw(self, frame: int, status: str) -> None:
-        """Show a mask that a model has just written under the person's eyes; strokes are on screen already."""
-        if self.masks is None or frame != self.current_frame or status != "proposed":
+    def _on_model_made(self, name: str) -> None:
+        self.precompute.model = name
+
+    def _on_frame_changed(self, frame: int, status: str) -> None:
+        if status == "proposed":
+            self._redraw(frame)
+        else:
+            self.precompute.stop()
+            if not self.busy:
+                self.precompute.schedule()
+
+    def _redraw(self, frame: int) -> None:
+        """Show a mask that a model has just written. Strokes are on screen already."""
+        if self.masks is None or frame != self.current_frame:
             return
         if time.monotonic() - self._drawn > REFRESH_SECONDS:
             self._drawn = time.monotonic()

@@ -6,23 +6,22 @@ from collections.abc import Sequence
 from typing import Any
 
 from napari.utils import DirectLabelColormap
-from vivim.settings import Settings, settings
+from vivim.settings import Settings
 
 MOST_LABELS = 255
 
 
 def class_colormap(colors: Sequence[str]) -> DirectLabelColormap:
-    """One clear colour a class, the same in every window; further classes begin again with the first."""
+    """One colour a class, the same in every window. Further classes begin again with the first."""
     by_label: dict[int | None, Any] = {None: "transparent", 0: "transparent"}
     for label in range(1, MOST_LABELS + 1):
         by_label[label] = colors[(label - 1) % len(colors)]
     return DirectLabelColormap(color_dict=by_label)
 
 
-def appearance(chosen: Settings | None = None) -> dict[str, Any]:
+def appearance(settings: Settings) -> dict[str, Any]:
     """Colours and opacity of a masks layer, as the settings want them."""
-    chosen = chosen or settings()
-    return {"colormap": class_colormap(chosen.colors()), "opacity": chosen.opacity / 100}
+    return {"colormap": class_colormap(settings.colors()), "opacity": settings.opacity / 100}
 
 
 def class_features(names: Sequence[str]) -> dict[str, list]:

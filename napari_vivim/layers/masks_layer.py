@@ -8,6 +8,7 @@ import numpy as np
 from napari.layers import Image, Labels
 from vispy.visuals.line.dash_atlas import DashAtlas
 from vivim.session import MaskEditor, Session
+from vivim.settings import Settings
 
 from napari_vivim.layers.class_colors import appearance, class_features
 
@@ -15,11 +16,11 @@ BRUSH = 24
 """The brush is at first as wide as this part of the picture's shorter side."""
 
 
-def masks_layer(session: Session, editor: MaskEditor, video: Image) -> Labels:
-    """A layer on top of a video's; every stroke on it goes through `editor` to the session.
+def masks_layer(session: Session, editor: MaskEditor, video: Image, settings: Settings) -> Labels:
+    """A layer on top of a video's. Every stroke on it goes through `editor` to the session.
 
-    Taking strokes back is the session's business, which knows their place among accepting, copying and the rest: the
-    layer's own history is forgotten stroke by stroke.
+    The session takes strokes back, because it knows their place among accepting, copying and the rest. The layer's own
+    history is cleared after each stroke.
     """
     masks = Labels(
         editor,
@@ -28,7 +29,7 @@ def masks_layer(session: Session, editor: MaskEditor, video: Image) -> Labels:
         units=video.units[:3],
         axis_labels=video.axis_labels[:3],
         features=class_features(session.classes),
-        **appearance(),
+        **appearance(settings),
     )
     masks.brush_size = max(4, round(min(session.shape[1:]) / BRUSH))
 
@@ -42,9 +43,10 @@ def masks_layer(session: Session, editor: MaskEditor, video: Image) -> Labels:
 
 @cache
 def warm_up_masks_layer() -> None:
-    """Make a layer that nobody sees, in any thread: a process's first one imports and compiles for about a second.
+    """Make a layer that nobody sees, in any thread.
 
-    So do the patterns of dashes that VisPy works out, and keeps, before it draws its first line.
+    The first one of a process imports and compiles for about a second. So does VisPy's atlas of dashed lines, which it
+    needs before it draws its first line.
     """
     DashAtlas()
-    Labels(np.zeros((1, 1, 1), np.uint8), features=class_features(("lesion",)), **appearance())
+    Labels(np.zeros((1, 1, 1), np.uint8), features=class_features(("lesion",)), **appearance(Settings()))

@@ -1,4 +1,4 @@
-"""A preview while the slider moves: the viewer never waits for a frame far from a key frame.
+"""Previews while the slider moves, so that the viewer never waits for a frame to be decoded.
 
 napari's own answer to a move of the slider, which slices all layers, comes before the callbacks connected here. So a
 step that the viewer stands on, but that has not been heard of here, is one that the viewer is slicing for; only then,
@@ -16,7 +16,7 @@ from vivim.video import Scrubber
 from vivim.video.base import Video
 
 from napari_vivim.layers.video_frames import ShownFrames
-from napari_vivim.qt.canvas_message import notice
+from napari_vivim.qt.canvas_message import canvas_message
 from napari_vivim.qt.napari_window import main_window
 
 
@@ -30,7 +30,7 @@ class Scrubbing(QObject):
     def __init__(self, viewer: napari.Viewer, layer: Image) -> None:
         super().__init__()
         self._viewer, self._layer = viewer, layer
-        self._registered, self._said = self._step(), ""
+        self._handled, self._said = self._step(), ""
         self._frames: ShownFrames | None = None
         self._scrubber: Scrubber | None = None
         if isinstance(layer.data, ShownFrames) and isinstance(layer.data.video, Video):
@@ -45,12 +45,12 @@ class Scrubbing(QObject):
         return int(self._viewer.dims.current_step[0])
 
     def _moving_to(self) -> int | None:
-        return self._step() if self._step() != self._registered else None
+        return self._step() if self._step() != self._handled else None
 
     def _moved(self) -> None:
-        self._registered = self._step()
+        self._handled = self._step()
         asked, shown = (self._frames.shown if self._frames else None) or (-1, -1)
-        waiting = asked == self._registered and asked != shown
+        waiting = asked == self._handled and asked != shown
         self._say(f"Frame {shown} for now: {asked} is being decoded" if waiting else "")
 
     def _show_exact(self, frame: int) -> None:
@@ -65,10 +65,10 @@ class Scrubbing(QObject):
     def _say(self, text: str) -> None:
         if text != self._said:
             self._said = text
-            notice(main_window(self._viewer)).say(text)
+            canvas_message(main_window(self._viewer)).say(text)
 
     def close(self) -> None:
-        """Show exact frames only, without waiting for the one in the making; safe to call twice."""
+        """Show exact frames only, without waiting for the one being decoded. Safe to call twice."""
         if self._frames is None or self._scrubber is None:
             return
         self._viewer.dims.events.current_step.disconnect(self._moved)

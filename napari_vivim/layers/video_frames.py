@@ -1,4 +1,4 @@
-"""A video as the data of an image layer: exact, but for what the viewer shows while its slider moves."""
+"""A video as the data of an image layer, with previews while the slider moves."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from vivim.video import LazyFrames, Scrubber, Video
 
 
 class ShownFrames(LazyFrames):
-    """Frames of a video as layer data; exact, unless a `Scrubbing` says that the viewer is on its way to one."""
+    """Frames of a video as layer data. They are exact, except for previews while the slider moves."""
+
+    video: Video
 
     def __init__(self, video: Video) -> None:
         super().__init__(video)
@@ -43,7 +45,7 @@ class ShownFrames(LazyFrames):
 
 
 def _single(key: Any, count: int) -> int | None:
-    """The frame that an index along time picks, if it is just one."""
+    """The one frame that an index along time picks, or None."""
     if isinstance(key, slice):
         picked = range(*key.indices(count))
         return picked[0] if len(picked) == 1 else None
@@ -54,7 +56,7 @@ LayerData = tuple[Any, dict[str, Any], str]
 PATH_KEY, SESSION_KEY = "vivim_path", "vivim_session"
 """Keys in a layer's metadata: where its video is, and the session folder if one was opened."""
 CONTENT_KEY = "vivim_content_area"
-"""Key of a function without arguments that finds the content's ``(y0, x0, y1, x1)``; it decodes a few frames."""
+"""Key of a function without arguments that finds the content's ``(y0, x0, y1, x1)``. It decodes a few frames."""
 
 
 def geometry(video: Video) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A line of text over the picture: made when it is first needed, drawn by Qt, at no cost to the canvas."""
+"""A line of text over the picture, drawn by Qt and not by the canvas."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ MARGIN = 10
 """Pixels from the picture's corner."""
 
 
-class Notice(PlainLabel):
-    """Text in the upper left corner of a window's picture; lets every click through.
+class CanvasMessage(PlainLabel):
+    """Text in the upper left corner of a window's picture. It lets every click through.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ class Notice(PlainLabel):
         self.hide()
 
     def say(self, text: str) -> None:
-        """Show this; nothing for an empty text."""
+        """Show a text, or hide for an empty one."""
         if text != self.text():
             self.setText(text)
             self.adjustSize()
@@ -38,10 +38,10 @@ class Notice(PlainLabel):
         self.raise_()
 
 
-def notice(window: QMainWindow) -> Notice:
-    """The notice of a window, made at the first call."""
-    found = picture_of(window).findChild(Notice)
-    return found if found is not None else Notice(window)
+def canvas_message(window: QMainWindow) -> CanvasMessage:
+    """The message of a window. The first call makes it."""
+    found = picture_of(window).findChild(CanvasMessage)
+    return found if found is not None else CanvasMessage(window)
 
 
 def picture_of(window: QMainWindow) -> QWidget:

@@ -1,10 +1,11 @@
-"""Small styled parts that the docks share: headings, buttons, lists, progress, parts that fold away."""
+"""Small styled widgets that the docks share."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QEvent, Qt, QTimer, Signal
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import (
     QComboBox,
@@ -21,11 +22,11 @@ if TYPE_CHECKING:
     from vivim.inference.proposals import ProposeEvent
 
 INK = 0.75
-"""Share of the text's colour in that of explaining text; the rest is the ground's."""
+"""Share of the text's colour in that of explaining text. The rest is the ground's."""
 FLAT = "QPushButton { text-align: left; border: none; background: transparent; padding: 2px 0; }"
 TITLE = FLAT.replace("padding: 2px 0;", "padding: 6px 0 2px 0; font-weight: 600; font-size: 13px;")
-STEP_SECONDS = 0.15
-"""How far a job is, is shown at most this often."""
+STEP_MS = 150
+"""Milliseconds between two steps of a job that are shown."""
 CLOSED, OPEN = "\u25b8", "\u25be"
 """Arrows before a title that folds, drawn as text: in the colour of the text, whatever the theme."""
 
@@ -45,7 +46,7 @@ def subheading(text: str) -> PlainLabel:
 
 
 class Quiet(PlainLabel):
-    """Explaining text, less prominent: small, in a colour between those of text and ground, in whatever theme."""
+    """Explaining text: small, in a colour between those of text and ground."""
 
     def __init__(self, text: str = "") -> None:
         super().__init__(text)
@@ -58,7 +59,7 @@ class Quiet(PlainLabel):
             self._fade()
 
     def showEvent(self, event: QShowEvent | None) -> None:
-        """The colours around it are known now."""
+        """Take the colours around it, which are known now."""
         super().showEvent(event)
         self._fade()
 
@@ -79,17 +80,24 @@ def quiet(text: str = "") -> Quiet:
     return Quiet(text)
 
 
-def primary(text: str, tip: str) -> QPushButton:
+def button(text: str, tip: str, on_click: Callable[[], object]) -> QPushButton:
+    """A button."""
+    made = QPushButton(text)
+    made.setToolTip(tip)
+    made.clicked.connect(lambda: on_click())  # without whether it is checked
+    return made
+
+
+def primary(text: str, tip: str, on_click: Callable[[], object]) -> QPushButton:
     """The one button of a section that does the work."""
-    button = QPushButton(text)
-    button.setToolTip(tip)
-    button.setMinimumHeight(34)
-    button.setStyleSheet(
+    main = button(text, tip, on_click)
+    main.setMinimumHeight(34)
+    main.setStyleSheet(
         "QPushButton { font-weight: 600; border-radius: 4px; }"
         "QPushButton:enabled { background-color: #187a4b; color: white; }"
         "QPushButton:enabled:hover { background-color: #1a8552; }"
     )
-    return button
+    return main
 
 
 def row(*widgets: QWidget) -> QHBoxLayout:
@@ -101,9 +109,28 @@ def row(*widgets: QWidget) -> QHBoxLayout:
     return layout
 
 
-def choice() -> QComboBox:
+def column(parent: QWidget | None = None, spacing: int | None = None) -> QVBoxLayout:
+    """A layout of widgets above one another, without margins."""
+    layout = QVBoxLayout() if parent is None else QVBoxLayout(parent)
+    layout.setContentsMargins(0, 0, 0, 0)
+    if spacing is not None:
+        layout.setSpacing(spacing)
+    return layout
+
+
+def single_shot(owner: QObject, milliseconds: int, on_timeout: Callable[[], object]) -> QTimer:
+    """A timer, not started, that fires once each time it is started, and ends with its owner."""
+    timer = QTimer(owner)
+    timer.setSingleShot(True)
+    timer.setInterval(milliseconds)
+    timer.timeout.connect(on_timeout)
+    return timer
+
+
+def choice(tip: str = "") -> QComboBox:
     """A drop-down list that gives way in a narrow panel instead of pushing the rest out of sight."""
     box = QComboBox()
+    box.setToolTip(tip)
     box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     box.setMinimumContentsLength(8)
     return box
@@ -119,12 +146,12 @@ def clock(seconds: float | None) -> str:
 
 
 def plural(count: int, thing: str) -> str:
-    """So many of a thing, for people: "1 frame", "2,000 frames"."""
+    """A count with its noun: "1 frame", "2,000 frames"."""
     return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
 
 
 class Progress(QWidget):
-    """A bar, a line of text and a Cancel button; hidden while nothing runs.
+    """A bar, a line of text and a Cancel button. Hidden while nothing runs.
 
     Of steps that come in quick succession only the latest is shown, a little later: each time the whole window is drawn
     anew.
@@ -133,10 +160,7 @@ class Progress(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._latest = (0, 0, "")
-        self._rest = QTimer(self)
-        self._rest.setSingleShot(True)
-        self._rest.setInterval(round(1000 * STEP_SECONDS))
-        self._rest.timeout.connect(self._show_latest)
+        self._rest = single_shot(self, STEP_MS, self._show_latest)
         self.bar = QProgressBar()
         self.bar.setTextVisible(False)
         self.bar.setMaximumHeight(8)
@@ -166,14 +190,14 @@ class Progress(QWidget):
         self.text.setText(text)
 
     def show_step(self, done: int, total: int, text: str, note: str = "") -> None:
-        """Show how far it is; with a `note` that nobody should miss, at once."""
+        """Show the progress. A `note` is shown at once."""
         self._latest = (done, total, f"{text} · {note}" if note else text)
         if note or done >= total or not self._rest.isActive():
             self._show_latest()
             self._rest.start()
 
     def show_proposed(self, event: ProposeEvent, before: str = "") -> None:
-        """Show how far proposing is, with the time left, or the note of a server that is waited for."""
+        """Show the progress of proposing, with the time left or the note of a server."""
         text = f"{before}{event.done} of {event.total}"
         if not event.note:
             text += f" · {clock(event.seconds_left)}"
@@ -215,9 +239,7 @@ class Folded(QWidget):
         self.button.setToolTip(tip)
         self.button.setCursor(Qt.CursorShape.PointingHandCursor)
         self.button.clicked.connect(self._toggle)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(6)
+        layout = column(self, 6)
         layout.addWidget(self.button)
         layout.addWidget(content)
         self.expand(False)
@@ -229,7 +251,7 @@ class Folded(QWidget):
             self.opened.emit()
 
     def expand(self, opened: bool = True) -> None:
-        """Open it, or fold it away."""
+        """Open or fold."""
         self._content.setVisible(opened)
         self.button.setText(f"{OPEN if opened else CLOSED}  {self._title}")
 

@@ -1,4 +1,4 @@
-"""A line around what has the keyboard, which napari's themes do not show.
+"""A line around the widget that has the keyboard, which napari's themes do not show.
 
 A widget of its own: a style sheet for the whole dock would make it a third slower to open.
 """
@@ -16,10 +16,10 @@ COLOR = "#3f78e0"
 
 
 class _Above(QProxyStyle):
-    """Has the frame lie on the scroll area, where no margin of a control's parent cuts it off."""
+    """Puts the frame on the scroll area, where no margin of a control's parent cuts it off."""
 
     def styleHint(self, hint: Any, *others: Any) -> int:
-        """As always, but for that."""
+        """The usual hint, except for the frame."""
         return 1 if hint == QStyle.StyleHint.SH_FocusFrame_AboveWidget else super().styleHint(hint, *others)
 
 

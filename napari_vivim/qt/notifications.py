@@ -10,18 +10,18 @@ from vivim.errors import VivimError
 from napari_vivim.qt.plain_text import plain
 
 
-class Problem(Notification):
+class ErrorNotice(Notification):
     """A notification of ours, which the docks show in full."""
 
 
 def show_problem(error: Exception) -> None:
-    """Tell the person: our own errors are written for them, others come with their kind."""
+    """Show an error as a notification, with its class unless it is one of ours."""
     text = str(error) if isinstance(error, VivimError) else f"{type(error).__name__}: {error}"
-    notification_manager.dispatch(Problem(plain(text), NotificationSeverity.ERROR))
+    notification_manager.dispatch(ErrorNotice(plain(text), NotificationSeverity.ERROR))
 
 
 def guarded(action: Callable[[], object]) -> None:
-    """Do it; what goes wrong in a way a person can mend is told, not raised."""
+    """Run an action, and show errors that a person can cause instead of raising them."""
     try:
         action()
     except VivimError as error:

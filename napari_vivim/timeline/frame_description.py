@@ -26,7 +26,7 @@ def uncertainties(total: float, windows: float) -> list[str]:
 
 
 def shape_change(change: float, jumps: bool) -> str:
-    """How the shape differs from that in the frame before; nothing where there is none to compare with.
+    """How the shape differs from that in the frame before. Nothing where there is none to compare with.
 
     Parameters
     ----------

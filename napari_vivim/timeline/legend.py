@@ -14,7 +14,7 @@ HOW_TO = (
 
 
 class Legend(QLabel):
-    """Shows parts in a row; those for which there is no room stand in the tooltip, which has all of them."""
+    """Shows parts in a row. Those for which there is no room stand in the tooltip, which has all of them."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -29,7 +29,7 @@ def columns(values: NDArray, first: float, last: float, width: int) -> NDArray:
     Returns
     -------
     ndarray
-        ``(width,)`` of the same type. The highest, so that no corrected frame and no doubt disappears.
+        ``(width,)`` of the same type. The highest, so that no corrected frame and no peak of uncertainty disappears.
     """
     if not len(values) or width < 1:
         return np.zeros(0, values.dtype)
@@ -50,7 +50,7 @@ def status_bars(codes: NDArray[np.uint8]) -> QImage:
 
 
 def filled_curve(shares: NDArray[np.floating], height: int, color: QColor) -> QImage:
-    """The area under a curve of `shares` ``(width,)`` in [0, 1], as a picture `height` pixels high; NaN is a gap."""
+    """The area under a curve of `shares` ``(width,)`` in [0, 1], as a picture `height` pixels high. NaN is a gap."""
     tops = height * (1 - np.nan_to_num(shares, nan=-1.0))
     filled = np.arange(height)[:, None] >= np.floor(tops)
     return _image(np.where(filled, _premultiplied(color), np.uint32(0)))

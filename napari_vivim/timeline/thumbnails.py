@@ -1,96 +1,76 @@
-"""Small pictures of frames for the timeline: made in a thread of their own, shown in a card beside the mouse."""
+"""Small pictures of frames, made in a thread of their own and shown in a card beside the mouse."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, QPoint, Qt, Signal
-from qtpy.QtGui import QColor, QImage, QPainter, QPixmap
+from qtpy.QtGui import QColor, QPainter
 from qtpy.QtWidgets import QFrame, QLabel, QVBoxLayout, QWidget
 from vivim.errors import SessionError, VideoError
 from vivim.imaging.drawing import outlined
 from vivim.session import Session
 from vivim.video.base import Video
 
+from napari_vivim.background.latest_request import LatestRequest
+from napari_vivim.qt.pictures import pixmap_of, small
+
 WIDTH, HEIGHT = 208, 156
 """A thumbnail fits into this many pixels."""
 DWELL = 0.12
-"""Seconds the mouse rests on a frame before it is decoded exactly; a preview is there at once."""
-KEPT = 200
+"""Seconds the mouse rests on a frame before it is decoded exactly. A preview is there at once."""
+CACHED = 200
 """Thumbnails kept in memory, about 100 kB each."""
 
 
 class Thumbnails(QObject):
-    """Makes the thumbnail last asked for; those asked for before it was its turn are left out."""
+    """Makes the thumbnail last asked for, and no earlier one."""
 
     ready = Signal(int, int, object)
-    """The frame asked for, the one shown, and ``(h, w, 3)`` uint8; None where it cannot be decoded."""
+    """The frame asked for, the one shown, and ``(h, w, 3)`` uint8. None where it cannot be decoded."""
 
     def __init__(self, video: Video, session: Session) -> None:
         super().__init__()
         self._video, self._session = video, session
-        self._wanted, self._served, self._closed = -1, -1, False
-        self._limits = (0.0, 255.0)
-        self._kept: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
-        self._news = threading.Condition()
-        self._thread = threading.Thread(target=self._run, name="vivim-thumbnails", daemon=True)
-        self._thread.start()
+        self._cache: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
+        self._requests = LatestRequest("vivim-thumbnails", self._serve)
 
     def ask(self, frame: int, limits: tuple[float, float]) -> None:
         """Make the thumbnail of a frame; `limits` are the values shown as black and white."""
-        with self._news:
-            self._wanted, self._limits = frame, limits
-            self._news.notify_all()
+        self._requests.ask((frame, limits))
 
-    def forget(self) -> None:
-        """Nothing is asked for any more."""
-        self.ask(-1, self._limits)
+    def cancel(self) -> None:
+        """Give up the thumbnail last asked for."""
+        self._requests.cancel()
 
     def close(self) -> None:
-        """Make no more, without waiting for the one in the making; safe to call twice."""
-        with self._news:
-            self._closed = True
-            self._news.notify_all()
+        """Make no more, without waiting for the present one. Safe to call twice."""
+        self._requests.close()
 
-    def _run(self) -> None:
-        while True:
-            with self._news:
-                self._news.wait_for(lambda: self._closed or self._wanted != self._served)
-                if self._closed:
-                    return
-                frame = self._served = self._wanted
-            if frame >= 0:
-                try:
-                    self._serve(frame)
-                except VideoError:
-                    self.ready.emit(frame, frame, None)
-
-    def _serve(self, frame: int) -> None:
-        def moved_on() -> bool:
-            return self._closed or self._wanted != frame
-
-        if frame in self._kept:
-            self._kept.move_to_end(frame)
-            self.ready.emit(frame, frame, self._outlined(self._kept[frame], frame))
+    def _serve(self, request: tuple[int, tuple[float, float]], superseded: threading.Event) -> None:
+        frame, limits = request
+        try:
+            if frame not in self._cache:
+                number, picture = self._video.preview(frame)
+                if number != frame:
+                    self.ready.emit(frame, number, small(picture, (WIDTH, HEIGHT), limits))
+                    if superseded.wait(DWELL):
+                        return
+                    exact = self._video.fetch(frame, superseded.is_set)
+                    if exact is None:
+                        return
+                    picture = exact
+                self._cache[frame] = small(picture, (WIDTH, HEIGHT), limits)
+                if len(self._cache) > CACHED:
+                    self._cache.popitem(last=False)
+        except VideoError:
+            self.ready.emit(frame, frame, None)
             return
-        number, picture = self._video.preview(frame)
-        if number != frame:
-            self.ready.emit(frame, number, small(picture, self._limits))
-            with self._news:
-                if self._news.wait_for(moved_on, DWELL):
-                    return
-            exact = self._video.fetch(frame, moved_on)
-            if exact is None:
-                return
-            picture = exact
-        self._kept[frame] = small(picture, self._limits)
-        if len(self._kept) > KEPT:
-            self._kept.popitem(last=False)
-        self.ready.emit(frame, frame, self._outlined(self._kept[frame], frame))
+        self._cache.move_to_end(frame)
+        self.ready.emit(frame, frame, self._outlined(self._cache[frame], frame))
 
     def _outlined(self, thumbnail: NDArray[np.uint8], frame: int) -> NDArray[np.uint8]:
         """A thumbnail with the outlines of the frame's mask."""
@@ -100,28 +80,8 @@ class Thumbnails(QObject):
             return thumbnail
 
 
-def small(picture: NDArray, limits: tuple[float, float]) -> NDArray[np.uint8]:
-    """A frame ``(H, W)`` or ``(H, W, 3)``, uint8 or uint16, as a thumbnail ``(h, w, 3)`` uint8.
-
-    Parameters
-    ----------
-    picture : ndarray
-        The frame.
-    limits : tuple of float
-        Values of a grey picture that are shown as black and white.
-    """
-    scale = min(WIDTH / picture.shape[1], HEIGHT / picture.shape[0])
-    size = max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale))
-    tiny = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    if tiny.ndim == 3:
-        return np.asarray(tiny, np.uint8)
-    low, high = limits
-    grey = np.clip((tiny.astype(np.float32) - low) / max(1e-9, high - low), 0, 1) * 255
-    return np.repeat(grey.astype(np.uint8)[..., None], 3, -1)
-
-
 class HoverCard(QFrame):
-    """A thumbnail and some lines about a frame, above the mouse; never takes keys or clicks."""
+    """A thumbnail and some lines about a frame, above the mouse. Never takes keys or clicks."""
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(
@@ -157,15 +117,11 @@ class HoverCard(QFrame):
         self.show()
 
     def show_picture(self, picture: NDArray[np.uint8] | None, note: str = "") -> None:
-        """Show a thumbnail ``(h, w, 3)`` uint8 with a note in its corner; None says that there is none."""
+        """Show a thumbnail ``(h, w, 3)`` uint8 with a note in its corner. None says that there is none."""
         if picture is None:
             self.picture.setText("cannot be decoded")
             return
-        height, width = picture.shape[:2]
-        image = QImage(
-            np.ascontiguousarray(picture).tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888
-        )
-        pixmap = QPixmap.fromImage(image)
+        pixmap = pixmap_of(picture)
         if note:
             painter = QPainter(pixmap)
             painter.setPen(QColor("white"))

@@ -85,7 +85,7 @@ class TimelineView(QWidget):
             self._repaint_lanes()
 
     def set_current(self, frame: int) -> None:
-        """Mark the frame on screen; where it would be out of sight, move there."""
+        """Mark the frame on screen. Where it would be out of sight, move there."""
         if frame == self.current:
             return
         self.current = frame
@@ -238,7 +238,7 @@ class TimelineView(QWidget):
     # -- the mouse ------------------------------------------------------------------------------------------------
 
     def mousePressEvent(self, event: QMouseEvent) -> None:  # type: ignore[override]
-        """Left: go to the frame under the mouse. On the axis, or with another button: take hold to pan."""
+        """Go to the frame under the mouse, or begin to pan on the axis or with another button."""
         if not len(self.codes):
             return
         on_axis = event.position().y() >= MARKS + CURVES + BARS
@@ -249,7 +249,7 @@ class TimelineView(QWidget):
             self.setCursor(Qt.CursorShape.ClosedHandCursor)
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:  # type: ignore[override]
-        """Say which frame is under the mouse; with a button down, go there or pan."""
+        """Report the frame under the mouse, and go there or pan with a button down."""
         if not len(self.codes):
             return
         x = event.position().x()
@@ -262,7 +262,7 @@ class TimelineView(QWidget):
         self._hover(self.frame_at(x))
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:  # type: ignore[override]
-        """Let go."""
+        """End panning."""
         self._panning_from = None
         self.setCursor(Qt.CursorShape.PointingHandCursor)
 
@@ -271,7 +271,7 @@ class TimelineView(QWidget):
         self.show_all()
 
     def wheelEvent(self, event: QWheelEvent) -> None:  # type: ignore[override]
-        """Zoom at the mouse; sideways, or with shift, pan."""
+        """Zoom at the mouse, or pan with shift or sideways."""
         turn, sideways = event.angleDelta().y(), event.angleDelta().x()
         span = self.last - self.first
         if event.modifiers() & Qt.KeyboardModifier.ShiftModifier or abs(sideways) > abs(turn):
@@ -286,7 +286,7 @@ class TimelineView(QWidget):
         event.accept()
 
     def leaveEvent(self, event: QEvent) -> None:  # type: ignore[override]
-        """Nothing is under the mouse any more."""
+        """Report that the mouse has left."""
         self._hover(-1)
 
     def _hover(self, frame: int) -> None:

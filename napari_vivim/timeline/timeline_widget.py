@@ -1,4 +1,4 @@
-"""Vivim Timeline: the whole video under the canvas, at a glance; hover to look, click to go, wheel to zoom."""
+"""Vivim Timeline: all frames of the video under the canvas."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from vivim.video.base import Video
 from napari_vivim.controller.video_controller import VideoController, controller_of, video_layers
 from napari_vivim.layers.video_frames import ShownFrames
 from napari_vivim.layers.visibility import fit, nearly_whole
-from napari_vivim.qt.components import LAID_OUT_MS, plural
+from napari_vivim.qt.components import LAID_OUT_MS, plural, single_shot
 from napari_vivim.qt.notifications import show_problem
 from napari_vivim.qt.plain_text import PlainLabel
 from napari_vivim.timeline.frame_description import shape_change, uncertainties
 from napari_vivim.timeline.legend import Legend
 from napari_vivim.timeline.rendering import STATUS_COLORS, STATUS_GLYPHS
-from napari_vivim.timeline.shape_watcher import ShapeWatch
+from napari_vivim.timeline.shape_watcher import ShapeWatcher
 from napari_vivim.timeline.thumbnails import HoverCard, Thumbnails
 from napari_vivim.timeline.timeline_view import (
     AREA_COLOR,
@@ -43,7 +43,7 @@ EMPTY = "Drag a video onto the window: all its frames appear here"
 
 
 def show_timeline(viewer: napari.Viewer) -> TimelineWidget:
-    """The timeline of a viewer, opened under the canvas if it is not there yet."""
+    """The timeline of a viewer. It is opened under the canvas if it is not there yet."""
     if NAME not in viewer.window.dock_widgets:
         # where it belongs at once, and shown with the next layout: each move lays out and draws the whole window
         widget = TimelineWidget(viewer)
@@ -56,13 +56,13 @@ def show_timeline(viewer: napari.Viewer) -> TimelineWidget:
 
 
 class TimelineWidget(QWidget):
-    """Shows the video it is told to `follow`, by default the newest; one for each viewer."""
+    """Shows the video it is told to `follow`, by default the newest."""
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__()
         self.viewer = napari_viewer
         self.controller: VideoController | None = None
-        self.watch: ShapeWatch | None = None
+        self.watch: ShapeWatcher | None = None
         self.thumbnails: Thumbnails | None = None
         self.suggestions: list[Suggestion] = []
         self.unit = "px"
@@ -81,14 +81,8 @@ class TimelineWidget(QWidget):
         layout.addLayout(line)
         layout.addWidget(self.view)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self._redraw = QTimer(self)
-        self._redraw.setSingleShot(True)
-        self._redraw.setInterval(REDRAW_MS)
-        self._redraw.timeout.connect(self._show_frames)
-        self._fit_next = QTimer(self)
-        self._fit_next.setSingleShot(True)
-        self._fit_next.setInterval(LAID_OUT_MS)
-        self._fit_next.timeout.connect(self._fit_picture)
+        self._redraw = single_shot(self, REDRAW_MS, self._show_frames)
+        self._fit_next = single_shot(self, LAID_OUT_MS, self._fit_picture)
         self.view.clicked.connect(self._go_to)
         self.view.hovered.connect(self._hover)
         self.view.range_changed.connect(self._show_range)
@@ -129,7 +123,7 @@ class TimelineWidget(QWidget):
     def _on_opened(self) -> None:
         assert self.controller is not None and self.controller.session is not None
         session, data = self.controller.session, self.controller.layer.data
-        self.watch = ShapeWatch(session)
+        self.watch = ShapeWatcher(session)
         self.watch.measured.connect(self._show_shapes)
         self.watch.suggested.connect(self._show_suggested)
         self.watch.failed.connect(show_problem)
@@ -148,14 +142,14 @@ class TimelineWidget(QWidget):
         self._show_frames()
 
     def _leave(self) -> None:
-        """The dock was closed for good."""
+        """Stop following when the dock is destroyed."""
         self.viewer.dims.events.current_step.disconnect(self._on_step)
         self.viewer.events.theme.disconnect(self._on_theme)
         self.viewer.layers.events.inserted.disconnect(self._take_newest)
         self._let_helpers_go()
 
     def _let_helpers_go(self) -> None:
-        """End what follows the session; what it still has to say is of no interest."""
+        """End what follows the session, and ignore its last signals."""
         if self.watch is not None:
             self.watch.close()
             for signal in (self.watch.measured, self.watch.suggested, self.watch.failed):
@@ -165,7 +159,7 @@ class TimelineWidget(QWidget):
             self.thumbnails.ready.disconnect()
 
     def showEvent(self, event: Any) -> None:
-        """The first time: move under the canvas, once Qt has laid out the dock; moving it meanwhile crashes."""
+        """Move under the canvas once Qt has laid out the dock, because moving it earlier crashes."""
         super().showEvent(event)
         if not self._placed:
             self._placed = True
@@ -176,19 +170,17 @@ class TimelineWidget(QWidget):
         while dock is not None and not isinstance(dock, QDockWidget):
             dock = dock.parentWidget()
         if dock is not None and isinstance(window, QMainWindow):
-            if self.controller is not None and nearly_whole(
-                self.controller.layer
-            ):  # nobody has zoomed in yet
-                self._fit_next.start()
+            if self.controller is not None and nearly_whole(self.controller.layer):
+                self._fit_next.start()  # nobody has zoomed in yet
             bottom = Qt.DockWidgetArea.BottomDockWidgetArea
             window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
             if window.dockWidgetArea(dock) != bottom:
                 window.addDockWidget(bottom, dock)
 
     def _fit_picture(self) -> None:
-        """The docks have taken room from the picture: show all of it again."""
+        """Show the whole picture again, after docks have taken room from it."""
         if self.controller is not None:
-            fit(self.controller)
+            fit(self.viewer, self.controller.layer)
 
     # -- what is shown --------------------------------------------------------------------------------------------
 
@@ -197,8 +189,7 @@ class TimelineWidget(QWidget):
         rgb = [[int(c) for c in theme[name].strip("rgb()").split(",")] for name in ("text", "background")]
         self.view.set_colors(QColor(*rgb[0]), QColor(*rgb[1]))
         self.setStyleSheet("QLabel { font-size: 11px; }")
-        border = get_theme(self.viewer.theme).to_rgb_dict()["secondary"]
-        self.card.setStyleSheet(f"HoverCard {{ border: 1px solid {border}; }}")
+        self.card.setStyleSheet(f"HoverCard {{ border: 1px solid {theme['secondary']}; }}")
 
     def _on_step(self, event: Any = None) -> None:
         if self.controller is not None:
@@ -217,14 +208,10 @@ class TimelineWidget(QWidget):
             self.range.setText("")
             return
         statuses = session.statuses
-        models_own = (
-            statuses == STATUS_CODES["proposed"]
-        )  # of a frame that a person has settled nobody is unsure
-        uncertain = np.where(models_own, session.uncertainty, np.float32(np.nan))
+        proposed = statuses == STATUS_CODES["proposed"]  # the uncertainty of others does not matter any more
+        uncertain = np.where(proposed, session.uncertainty, np.float32(np.nan))
         damaged = list(session.damage)
-        if (
-            not self.view.shows(statuses, uncertain) or damaged != self.view.damaged
-        ):  # another dab changes none
+        if not self.view.shows(statuses, uncertain) or damaged != self.view.damaged:
             self.view.set_frames(statuses, uncertain)
             self.view.set_damaged(damaged)
             self._show_legend()
@@ -274,7 +261,7 @@ class TimelineWidget(QWidget):
             self.range.setText(plural(count, "frame"))
 
     def _area_text(self, area: float) -> str:
-        """An area for people: in mm² where every lesion has a scale, else as a share of the picture."""
+        """An area in mm² where every lesion has a scale, else as a share of the picture."""
         assert self.controller is not None and self.controller.session is not None
         if self.unit == "mm²":
             return f"{area:.3g}&nbsp;mm²"
@@ -291,7 +278,7 @@ class TimelineWidget(QWidget):
         if frame < 0 or self.controller is None or self.controller.session is None:
             self.card.hide()
             if self.thumbnails is not None:
-                self.thumbnails.forget()
+                self.thumbnails.cancel()
             return
         x = int(np.clip(self.view.x_of(frame), 0, self.view.width()))
         self.card.show_text(self.describe(frame), self.view.mapToGlobal(QPoint(x, 0)))
@@ -304,7 +291,7 @@ class TimelineWidget(QWidget):
             self.card.show_picture(picture, "" if asked == shown else f"frame {shown:,} for now")
 
     def describe(self, frame: int) -> str:
-        """What is known of a frame, in lines of rich text."""
+        """Describe a frame in lines of rich text."""
         assert self.controller is not None and self.controller.session is not None
         session, view = self.controller.session, self.view
         time = f" · {frame / session.fps:.2f} s" if session.fps else ""

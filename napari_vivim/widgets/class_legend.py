@@ -1,4 +1,4 @@
-"""Classes in the window: their colours and names in the masks layer, and a legend that chooses the brush's class."""
+"""A legend of the classes, which chooses the class of the brush."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 from napari.layers import Labels
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor, QIcon, QPixmap
-from qtpy.QtWidgets import QButtonGroup, QGridLayout, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QButtonGroup, QGridLayout, QToolButton, QWidget
 
-from napari_vivim.qt.components import subheading
+from napari_vivim.qt.components import column, subheading
 from napari_vivim.qt.plain_text import tip
 
 COLUMNS = 2
@@ -19,13 +19,11 @@ SWATCH = 12
 
 
 class ClassLegend(QWidget):
-    """A square and a name for each class; a click takes it as the brush's. Hidden where there is only one."""
+    """A square and a name for each class, and a click chooses the brush's. Hidden for one class."""
 
     def __init__(self) -> None:
         super().__init__()
-        lines = QVBoxLayout(self)
-        lines.setContentsMargins(0, 0, 0, 0)
-        lines.setSpacing(2)
+        lines = column(self, 2)
         lines.addWidget(subheading("Paint as"))
         self._grid = QGridLayout()
         self._grid.setSpacing(2)

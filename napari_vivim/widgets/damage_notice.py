@@ -1,18 +1,18 @@
-"""What the window says of damaged frames, and how it finds them: in a thread of its own, beside all other work."""
+"""The notice of damaged frames, and the check that finds them in the background."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from qtpy.QtCore import QObject, QTimer, Signal
-from qtpy.QtWidgets import QFrame, QLabel, QPushButton, QSizePolicy, QVBoxLayout
+from qtpy.QtWidgets import QFrame, QLabel, QSizePolicy, QVBoxLayout
 from vivim.errors import VivimError
 from vivim.session import Session
-from vivim.session.damage_check import damage_text
+from vivim.session.damage_check import Checked, damage_text
 
+from napari_vivim.background.worker import Job, Worker
 from napari_vivim.controller.video_controller import VideoController
-from napari_vivim.qt.components import plural, quiet, row
+from napari_vivim.qt.components import button, plural, quiet, row, single_shot
 
 REST_SECONDS = 0.002
 """Between two frames, so that the window gets the interpreter and the disk."""
@@ -21,45 +21,21 @@ SHOWN_MS = 100
 STYLE = "QFrame#vivimDamage { border: 1px solid #e3a73b; border-radius: 4px; }"
 
 
-class Check(QObject):
-    """Compares all masks of a session with its ledger; signals arrive in the thread it was made in."""
-
-    progress = Signal(int, int)
-    """Frames compared, of how many; seldom enough to be shown."""
-    ended = Signal(bool)
-    """Whether all frames were compared."""
-    failed = Signal(object)
-    """A `VivimError`."""
-
-    def __init__(self, session: Session, start: int) -> None:
-        super().__init__()
-        self._session, self._start, self._stop = session, start, threading.Event()
-        self._thread = threading.Thread(target=self._run, name="vivim-check", daemon=True)
-
-    def begin(self) -> None:
-        """Start."""
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop, without waiting for the frame it is at; safe to call twice."""
-        self._stop.set()
-
-    def _run(self) -> None:
-        try:
-            step = max(1, len(self._session) // 100)
-            for one in self._session.check(self._start, self._stop):
-                if one.done % step == 0:
-                    self.progress.emit(one.done, one.total)
-                self._stop.wait(REST_SECONDS)
-        except VivimError as error:
-            if not self._stop.is_set():  # else the session was closed meanwhile
-                self.failed.emit(error)
-            return
-        self.ended.emit(not self._stop.is_set())
+def checking(session: Session, start: int, stop: threading.Event) -> Iterator[Checked]:
+    """Compare all masks of a session with its ledger, and yield about a hundred steps."""
+    step = max(1, len(session) // 100)
+    try:
+        for one in session.check(start, stop):
+            if one.done % step == 0:
+                yield one
+            stop.wait(REST_SECONDS)
+    except VivimError:
+        if not stop.is_set():  # else the session was closed meanwhile
+            raise
 
 
-class DamageBox(QFrame):
-    """Says which frames of a video are damaged, and leads to them; hidden while none is known.
+class DamageNotice(QFrame):
+    """Names the damaged frames of a video, and leads to them. Hidden while none is known.
 
     Parameters
     ----------
@@ -74,47 +50,45 @@ class DamageBox(QFrame):
         self._say_problem = say_problem
         self._controller: VideoController | None = None
         self._asked = False
-        self.check: Check | None = None
-        self._soon = QTimer(self)
-        self._soon.setSingleShot(True)
-        self._soon.setInterval(SHOWN_MS)
-        self._soon.timeout.connect(self._show)
+        self.check: Job | None = None
+        """Compares all masks of the session with its ledger."""
+        self._worker = Worker("vivim-check")
+        worker = self._worker
+        self.destroyed.connect(lambda: worker.close())
+        self._soon = single_shot(self, SHOWN_MS, self._show)
         self.text = QLabel()
         self.text.setWordWrap(True)
         self.text.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
-        self.next = QPushButton("Show the next")
-        self.next.setToolTip("Go to the next damaged frame")
-        self.next.clicked.connect(self._go_on)
+        self.next = button("Show the next", "Go to the next damaged frame", self._go_on)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 6, 8, 6)
-        self.keep = QPushButton("Keep them all")
-        self.keep.setToolTip("They are as you want them, and yours. What cannot be read stays damaged")
-        self.keep.clicked.connect(self._keep_all)
+        tip = "They are as you want them, and yours. What cannot be read stays damaged"
+        self.keep = button("Keep them all", tip, self._keep_all)
         layout.addWidget(self.text)
         layout.addLayout(row(self.next, self.keep))
-        self.button = QPushButton("Check this session")
-        self.button.setToolTip("Compare every mask with what was written down of it")
-        self.button.clicked.connect(self.check_all)
+        self.button = button(
+            "Check this session", "Compare every mask with what was written down of it", self.check_all
+        )
         self.result = quiet("")
         self.result.hide()
         self.hide()
 
     def follow(self, controller: VideoController | None) -> None:
-        """Show what is known of this video's session; check it, if that is due."""
+        """Show the damage of this video's session, and check it if that is due."""
         if controller is not self._controller:
             self._let_go()
             self._controller = controller
             if controller is not None:
                 controller.frame_changed.connect(self._on_frame_changed)
                 controller.closed.connect(self._end_check)
-        session = controller.session if controller is not None else None
+        session = self._session
         self.button.setEnabled(session is not None)
         if session is not None and session.check_due and self.check is None:
             self._begin()
         self._show()
 
     def check_all(self) -> None:
-        """The person wants all masks compared, and to be told how it went."""
+        """Compare all masks and show the result, as the person asked."""
         self._asked = True
         self._end_check()
         self._begin()
@@ -122,14 +96,15 @@ class DamageBox(QFrame):
     # -- inside ---------------------------------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        session = self._controller.session if self._controller is not None else None
+        session = self._session
         if session is None or self._controller is None:
             return
-        self.check = Check(session, self._controller.current_frame)
-        self.check.progress.connect(self._show_progress)
-        self.check.ended.connect(self._on_ended)
+        start, stop = self._controller.current_frame, threading.Event()
+        self.check = Job(lambda: checking(session, start, stop), stop)
+        self.check.event.connect(self._show_progress)
         self.check.failed.connect(self._say_problem)
-        self.check.begin()
+        self.check.ended.connect(self._on_ended)
+        self._worker.submit(self.check)
 
     def _let_go(self) -> None:
         self._end_check()
@@ -139,19 +114,19 @@ class DamageBox(QFrame):
 
     def _end_check(self) -> None:
         if self.check is not None:
-            self.check.close()
-            for signal in (self.check.progress, self.check.ended, self.check.failed):
+            self.check.cancel()
+            for signal in (self.check.event, self.check.failed, self.check.ended):
                 signal.disconnect()
             self.check = None
         self.result.hide()
 
-    def _show_progress(self, done: int, total: int) -> None:
+    def _show_progress(self, checked: Checked) -> None:
         if self._asked:
-            self.result.setText(f"Comparing masks: {done:,} of {total:,}")
+            self.result.setText(f"Comparing masks: {checked.done:,} of {checked.total:,}")
             self.result.show()
 
     def _on_ended(self, finished: bool) -> None:
-        session = self._controller.session if self._controller is not None else None
+        session = self._session
         self._end_check()
         if self._asked and finished and session is not None:
             count = len(session.damage)
@@ -165,13 +140,15 @@ class DamageBox(QFrame):
         if not self._soon.isActive():
             self._soon.start()
 
-    def _session_damage(self) -> dict[int, str]:
-        session = self._controller.session if self._controller is not None else None
-        return session.damage if session is not None else {}
+    @property
+    def _session(self) -> Session | None:
+        return self._controller.session if self._controller is not None else None
+
+    def _damage(self) -> dict[int, str]:
+        return self._session.damage if self._session is not None else {}
 
     def _show(self) -> None:
-        session = self._controller.session if self._controller is not None else None
-        damage = self._session_damage()
+        session, damage = self._session, self._damage()
         lines = []
         if damage:
             kept = (
@@ -191,7 +168,7 @@ class DamageBox(QFrame):
             self._controller.editing.keep_damaged(self._show)
 
     def _go_on(self) -> None:
-        damage = self._session_damage()
+        damage = self._damage()
         if damage and self._controller is not None:
             here = self._controller.current_frame
             self._controller.go_to(next((t for t in damage if t > here), next(iter(damage))))

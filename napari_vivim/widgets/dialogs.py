@@ -1,4 +1,4 @@
-"""What only the person can decide, asked in a small window."""
+"""Questions to the person in a small window."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from napari_vivim.qt.plain_text import plain
 RELINK, ELSEWHERE = "relink", "elsewhere"
 
 
-def what_of_another_video(parent: QWidget, error: VideoChangedError) -> str:
+def ask_about_changed_video(parent: QWidget, error: VideoChangedError) -> str:
     """Ask what to do with a video that is not the one its session was made for.
 
     Returns

@@ -1,4 +1,4 @@
-"""The palette: a button for each correction of a whole mask, in the dock or floating beside the picture."""
+"""A toolbar with a button for each edit of a whole mask, in the dock or floating beside the picture."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from qtpy.QtWidgets import (
 from napari_vivim.controller.shortcuts import HELP_KEY, SHORTCUTS, Shortcut, run
 from napari_vivim.controller.video_controller import VideoController
 from napari_vivim.qt.canvas_message import picture_of
-from napari_vivim.qt.components import row, subheading
-from napari_vivim.widgets.shortcut_overlay import bind_help, key_overlay
+from napari_vivim.qt.components import button, column, row, subheading
+from napari_vivim.widgets.shortcut_overlay import bind_help, shortcut_overlay
 
 COLUMNS, FLOATING_COLUMNS = 3, 2
 STYLE = "font-size: 11px; padding: 3px 2px;"
@@ -32,8 +32,8 @@ MARGIN = 12
 """Pixels between the floating palette and the corner of the picture."""
 
 
-class Palette(QWidget):
-    """A board of buttons, which can be made to float and comes back when its window is closed.
+class EditToolbar(QWidget):
+    """A board of buttons that can float, and comes back when its window is closed.
 
     Parameters
     ----------
@@ -46,33 +46,29 @@ class Palette(QWidget):
         self._window: _Float | None = None
         self.buttons = {one.title: _small(button_for(one, controller)) for one in SHORTCUTS if one.button}
         self._board = QWidget()
-        board = QVBoxLayout(self._board)
-        board.setContentsMargins(0, 0, 0, 0)
-        board.setSpacing(4)
+        board = column(self._board, 4)
         board.addLayout(self._head())
         self._grid = QGridLayout()
         self._grid.setSpacing(4)
         board.addLayout(self._grid)
-        self._home = QVBoxLayout(self)
-        self._home.setContentsMargins(0, 0, 0, 0)
+        self._home = column(self)
         self._arrange(COLUMNS, self._home)
 
     def showEvent(self, event: Any) -> None:
-        """From now on "?" shows the keys."""
+        """Let "?" show the keys from now on."""
         super().showEvent(event)
         bind_help(_main_window(self))
 
     def _head(self) -> QHBoxLayout:
-        """What the board is for, and how it and the keys are shown."""
-        floating = _link("Float", "Keep this palette beside the picture")
-        floating.setCheckable(True)
-        floating.clicked.connect(self.set_floating)
-        keys = _link(f"Keys {HELP_KEY}", f"Show all keys over the picture  ({HELP_KEY})")
-        keys.clicked.connect(lambda: key_overlay(_main_window(self)).toggle())
-        self.floating, self.keys = floating, keys
-        head = row(subheading("Correct the mask"), floating, keys)
+        """The title of the board, with the links that make it float and show the keys."""
+        tip = "Keep these buttons beside the picture"
+        self.floating = _link("Float", tip, lambda: self.set_floating(self.floating.isChecked()))
+        self.floating.setCheckable(True)
+        tip = f"Show all keys over the picture  ({HELP_KEY})"
+        self.keys = _link(f"Keys {HELP_KEY}", tip, lambda: shortcut_overlay(_main_window(self)).toggle())
+        head = row(subheading("Correct the mask"), self.floating, self.keys)
         head.setStretch(0, 1)
-        for link in (floating, keys):
+        for link in (self.floating, self.keys):
             head.setAlignment(link, Qt.AlignmentFlag.AlignBottom)
         return head
 
@@ -85,7 +81,7 @@ class Palette(QWidget):
         main = _main_window(self)
         self._window = _Float("Corrections", main)
         self._window.closing.connect(self._take_back)
-        key_overlay(main).shown.connect(self._window.setHidden)
+        shortcut_overlay(main).shown.connect(self._window.setHidden)
         inner = QWidget()
         self._window.setWidget(inner)
         box = QVBoxLayout(inner)
@@ -107,8 +103,8 @@ class Palette(QWidget):
             window.deleteLater()
 
     def _arrange(self, columns: int, home: QVBoxLayout) -> None:
-        for number, button in enumerate(self.buttons.values()):
-            self._grid.addWidget(button, number // columns, number % columns)
+        for number, one in enumerate(self.buttons.values()):
+            self._grid.addWidget(one, number // columns, number % columns)
         home.addWidget(self._board)
 
 
@@ -118,7 +114,7 @@ class _Float(QDockWidget):
     closing = Signal()
 
     def closeEvent(self, event: Any) -> None:
-        """Say so first."""
+        """Report the closing first."""
         self.closing.emit()
         super().closeEvent(event)
 
@@ -134,29 +130,21 @@ def _main_window(widget: QWidget) -> QMainWindow:
 
 def button_for(shortcut: Shortcut, controller: Callable[[], VideoController | None]) -> QPushButton:
     """A button for something that has a key."""
-    button = _button(shortcut.title, f"{shortcut.tip}  ({shortcut.key})")
-    button.clicked.connect(lambda: run(shortcut, controller()))
-    return button
+    return button(shortcut.title, f"{shortcut.tip}  ({shortcut.key})", lambda: run(shortcut, controller()))
 
 
-def _button(title: str, tip: str) -> QPushButton:
-    button = QPushButton(title)
-    button.setToolTip(tip)
-    return button
+def _link(title: str, tip: str, on_click: Callable[[], object]) -> QPushButton:
+    """A button for the board itself: text alone, underlined under the mouse."""
+    link = button(title, tip, on_click)
+    link.setStyleSheet(LINK)
+    link.setCursor(Qt.CursorShape.PointingHandCursor)
+    link.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    return link
 
 
-def _link(title: str, tip: str) -> QPushButton:
-    """A button that concerns the board, not the mask: text alone, underlined under the mouse."""
-    button = _button(title, tip)
-    button.setStyleSheet(LINK)
-    button.setCursor(Qt.CursorShape.PointingHandCursor)
-    button.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-    return button
-
-
-def _small(button: QPushButton) -> QPushButton:
-    """The same, as one of many."""
-    button.setStyleSheet(STYLE)
-    button.setSizePolicy(button.sizePolicy().Policy.Expanding, button.sizePolicy().Policy.Fixed)
-    button.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # keys go on working on the picture
-    return button
+def _small(one: QPushButton) -> QPushButton:
+    """Make a button small, as one of many."""
+    one.setStyleSheet(STYLE)
+    one.setSizePolicy(one.sizePolicy().Policy.Expanding, one.sizePolicy().Policy.Fixed)
+    one.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # keys go on working on the picture
+    return one

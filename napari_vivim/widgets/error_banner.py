@@ -1,4 +1,4 @@
-"""The last problem, in full, at the foot of a dock: napari's notifications cut long sentences off, and go away."""
+"""The last error in full at the foot of a dock, since napari's notifications are short and go away."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from qtpy.QtCore import Qt, QThread
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QSizePolicy, QToolButton
 from vivim.errors import VivimError
 
-from napari_vivim.qt.notifications import Problem
+from napari_vivim.qt.notifications import ErrorNotice
 from napari_vivim.qt.plain_text import PlainLabel
 
 STYLE = "QFrame#vivimProblem { border: 1px solid #d64545; border-radius: 4px; margin: 4px 10px; }"
 
 
-class ProblemLine(QFrame):
-    """Shows what `vivim` raised or `show_problem` told, however it came to napari; hidden without, or once read."""
+class ErrorBanner(QFrame):
+    """Shows the last error of `vivim`, or of `show_problem`, until it is dismissed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,6 +46,6 @@ class ProblemLine(QFrame):
 
     def _on_notification(self, event: Any) -> None:
         raised = isinstance(event, ErrorNotification) and isinstance(event.exception, VivimError)
-        if (raised or isinstance(event, Problem)) and QThread.currentThread() is self.thread():
+        if (raised or isinstance(event, ErrorNotice)) and QThread.currentThread() is self.thread():
             self.text.setText(event.message)
             self.show()

@@ -1,4 +1,4 @@
-"""Vivim Export: masks, an overlay video and measurements, in a folder; and masks from elsewhere, into the session."""
+"""Vivim Export: write masks, an overlay video and measurements, and import masks made elsewhere."""
 
 from __future__ import annotations
 
@@ -9,61 +9,70 @@ import napari
 from napari.utils.notifications import show_info
 from qtpy.QtCore import QRegularExpression, QUrl
 from qtpy.QtGui import QDesktopServices, QRegularExpressionValidator
-from qtpy.QtWidgets import QCheckBox, QFileDialog, QLineEdit, QPushButton, QSpinBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QLineEdit, QSpinBox, QWidget
 from vivim.session.damage_check import damage_text
 from vivim.utils.time_left import TimeLeft
 
 from napari_vivim.controller.video_controller import VideoController
-from napari_vivim.qt.components import Folded, Progress, choice, clock, primary, row, subheading
+from napari_vivim.qt.components import (
+    Folded,
+    Progress,
+    button,
+    choice,
+    clock,
+    column,
+    primary,
+    row,
+    subheading,
+)
 from napari_vivim.qt.plain_text import plain
 from napari_vivim.widgets.video_panel import VideoPanel
 
 FORMATS = {
-    "png": "PNG masks, one a frame",
-    "tiff": "TIFF stack of labels",
-    "mp4": "Overlay video (mp4)",
-    "csv": "Measurements (csv)",
-    "coco": "COCO JSON",
-    "nifti": "NIfTI",
-    "ome-tiff": "OME-TIFF",
-    "palette": "PNG with lesion numbers (DAVIS)",
-    "youtube-vos": "YouTube-VOS folder",
-    "dataset": "Training clip: frames and masks",
-    "dicom-seg": "DICOM SEG (names the patient)",
+    "png": (
+        "PNG masks, one a frame",
+        "White where a lesion is, black elsewhere; named by the number of the frame",
+    ),
+    "tiff": ("TIFF stack of labels", "One file, a page a frame; opens in Fiji, too"),
+    "mp4": ("Overlay video (mp4)", "The video with the masks over it, to show to others"),
+    "csv": (
+        "Measurements (csv)",
+        "Area, diameter and place of every lesion in every frame, in mm where the scale is known",
+    ),
+    "coco": ("COCO JSON", "Outlines and boxes for detectors and other annotation tools"),
+    "nifti": ("NIfTI", "For 3D Slicer, ITK-SNAP and nibabel; time is the fourth axis"),
+    "ome-tiff": ("OME-TIFF", "A TIFF stack that knows its axes and its scale"),
+    "palette": (
+        "PNG with lesion numbers (DAVIS)",
+        "Lesions keep their number over time; the layout of DAVIS",
+    ),
+    "youtube-vos": ("YouTube-VOS folder", "The layout of the YouTube-VOS challenge"),
+    "dataset": ("Training clip: frames and masks", "What “vivim train” learns from"),
+    "dicom-seg": (
+        "DICOM SEG (names the patient)",
+        "For a video that is one DICOM file; holds the patient's name, as that file does",
+    ),
 }
-TIPS = {
-    "png": "White where a lesion is, black elsewhere; named by the number of the frame",
-    "tiff": "One file, a page a frame; opens in Fiji, too",
-    "mp4": "The video with the masks over it, to show to others",
-    "csv": "Area, diameter and place of every lesion in every frame, in mm where the scale is known",
-    "coco": "Outlines and boxes for detectors and other annotation tools",
-    "nifti": "For 3D Slicer, ITK-SNAP and nibabel; time is the fourth axis",
-    "ome-tiff": "A TIFF stack that knows its axes and its scale",
-    "palette": "Lesions keep their number over time; the layout of DAVIS",
-    "youtube-vos": "The layout of the YouTube-VOS challenge",
-    "dataset": "What “vivim train” learns from",
-    "dicom-seg": "For a video that is one DICOM file; holds the patient's name, as that file does",
-}
-"""What each format is for."""
+"""Title of each format, and what it is for."""
 SHOWN = 4
-"""So many formats are always in sight; the others under "More formats"."""
+"""So many formats are always in sight. The others under "More formats"."""
 SCOPES = {"All frames": "all", "Corrected and accepted frames": "corrected"}
 STATUSES = {"as corrected": "corrected", "as proposed": "proposed"}
 MASKS = "Masks (*.tif *.tiff *.nii *.nii.gz *.json)"
 
 
 class ExportWidget(VideoPanel):
-    """What to write, of which frames, and where; and what to take in."""
+    """Chooses what to write, of which frames and where, and imports masks."""
 
     own_jobs = ("export", "import")
 
     def __init__(self, napari_viewer: napari.Viewer, host: VideoPanel | None = None) -> None:
         super().__init__(napari_viewer, host)
         self._job = ""
-        self._format, self._time_left = "", TimeLeft()
+        self._written, self._time_left = "", TimeLeft()
+        """The format that is written now, and the time it will take."""
         self._left_out: tuple[int, ...] = ()
-        """What is written or read now, at which step that was first told, and when."""
-        self.formats = {name: QCheckBox(text) for name, text in FORMATS.items()}
+        self.formats = {name: QCheckBox(title) for name, (title, _) in FORMATS.items()}
         self.body.addWidget(subheading("What"))
         self._add_formats()
         self.body.addWidget(subheading("Which frames"))
@@ -74,20 +83,19 @@ class ExportWidget(VideoPanel):
         self.start()
 
     def _add_formats(self) -> None:
-        more, inside = QWidget(), QVBoxLayout()
-        inside.setContentsMargins(0, 0, 0, 0)
-        more.setLayout(inside)
+        more = QWidget()
+        inside = column(more)
         for i, (name, box) in enumerate(self.formats.items()):
             box.setChecked(name == "png")
-            box.setToolTip(TIPS[name])
+            box.setToolTip(FORMATS[name][1])
             box.toggled.connect(self.update_state)
             (self.body if i < SHOWN else inside).addWidget(box)
         self.body.addWidget(Folded("More formats", "COCO, NIfTI, DICOM SEG and others", more))
 
     def _add_scope(self) -> None:
-        self.scope, self.range = choice(), QLineEdit()
+        self.scope = choice("All, those without a mask as well; or only those that a person vouches for")
         self.scope.addItems(list(SCOPES))
-        self.scope.setToolTip("All, those without a mask as well; or only those that a person vouches for")
+        self.range = QLineEdit()
         self.range.setPlaceholderText("all frames, or such as 10:200")
         self.range.setToolTip("From frame 10 up to, not including, frame 200; either may be left out")
         self.range.setValidator(QRegularExpressionValidator(QRegularExpression(r"\d*:?\d*")))
@@ -99,47 +107,42 @@ class ExportWidget(VideoPanel):
         self.min_area.setSuffix(" px")
         self.min_area.setToolTip("Leave out connected parts of fewer pixels; the session keeps them")
         self.fill_holes.setToolTip("Fill what a mask encloses; the session keeps its holes")
-        self.body.addWidget(self.scope)
-        self.body.addWidget(self.range)
-        self.body.addWidget(self.min_area)
-        self.body.addWidget(self.fill_holes)
+        for widget in (self.scope, self.range, self.min_area, self.fill_holes):
+            self.body.addWidget(widget)
 
     def _add_target(self) -> None:
         self.target = QLineEdit()
         self.target.setToolTip("Folder to write into; it is made if it is not there")
-        browse = QPushButton("Browse ...")
-        browse.setToolTip("Choose the folder to write into")
-        browse.clicked.connect(self._browse)
-        self.write = primary("Export", "Write the chosen formats; files appear when they are whole")
-        self.write.clicked.connect(self._export)
-        self.open = QPushButton("Open folder")
-        self.open.setToolTip("Show what was written")
-        self.open.clicked.connect(lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(self.target.text())))
+        browse = button("Browse ...", "Choose the folder to write into", self._browse)
+        self.write = primary(
+            "Export", "Write the chosen formats; files appear when they are whole", self._export
+        )
+        tip = "Show what was written"
+        self.open = button(
+            "Open folder", tip, lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(self.target.text()))
+        )
         self.open.hide()
         self.progress = Progress()
-        self.progress.cancel.clicked.connect(self._cancel)
+        self.progress.cancel.clicked.connect(self.cancel)
         self.body.addLayout(row(self.target, browse))
         for widget in (self.write, self.progress, self.open):
             self.body.addWidget(widget)
 
     def _add_import(self) -> None:
-        self.status = choice()
+        self.status = choice("Whether they count as a person's work, or may be replaced by a model's")
         self.status.addItems(list(STATUSES))
-        self.status.setToolTip("Whether they count as a person's work, or may be replaced by a model's")
-        self.take_file, self.take_folder = QPushButton("File ..."), QPushButton("Folder ...")
-        self.take_file.setToolTip(
-            "TIFF stack, NIfTI or COCO JSON; frames that you worked on stay as they are"
-        )
-        self.take_folder.setToolTip("One PNG a frame; frames that you worked on stay as they are")
-        self.take_file.clicked.connect(self._take_file)
-        self.take_folder.clicked.connect(self._take_folder)
-        inner, lines = QWidget(), QVBoxLayout()
-        inner.setLayout(lines)
-        lines.setContentsMargins(0, 0, 0, 0)
+        kept = "frames that you worked on stay as they are"
+        self.take_file = button("File ...", f"TIFF stack, NIfTI or COCO JSON; {kept}", self._take_file)
+        self.take_folder = button("Folder ...", f"One PNG a frame; {kept}", self._take_folder)
+        inner = QWidget()
+        lines = column(inner)
         lines.addWidget(self.status)
         lines.addLayout(row(self.take_file, self.take_folder))
         tip = "Bring masks made elsewhere into this session"
         self.body.addWidget(Folded("Start from masks you have", tip, inner))
+
+    def _open_folder(self) -> None:
+        QDesktopServices.openUrl(QUrl.fromLocalFile(self.target.text()))
 
     def _browse(self) -> None:
         chosen = QFileDialog.getExistingDirectory(self, "Export into")
@@ -157,10 +160,6 @@ class ExportWidget(VideoPanel):
         if path and self.controller is not None:
             self.controller.import_masks(Path(path), STATUSES[self.status.currentText()])
 
-    def _cancel(self) -> None:
-        if self.controller is not None:
-            self.controller.cancel()
-
     def _export(self) -> None:
         if self.controller is None:
             return
@@ -174,7 +173,7 @@ class ExportWidget(VideoPanel):
         )
 
     def _range(self) -> tuple[int | None, int | None] | None:
-        """The range of frames asked for; None for all."""
+        """The range of frames asked for, or None for all."""
         start, _, stop = self.range.text().partition(":")
         return (int(start) if start else None, int(stop) if stop else None) if start or stop else None
 
@@ -185,29 +184,25 @@ class ExportWidget(VideoPanel):
         self.open.hide()
 
     def on_job_started(self) -> None:
-        """Writing or reading begins."""
+        """Show that writing or reading begins."""
         self._job = self.controller.job_name if self.controller is not None else ""
         self.open.hide()
-        self._format, self._left_out = "", ()
+        self._written, self._left_out = "", ()
         self.progress.busy("Starting ...")
 
     def on_job_event(self, event: Any) -> None:
         """Show how far it is."""
         self._left_out = getattr(event, "damaged", ())
-        what = FORMATS[event.format] if hasattr(event, "format") else "Masks"
-        note = getattr(event, "note", "") or clock(self._seconds_left(what, event.done, event.total))
+        what = FORMATS[event.format][0] if hasattr(event, "format") else "Masks"
+        if what != self._written:
+            self._written = what
+            self._time_left.restart(event.done)
+        note = getattr(event, "note", "") or clock(self._time_left(event.done, event.total))
         text = " · ".join(filter(None, (f"{what}: {event.done} of {event.total}", note)))
         self.progress.show_step(event.done, event.total, text)
 
-    def _seconds_left(self, what: str, done: int, total: int) -> float | None:
-        """Of the format that is written now; None at its first step, from which nothing can be told."""
-        if what != self._format:
-            self._format = what
-            self._time_left.restart(done)
-        return self._time_left(done, total)
-
     def on_job_ended(self, finished: bool) -> None:
-        """Offer the folder, or say that masks have come in."""
+        """Offer the folder, or report that masks were imported."""
         self.progress.hide()
         if finished and self._job == "export":
             self.open.show()
@@ -217,10 +212,8 @@ class ExportWidget(VideoPanel):
             show_info("The masks are in the session; frames that a person had worked on stayed as they were")
 
     def update_state(self) -> None:
-        """The button works when a format is chosen, the range is whole and the session is open."""
-        ready = (
-            self.controller is not None and self.controller.session is not None and not self.controller.busy
-        )
+        """Enable the button when a format is chosen, the range is whole and the session is open."""
+        ready = self.session is not None and not self.busy
         chosen = any(box.isChecked() for box in self.formats.values())
         whole = not self.range.text() or ":" in self.range.text()
         self.write.setEnabled(ready and chosen and whole)

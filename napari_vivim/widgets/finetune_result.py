@@ -1,4 +1,4 @@
-"""What came of a fine-tune: the score before and after, every held-out frame, the worst as pictures, what to do now."""
+"""The result of a fine-tune: scores before and after, the held-out frames, and what to do now."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import QSize, Qt, Signal
-from qtpy.QtGui import QIcon, QImage, QPixmap
+from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QPushButton, QToolButton, QVBoxLayout, QWidget
 from vivim.imaging.drawing import outlined
+from vivim.imaging.resize import resize_frame
 from vivim.session import Session
 
 from napari_vivim.background.worker import Job, Worker
 from napari_vivim.qt.components import quiet
 from napari_vivim.qt.notifications import show_problem
+from napari_vivim.qt.pictures import pixmap_of
 from napari_vivim.qt.plain_text import PlainLabel, tip
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ SIDE, TEXT = 60, 76
 """Pixels of a picture's longer side, and of the text below it."""
 
 
-class ResultCard(QFrame):
+class FinetuneResult(QFrame):
     """Shows a `Finished` and the `Scored` before it."""
 
     go_to = Signal(int)
@@ -75,7 +77,7 @@ class ResultCard(QFrame):
     def show_result(
         self, finished: Any, scored: Any, parent: str, session: Session | None, others: Sequence[Path] = ()
     ) -> None:
-        """Fill the card; pictures follow when they are read.
+        """Fill the card. Pictures follow when they are read.
 
         Parameters
         ----------
@@ -107,7 +109,7 @@ class ResultCard(QFrame):
         self.show()
 
     def _called(self, number: int, frame: int) -> str:
-        """A frame's name: its number, for another video's after the name of that."""
+        """The number of a frame, after the name of its video if that is another one."""
         return f"{self._names[number - 1]} {frame}" if number else str(frame)
 
     def _say(self, event: Any, parent: str) -> None:
@@ -135,7 +137,7 @@ class ResultCard(QFrame):
         )
 
     def taken(self, name: str) -> None:
-        """The offer was accepted."""
+        """Show that the offered model is in use."""
         self.verdict.setText(f"“{name}” is in use")
         self.choose.setEnabled(False)
 
@@ -150,11 +152,9 @@ class ResultCard(QFrame):
 
     def _add_picture(self, found: tuple[int, int, float, float, np.ndarray]) -> None:
         number, frame, before, after, picture = found
-        height, width = picture.shape[:2]
-        image = QImage(picture.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
         button = QToolButton()
         button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextUnderIcon)
-        button.setIcon(QIcon(QPixmap.fromImage(image)))
+        button.setIcon(QIcon(pixmap_of(picture)))
         button.setIconSize(QSize(SIDE, SIDE))
         called = self._called(number, frame) if number else f"Frame {frame}"
         name = button.fontMetrics().elidedText(called, Qt.TextElideMode.ElideMiddle, TEXT)
@@ -170,7 +170,7 @@ class ResultCard(QFrame):
 def pictures_of(
     session: Session, others: Sequence[Path], rows: list[tuple[int, int, float, float]]
 ) -> Iterator[tuple[int, int, float, float, np.ndarray]]:
-    """Rows, each with a small picture ``(h, w, 3)`` uint8 of its frame with the outline of the corrected mask."""
+    """Add to each row a small picture ``(h, w, 3)`` uint8 with the outline of the corrected mask."""
     from vivim.video import open_video
 
     with ExitStack() as stack:
@@ -184,18 +184,8 @@ def pictures_of(
                 stack.callback(video.close)
                 opened[number] = one, video
             one, video = opened[number]
-            yield number, t, before, after, picture_of(video.frame(t), one.shown(t))
-
-
-def picture_of(frame: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """A frame ``(H, W)`` or ``(H, W, 3)`` made small, with the outlines of its mask ``(H, W)``; ``(h, w, 3)`` uint8."""
-    import cv2
-
-    scale = 2 * SIDE / max(mask.shape)
-    size = (max(1, round(mask.shape[1] * scale)), max(1, round(mask.shape[0] * scale)))
-    small = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
-    if small.dtype != np.uint8:
-        low, high = float(small.min()), float(small.max())
-        small = ((small - low) * (255 / max(high - low, 1e-9))).astype(np.uint8)
-    colour = small if small.ndim == 3 else np.repeat(small[..., None], 3, -1)
-    return outlined(np.asarray(colour, np.uint8), mask, width=2)
+            height, width = one.shape[1:]
+            scale = 2 * SIDE / max(height, width)
+            size = max(1, round(height * scale)), max(1, round(width * scale))
+            picture = outlined(resize_frame(video.frame(t), size), one.shown(t), width=2)
+            yield number, t, before, after, picture

@@ -74,7 +74,7 @@ class LossCurve(QWidget):
         painter.end()
 
     def _write(self, painter: QPainter, ink: QColor, loss: QColor, dice: QColor) -> None:
-        """The last values, each with the sign of its curve, at the right; the caption in what is left."""
+        """Write the last values at the right, and the caption in the room that is left."""
         line, metrics = QRectF(0, 0, self.width(), 16), painter.fontMetrics()
         texts = [(f"● Dice {self.dice[-1][1]:.3f}", dice)] if self.dice else []
         texts += [(f"— loss {self.losses[-1]:.3f}", loss)] if self.losses else []

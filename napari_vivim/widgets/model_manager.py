@@ -1,4 +1,4 @@
-"""The window of models: every version with its parent and scores, and all that can be done with one."""
+"""The window of models: every version with its parent, its scores and its actions."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from napari_vivim.background.worker import Job, Worker
 from napari_vivim.qt.components import quiet, row
 from napari_vivim.qt.notifications import show_problem
 from napari_vivim.qt.plain_text import PlainLabel, plain
-from napari_vivim.widgets.models_table import ModelsTable
+from napari_vivim.widgets.models_table import ModelsTable, usable
 
 FILES = "Models (*.safetensors *.ckpt *.pth *.pt);;All files (*)"
 EMPTY = "Fine-tuning adds a version here each time; nothing is ever overwritten."
 
 
-class ModelsWindow(QDialog):
-    """Lists the models; all reading and writing of files is done in a thread of its own.
+class ModelManager(QDialog):
+    """Lists the models, and reads and writes their files in a thread of its own.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ class ModelsWindow(QDialog):
     # -- what the person does -------------------------------------------------------------------------------------
 
     def set_in_use(self, name: str) -> None:
-        """Another model was chosen, here or elsewhere."""
+        """Show that another model was chosen."""
         if name in [info.name for info in self.table.models] and name != self._in_use:
             self._in_use = name
             marked = self.table.selected
@@ -186,7 +186,7 @@ class ModelsWindow(QDialog):
     # -- inside ---------------------------------------------------------------------------------------------------
 
     def _do(self, text: str, work: Callable[[], str | None], select: str = "", was: str = "") -> None:
-        """Do something with files in the background, then list the models anew.
+        """Work with files in the background, then list the models again.
 
         `work` may say which model to mark; `was` is the model that it renames or removes: where that was in use, the
         one it became, or the default, takes its place.
@@ -223,7 +223,7 @@ class ModelsWindow(QDialog):
         self._worker.submit(self._job)
 
     def _on_failed(self, error: Exception) -> None:
-        """Say it here too: the notification is in the window behind."""
+        """Show the error here too, because the notification is in the window behind."""
         show_problem(error)
         self.details.setText(str(error))
 
@@ -256,13 +256,13 @@ class ModelsWindow(QDialog):
         self.rename.setEnabled(own)
         self.delete.setEnabled(own)
         for button in (self.export, self.classes):
-            button.setEnabled(idle and info is not None and bool(info.classes))
+            button.setEnabled(idle and info is not None and usable(info))
         self.default.setEnabled(idle and info is not None and info.name != self._default)
         self.take.setEnabled(idle)
 
 
 def names_of_videos(controllers: list[Any]) -> dict[str, str]:
-    """What videos that are open are called in the window, by their key in a model's history."""
+    """The names of open videos, by their key in a model's history."""
     from vivim.registry.info import session_key
 
     return {session_key(one.session): one.layer.name for one in controllers if one.session is not None}

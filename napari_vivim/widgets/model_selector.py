@@ -9,7 +9,6 @@ from qtpy.compat import isalive
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QComboBox
 
-from napari_vivim.background.imports import load_torch
 from napari_vivim.background.worker import Job, Worker
 from napari_vivim.qt.notifications import show_problem
 
@@ -18,7 +17,7 @@ REST_MS = 200
 
 
 def device_label(name: str) -> str:
-    """What the list of devices shows; for another machine's its host."""
+    """What the list of devices shows: a name, or the host of another machine."""
     from vivim.devices import is_remote
 
     if not is_remote(name):
@@ -33,8 +32,8 @@ def chosen_device(devices: QComboBox) -> str:
     return devices.currentData() or devices.currentText()
 
 
-class Choices:
-    """Fills a list of models, and one of devices, in the background, soon: asking for them loads PyTorch.
+class ModelSelector:
+    """Fills a list of models, and one of devices, in the background.
 
     Parameters
     ----------
@@ -62,7 +61,7 @@ class Choices:
         models.destroyed.connect(self._leave)
 
     def _leave(self) -> None:
-        """The list is gone; what is still being asked for is of no interest."""
+        """End the worker when the list is gone."""
         self._worker.close()
 
     def _begin(self) -> None:
@@ -70,11 +69,10 @@ class Choices:
             self.refresh()
 
     def refresh(self, select: str | None = None) -> None:
-        """Ask again; then choose the model `select`, or keep the choice there is."""
+        """Ask again, then choose the model `select` or the default one."""
         self._first.stop()
 
         def work() -> Iterator[tuple[list[Any], list[str], str, str]]:
-            load_torch()
             from vivim.devices import available_devices
             from vivim.registry.registry import default_model_name, list_models
             from vivim.remote.config import preferred_device, remote_device
@@ -109,7 +107,7 @@ class Choices:
 
 
 def model_tip(info: Any) -> str:
-    """What a list of models says of one of them."""
+    """The tooltip of a model in a list."""
     lines = [info.description]
     if info.parent:
         lines.append(f"made from {info.parent} with {info.frames} corrected frames")

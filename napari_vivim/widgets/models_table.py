@@ -1,4 +1,4 @@
-"""The table of models: a row a version, newest first, with a button that takes it from now on."""
+"""The table of models: a row a version, newest first, with a button to use it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NOTHING = "–"
 
 
 class ModelsTable(QTableWidget):
-    """Shows `models`; filled anew by `fill`."""
+    """Shows `models` once `fill` is called."""
 
     use = Signal(str)
     """The person wants this model to be used from now on."""
@@ -49,7 +49,7 @@ class ModelsTable(QTableWidget):
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         header.setSectionResizeMode(len(COLUMNS) - 1, QHeaderView.ResizeMode.Fixed)
         self.setColumnWidth(len(COLUMNS) - 1, USE_WIDTH)
-        self.cellDoubleClicked.connect(lambda at, _: self.use.emit(self.models[at].name))
+        self.cellDoubleClicked.connect(self._on_double_click)
 
     @property
     def selected(self) -> ModelInfo | None:
@@ -64,11 +64,11 @@ class ModelsTable(QTableWidget):
             self.selectRow(names.index(name))
 
     def parent_of(self, info: ModelInfo) -> ModelInfo | None:
-        """The version it was made from, if that is still there."""
+        """The version that a model was made from, if that is still there."""
         return origin(info.parent_version, info.parent, self.models) if info.parent else None
 
     def fill(self, in_use: str, default: str) -> None:
-        """Show all models anew; the one in use stands out."""
+        """Show all models, with the one in use in bold."""
         self.setRowCount(len(self.models))
         for at, info in enumerate(self.models):
             for column, text in enumerate(self._texts(info, default)):
@@ -82,6 +82,10 @@ class ModelsTable(QTableWidget):
                 former.hide()
             self.setCellWidget(at, len(COLUMNS) - 1, self._choice(info, info.name == in_use))
 
+    def _on_double_click(self, row: int, column: int) -> None:
+        if usable(self.models[row]):
+            self.use.emit(self.models[row].name)
+
     def _choice(self, info: ModelInfo, used: bool) -> QWidget:
         if used:
             label = quiet("in use")
@@ -90,7 +94,7 @@ class ModelsTable(QTableWidget):
         button = QPushButton("Use")
         button.setToolTip("Take this model from now on; what is corrected stays")
         button.setAutoDefault(False)
-        button.setEnabled(bool(info.classes))
+        button.setEnabled(usable(info))
         button.clicked.connect(lambda: self.use.emit(info.name))
         return button
 
@@ -104,8 +108,13 @@ class ModelsTable(QTableWidget):
         return name, made_from, _when(info.created), learned, _scores(info)
 
 
+def usable(info: ModelInfo) -> bool:
+    """Whether a model can be used. The file of a damaged one does not name its classes."""
+    return bool(info.classes)
+
+
 def _when(created: str | None) -> str:
-    """A time as the file has it (UTC, ISO 8601), for people, in their own zone."""
+    """A time (UTC, ISO 8601) in the person's own zone."""
     if not created:
         return NOTHING
     try:

@@ -1,21 +1,22 @@
-"""The settings in the window: on napari's page of preferences where it has one for plugins, else in a dialog of ours.
+"""The settings in napari's page of preferences for plugins, or in a dialog of ours.
 
 `vivim.settings` is the one source of truth, because the command line and machines without a window read it too. The
-page is a view of it. What a person changed on the page while no widget of this plugin was open is told by what the
-page showed when last in step (`SEEN`), and wins; everything else on the page follows the settings.
+page is a view of it. The file `SEEN` holds what the page showed when it was last in step. What differs from it on the
+page was changed by a person while no widget of this plugin was open, and wins. All else on the page follows the
+settings.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import fields
 from typing import Any
 
 import napari
 from napari.utils.notifications import show_warning
-from qtpy.QtCore import QFileSystemWatcher, QObject, Qt, QTimer, Signal
+from qtpy.QtCore import QObject, Qt, QTimer, Signal
 from qtpy.QtWidgets import (
     QComboBox,
     QDialog,
@@ -29,20 +30,24 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 from vivim.errors import SettingsError
-from vivim.settings import About, Settings, about, change_settings, read_settings, settings, vivim_home
-from vivim.utils.atomic_files import atomic_write
+from vivim.settings import About, Settings, about, change_settings, read_settings, vivim_home
+from vivim.utils.atomic_files import part_of
 
+from napari_vivim.background.imports import in_background
 from napari_vivim.background.worker import Job, Worker
+from napari_vivim.qt.components import single_shot
 from napari_vivim.qt.napari_window import main_window
 from napari_vivim.qt.notifications import show_problem
 from napari_vivim.qt.plain_text import plain
 
 PLUGIN, DISPLAY_NAME = "napari-vivim", "Vivim"
 PREFERENCES_ACTION, PAGES = "napari.window.file.show_preferences_dialog", "Preferences"
-"""Names of napari's: of the menu's entry, and of the list of pages that it opens."""
+"""napari's names of the menu's entry, and of the list of pages that it opens."""
 SEEN = "napari-page.json"
 QUIET_MS = 600
-"""A text on the page is taken over when nobody has typed for so long."""
+"""A text on the page is taken over when nobody has typed for so many milliseconds."""
+POLL_MS = 1000
+"""Milliseconds between two looks whether another program has changed the settings."""
 GROUPS = {
     "inference": "Proposing",
     "display": "Masks",
@@ -50,7 +55,7 @@ GROUPS = {
     "folders": "Folders",
     "remote": "Another machine's device",
 }
-"""Sections of the page, and their titles; settings of other groups have windows of their own."""
+"""Sections of the page, and their titles. Settings of other groups have windows of their own."""
 
 
 def shown() -> dict[str, list[str]]:
@@ -64,7 +69,7 @@ def shown() -> dict[str, list[str]]:
 
 
 def napari_page() -> Any:
-    """napari's settings of this plugin, one object a section; None where this napari has no such page."""
+    """napari's settings of this plugin, one object a section, or None before napari 0.9."""
     try:
         from napari.settings import get_plugin_settings
     except ImportError:  # before 0.9
@@ -74,13 +79,13 @@ def napari_page() -> Any:
 
 
 class Preferences(QObject):
-    """Keeps napari's page and the settings in step while a widget is open, and says when something changed."""
+    """Keeps napari's page and the settings in step while a widget is open.
+
+    All files are read and written in a thread, so that a share that does not answer holds no window.
+    """
 
     changed = Signal(object)
     """The settings are these now."""
-    _home_made = Signal(object)
-    _read = Signal(object)
-    _failed = Signal(object)
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -88,59 +93,23 @@ class Preferences(QObject):
         self._filling = False
         self._worker = Worker("vivim-settings")
         self._job: Job | None = None
+        self._settings: Settings | None = None
         self._refused: set[str] = set()
         self._warned: set[str] = set()
-        self._settings = settings(at_once=True)
-        self._watcher = QFileSystemWatcher(self)
-        self._watcher.directoryChanged.connect(self.refresh)
-        self._home_made.connect(self._watcher.addPath)
-        self._read.connect(self._show)
-        self._failed.connect(show_problem)
-        self._begin(_make_home, self._home_made)
-        self._typed = QTimer(self)
-        self._typed.setSingleShot(True)
-        self._typed.setInterval(QUIET_MS)
-        self._typed.timeout.connect(self._take_page)
-        if self._page is not None:
-            for group in GROUPS:
-                getattr(self._page, group).events.connect(self._on_page)
-            self._take_page()
-        else:
-            self.refresh()
+        self._typed = single_shot(self, QUIET_MS, self._take_page)
+        self._poll = QTimer(self)
+        self._poll.timeout.connect(self.refresh)
+        self._poll.start(POLL_MS)
+        for group in GROUPS if self._page is not None else ():
+            getattr(self._page, group).events.connect(self._on_page)
         page, on_page, worker = self._page, self._on_page, self._worker
         self.destroyed.connect(lambda: _let_go(page, on_page, worker))
+        self._take_page()
 
     def refresh(self) -> None:
-        """Read the settings in the background, and show them, whoever changed them."""
-        self._begin(read_settings, self._read)
-
-    def _begin(self, work: Callable[[], Any], done: Any = None) -> None:
-        """Do work with the disk in the background, and emit what it returns by the signal `done`."""
-
-        def steps() -> Iterator[None]:
-            try:
-                result = work()
-            except SettingsError as error:
-                self._failed.emit(error)
-                return
-            if done is not None:
-                done.emit(result)
-            yield
-
-        self._worker.submit(Job(steps))
-
-    def _show(self, read: tuple[Settings, tuple[str, ...]]) -> None:
-        found, problems = read
-        for problem in problems:
-            if problem not in self._warned:
-                show_warning(plain(problem))
-        self._warned.update(problems)
-        changed = found != self._settings
-        self._settings = found
-        if self._page is not None and not self._typed.isActive() and self._job is None:
-            self._fill_page()
-        if changed:
-            self.changed.emit(found)
+        """Read the settings again, and show what has changed, whoever changed it."""
+        if self._job is None:
+            self._run(lambda: _in_step({}))
 
     def _on_page(self, event: Any = None) -> None:
         if not self._filling:
@@ -151,72 +120,74 @@ class Preferences(QObject):
         if self._job is not None:
             self._typed.start()
             return
-        shown = self._on_the_page()
+        on_page = {name: getattr(getattr(self._page, group), name) for group, name in _pairs() if self._page}
         self._refused = set()
-        self._job = Job(lambda: _changed_one_by_one(shown))
-        self._job.event.connect(self._refuse)
+        self._run(lambda: _in_step(on_page))
+
+    def _run(self, work: Callable[[], Iterator[Settings | tuple[str, str]]]) -> None:
+        self._job = Job(work)
+        self._job.event.connect(self._on_event)
         self._job.failed.connect(show_problem)
-        self._job.ended.connect(self._on_taken)
+        self._job.ended.connect(self._on_ended)
         self._worker.submit(self._job)
 
-    def _refuse(self, problem: tuple[str, str]) -> None:
-        self._refused.add(problem[0])
-        show_warning(plain(problem[1]))
-
-    def _on_taken(self, finished: bool) -> None:
+    def _on_ended(self, finished: bool) -> None:
         self._job = None
-        self.refresh()
 
-    def _on_the_page(self) -> dict[str, Any]:
-        return {name: getattr(getattr(self._page, group), name) for group, name in _pairs()}
+    def _on_event(self, event: Settings | tuple[str, str]) -> None:
+        if isinstance(event, Settings):
+            self._show(event)
+            return
+        name, problem = event
+        if name:
+            self._refused.add(name)
+        if name or problem not in self._warned:
+            self._warned.add(problem)
+            show_warning(plain(problem))
 
-    def _fill_page(self) -> None:
-        """Show the settings, but for what the person is still typing."""
+    def _show(self, found: Settings) -> None:
+        before, self._settings = self._settings, found
+        if self._page is not None and not self._typed.isActive():
+            self._fill_page(found)
+        if before is not None and found != before:
+            self.changed.emit(found)
+
+    def _fill_page(self, found: Settings) -> None:
+        """Show the settings on the page, except those that were refused."""
+        values = {name: getattr(found, name) for _, name in _pairs()}
         self._filling = True
         try:
             for group, name in _pairs():
-                if name in self._refused:
-                    continue
-                if getattr(getattr(self._page, group), name) != getattr(self._settings, name):
-                    setattr(getattr(self._page, group), name, getattr(self._settings, name))
+                section = getattr(self._page, group)
+                if name not in self._refused and getattr(section, name) != values[name]:
+                    setattr(section, name, values[name])
         finally:
             self._filling = False
-        values = {name: getattr(self._settings, name) for _, name in _pairs()}
-        self._begin(lambda: _keep_seen(values))
+        self._keeping = Job(lambda: _keep_seen(values))
+        self._keeping.event.connect(self._on_event)
+        self._worker.submit(self._keeping)
 
 
-def _make_home() -> str:
-    """Make the folder of the settings.
+def _in_step(on_page: dict[str, Any]) -> Iterator[Settings | tuple[str, str]]:
+    """Take over what a person changed on the page, then read the settings.
 
-    Raises
+    Yields
     ------
-    SettingsError
-        If it cannot be made. The window works on with the defaults.
+    tuple of str
+        A setting that cannot be so, and why; without a name, what is wrong with the files.
+    Settings
+        As they are now, at the end.
     """
-    try:
-        vivim_home().mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SettingsError(
-            f"The settings cannot be kept: {vivim_home()} cannot be written ({error.strerror or error}). Make it "
-            "writable, or name another folder in the variable VIVIM_HOME and start again."
-        ) from error
-    return str(vivim_home())
-
-
-def _changed_one_by_one(shown: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Take over what differs on the page from what it showed last, and say which values are refused and why."""
-    seen = _seen()
-    for name, value in shown.items():
-        if value == seen[name]:
-            continue
-        try:
-            change_settings(**{name: value})
-        except SettingsError as error:
-            yield name, str(error)
-
-
-def _changed_together(chosen: dict[str, Any]) -> Iterator[Settings]:
-    yield change_settings(**chosen)
+    seen = _seen() if on_page else {}
+    for name, value in on_page.items():
+        if value != seen[name]:
+            try:
+                change_settings(**{name: value})
+            except SettingsError as error:
+                yield name, str(error)
+    found, problems = read_settings()
+    yield from (("", problem) for problem in problems)
+    yield found
 
 
 def _let_go(page: Any, on_page: Any, worker: Worker) -> None:
@@ -232,7 +203,7 @@ def _pairs() -> Iterator[tuple[str, str]]:
 
 
 def _seen() -> dict[str, Any]:
-    """What the page showed when it was last in step; at first the defaults."""
+    """What the page showed when it was last in step, at first the defaults."""
     try:
         found = json.loads((vivim_home() / SEEN).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -241,13 +212,21 @@ def _seen() -> dict[str, Any]:
     return defaults | (found if isinstance(found, dict) else {})
 
 
-def _keep_seen(values: dict[str, Any]) -> None:
-    """Note what the page shows; a folder that cannot be written is told of when it is made, not here."""
-    if (vivim_home() / SEEN).exists() and values.items() <= _seen().items():
-        return  # writing it would change the folder that is watched, and come back here
+def _keep_seen(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Write down what the page shows, or yield why that cannot be."""
     path = vivim_home() / SEEN
-    with suppress(OSError), atomic_write(path) as part:
-        part.write_text(json.dumps(values, indent=2), encoding="utf-8")
+    try:
+        if not path.exists() or not values.items() <= _seen().items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part = part_of(path)
+            part.write_text(json.dumps(values, indent=2), encoding="utf-8")
+            os.replace(part, path)
+    except OSError as error:
+        yield (
+            "",
+            f"Preferences cannot be kept in {path.parent} ({error.strerror or error}). Make that folder writable, or "
+            "set the environment variable VIVIM_HOME to another.",
+        )
 
 
 def open_preferences(viewer: napari.Viewer) -> QDialog:
@@ -274,9 +253,7 @@ class SettingsDialog(QDialog):
         super().__init__(parent)
         self.setWindowTitle(f"Preferences of {DISPLAY_NAME}")
         self.setMinimumWidth(520)
-        found = settings(at_once=True)
-        self._worker = Worker("vivim-settings-dialog")
-        self.destroyed.connect(self._worker.close)
+        found, _ = in_background(read_settings)
         self.inputs: dict[str, QWidget] = {}
         layout = QVBoxLayout(self)
         for group, names in shown().items():
@@ -296,18 +273,14 @@ class SettingsDialog(QDialog):
         layout.addWidget(self.buttons)
 
     def accept(self) -> None:
-        """Keep what was chosen, in the background; a refused value is said, and the dialog stays open."""
-        chosen = {name: _value(widget) for name, widget in self.inputs.items()}
-        self._job = Job(lambda: _changed_together(chosen))
-        self._job.failed.connect(lambda error: show_warning(plain(str(error))))
-        self._job.ended.connect(self._on_kept)
-        self.buttons.setEnabled(False)
-        self._worker.submit(self._job)
-
-    def _on_kept(self, kept: bool) -> None:
-        self.buttons.setEnabled(True)
-        if kept:
-            super().accept()
+        """Keep what was chosen, or say what cannot be and stay open."""
+        values = {name: _value(widget) for name, widget in self.inputs.items()}
+        try:
+            in_background(lambda: change_settings(**values))
+        except SettingsError as error:
+            show_warning(plain(str(error)))
+            return
+        super().accept()
 
     def _restore(self) -> None:
         for name, widget in self.inputs.items():

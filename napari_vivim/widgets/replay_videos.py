@@ -1,4 +1,4 @@
-"""Sessions of other videos to learn from as well, so that a model does not forget what they taught it."""
+"""Sessions of other videos to learn from, so that a model does not forget them."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFileDialog, QListWidget, QListWidgetItem, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QListWidget, QListWidgetItem, QPushButton, QWidget
 
+from napari_vivim.qt.components import column
 from napari_vivim.qt.plain_text import tip
 
 ROWS = 3
-"""Sessions shown at once; more can be scrolled to."""
+"""Sessions shown at once. More can be scrolled to."""
 
 
-class Replay(QWidget):
-    """A list of session folders with ticks; empty and out of the way until one is added."""
+class ReplayVideos(QWidget):
+    """A list of session folders with ticks. Hidden while it is empty."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,13 +30,12 @@ class Replay(QWidget):
             "and scores are then of whole videos held out"
         )
         self.add.clicked.connect(self._choose)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
+        layout = column(self)
         layout.addWidget(self.list)
         layout.addWidget(self.add)
 
     def add_folder(self, folder: Path) -> None:
-        """List a session folder, ticked; one that is listed already is only ticked."""
+        """List a session folder and tick it."""
         for item in self._items():
             if item.data(Qt.ItemDataRole.UserRole) == str(folder):
                 item.setCheckState(Qt.CheckState.Checked)
@@ -44,7 +44,7 @@ class Replay(QWidget):
         self._fit()
 
     def offer(self, folders: Iterable[Path], without: Path | None = None) -> None:
-        """List these, not ticked, as far as they are new; `without`, learned from anyway, is left out of sight."""
+        """List new folders without a tick, and hide `without`, which is learned from anyway."""
         known = {item.data(Qt.ItemDataRole.UserRole) for item in self._items()}
         self._without = without
         for folder in folders:
@@ -60,7 +60,7 @@ class Replay(QWidget):
         self.list.addItem(item)
 
     def _fit(self) -> None:
-        """As high as its rows, up to `ROWS`; hidden without any."""
+        """Make the list as high as its rows, up to `ROWS`."""
         for item in self._items():
             item.setHidden(item.data(Qt.ItemDataRole.UserRole) == str(self._without))
         count = sum(not item.isHidden() for item in self._items())
@@ -69,7 +69,7 @@ class Replay(QWidget):
         self.list.setVisible(count > 0)
 
     def folders(self, without: Path | None = None) -> list[Path]:
-        """The ticked folders; not `without`, the session that is learned from anyway."""
+        """The ticked folders, except `without`, which is learned from anyway."""
         ticked = (item for item in self._items() if item.checkState() == Qt.CheckState.Checked)
         chosen = (Path(item.data(Qt.ItemDataRole.UserRole)) for item in ticked)
         return [folder for folder in chosen if without is None or folder.resolve() != without.resolve()]

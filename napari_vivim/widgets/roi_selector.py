@@ -1,4 +1,4 @@
-"""The part of the picture that models work on: found in the background, offered as a box, shown as a rectangle."""
+"""The region of interest that models work on, as a box to tick and a rectangle to drag."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from napari.layers.base import ActionType
 from qtpy.QtWidgets import QCheckBox, QWidget
 from vivim.imaging import roi
 from vivim.imaging.roi import Area
+from vivim.session import Session
 from vivim.video import content_area
 
 from napari_vivim.background.worker import Job, Worker
@@ -28,8 +29,8 @@ TIP = (
 )
 
 
-class AreaBox(QCheckBox):
-    """The offer to let models work on a part of the picture; hidden where the video nearly fills it."""
+class RoiSelector(QCheckBox):
+    """Offers to let models work on a part of the picture. Hidden where the video nearly fills it."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -37,27 +38,26 @@ class AreaBox(QCheckBox):
         self._controller: VideoController | None = None
         self._found: Area | None = None
         self._layer: Shapes | None = None
-        self._worker: Worker | None = None
+        self._worker = Worker("vivim-area")
+        worker = self._worker
+        self.destroyed.connect(lambda: worker.close())
         self.clicked.connect(self._choose)
         self.hide()
 
     def follow(self, controller: VideoController | None) -> None:
-        """Offer it for the video of a controller whose session is open; None hides the box."""
+        """Offer the region of a video whose session is open. None hides the box."""
         self._take_rectangle_away()
         self._controller, self._found = controller, None
         self.hide()
-        session = controller.session if controller is not None else None
-        if session is None:
+        if controller is None or controller.session is None:
             return
-        self._found = session.area
+        self._found = controller.session.area
         self._show()
         if self._found is None:
-            self._look_for(controller)
+            self._look_for(controller, controller.session)
 
-    def _look_for(self, controller: VideoController | None) -> None:
-        """Find it in the background: some frames have to be decoded."""
-        assert controller is not None and controller.session is not None
-        session = controller.session
+    def _look_for(self, controller: VideoController, session: Session) -> None:
+        """Find it in the background, because some frames have to be decoded."""
 
         def work() -> Iterator[Area | None]:
             found = roi.check_area(content_area(session.video), session.shape[1:])
@@ -69,15 +69,13 @@ class AreaBox(QCheckBox):
                 self._found = found
                 self._show()
 
-        self._worker = self._worker or Worker("vivim-area")
-        job = Job(work)
-        job.event.connect(show)
-        job.failed.connect(show_problem)
-        self._worker.submit(job)
-        self._job = job
+        self._job = Job(work)
+        self._job.event.connect(show)
+        self._job.failed.connect(show_problem)
+        self._worker.submit(self._job)
 
     def _show(self) -> None:
-        """The box says what is offered, and is ticked where it is used."""
+        """Show what is offered, with a tick where it is used."""
         session = self._controller.session if self._controller is not None else None
         self.setVisible(session is not None and self._found is not None)
         if session is None or self._found is None:
@@ -125,7 +123,7 @@ class AreaBox(QCheckBox):
             controller.viewer.layers.remove(layer)
 
     def _on_dragged(self, event: Any) -> None:
-        """The person has changed the rectangle; drawn beyond the picture, or too small, it goes back."""
+        """Take the rectangle that the person has drawn, within the picture."""
         controller, layer = self._controller, self._layer
         if controller is None or controller.session is None or layer is None or not len(layer.data):
             return
@@ -143,7 +141,7 @@ class AreaBox(QCheckBox):
         self._show()
 
     def _on_removed(self, event: Any) -> None:
-        """The rectangle is gone; the box alone says whether the area is used."""
+        """Forget the rectangle. The box alone shows whether the area is used."""
         if event.value is not self._layer or self._controller is None:
             return
         self._controller.viewer.layers.events.removed.disconnect(self._on_removed)

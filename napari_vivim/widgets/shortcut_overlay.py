@@ -1,4 +1,4 @@
-"""All keys over the picture, for as long as they are wanted: "?" shows and hides them."""
+"""A table of all keys over the picture, which "?" shows and hides."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ TIP_WIDTH = 300
 KEY_STYLE = "font-weight: 600; border: 1px solid #7b8794; border-radius: 3px; padding: 1px 6px;"
 
 
-class KeyOverlay(QFrame):
-    """A table of the keys in the middle of a window's picture; a click hides it.
+class ShortcutOverlay(QFrame):
+    """A table of the keys in the middle of a window's picture. A click hides it.
 
     Parameters
     ----------
@@ -80,14 +80,14 @@ class KeyOverlay(QFrame):
 
 
 def bind_help(window: QMainWindow) -> None:
-    """Let "?" anywhere in a window show and hide its overlay, from now on; safe to call twice."""
+    """Let "?" show and hide a window's overlay. Safe to call twice."""
     if window.findChild(QShortcut, SHORTCUT) is None:
         shortcut = QShortcut(QKeySequence(HELP_KEY), window)
         shortcut.setObjectName(SHORTCUT)
-        shortcut.activated.connect(lambda: key_overlay(window).toggle())
+        shortcut.activated.connect(lambda: shortcut_overlay(window).toggle())
 
 
-def key_overlay(window: QMainWindow) -> KeyOverlay:
-    """The overlay of a window, made at the first call."""
-    found = picture_of(window).findChild(KeyOverlay)
-    return found if found is not None else KeyOverlay(window)
+def shortcut_overlay(window: QMainWindow) -> ShortcutOverlay:
+    """The overlay of a window. The first call makes it."""
+    found = picture_of(window).findChild(ShortcutOverlay)
+    return found if found is not None else ShortcutOverlay(window)

@@ -1,7 +1,8 @@
-"""What the docks and their sections share: following a video and its jobs; choosing it; errors as notifications."""
+"""The base of the docks and their sections: it follows a video and its jobs, and reports errors."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -10,14 +11,14 @@ from napari.layers import Image
 from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QScrollArea, QVBoxLayout, QWidget
 from superqt import QElidingLabel
+from vivim.session import Session
 
-from napari_vivim.background.imports import look_at_all_again
 from napari_vivim.controller.video_controller import VideoController, controller_of, video_layers
-from napari_vivim.qt.components import LAID_OUT_MS, choice, heading
+from napari_vivim.qt.components import LAID_OUT_MS, choice, column, heading
 from napari_vivim.qt.focus_ring import FocusRing
 from napari_vivim.qt.notifications import show_problem
 from napari_vivim.qt.plain_text import tip
-from napari_vivim.widgets.error_banner import ProblemLine
+from napari_vivim.widgets.error_banner import ErrorBanner
 from napari_vivim.widgets.welcome import Welcome
 
 MINIMUM_WIDTH = 315
@@ -25,9 +26,9 @@ MINIMUM_WIDTH = 315
 
 
 class VideoPanel(QWidget):
-    """Base of the docks and of the sections within one: follows a video and shows what it does.
+    """Base of the docks and of their sections.
 
-    Subclasses fill `self.body` and override `on_controller`, `on_job_event`, `on_job_ended`, `update_state`.
+    Subclasses fill `self.body` and override `slots`, `on_controller`, `on_job_event`, `on_job_ended`, `update_state`.
 
     Parameters
     ----------
@@ -48,20 +49,17 @@ class VideoPanel(QWidget):
         self._connections: list[tuple[Any, Any]] = []
         self._placed = False
         self.content = QWidget()
-        self.body = QVBoxLayout(self.content)
-        self.body.setContentsMargins(0, 0, 0, 0)
-        self.body.setSpacing(6)
+        self.body = column(self.content, 6)
         self.video, self.info = choice(), QElidingLabel()
         self.empty = Welcome(napari_viewer)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
+        outer = column(self)
         outer.addWidget(self.content if host is not None else self._make_dock())
         if host is None:
-            self.problem = ProblemLine()
+            self.problem = ErrorBanner()
             outer.addWidget(self.problem)
 
     def _make_dock(self) -> QScrollArea:
-        """The choice of video above the body, in an area that scrolls."""
+        """Put the choice of video above the body, in an area that scrolls."""
         self.video.setToolTip("The video to work on")
         self.video.currentIndexChanged.connect(self._choose)
         self.info.setStyleSheet("font-size: 11px;")
@@ -86,7 +84,7 @@ class VideoPanel(QWidget):
         return area
 
     def start(self) -> None:
-        """Begin to follow the viewer, or the dock; called at the end of a subclass's ``__init__``."""
+        """Begin to follow the viewer or the dock, at the end of a subclass's ``__init__``."""
         if self.host is not None:
             self.host.shows.connect(self._follow)
             self._follow(self.host.controller)
@@ -97,19 +95,34 @@ class VideoPanel(QWidget):
         self._list_videos()
 
     def showEvent(self, event: Any) -> None:
-        """Share the place of the other Vivim docks as tabs, so that each has the full height."""
+        """Share the place of the other Vivim docks as tabs, at the first time."""
         super().showEvent(event)
-        window, mine = self.window(), _dock_of(self)
-        if not isinstance(window, QMainWindow) or mine is None or self._placed or self.host is not None:
+        window, own_dock = self.window(), _dock_of(self)
+        if not isinstance(window, QMainWindow) or own_dock is None or self._placed or self.host is not None:
             return
         self._placed = True
         panels = [panel for panel in window.findChildren(VideoPanel) if panel.host is None]
         others = [_dock_of(panel) for panel in panels if panel is not self]
         for dock in others:
             if dock is not None and not dock.isFloating():
-                window.tabifyDockWidget(dock, mine)
-                QTimer.singleShot(0, mine.raise_)
+                window.tabifyDockWidget(dock, own_dock)
+                QTimer.singleShot(0, own_dock.raise_)
                 return
+
+    @property
+    def session(self) -> Session | None:
+        """The session of the video that is shown, while it is open."""
+        return self.controller.session if self.controller is not None else None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job of the video that is shown runs."""
+        return self.controller is not None and self.controller.busy
+
+    def cancel(self) -> None:
+        """Stop the running job. What it has done stays."""
+        if self.controller is not None:
+            self.controller.cancel()
 
     def is_opening(self) -> bool:
         """Whether the video's session is being opened."""
@@ -118,7 +131,6 @@ class VideoPanel(QWidget):
     def _forget_viewer(self) -> None:
         self.viewer.layers.events.inserted.disconnect(self._list_videos)
         self.viewer.layers.events.removed.disconnect(self._list_videos)
-        look_at_all_again()
 
     def _list_videos(self, event: Any = None) -> None:
         layers = video_layers(self.viewer)
@@ -159,6 +171,7 @@ class VideoPanel(QWidget):
             (controller.job_failed, self._on_job_failed),
             (controller.job_ended, self._on_job_ended),
             (controller.frame_changed, self.on_frame_changed),
+            *self.slots(controller),
         ):
             signal.connect(slot)
             self._connections.append((signal, slot))
@@ -169,9 +182,7 @@ class VideoPanel(QWidget):
         self.shows.emit(controller)
 
     def _describe(self) -> None:
-        if self.controller is None:
-            return
-        session = self.controller.session
+        session = self.session
         if session is None:
             self.info.setText("Opening ...")
             return
@@ -216,24 +227,28 @@ class VideoPanel(QWidget):
 
     reports_opening = False
 
+    def slots(self, controller: VideoController) -> Sequence[tuple[Any, Any]]:
+        """Further signals of a controller, each with the slot that it is connected to while its video is shown."""
+        return ()
+
     def on_controller(self, controller: VideoController) -> None:
-        """Another video was chosen, or its session is open now."""
+        """Show another video, or its session that is open now."""
 
     def on_problem(self, error: Exception) -> None:
-        """One of `own_jobs`, or opening, failed."""
+        """Show the error of one of `own_jobs`, or of opening."""
         show_problem(error)
 
     def on_job_started(self) -> None:
-        """One of `own_jobs` began."""
+        """Show that one of `own_jobs` begins."""
 
     def on_job_event(self, event: Any) -> None:
-        """One of `own_jobs` reports."""
+        """Show an event of one of `own_jobs`."""
 
     def on_job_ended(self, finished: bool) -> None:
-        """One of `own_jobs` is over."""
+        """Show that one of `own_jobs` is over."""
 
     def on_frame_changed(self, frame: int, status: str) -> None:
-        """A mask or status changed."""
+        """Show that a mask or status has changed."""
 
     def update_state(self) -> None:
         """Enable what can be used now."""

@@ -1,13 +1,13 @@
-"""What a dock shows while no video is open: how to open one, and what comes then."""
+"""What a dock shows while no video is open."""
 
 from __future__ import annotations
 
 import napari
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFileDialog, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QLabel, QVBoxLayout, QWidget
 from vivim.video.open import SUFFIXES
 
-from napari_vivim.qt.components import primary, quiet
+from napari_vivim.qt.components import button, primary, quiet
 from napari_vivim.qt.notifications import guarded
 
 PLUGIN, SAMPLE = "napari-vivim", "ultrasound_phantom"
@@ -39,13 +39,11 @@ class Welcome(QWidget):
         self.hint.setTextFormat(Qt.TextFormat.RichText)
         self.hint.setWordWrap(True)
         self.hint.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.open = primary("Open a video ...", "Your work on it is kept in a folder beside it")
-        self.sample = QPushButton("Try it on a sample")
-        self.sample.setToolTip(
-            "A synthetic ultrasound video with a lesion; more in File › Open Sample › Vivim"
+        self.open = primary("Open a video ...", "Your work on it is kept in a folder beside it", self._choose)
+        tip = "A synthetic ultrasound video with a lesion; more in File › Open Sample › Vivim"
+        self.sample = button(
+            "Try it on a sample", tip, lambda: guarded(lambda: viewer.open_sample(PLUGIN, SAMPLE))
         )
-        self.open.clicked.connect(self._choose)
-        self.sample.clicked.connect(lambda: guarded(lambda: viewer.open_sample(PLUGIN, SAMPLE)))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 24, 0, 0)
         layout.setSpacing(10)

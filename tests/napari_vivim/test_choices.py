@@ -8,7 +8,7 @@ import pytest
 from qtpy.QtWidgets import QComboBox
 
 from napari_vivim.background.worker import Worker
-from napari_vivim.widgets.model_selector import Choices, isalive
+from napari_vivim.widgets.model_selector import ModelSelector, isalive
 
 
 def test_an_answer_that_comes_when_the_list_is_gone_is_passed_over(
@@ -16,7 +16,7 @@ def test_an_answer_that_comes_when_the_list_is_gone_is_passed_over(
 ) -> None:
     monkeypatch.setattr(Worker, "submit", lambda worker, job: job)  # nobody answers until the test does
     models = QComboBox()
-    lists = Choices(models)
+    lists = ModelSelector(models)
     lists.refresh()
     earlier = lists._job
     assert earlier is not None

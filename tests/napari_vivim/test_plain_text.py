@@ -22,15 +22,15 @@ from vivim.network.checkpoints import save_checkpoint
 from vivim.registry.registry import models_folder
 
 import napari_vivim
-from napari_vivim.qt.canvas_message import Notice
+from napari_vivim.qt.canvas_message import CanvasMessage
 from napari_vivim.qt.notifications import show_problem
 from napari_vivim.qt.plain_text import plain, plain_errors, tip
 from napari_vivim.widgets import dialogs
 from napari_vivim.widgets.class_legend import ClassLegend
-from napari_vivim.widgets.error_banner import ProblemLine
-from napari_vivim.widgets.finetune_result import ResultCard
-from napari_vivim.widgets.model_manager import ModelsWindow
-from napari_vivim.widgets.replay_videos import Replay
+from napari_vivim.widgets.error_banner import ErrorBanner
+from napari_vivim.widgets.finetune_result import FinetuneResult
+from napari_vivim.widgets.model_manager import ModelManager
+from napari_vivim.widgets.replay_videos import ReplayVideos
 
 EVIL = "<img src='x'>"
 TEXTS = [
@@ -88,7 +88,7 @@ def test_the_window_of_models(qtbot: Any, vivim_home: Path, monkeypatch: pytest.
     model.classes = (EVIL, "tool")
     facts = {name: EVIL for name in ("version", "parent", "parent_version", "created", "licence")}
     save_checkpoint(model, models_folder() / f"{EVIL}.safetensors", {**facts, "learned_from": [EVIL]})
-    window = ModelsWindow(None, EVIL, lambda: {EVIL: EVIL})
+    window = ModelManager(None, EVIL, lambda: {EVIL: EVIL})
     qtbot.addWidget(window)
     qtbot.waitUntil(lambda: window._job is None, timeout=20000)
     window.table.select(EVIL)
@@ -109,7 +109,7 @@ def test_the_window_of_models(qtbot: Any, vivim_home: Path, monkeypatch: pytest.
 
 
 def test_what_came_of_a_fine_tune(qtbot: Any) -> None:
-    card = ResultCard()
+    card = FinetuneResult()
     qtbot.addWidget(card)
     rows = tuple((1, t, 0.1, 0.2) for t in range(6))
     for promoted in (True, False):
@@ -122,7 +122,7 @@ def test_what_came_of_a_fine_tune(qtbot: Any) -> None:
 
 
 def test_lists_legends_notices_and_problems(qtbot: Any, tmp_path: Path) -> None:
-    replay, legend, problem = Replay(), ClassLegend(), ProblemLine()
+    replay, legend, problem = ReplayVideos(), ClassLegend(), ErrorBanner()
     for widget in (replay, legend, problem):
         qtbot.addWidget(widget)
     replay.list.clear()
@@ -136,7 +136,7 @@ def test_lists_legends_notices_and_problems(qtbot: Any, tmp_path: Path) -> None:
     with pytest.raises(VivimError) as caught, plain_errors():
         raise VivimError(f"{EVIL} is gone")
     assert not Qt.mightBeRichText(caught.value.message) and str(caught.value) == f"{EVIL} is gone"
-    assert issubclass(Notice, QLabel) and Notice.__mro__[1].__name__ == "PlainLabel"
+    assert issubclass(CanvasMessage, QLabel) and CanvasMessage.__mro__[1].__name__ == "PlainLabel"
 
 
 @pytest.mark.parametrize("relinkable", [True, False])
@@ -147,7 +147,7 @@ def test_the_question_about_another_video(
     qtbot.addWidget(parent)
     monkeypatch.setattr(QMessageBox, "exec", lambda box: boxes.append(box))
     error = VideoChangedError("x", folder=Path(EVIL), video=Path(EVIL), relinkable=relinkable)
-    dialogs.what_of_another_video(parent, error)
+    dialogs.ask_about_changed_video(parent, error)
     (box,) = boxes
     assert "img" in box.text() and "img" in box.informativeText()
     assert box.textFormat() == Qt.TextFormat.PlainText and not Qt.mightBeRichText(box.informativeText())

@@ -80,7 +80,7 @@ from napari.settings import get_settings
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
 from napari_vivim.controller.video_controller import controllers
-from napari_vivim.main_window import main_window
+from napari_vivim.qt.napari_window import main_window
 
 get_settings().application.confirm_close_window = False
 viewer = napari.Viewer()
@@ -136,6 +136,70 @@ def test_a_session_that_was_being_opened_when_its_video_was_closed_is_closed(
     wait_for_closing()
     qtbot.waitUntil(lambda: bool(opened) and opened[0]._closed, timeout=10000)
     assert not (video.with_name(video.name + ".vivim") / "lock.holder").exists()
+
+
+def test_opening_that_is_cancelled_closes_its_session_and_can_be_done_again(
+    segment: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    controller, answer, opened = segment.controller, threading.Event(), []
+    controller.masks.paint((3, 30, 30), 1)
+    segment.viewer.layers.remove(controller.masks)
+    wait_for_closing()
+    real = Session.open
+
+    def slow(*args: Any, **kwargs: Any) -> Session:
+        assert answer.wait(60)
+        opened.append(real(*args, **kwargs))
+        return opened[-1]
+
+    monkeypatch.setattr(Session, "open", slow)
+    controller.open_session()
+    controller.cancel()
+    answer.set()
+    qtbot.waitUntil(lambda: not controller.busy)
+    assert controller.session is None and [one._closed for one in opened] == [True]
+    controller.open_session()
+    qtbot.waitUntil(lambda: controller.session is not None)
+    assert controller.session is opened[1] and controller.session.status(3) == "corrected"
+
+
+def test_opening_that_is_cancelled_when_the_session_is_there_closes_it(
+    segment: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    controller, opened = segment.controller, []
+    controller.masks.paint((3, 30, 30), 1)
+    segment.viewer.layers.remove(controller.masks)
+    wait_for_closing()
+    real = Session.open
+
+    def cancelled(*args: Any, **kwargs: Any) -> Session:
+        opened.append(real(*args, **kwargs))
+        controller.cancel()
+        return opened[-1]
+
+    monkeypatch.setattr(Session, "open", cancelled)
+    controller.open_session()
+    qtbot.waitUntil(lambda: not controller.busy)
+    assert controller.session is None and opened[0]._closed and controller._opened == []
+
+
+def test_the_video_of_a_layer_is_closed_with_it_unless_another_layer_shows_it(
+    segment: Any, qtbot: Any
+) -> None:
+    from napari.layers import Image
+
+    layer = segment.controller.layer
+    copy = segment.viewer.add_layer(Image(layer.data, name="copy", rgb=True))
+    segment.viewer.layers.remove(layer)
+    wait_for_closing()
+    assert copy.data.video.frame(5).shape == (64, 64, 3)
+    segment.viewer.open(layer.metadata["vivim_path"], plugin="napari-vivim")
+    qtbot.waitUntil(lambda: segment.controller is not None and segment.controller.session is not None)
+    layer, session = segment.controller.layer, segment.controller.session
+    videos = [layer.data.video, session.video]
+    segment.viewer.layers.remove(layer)
+    wait_for_closing()
+    assert [video._closed for video in videos] == [True, True]
 
 
 def test_a_job_that_does_not_stop_holds_nobody(qtbot: Any) -> None:

@@ -12,10 +12,10 @@ from vivim.errors import SessionError
 from vivim.video import make_phantom, write_video
 
 from napari_vivim.background import session_watcher
-from napari_vivim.background.session_watcher import FrameWatch
+from napari_vivim.background.session_watcher import SessionWatcher
 
 
-class Failing(FrameWatch):
+class Failing(SessionWatcher):
     """Fails at the first look; after `hold`, where it is set."""
 
     def __init__(self, session: Session, hold: threading.Event | None = None) -> None:
@@ -23,7 +23,7 @@ class Failing(FrameWatch):
         self.hold, self.began, self.registered = hold, threading.Event(), threading.Event()
         self.seen: list[set[int]] = []
 
-    def look(self, frames: set[int]) -> None:
+    def on_changed(self, frames: set[int]) -> None:
         self.began.set()
         if self.hold is not None:
             self.hold.wait(60)
@@ -31,7 +31,7 @@ class Failing(FrameWatch):
         if len(self.seen) == 1:
             raise SessionError("Frame 1 cannot be read.")
 
-    def settle(self) -> None:
+    def on_quiet(self) -> None:
         self.registered.set()
 
 

@@ -59,7 +59,7 @@ def test_a_correction_sets_it_off_and_a_click_goes_first(ahead, segment, qtbot, 
     assert ahead.stopped == 1
     assert len(controller.session.frames_with("proposed")) == len(controller.session) - 1
     qtbot.waitUntil(lambda: len(ahead.models) == 2)
-    assert controller.ahead.model == "swift"
+    assert controller.precompute.model == "swift"
 
 
 def test_another_stroke_makes_it_begin_anew(ahead, segment, qtbot, fake_model) -> None:
@@ -98,7 +98,7 @@ def test_what_fails_ahead_disturbs_nobody(ahead, segment, qtbot, fake_model, mon
 
     monkeypatch.setattr("vivim.finetuning.precompute.precompute", failing)
     correct(segment, 3)
-    qtbot.waitUntil(lambda: ahead.models == ["failing"] and segment.controller.ahead.job is None)
+    qtbot.waitUntil(lambda: ahead.models == ["failing"] and segment.controller.precompute.job is None)
     controller = segment.controller
     controller.propose("starter", "cpu")
     qtbot.waitUntil(lambda: not controller.busy, timeout=10000)
@@ -107,7 +107,7 @@ def test_what_fails_ahead_disturbs_nobody(ahead, segment, qtbot, fake_model, mon
 
 def test_only_for_the_video_in_front_a_process_waits(ahead, segment, qtbot, fake_model, tmp_path) -> None:
     def waits(controller: Any) -> bool:
-        return controller.ahead.standby._waiting is not None
+        return controller.precompute.standby._waiting is not None
 
     first = segment.controller
     correct(segment, 3)

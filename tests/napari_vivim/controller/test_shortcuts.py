@@ -12,7 +12,7 @@ from qtpy.QtCore import Qt
 from vivim.imaging import morphology
 
 from napari_vivim.controller.shortcuts import BY_TITLE, SHORTCUTS, run, table
-from napari_vivim.widgets.shortcut_overlay import KeyOverlay
+from napari_vivim.widgets.shortcut_overlay import ShortcutOverlay
 
 
 def square(session, low: int, high: int, label: int = 1) -> np.ndarray:
@@ -206,8 +206,8 @@ def test_a_question_mark_shows_all_keys_over_the_picture(segment, qtbot) -> None
     with qtbot.waitActive(window):
         window.activateWindow()
     qtbot.keyClick(window, Qt.Key.Key_Question)  # the very first time
-    qtbot.waitUntil(lambda: len(window.findChildren(KeyOverlay)) == 1)
-    (overlay,) = window.findChildren(KeyOverlay)
+    qtbot.waitUntil(lambda: len(window.findChildren(ShortcutOverlay)) == 1)
+    (overlay,) = window.findChildren(ShortcutOverlay)
     assert not overlay.isHidden()
     qtbot.keyClick(window, Qt.Key.Key_Question)
     qtbot.waitUntil(overlay.isHidden)

@@ -16,7 +16,7 @@ from vivim.video import make_phantom, write_video
 
 from napari_vivim import readers
 from napari_vivim.layers.scrubbing import Scrubbing
-from napari_vivim.qt.canvas_message import notice
+from napari_vivim.qt.canvas_message import canvas_message
 
 FAR = 50
 
@@ -40,7 +40,7 @@ def test_a_jump_shows_a_preview_and_then_the_exact_frame(
     viewer.dims.set_current_step(0, FAR)
     asked, shown = data.shown
     assert asked == FAR and shown != FAR
-    said = notice(viewer.window._qt_window)
+    said = canvas_message(viewer.window._qt_window)
     assert not said.isHidden() and str(FAR) in said.text()
     assert not np.array_equal(layer._slice.image.raw, truth[FAR])
     np.testing.assert_array_equal(data[FAR], truth[FAR])  # asked outside a move of the slider: the truth
@@ -75,6 +75,6 @@ def test_closing_waits_for_no_frame_and_lets_go_of_the_video(
     gate.set()
     thread.join(60)
     qtbot.wait(20)
-    assert not thread.is_alive() and notice(viewer.window._qt_window).isHidden()
+    assert not thread.is_alive() and canvas_message(viewer.window._qt_window).isHidden()
     gc.collect()
     assert scrubber() is None

@@ -14,7 +14,7 @@ from vivim import Session
 from napari_vivim.qt.staged_build import in_turns
 from napari_vivim.timeline.timeline_widget import show_timeline
 from napari_vivim.widgets import model_selector
-from napari_vivim.widgets.model_selector import Choices
+from napari_vivim.widgets.model_selector import ModelSelector
 from napari_vivim.widgets.segment_widget import SegmentWidget
 
 
@@ -71,7 +71,7 @@ def test_nothing_large_is_loaded_while_a_session_is_being_opened(
     gate, asked, open_session = threading.Event(), [], Session.open
     monkeypatch.setattr(model_selector, "REST_MS", 1)
     monkeypatch.setattr(
-        Choices, "refresh", lambda lists, select=None: (lists._first.stop(), asked.append(lists))
+        ModelSelector, "refresh", lambda lists, select=None: (lists._first.stop(), asked.append(lists))
     )
     monkeypatch.setattr(
         Session, "open", lambda *args, **options: gate.wait(60) and open_session(*args, **options)

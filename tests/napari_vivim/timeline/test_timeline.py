@@ -123,7 +123,7 @@ def test_a_thumbnail_comes_at_once_and_the_exact_one_after_it(qtbot, tmp_path) -
 
     mask = np.zeros((100, 40, 80), np.uint8)
     video = Slow(tmp_path / "v.mp4")
-    thumbnails = Thumbnails(video, SimpleNamespace(masks=mask))  # type: ignore[arg-type]
+    thumbnails = Thumbnails(video, SimpleNamespace(shown=lambda t: mask[t]))  # type: ignore[arg-type]
     got: list[tuple[int, int]] = []
     thumbnails.ready.connect(lambda asked, shown, picture: got.append((asked, shown)))
     try:
@@ -140,12 +140,12 @@ def test_a_thumbnail_comes_at_once_and_the_exact_one_after_it(qtbot, tmp_path) -
 
 
 def test_any_picture_makes_a_thumbnail() -> None:
-    assert small(np.zeros((1080, 1920, 3), np.uint8), (0, 255)).shape == (
+    assert small(np.zeros((1080, 1920, 3), np.uint8), (WIDTH, HEIGHT), (0, 255)).shape == (
         round(1080 * WIDTH / 1920),
         WIDTH,
         3,
     )
-    deep = small(np.full((400, 100), 3000, np.uint16), (1000, 5000))
+    deep = small(np.full((400, 100), 3000, np.uint16), (WIDTH, HEIGHT), (1000, 5000))
     assert deep.shape[0] == HEIGHT and deep.dtype == np.uint8 and abs(int(deep.mean()) - 127) <= 1
 
 

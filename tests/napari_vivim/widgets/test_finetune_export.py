@@ -11,7 +11,7 @@ from vivim.errors import FinetuneError
 from vivim.finetuning import Finished, HeldOut, Preparing, Scored, Step
 from vivim.session import Session
 
-from napari_vivim.widgets.replay_videos import Replay
+from napari_vivim.widgets.replay_videos import ReplayVideos
 
 
 def panel(segment, name: str):
@@ -92,7 +92,7 @@ def test_sessions_of_other_videos_are_learned_from_too(
 
 
 def test_open_videos_are_offered_and_none_is_learned_from_unasked(qtbot, tmp_path: Path) -> None:
-    replay = Replay()
+    replay = ReplayVideos()
     qtbot.addWidget(replay)
     replay.offer([tmp_path / "a.vivim"], without=tmp_path / "b.vivim")
     replay.offer([tmp_path / "b.vivim", tmp_path / "a.vivim"], without=tmp_path / "b.vivim")

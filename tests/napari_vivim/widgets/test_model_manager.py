@@ -11,10 +11,10 @@ from qtpy.QtWidgets import QFileDialog, QInputDialog, QMessageBox, QPushButton
 from vivim import Vivim, VivimConfig
 from vivim.registry import registry
 
-from napari_vivim.widgets.model_manager import ModelsWindow
+from napari_vivim.widgets.model_manager import ModelManager
 
 
-def used(window: ModelsWindow) -> list[int]:
+def used(window: ModelManager) -> list[int]:
     """Rows that offer no button because the model is in use."""
     rows = range(window.table.rowCount())
     return [at for at in rows if not isinstance(window.table.cellWidget(at, 5), QPushButton)]
@@ -27,7 +27,7 @@ def network() -> Vivim:
 
 
 @pytest.fixture
-def window(qtbot: Any, network: Vivim, vivim_home: Path) -> ModelsWindow:
+def window(qtbot: Any, network: Vivim, vivim_home: Path) -> ModelManager:
     """Three versions: the starter, "first" made from it, and "second" made from "first", which is in use."""
     first = registry.save_version(network, "first", {"parent": "starter", "frames": 5, "sessions": 1})
     facts = {"parent": "first", "parent_version": first.version, "frames": 12, "sessions": 2}
@@ -35,23 +35,23 @@ def window(qtbot: Any, network: Vivim, vivim_home: Path) -> ModelsWindow:
     with torch.no_grad():
         network.decoder.classify.bias += 1
     registry.save_version(network, "second", facts | scores)
-    window = ModelsWindow(None, "second", lambda: {"0123456789ab": "scan"})
+    window = ModelManager(None, "second", lambda: {"0123456789ab": "scan"})
     qtbot.addWidget(window)
     wait(qtbot, window)
     return window
 
 
-def wait(qtbot: Any, window: ModelsWindow) -> None:
+def wait(qtbot: Any, window: ModelManager) -> None:
     qtbot.waitUntil(lambda: window._job is None, timeout=20000)
 
 
-def rows(window: ModelsWindow) -> list[list[str]]:
+def rows(window: ModelManager) -> list[list[str]]:
     return [
         [window.table.item(at, column).text() for column in range(5)] for at in range(window.table.rowCount())
     ]
 
 
-def test_it_lists_what_is_known(window: ModelsWindow) -> None:
+def test_it_lists_what_is_known(window: ModelManager) -> None:
     listed = rows(window)
     assert [row[0] for row in listed] == ["second", "first", "starter  (default)"]
     assert [row[1] for row in listed] == ["first", "starter", "–"]
@@ -63,7 +63,7 @@ def test_it_lists_what_is_known(window: ModelsWindow) -> None:
     assert not window.rename.isEnabled() and not window.delete.isEnabled() and window.export.isEnabled()
 
 
-def test_one_click_goes_back_to_an_earlier_version(window: ModelsWindow, qtbot: Any) -> None:
+def test_one_click_goes_back_to_an_earlier_version(window: ModelManager, qtbot: Any) -> None:
     with qtbot.waitSignal(window.chosen) as signal:
         window.table.cellWidget(1, 5).click()
     assert signal.args == ["first"]
@@ -72,7 +72,7 @@ def test_one_click_goes_back_to_an_earlier_version(window: ModelsWindow, qtbot: 
     assert used(window) == [2]
 
 
-def test_renaming_and_deleting_keep_the_children(window: ModelsWindow, qtbot: Any, monkeypatch) -> None:
+def test_renaming_and_deleting_keep_the_children(window: ModelManager, qtbot: Any, monkeypatch) -> None:
     asked: list[str] = []
     answers = [QMessageBox.StandardButton.Cancel, QMessageBox.StandardButton.Yes]
 
@@ -96,7 +96,7 @@ def test_renaming_and_deleting_keep_the_children(window: ModelsWindow, qtbot: An
 
 
 def test_deleting_what_is_in_use_falls_back_to_the_default(
-    window: ModelsWindow, qtbot: Any, monkeypatch
+    window: ModelManager, qtbot: Any, monkeypatch
 ) -> None:
     monkeypatch.setattr(QMessageBox, "question", lambda *_: QMessageBox.StandardButton.Yes)
     window.table.select("first")
@@ -111,7 +111,7 @@ def test_deleting_what_is_in_use_falls_back_to_the_default(
 
 
 def test_a_file_goes_out_and_comes_in_after_a_check(
-    window: ModelsWindow, qtbot: Any, monkeypatch, tmp_path: Path
+    window: ModelManager, qtbot: Any, monkeypatch, tmp_path: Path
 ) -> None:
     shown: list[str] = []
     monkeypatch.setattr(
@@ -133,7 +133,7 @@ def test_a_file_goes_out_and_comes_in_after_a_check(
     assert len(window.table.models) == 4
 
 
-def test_a_version_for_several_classes(window: ModelsWindow, qtbot: Any, monkeypatch) -> None:
+def test_a_version_for_several_classes(window: ModelManager, qtbot: Any, monkeypatch) -> None:
     monkeypatch.setattr(QInputDialog, "getText", lambda *_, **__: ("fold, glottis", True))
     window.table.select("first")
     window.classes.click()
@@ -142,6 +142,22 @@ def test_a_version_for_several_classes(window: ModelsWindow, qtbot: Any, monkeyp
     assert "Classes: fold, glottis" in window.details.text()
 
 
-def test_the_window_ends_its_thread(window: ModelsWindow, qtbot: Any) -> None:
+def test_the_window_ends_its_thread(window: ModelManager, qtbot: Any) -> None:
     window.reject()
     qtbot.waitUntil(lambda: not window._worker._thread.is_alive(), timeout=5000)
+
+
+def test_a_double_click_takes_a_model_but_no_damaged_one(
+    window: ModelManager, qtbot: Any, vivim_home: Path
+) -> None:
+    chosen: list[str] = []
+    window.chosen.connect(chosen.append)
+    damaged = next(info.path for info in registry.list_models() if info.name == "first")
+    damaged.write_bytes(b"damaged")
+    window._do("Reading ...", lambda: None)
+    wait(qtbot, window)
+    names = [info.name for info in window.table.models]
+    window.table.cellDoubleClicked.emit(names.index("first"), 0)
+    assert chosen == []
+    window.table.cellDoubleClicked.emit(names.index("starter"), 0)
+    assert chosen == ["starter"]

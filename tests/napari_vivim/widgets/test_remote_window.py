@@ -78,11 +78,11 @@ def correct(controller, *frames: int) -> None:
 
 
 def test_the_server_is_one_of_the_devices(server, controller, qtbot, monkeypatch) -> None:
-    from napari_vivim.widgets.model_selector import Choices, chosen_device
+    from napari_vivim.widgets.model_selector import ModelSelector, chosen_device
 
     monkeypatch.setenv("VIVIM_REMOTE", f"http://127.0.0.1:{server[0]}")
     models, devices = QComboBox(), QComboBox()
-    kept = Choices(models, devices)
+    kept = ModelSelector(models, devices)
     qtbot.waitUntil(lambda: devices.findText("remote (127.0.0.1)") > 0, timeout=10_000)
     devices.setCurrentText("remote (127.0.0.1)")
     assert kept is not None and chosen_device(devices) == f"remote:http://127.0.0.1:{server[0]}"

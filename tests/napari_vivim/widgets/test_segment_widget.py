@@ -400,3 +400,12 @@ def test_what_has_the_keyboard_is_framed(segment, qtbot) -> None:
         assert frame.contains(QRect(control.mapToGlobal(QPoint(0, 0)), control.size()))
     window.setFocus()
     qtbot.waitUntil(ring.isHidden)
+
+
+def test_a_signal_of_the_video_is_heard_once(segment, qtbot, monkeypatch) -> None:
+    heard: list[str] = []
+    for panel in (segment, segment.learning):
+        assert [signal for signal, _ in panel._connections].count(segment.controller.model_made) == 1
+    monkeypatch.setattr(segment.choices._worker, "submit", lambda job: heard.append("asked"))
+    segment.controller.model_made.emit("starter")
+    assert heard == ["asked"]
