@@ -1,8 +1,9 @@
 # make demo   the main job on a sample video: in a napari window where there is a display, else headless
 # make test   the tests, in a random order (SEED=... repeats the order of an earlier run)
+# make test-robustness  the long forms of tests that `make test` leaves out: more videos, more forged answers
 # make test-repeat N=10   the tests N times, each in another order, and how often each failed (BUSY=2: beside two busy loops)
 # make resolve  whether all extras can be installed together under constraints.txt; installs nothing
-# make lint   ruff, types, manifest
+# make lint   ruff, types, the floors of the packages, manifest
 # make docs   the documentation, into site/
 # make clean  remove what these made
 # Each sets up .venv first, once. PYTHON=... chooses the interpreter. On Linux the default package index offers PyTorch
@@ -13,7 +14,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: demo test test-repeat lint docs resolve clean
+.PHONY: demo test test-robustness test-repeat lint docs resolve clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or say PYTHON=/path/to/python3.11"; exit 1; }
@@ -39,6 +40,9 @@ BUSY ?= 0
 test: $(VENV)/installed
 	@scripts/with_display.sh $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(if $(SEED),--randomly-seed=$(SEED))
 
+test-robustness: $(VENV)/installed
+	@scripts/with_display.sh $(BIN)/python -m pytest --numprocesses $(WORKERS) -m robustness
+
 test-repeat: $(VENV)/installed
 	@scripts/with_display.sh $(BIN)/python scripts/repeat_tests.py --times $(N) --workers $(WORKERS) --busy $(BUSY)
 
@@ -47,6 +51,7 @@ resolve: $(VENV)/installed
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check
+	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/mypy
 	$(BIN)/npe2 validate napari_vivim/napari.yaml
 

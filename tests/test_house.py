@@ -1,13 +1,18 @@
-"""The house rules that no single room can keep: import weight and direction, versions, links, what texts may say."""
+"""The house rules that no single room can keep: import weight and circles, lines, versions, links, what texts may say.
+
+The floors of the packages are contracts of import-linter in pyproject.toml; ``make lint`` checks them.
+"""
 
 from __future__ import annotations
 
 import ast
 import json
+import pkgutil
 import re
 import subprocess
 import sys
 import tomllib
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -15,6 +20,7 @@ import vivim
 
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = ROOT / "model" / "vivim"
+PACKAGES = {"vivim": LIBRARY, "napari_vivim": ROOT / "napari_vivim"}
 WINDOW_ONLY = {
     "napari",
     "qtpy",
@@ -69,6 +75,41 @@ def test_library_never_imports_the_window() -> None:
     assert len(modules) > 30
     wrong = {str(p.relative_to(ROOT)): sorted(both) for p in modules if (both := imports_of(p) & WINDOW_ONLY)}
     assert not wrong
+
+
+def test_the_plain_network_imports_only_torch() -> None:
+    """What else it could import hides what the paper says."""
+    tree = ast.parse((LIBRARY / "network" / "paper.py").read_text("utf-8"))
+    modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    modules |= {a.name for node in ast.walk(tree) if isinstance(node, ast.Import) for a in node.names}
+    modules -= {"__future__", "math", "vivim.network.config"}
+    assert {str(name).partition(".")[0] for name in modules} == {"torch"}
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Imports inside functions count, imports for types alone do not."""
+    grimp = pytest.importorskip("grimp", reason="grimp is not installed: make lint brings it")
+    graph = grimp.build_graph(*PACKAGES, exclude_type_checking_imports=True, cache_dir=None)
+    wanted = {name: graph.find_modules_directly_imported_by(name) for name in graph.modules}
+    try:
+        TopologicalSorter(wanted).prepare()
+    except CycleError as error:
+        pytest.fail(" imports ".join(reversed(error.args[1])))
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_few_modules_lie_loose_at_the_root(package: str) -> None:
+    loose = [path.name for path in PACKAGES[package].glob("*.py") if not path.name.startswith("__")]
+    assert len(loose) <= 8, loose
+
+
+def test_the_two_packages_stay_small() -> None:
+    lines = sum(
+        len(path.read_text("utf-8").splitlines())
+        for folder in PACKAGES.values()
+        for path in folder.rglob("*.py")
+    )
+    assert lines <= 34_000
 
 
 def test_plugin_reaches_qt_only_through_qtpy() -> None:
@@ -130,6 +171,22 @@ def test_links_between_texts_lead_somewhere(page: str) -> None:
     ]
     broken = [target for target in targets if not (ROOT / page).parent.joinpath(target).exists()]
     assert not broken
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_names_in_texts_are_those_of_the_code(page: str) -> None:
+    """Modules, functions and files between backticks, and benchmarks to be run, are there."""
+    text = (ROOT / page).read_text("utf-8")
+    folders = "model/vivim|napari_vivim|tests|benchmarks|scripts|\\.ci"
+    paths = re.findall(rf"(?<![\w./])((?:{folders})/[\w./-]*)", text)
+    paths += [f"{name.replace('.', '/')}.py" for name in re.findall(r"-m (benchmarks\.\w+)", text)]
+    missing = [path for path in paths if not (ROOT / path.rstrip(".")).exists()]
+    for name in re.findall(r"(?<![\w./-])((?:napari_)?vivim(?:\.[A-Za-z_]\w*)+)(?![\w/])", text):
+        try:
+            pkgutil.resolve_name(name)
+        except (ImportError, AttributeError):
+            missing.append(name)
+    assert not missing
 
 
 def test_texts_say_nothing_of_machines_or_unfinished_work() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from vivim import Session, finetune, propose
 from vivim.devices import REMOTE
@@ -203,10 +203,14 @@ def drained(events: Iterator[Any]) -> None:
         assert str(error)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(says=st.lists(messages, max_size=4))
-def test_whatever_a_server_says_ends_in_a_sentence(server, two, swift_model, says) -> None:
-    server(*says)
-    drained(propose(two, swift_model, device=DEVICE, keep=False))
-    drained(finetune([two], swift_model, device=DEVICE))
-    assert two.frames_with("corrected") == [3, 8] and two.frames_with("proposed") == []
+@pytest.mark.parametrize("examples", [40, pytest.param(400, marks=pytest.mark.robustness)])
+def test_whatever_a_server_says_ends_in_a_sentence(server, two, swift_model, examples: int) -> None:
+    @settings(max_examples=examples, deadline=None)
+    @given(says=st.lists(messages, max_size=4))
+    def hears(says: list) -> None:
+        server(*says)
+        drained(propose(two, swift_model, device=DEVICE, keep=False))
+        drained(finetune([two], swift_model, device=DEVICE))
+        assert two.frames_with("corrected") == [3, 8] and two.frames_with("proposed") == []
+
+    hears()
