@@ -75,19 +75,11 @@ class Queue:
         Frames in the video.
     uncertainty : ndarray, optional
         ``(frames,)`` float, larger where the model is less certain; NaN where unknown.
-    scale : float, optional
-        Distance in frames over which a correction loses half its use. An eighth of the video by default.
     """
 
-    def __init__(
-        self,
-        corrected: list[int],
-        frames: int,
-        uncertainty: NDArray | None = None,
-        scale: float | None = None,
-    ) -> None:
+    def __init__(self, corrected: list[int], frames: int, uncertainty: NDArray | None = None) -> None:
         self._frames = frames
-        self._scale = scale or max(4.0, frames / 8)
+        self._scale = max(4.0, frames / 8)  # frames over which a correction loses half its use
         self._taken = np.zeros(frames, bool)
         self._taken[corrected] = True
         self._any = bool(corrected)
