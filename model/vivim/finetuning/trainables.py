@@ -54,7 +54,8 @@ class Trainable(ABC, Generic[Item]):
     max_gradient: float | None = None
 
     def __init__(self, model: Vivim, items: Sequence[Item], device: torch.device) -> None:
-        self.model, self.items, self.device = model, items, device
+        self.model, self.device = model, device
+        self.items: Sequence[Item] = items
         self.keys = {(item.session, item.frame) for item in items}
 
     def copy(self) -> Trainable[Item]:
@@ -159,7 +160,7 @@ class NetworkTrainable(Trainable[Variant]):
     def loss(self, known: Sequence[Variant], rng: np.random.Generator) -> Tensor:
         """Structure loss of one frame."""
         freeze_normalisation(self.model)
-        window = self.source.windows([known[rng.integers(len(known))]])[0]
+        window = self.source.windows([known[int(rng.integers(len(known)))]])[0]
         logits = self.model(window.x, window.guide)[0, window.position : window.position + 1]
         return structure_loss(logits, window.target.to(self.device).float()).mean()
 

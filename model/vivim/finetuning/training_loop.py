@@ -36,8 +36,8 @@ PULL = 0.05
 def knows_its_classes(model: Vivim) -> bool:
     """Whether a model has been fine-tuned since classes were added to it.
 
-    Then there is nothing to stay near to. It takes longer and bolder training, without a pull to the parent, to tell
-    the new classes apart.
+    Until then there is nothing to stay near to. It takes longer and bolder training, without a pull to the parent, to
+    tell the new classes apart.
     """
     return not model.provenance.get(NEW_CLASSES, False)
 

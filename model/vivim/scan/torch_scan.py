@@ -23,7 +23,8 @@ _STATES_AT_ONCE = 64 * 2**20  # numbers kept by the backward at a time: 256 MiB 
 def torch_scan(inputs: ScanInputs) -> torch.Tensor:
     """Run the chunked scan, with a result in float32 or, if `u` is float64, in float64."""
     dtype = torch.float64 if inputs.u.dtype == torch.float64 else torch.float32
-    u, delta, A, B, C, D, z, bias = (None if x is None else x.to(dtype) for x in inputs)
+    u, delta, A, B, C = (x.to(dtype) for x in inputs[:5])
+    D, z, bias = (None if x is None else x.to(dtype) for x in inputs[5:])
     step = F.softplus(delta if bias is None else delta + bias)
     y = _ChunkedScan.apply(step, step * u, A, B, C)
     if D is not None:

@@ -72,7 +72,7 @@ def two(session: Session, sample) -> Session:
 @pytest.mark.parametrize("what", ["frames", "masks"])
 def test_pictures_are_given_only_by_their_numbers(server, two, swift_model, what, numbers) -> None:
     line = server(pack("need", session=0, what=what, numbers=numbers))
-    with pytest.raises(RemoteError, match="no business"):
+    with pytest.raises(RemoteError, match="no part of the request"):
         list(propose(two, swift_model, device=DEVICE))
     assert [message.kind for message in line.heard] == ["propose"]
 
@@ -80,7 +80,7 @@ def test_pictures_are_given_only_by_their_numbers(server, two, swift_model, what
 @pytest.mark.parametrize("what", ["frame", "", "session", "__len__"])
 def test_nothing_but_frames_and_masks_is_given(server, two, swift_model, what) -> None:
     server(pack("need", session=0, what=what, numbers=[3]))
-    with pytest.raises(RemoteError, match="no business"):
+    with pytest.raises(RemoteError, match="no part of the request"):
         list(propose(two, swift_model, device=DEVICE))
 
 
