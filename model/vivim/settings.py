@@ -294,8 +294,9 @@ def _check(one: Field, value: Any) -> None:
     """Raise a `SettingsError` if a setting cannot have a value."""
     limits: About = one.metadata["about"]
     name = f"The setting '{limits.title}' ({one.name})"
-    if type(value) is not type(one.default):
-        wanted = "a whole number" if isinstance(one.default, int) else "a text"
+    kind: Any = type(one.default)
+    if type(value) is not kind:  # True is no whole number here
+        wanted = "a whole number" if kind is int else "a text"
         raise SettingsError(f"{name} must be {wanted}, not {value!r}.")
     if limits.choices and value not in limits.choices:
         raise SettingsError(f"{name} must be one of {', '.join(limits.choices)}, not {value!r}.")
