@@ -1,4 +1,4 @@
-"""TODO-DOC benchmarks/cluster_videos.py"""
+"""Make the videos that the cluster benchmarks work on, and read what came of them."""
 
 from __future__ import annotations
 
