@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from vivim.errors import SessionError
 from vivim.session.last_close import LastClose, ranges
 from vivim.session.ledger import PERSONS, DamagedLine, Entry
+from vivim.session.mask_store import STROKE
 from vivim.session.record import digest
 
 if TYPE_CHECKING:
@@ -186,6 +187,7 @@ class Checker:
             entry.frame
             for entry in entries
             if entry.status in PERSONS and (_seconds(entry.time) or 0.0) >= newest - UNSAID_SECONDS
+            and any(name.startswith(STROKE) for name in self._store.names(entry.frame))
         }
 
     def closing(self) -> LastClose:
