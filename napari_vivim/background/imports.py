@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -9,6 +10,7 @@ from qtpy.QtCore import QEventLoop, QThread
 from qtpy.QtWidgets import QApplication
 
 T = TypeVar("T")
+_LOADING = threading.Lock()
 
 
 class _InBackground(QThread):
@@ -52,3 +54,9 @@ def load_layers() -> None:
     from napari.layers import Image
 
     Image(np.zeros((1, 1, 1), np.uint8), axis_labels=("time", "y", "x"), units=("pixel", "mm", "mm"))
+
+
+def load_torch() -> None:
+    """Import what all jobs need, in one thread at a time, because two at once could see modules half imported."""
+    with _LOADING:
+        import vivim.inference.proposals  # noqa: F401  # with it, PyTorch

@@ -12,6 +12,7 @@ from vivim.finetuning import Standby
 from vivim.session import Session
 from vivim.settings import settings
 
+from napari_vivim.background.imports import load_torch
 from napari_vivim.background.worker import Job, Worker
 from napari_vivim.qt.components import single_shot
 
@@ -87,6 +88,7 @@ class IdlePrecompute(QObject):
         stop, model_name, device_name, standby = threading.Event(), self.model, self.device, self.standby
 
         def work() -> Iterator[Any]:
+            load_torch()
             from vivim.devices import choose_device, is_remote
             from vivim.finetuning.precompute import precompute
             from vivim.registry.registry import default_model_name

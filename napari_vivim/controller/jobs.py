@@ -12,6 +12,7 @@ from qtpy.QtCore import QObject, Signal
 from vivim.session import Session
 from vivim.settings import Settings, settings
 
+from napari_vivim.background.imports import load_torch
 from napari_vivim.background.session_closing import wait_for_closing
 from napari_vivim.background.worker import Job, Worker
 from napari_vivim.layers.masks_layer import warm_up_masks_layer
@@ -111,6 +112,7 @@ def open_session(
 def warm_up(load: Load, stop: threading.Event) -> Iterator[Any]:
     """Load the default model and run it once, so that the first mask comes soon after the click."""
     stop.wait(REST_SECONDS)
+    load_torch()
     from vivim.finetuning.warmup import warm_up
     from vivim.registry.registry import default_model_name
     from vivim.remote.config import preferred_device

@@ -9,6 +9,7 @@ from qtpy.compat import isalive
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QComboBox
 
+from napari_vivim.background.imports import load_torch
 from napari_vivim.background.worker import Job, Worker
 from napari_vivim.qt.notifications import show_problem
 
@@ -73,6 +74,7 @@ class ModelSelector:
         self._first.stop()
 
         def work() -> Iterator[tuple[list[Any], list[str], str, str]]:
+            load_torch()
             from vivim.devices import available_devices
             from vivim.registry.registry import default_model_name, list_models
             from vivim.remote.config import preferred_device, remote_device
