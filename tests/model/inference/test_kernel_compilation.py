@@ -23,6 +23,7 @@ print([k.stats.cache_misses for k in kernels], [sum(k.stats.cache_hits.values())
 """
 
 
+@pytest.mark.robustness  # compiles all kernels, half a minute; `make demo` does so too, where there are none yet
 def test_another_process_compiles_and_this_one_loads(tmp_path: Path) -> None:
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
     environment.pop("VIVIM_SCAN", None)

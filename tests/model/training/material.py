@@ -32,9 +32,7 @@ def blob_clip(name: str, seed: int, frames: int = 12) -> Clip:
 def shared_recipe() -> TrainConfig:
     """Everything that could tell processes apart: BatchNorm, dropout, drop path, guidance, the constraint."""
     return TrainConfig(
-        network=VivimConfig(
-            size="b0", guided=True, input_size=(32, 32), drop_path=0.2, temporal_stages=(3,)
-        ),
+        network=VivimConfig(size="b0", guided=True, input_size=(32, 32), drop_path=0.2, temporal_stages=(3,)),
         steps=2,
         phases=(Phase(1.0, 6, (2,)),),
         boundary_weight=0.3,
