@@ -197,7 +197,7 @@ def run(args: argparse.Namespace) -> dict:
     skipped = (lambda text: say(f"left out: {text}")) if args.skip_bad else None
     clips, clip_weights = weighted(args.datasets, size, False, leave_out, skipped)
     stills, still_weights = weighted(args.stills, size, True, leave_out, skipped)
-    clips, clip_weights, held = validation_clips(clips, clip_weights, args.set_aside, config.seed)
+    clips, clip_weights, held = validation_clips(clips, clip_weights, args.validation_clips, config.seed)
     add_synthetic(args, size, clips, clip_weights, stills, still_weights, config.seed)
     validation = [clip for folder in args.validate for clip in load_dataset(folder, size)]
     provenance = {

@@ -126,7 +126,10 @@ def _all(
             yield first
     left_out = tuple(sorted(damaged & chosen))
     if len(left_out) == len(work.frames):
-        raise ExportError(f"{damage_text(left_out)}. Nothing else is to be exported: draw them anew first.")
+        raise ExportError(
+            f"{damage_text(left_out)}. Nothing else is to be exported: draw them anew, or move {session.folder} away "
+            "and have the video proposed again."
+        )
     work = replace(work, damaged=frozenset(damaged))
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)

@@ -96,7 +96,7 @@ def import_masks(
             for i, t in enumerate(found.frames):
                 values.update(np.unique(_checked(found.read(i), session.shape[1:])).tolist())
                 yield ImportEvent("check", t, False, i + 1, len(found.frames))
-            if values and 0 not in values:
+            if len(values) > 1 and 0 not in values:
                 raise MasksError(
                     "No pixel of the masks is 0, which is background. Export them anew, background as 0."
                 )

@@ -222,15 +222,17 @@ def test_a_damaged_output_is_written_again_and_nothing_else_is(
     assert outcome(one).status == SKIPPED
 
 
-def test_a_mask_of_the_session_that_is_gone_is_proposed_again(video: Path) -> None:
+def test_a_mask_of_the_session_that_is_gone_is_told_and_not_proposed_over(video: Path) -> None:
     one = job(video)
     outcome(one)
-    chunks = [path for path in (one.folder / "session.vivim" / "masks.zarr").rglob("*") if "c" in path.parts]
-    shutil.rmtree(next(path for path in chunks if path.is_dir()))
+    session = one.folder / "session.vivim"
+    shutil.rmtree(session / "masks.zarr" / "c")
     again = outcome(one)
-    assert again.status == DONE, again.reason
-    with Session.open(one.folder / "session.vivim", read_only=True) as session:
-        assert session.verify() == [] and session.masks[0].any()
+    assert again.status == FAILED and "frames are damaged" in again.reason and "move" in again.reason
+    session.rename(one.folder / "away")
+    assert outcome(one).status == DONE
+    with Session.open(session, read_only=True) as made:
+        assert made.verify() == [] and made.masks[0].any()
 
 
 def test_an_output_that_a_person_edited_is_kept(video: Path) -> None:

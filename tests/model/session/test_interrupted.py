@@ -49,10 +49,14 @@ def interrupted(work: Callable[[], object], when: threading.Event, release: thre
         release.set()
 
     striker = threading.Thread(target=strike)
-    striker.start()
-    with pytest.raises(KeyboardInterrupt):
-        work()
-    striker.join()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
+    try:
+        striker.start()
+        with pytest.raises(KeyboardInterrupt):
+            work()
+        striker.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def disk_threads() -> list[threading.Thread]:

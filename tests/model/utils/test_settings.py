@@ -110,7 +110,7 @@ def test_they_are_used(tmp_path: Path, sample) -> None:
     assert _options(args, "0").clip_length == 5
     assert models_folder() == tmp_path / "models"
     model = SimpleNamespace(to=lambda device: SimpleNamespace(eval=lambda: None))
-    assert Runner(model, SimpleNamespace(type="cpu"))._most == 3  # type: ignore[arg-type]
+    assert Runner(model, SimpleNamespace(type="cpu"))._max_batch == 3  # type: ignore[arg-type]
     with Session.open(sample.video) as session:
         assert session.folder.parent == tmp_path / "work"
         assert session.folder.name == f"frames-{session.identity[:8]}.vivim"
