@@ -101,7 +101,7 @@ class Flusher:
             self._lines += lines
             if self._closed:
                 return
-            if self._thread is None:
+            if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="vivim-flush", daemon=True)
                 self._thread.start()
             self._turn.notify_all()
