@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,6 +80,19 @@ def test_an_export_lies_where_its_video_lies(session: Session, tmp_path: Path) -
     assert masks.shape == video.shape and masks.header.get_zooms() == video.header.get_zooms()
     np.testing.assert_array_equal(masks.affine, video.affine)
     np.testing.assert_array_equal(np.asarray(masks.dataobj), stored())
+
+
+def test_an_export_takes_no_texts_of_its_video_along(tmp_path: Path) -> None:
+    video = nibabel.Nifti1Image(np.ones((40, 30, 5), np.uint8), AFFINES["LPS"])
+    video.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", b"DOE^JANE " * 30))
+    video.header["descrip"] = b"DOE^JANE"
+    nibabel.save(video, tmp_path / "video.nii.gz")
+    with Session.open(tmp_path / "video.nii.gz") as session:
+        for t, mask in enumerate(stored().T):
+            session.correct(t, mask)
+        (*_, last) = export(session, tmp_path / "out", ["nifti"])
+    assert b"DOE" not in gzip.decompress(last.path.read_bytes())
+    np.testing.assert_array_equal(np.asarray(nibabel.load(last.path).dataobj), stored())
 
 
 def test_an_export_that_another_tool_turned_comes_back(sample, tmp_path: Path) -> None:

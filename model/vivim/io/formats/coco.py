@@ -19,6 +19,7 @@ from vivim.imaging.components import Lesion
 from vivim.io.formats.rle import from_runs, from_text, runs, to_text
 from vivim.io.import_source import Found, ReadOptions, frames_of, wrong_size
 from vivim.io.mask_source import Work
+from vivim.session.ledger import PERSONS
 
 
 def write_coco(work: Work, path: Path) -> Generator[int, None, None]:
@@ -94,7 +95,6 @@ MOST_CROSSINGS = 2**24
 MOST_CLASSES = 255
 FRAME_KEYS = ("frame", "frame_index")
 """Where files say which frame of a video a picture is: this program's, and kwcoco's."""
-PERSONS = ("corrected", "accepted")
 
 
 def find_coco(path: Path, shape: tuple[int, int, int], keep: ExitStack, options: ReadOptions) -> Found:

@@ -53,6 +53,10 @@ def _header(work: Work) -> nibabel.Nifti1Header:
     source = _header_of(work.source.video_path)
     if source is not None:
         header = source.copy()
+        header.extensions.clear()  # they and the texts may name the patient
+        for name in {"descrip", "aux_file", "db_name", "intent_name"}.intersection(header.keys()):
+            header[name] = b""
+        header["vox_offset"] = 0  # where pixels begin without extensions is written with the header
         time = _time_axis(header.get_data_shape())
         shape = list(header.get_data_shape())
         if time is not None:
