@@ -1,7 +1,5 @@
 """Open the dock by itself when a video is opened, so that a first result is one button away."""
 
-from __future__ import annotations
-
 import threading
 
 import napari

@@ -4,8 +4,6 @@ A video becomes one image layer whose frames are decoded when they are shown. Ti
 that the slider and a brush that reaches over time both speak of frames; pixels are in mm where their size is known.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Videos to try the plugin on, without any data of one's own."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Errors that a person can cause. Each message says what happened and what to do next."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 

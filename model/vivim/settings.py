@@ -6,8 +6,6 @@ not answer, the settings are those last read, so that a stalled share never hold
 says explicitly wins over the file, and so do environment variables.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import os

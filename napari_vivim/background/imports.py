@@ -1,7 +1,5 @@
 """Large imports and other slow work, done in a thread while the window goes on drawing."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar

@@ -1,7 +1,5 @@
 """A thread that serves the latest request and gives up earlier ones."""
 
-from __future__ import annotations
-
 import queue
 import threading
 from collections.abc import Callable

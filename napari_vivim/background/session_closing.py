@@ -1,7 +1,5 @@
 """Close sessions and videos in a thread, so that the window waits for no disk."""
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections.abc import Callable, Sequence

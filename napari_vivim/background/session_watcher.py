@@ -1,7 +1,5 @@
 """Follow the changes of a session, in a thread of its own."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable

@@ -4,8 +4,6 @@ Inference stays on one thread, because GPU plans and contexts belong to the thre
 the window's thread as Qt signals.
 """
 
-from __future__ import annotations
-
 import queue
 import threading
 from collections.abc import Callable, Iterator

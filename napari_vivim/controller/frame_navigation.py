@@ -1,7 +1,5 @@
 """Lead a person from one frame worth correcting to the next, and back."""
 
-from __future__ import annotations
-
 from vivim.analysis.active_learning import Suggestion, suggest_frames
 from vivim.session import Session
 from vivim.session.ledger import PERSONS

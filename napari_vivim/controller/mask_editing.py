@@ -1,7 +1,5 @@
 """Edits of a video's masks by key or button, each one step for Ctrl-Z like a stroke."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any

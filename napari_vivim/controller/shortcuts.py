@@ -4,8 +4,6 @@
 documentation holds.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

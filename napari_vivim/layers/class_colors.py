@@ -1,7 +1,5 @@
 """Colours of the classes in a masks layer."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

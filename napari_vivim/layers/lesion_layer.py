@@ -1,7 +1,5 @@
 """A layer that outlines each lesion in a colour of its own, the same in every frame."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import napari

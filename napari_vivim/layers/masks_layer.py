@@ -1,7 +1,5 @@
 """The layer that shows a session's masks and is painted on."""
 
-from __future__ import annotations
-
 from functools import cache
 
 import numpy as np

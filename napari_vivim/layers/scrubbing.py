@@ -6,8 +6,6 @@ and only for that frame, previews are handed out. At all other times, and to eve
 exact frames.
 """
 
-from __future__ import annotations
-
 import napari
 from napari.layers import Image
 from qtpy.QtCore import QObject, Signal

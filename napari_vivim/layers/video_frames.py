@@ -1,7 +1,5 @@
 """A video as the data of an image layer, with previews while the slider moves."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable
 from functools import partial

@@ -1,7 +1,5 @@
 """Show the chosen one of several videos in a viewer."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Sequence
 

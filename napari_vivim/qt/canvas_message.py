@@ -1,7 +1,5 @@
 """A line of text over the picture, drawn by Qt and not by the canvas."""
 
-from __future__ import annotations
-
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QMainWindow, QWidget
 

@@ -3,8 +3,6 @@
 A widget of its own: a style sheet for the whole dock would make it a third slower to open.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from qtpy.QtCore import QRectF, Qt

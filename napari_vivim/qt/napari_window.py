@@ -1,7 +1,5 @@
 """napari's window as Qt has it, and the frame it shows, by ways that are open to plugins."""
 
-from __future__ import annotations
-
 import napari
 from qtpy.QtWidgets import QMainWindow
 

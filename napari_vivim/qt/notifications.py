@@ -1,7 +1,5 @@
 """Errors as napari's notifications."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from napari.utils.notifications import Notification, NotificationSeverity, notification_manager

@@ -1,7 +1,5 @@
 """Small pictures of frames."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray

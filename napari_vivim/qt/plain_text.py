@@ -4,8 +4,6 @@ Labels that show anything else than sentences of this program are `PlainLabel`. 
 for what napari and Qt's own dialogs show: `tip` and `plain` leave nothing to decide.
 """
 
-from __future__ import annotations
-
 import html
 import re
 from collections.abc import Iterator

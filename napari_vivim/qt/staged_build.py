@@ -1,7 +1,5 @@
 """Building a dock part by part, each in a turn of the event loop of its own, so that the window draws in between."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable
 

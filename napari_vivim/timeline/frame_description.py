@@ -1,7 +1,5 @@
 """What the timeline says of a frame in words: how sure the model was, of what, and how the shape changed. No Qt."""
 
-from __future__ import annotations
-
 import math
 
 

@@ -1,7 +1,5 @@
 """The line above the timeline that says what its colours and signs are: as much of it as there is room for."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from qtpy.QtCore import Qt

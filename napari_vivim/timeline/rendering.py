@@ -1,7 +1,5 @@
 """What a timeline paints, column of pixels by column: 20,000 frames cost what 200 do. NumPy in, pictures out."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Keep areas, jumps in shape and the frames suggested next up to date."""
 
-from __future__ import annotations
-
 import time
 
 from qtpy.QtCore import Signal

@@ -1,7 +1,5 @@
 """Small pictures of frames, made in a thread of their own and shown in a card beside the mouse."""
 
-from __future__ import annotations
-
 import threading
 from collections import OrderedDict
 

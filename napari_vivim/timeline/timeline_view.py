@@ -4,8 +4,6 @@ It knows arrays and frame numbers, no session. The lanes are painted once and ke
 moving through the video only draws the line of the current frame over them.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import QEvent, QPointF, QRect, QRectF, Qt, Signal

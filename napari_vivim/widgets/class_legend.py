@@ -1,7 +1,5 @@
 """A legend of the classes, which chooses the class of the brush."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The notice of damaged frames, and the check that finds them in the background."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Iterator
 

@@ -1,7 +1,5 @@
 """Questions to the person in a small window."""
 
-from __future__ import annotations
-
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QMessageBox, QWidget
 from vivim.errors import VideoChangedError

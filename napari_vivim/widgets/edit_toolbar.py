@@ -1,7 +1,5 @@
 """A toolbar with a button for each edit of a whole mask, in the dock or floating beside the picture."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

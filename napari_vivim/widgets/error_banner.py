@@ -1,7 +1,5 @@
 """The last error in full at the foot of a dock, since napari's notifications are short and go away."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from napari.utils.notifications import ErrorNotification, notification_manager

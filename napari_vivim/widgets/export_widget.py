@@ -1,7 +1,5 @@
 """Vivim Export: write masks, an overlay video and measurements, and import masks made elsewhere."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Count the steps of a fine-tune that are still to come, over all its rounds."""
 
-from __future__ import annotations
-
 from vivim.finetuning.events import Step
 
 

@@ -1,7 +1,5 @@
 """The result of a fine-tune: scores before and after, the held-out frames, and what to do now."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path

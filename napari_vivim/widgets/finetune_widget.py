@@ -1,7 +1,5 @@
 """Vivim Fine-tune: one button that learns from the corrected frames and shows whether it helped."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """A small live plot while a model learns: the loss, and the Dice on frames that are held out."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from qtpy.QtCore import QPointF, QRectF, Qt

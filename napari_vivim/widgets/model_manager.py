@@ -1,7 +1,5 @@
 """The window of models: every version with its parent, its scores and its actions."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any

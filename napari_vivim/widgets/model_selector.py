@@ -1,7 +1,5 @@
 """The lists of models and devices in the docks, filled in the background."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any
 

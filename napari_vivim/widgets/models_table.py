@@ -1,7 +1,5 @@
 """The table of models: a row a version, newest first, with a button to use it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import datetime
 

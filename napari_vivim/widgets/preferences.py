@@ -6,8 +6,6 @@ page was changed by a person while no widget of this plugin was open, and wins. 
 settings.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """Sessions of other videos to learn from, so that a model does not forget them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 

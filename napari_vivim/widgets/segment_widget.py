@@ -1,7 +1,5 @@
 """Vivim Segment: the work on a video in one dock, from proposing to exporting."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A table of all keys over the picture, which "?" shows and hides."""
 
-from __future__ import annotations
-
 from qtpy.QtCore import QEvent, QObject, Qt, Signal
 from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import QFrame, QGridLayout, QMainWindow, QShortcut

@@ -1,7 +1,5 @@
 """What a dock shows while no video is open."""
 
-from __future__ import annotations
-
 import napari
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QLabel, QVBoxLayout, QWidget

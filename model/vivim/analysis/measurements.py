@@ -1,7 +1,5 @@
 """Measure a lesion: area, perimeter, diameter and the extent at right angles to it, centroid."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

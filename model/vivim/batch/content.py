@@ -5,8 +5,6 @@ reads all of it, and so notices a picture that was replaced in the middle. The c
 digests of paths, not the paths, which may name a patient.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

@@ -1,7 +1,5 @@
 """What a worker of a cluster runs: one job at a time, with a word about it now and then, until it is told to stop."""
 
-from __future__ import annotations
-
 import signal
 import threading
 import time

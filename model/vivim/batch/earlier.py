@@ -4,8 +4,6 @@ It goes into ``put-aside-1``, ``put-aside-2`` ... in the video's folder of the o
 (shortened, emptied, filled with zeros, files missing) is removed again once the new one is there.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

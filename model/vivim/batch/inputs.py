@@ -1,7 +1,5 @@
 """Which videos or sessions paths, folders and globs mean, and what each one's folder in the output is called."""
 
-from __future__ import annotations
-
 import glob
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What is said between those who hand out videos and those who do them: small, picklable, and never a pixel."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any

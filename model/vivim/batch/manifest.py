@@ -5,8 +5,6 @@ person beyond the video's folder in the output. It is appended whole and written
 speaks of. A line that is damaged, or of a newer version, is passed over and told: what it spoke of is done again.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import os

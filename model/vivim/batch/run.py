@@ -1,7 +1,5 @@
 """`run`: a whole list of videos, with the manifest of what is done and the table at the end."""
 
-from __future__ import annotations
-
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """``summary.csv``: a row for every video of a run, in the order they were given."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 

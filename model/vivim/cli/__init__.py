@@ -3,8 +3,6 @@
 Such a module has ``add_arguments(parser)`` and ``run(args) -> dict``; what `run` returns is what ``--json`` prints.
 """
 
-from __future__ import annotations
-
 import argparse
 import importlib
 import json

@@ -3,8 +3,6 @@
 ``--mend`` keeps what may be damaged as a person's. The exit code is 0 if all sessions are whole then, else 1.
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 from typing import Any

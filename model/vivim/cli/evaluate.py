@@ -1,7 +1,5 @@
 """``vivim evaluate DATASET``: every usual score of a model on clips with true masks, nothing corrected."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

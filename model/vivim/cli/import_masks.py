@@ -1,7 +1,5 @@
 """``vivim import SESSION_OR_VIDEO MASKS``: bring masks made elsewhere into a session."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """``vivim info``: what is installed and what this machine can do. The first thing to put into a bug report."""
 
-from __future__ import annotations
-
 import argparse
 import platform
 from importlib import metadata

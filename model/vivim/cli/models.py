@@ -1,7 +1,5 @@
 """``vivim models``: list, import, export, rename, widen and remove models, and choose the one offered first."""
 
-from __future__ import annotations
-
 import argparse
 from dataclasses import asdict
 from pathlib import Path

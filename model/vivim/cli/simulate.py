@@ -1,7 +1,5 @@
 """``vivim simulate DATASET``: how good masks get with 1, 3, 5 corrections, beside shape interpolation."""
 
-from __future__ import annotations
-
 import argparse
 
 from vivim.cli.options import add_clips, add_device, add_model, numbers, say

@@ -1,7 +1,5 @@
 """Baselines without any learning, which `vivim simulate` compares the tool with."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import cv2

@@ -1,7 +1,5 @@
 """Report of `vivim.evaluate`: a table, JSON, and pictures of the worst frames."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Report of a simulated annotator: a table for people and an object for programs."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Events of a fine-tune, which can be written as lines of JSON."""
 
-from __future__ import annotations
-
 import json
 import math
 from dataclasses import asdict, dataclass

@@ -4,8 +4,6 @@ A file's name is a digest of everything that its content depends on, so that no 
 feature maps only: no pictures, no names, no paths.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """Run a fine-tune in this process: encode, judge on held-out frames, train."""
 
-from __future__ import annotations
-
 import copy
 import time
 from collections.abc import Iterator, Sequence

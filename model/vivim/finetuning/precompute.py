@@ -1,7 +1,5 @@
 """Precompute encoded frames and optical flow before a fine-tune or a proposal asks for them."""
 
-from __future__ import annotations
-
 import contextlib
 import threading
 from collections.abc import Iterator, Sequence

@@ -4,8 +4,6 @@ Each corrected frame is encoded as it is met in use: in a window of its neighbou
 and never by its own mask, and once more without guidance.
 """
 
-from __future__ import annotations
-
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence

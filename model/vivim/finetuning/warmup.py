@@ -1,7 +1,5 @@
 """Warm-up: load and compile in advance what the first mask and the first fine-tune need."""
 
-from __future__ import annotations
-
 import copy
 import threading
 

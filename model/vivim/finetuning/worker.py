@@ -6,8 +6,6 @@ written, so killing this process at any moment loses nothing. It also ends when 
 program that started it is gone.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path

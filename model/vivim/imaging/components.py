@@ -1,7 +1,5 @@
 """Connected components of masks: find them, and clean masks by them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Draw masks over pictures: tints and outlines."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import cv2

@@ -1,7 +1,5 @@
 """Read a picture file as a mask: its values are numbers of classes or lesions, never brightness."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import NamedTuple
 

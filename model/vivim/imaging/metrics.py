@@ -4,8 +4,6 @@ Where both masks are empty, nothing is there and nothing was found: overlap scor
 was predicted and nothing is there, 0 where nothing was predicted and something is. Recall likewise.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -4,8 +4,6 @@ Masks are uint8 ``(H, W)``, 0 for background, other numbers for classes. Every f
 kind and keeps classes apart: where two would claim a pixel, the one that had it keeps it, else the higher number.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Resize frames and masks to the size that a network works on."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -3,8 +3,6 @@
 An area is ``(y0, x0, y1, x1)`` in pixels, `y1` and `x1` not part of it. None is the whole picture. NumPy only.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -3,8 +3,6 @@
 Needs no PyTorch, so that opening a video does not load it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

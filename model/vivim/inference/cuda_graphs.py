@@ -4,8 +4,6 @@ One pass is thousands of small kernels; launching them one by one from Python ta
 batch is large. A shape is recorded when it comes for the third time, so that a short job pays nothing.
 """
 
-from __future__ import annotations
-
 import logging
 from collections import Counter
 from collections.abc import Callable, Hashable

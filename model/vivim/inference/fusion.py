@@ -1,7 +1,5 @@
 """Fuse the logits of windows, guided and unguided, by weights."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field

@@ -4,8 +4,6 @@ numba compiles at first use, for some ten seconds and often holding the interpre
 window would wait. Kernels that another process compiled are on disk and load in milliseconds.
 """
 
-from __future__ import annotations
-
 import logging
 import subprocess
 import sys

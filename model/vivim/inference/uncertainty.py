@@ -4,8 +4,6 @@ The two are added up: the entropy of the outline in bits and, where several wind
 of it disagree. Jumps in shape are no part of it, see docs/correction-loop.md for what was measured.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

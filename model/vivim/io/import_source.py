@@ -1,7 +1,5 @@
 """What every reader of masks returns, and which of a video's frames its masks belong to."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

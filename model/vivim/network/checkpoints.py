@@ -3,8 +3,6 @@
 Nothing here ever unpickles objects, see `vivim.network.state_dict`.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

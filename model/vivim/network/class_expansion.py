@@ -1,7 +1,5 @@
 """Class expansion: one more plane of logits for each class that a network is to learn."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

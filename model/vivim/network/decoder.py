@@ -5,8 +5,6 @@ mixed by a 1x1 convolution. Bilinear interpolation and 1x1 convolutions commute.
 the 1x1 convolution are multiplied into one small matrix, which is applied before upsampling and saves most of the work.
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

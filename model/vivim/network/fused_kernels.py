@@ -3,8 +3,6 @@
 Arrays are C-contiguous float32 with channels last. A kernel releases the GIL.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from vivim.scan.cpu.simd import COUNT, aligned, gelu, kernel, load, part, relu, spread, store, total

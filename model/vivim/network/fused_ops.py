@@ -4,8 +4,6 @@ They equal the modules they stand in for, in float32 whatever they are given, an
 they may be used.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F

@@ -4,8 +4,6 @@ Tokens are ``(frames, height, width, channels)``. Seen as ``(frames, channels, h
 in memory, so a convolution needs no copy in between.
 """
 
-from __future__ import annotations
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 

@@ -3,8 +3,6 @@
 Source: Xie et al., "SegFormer" (arXiv 2105.15203). Every class equals the one of its name in `vivim.network.paper`.
 """
 
-from __future__ import annotations
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 

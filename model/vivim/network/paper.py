@@ -22,8 +22,6 @@ masks, and stochastic depth, which is the identity in evaluation. The boundary h
 `vivim.training.boundary_loss`.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

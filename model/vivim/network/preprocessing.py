@@ -1,7 +1,5 @@
 """Conversion of decoded frames to network input, and of logits to masks."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -3,8 +3,6 @@
 Foreign ``.ckpt`` and ``.pth`` files are read as plain tensors or refused.
 """
 
-from __future__ import annotations
-
 import pickle
 import zipfile
 from collections.abc import Mapping

@@ -4,8 +4,6 @@ Source: Yang, Xing, Zhu, "Vivim" (arXiv 2401.14168, Figs. 3b, 3c and 4), and for
 "Mamba" (arXiv 2312.00752).
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -7,8 +7,6 @@ letters, and gives the same numbers from the same state dict. What is arranged i
 there. Ours alone are guidance by corrected masks and stochastic depth.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

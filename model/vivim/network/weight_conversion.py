@@ -4,8 +4,6 @@ Names are translated by the short tables below, one rule a line, applied in orde
 names of `vivim.network.vivim`, so `vivim.network.paper` loads the same files.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass

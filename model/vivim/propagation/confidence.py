@@ -7,8 +7,6 @@ and back miss where they started. The guided logits count by that confidence, th
 `vivim.inference.fusion`.
 """
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray

@@ -5,8 +5,6 @@ frame with the first one, moved by the flow so far, shows the motion that is lef
 were lost, and only a search between both frames finds them again.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

@@ -7,8 +7,6 @@ here works at the network's input size.
 Signed distances are in pixels, positive inside the lesion, clipped at `vivim.imaging.signed_distance.MAX_DISTANCE`.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

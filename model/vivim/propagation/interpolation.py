@@ -3,8 +3,6 @@
 Flow is computed on small pictures. The masks keep the resolution of the video.
 """
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable
 

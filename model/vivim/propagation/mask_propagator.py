@@ -4,8 +4,6 @@ The functions of `vivim.propagation.guidance_planes`, applied to one video while
 frame to the next, with bounded memory.
 """
 
-from __future__ import annotations
-
 import hashlib
 import threading
 from collections.abc import Callable, Hashable, Mapping, MutableMapping, Sequence

@@ -4,8 +4,6 @@ The address comes from ``VIVIM_REMOTE`` or the settings (`vivim.settings`); the 
 file that only its owner can read. Neither is ever part of an address or a log.
 """
 
-from __future__ import annotations
-
 import ipaddress
 import os
 import secrets

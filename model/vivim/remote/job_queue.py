@@ -3,8 +3,6 @@
 All of it belongs to the event loop, except the work itself.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """Limits of a server, and counters of clients' attempts."""
 
-from __future__ import annotations
-
 import time
 from collections import OrderedDict, deque
 from collections.abc import Sequence

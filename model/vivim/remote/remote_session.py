@@ -3,8 +3,6 @@
 It offers what proposing and fine-tuning ask of a session, so that both run on it unchanged.
 """
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable
 

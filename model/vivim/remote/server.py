@@ -3,8 +3,6 @@
 Any client with the token may ask. The log holds only the kind of a request, its duration and how it ended.
 """
 
-from __future__ import annotations
-
 import asyncio
 import hmac
 import logging

@@ -1,7 +1,5 @@
 """Links to clients for the thread of the jobs, which ask and wait while the event loop sends and receives."""
 
-from __future__ import annotations
-
 import asyncio
 import threading
 import time

@@ -4,8 +4,6 @@ A backend is a function of checked `ScanInputs`. Those named in `READ_BY_ORDER` 
 argument. A CUDA package counts as working when a small call of it succeeds: that it can be imported says little.
 """
 
-from __future__ import annotations
-
 import functools
 import importlib
 import importlib.util

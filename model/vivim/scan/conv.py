@@ -4,8 +4,6 @@ Takes float tensors of one device. On the CPU compiled kernels read tokens by in
 reordered copy, or the package causal-conv1d does where a trial call of it succeeds.
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

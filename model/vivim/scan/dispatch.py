@@ -3,8 +3,6 @@
 Takes float tensors (float16, bfloat16, float32, float64) of one device. Every backend gives the same numbers.
 """
 
-from __future__ import annotations
-
 import torch
 
 from vivim.scan.backends import READ_BY_ORDER, choose_backend, load_backend

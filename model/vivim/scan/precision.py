@@ -1,7 +1,5 @@
 """Keep the recurrence out of half precision under autocast."""
 
-from __future__ import annotations
-
 import contextlib
 
 import torch

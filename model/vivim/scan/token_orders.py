@@ -4,8 +4,6 @@ Tokens lie in (t, y, x) order: frame after frame. An order is an int64 tensor (L
 order visited. Reading by index spares the flips and transposed copies of a clip that changing the order would take.
 """
 
-from __future__ import annotations
-
 import functools
 
 import torch

@@ -5,8 +5,6 @@ states along the sequence. Pass two runs every chunk again from its right state,
 backward pass keeps only the states at chunk starts and recomputes the others.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -4,8 +4,6 @@ A model never writes over a frame a person corrected or accepted, nor over one t
 is kept first, so that it can be taken back, also after a restart; and so is what a model had proposed there.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial

@@ -10,8 +10,6 @@ ledger. Only then it replaces the old one. So whatever the disk took first by it
 is there until the new ones are. Which of the two it is after a cut, `vivim.session.recovery` sees.
 """
 
-from __future__ import annotations
-
 import os
 import threading
 from collections.abc import Iterable, Mapping

@@ -1,7 +1,5 @@
 """The folder of a session: made whole or not at all, and written by one program at a time."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from pathlib import Path

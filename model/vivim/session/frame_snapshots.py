@@ -1,7 +1,5 @@
 """States of frames kept in files: the ledger's line of what a frame counted as, then its pixels, packed."""
 
-from __future__ import annotations
-
 import os
 import secrets
 import zlib

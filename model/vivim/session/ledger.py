@@ -4,8 +4,6 @@ One JSON object a line. What is damaged is passed over and told; every other lin
 file beside the ledger when that is next opened for writing.
 """
 
-from __future__ import annotations
-
 import errno
 import json
 import os

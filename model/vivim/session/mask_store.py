@@ -9,8 +9,6 @@ with every write to the frame.
 What is read is not trusted: a folder may come from anywhere, and a chunk may claim to be larger than a frame.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import secrets

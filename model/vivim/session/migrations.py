@@ -8,8 +8,6 @@ backups, too, the folders are left out, unless the video lies beside the session
 ledger may say what of a model's uncertainty comes from windows that disagree.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import ntpath

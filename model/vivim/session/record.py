@@ -1,7 +1,5 @@
 """What a session knows of its frames, to be read by anybody: masks, statuses, uncertainty, the ledger."""
 
-from __future__ import annotations
-
 import hashlib
 import threading
 from collections.abc import Iterable, Iterator

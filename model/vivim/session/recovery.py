@@ -6,8 +6,6 @@ there has them. Otherwise it has its old mask, and the ledger says so in a new l
 person's. What a person drew and the disk has stays the person's, whatever else is missing.
 """
 
-from __future__ import annotations
-
 import calendar
 import os
 import time

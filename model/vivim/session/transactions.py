@@ -4,8 +4,6 @@ A crash at any moment leaves nothing a person drew looking like a model's: what 
 the ledger before its mask is written; anything else after. What a power cut leaves is up to `vivim.session.flusher`.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from dataclasses import replace

@@ -5,8 +5,6 @@ an error instead of a frozen window. The work itself is never given up. It goes 
 answers again, and so does work whose caller was interrupted by Ctrl-C.
 """
 
-from __future__ import annotations
-
 import errno
 import threading
 from collections import deque

@@ -4,8 +4,6 @@ It is trained beforehand, on edges of real and synthetic masks moved by known tr
 trains (`vivim.training.boundary_loss`). ``scripts/fit_affine_regressor.py`` made the one in the package.
 """
 
-from __future__ import annotations
-
 import itertools
 from functools import cache
 from pathlib import Path

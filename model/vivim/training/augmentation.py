@@ -1,7 +1,5 @@
 """Augmentation of look and orientation, drawn once for a whole clip."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 import torch.nn.functional as F

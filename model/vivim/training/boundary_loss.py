@@ -5,8 +5,6 @@ each patch a frozen regressor estimates the affine motion from the predicted to 
 motion towards the identity for the frame's own edges, and slightly away from it for those of the clip's first frame.
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """Training material on the device of the network, all pictures as bytes."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

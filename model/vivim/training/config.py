@@ -1,7 +1,5 @@
 """Training recipes as frozen values."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, field
 

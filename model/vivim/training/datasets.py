@@ -5,8 +5,6 @@ Public sets are taken as they are downloaded; see `folders_of`.
 Stills have the same two folders, but their pictures are independent of each other.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor

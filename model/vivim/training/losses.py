@@ -3,8 +3,6 @@
 Source of the structure loss: Wei et al., "F3Net" (AAAI 2020), as used by the Vivim paper, weights applied.
 """
 
-from __future__ import annotations
-
 import torch.nn.functional as F
 from torch import Tensor
 

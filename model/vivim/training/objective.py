@@ -1,7 +1,5 @@
 """The loss of a run: the structure loss, and in some recipes the boundary constraint."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

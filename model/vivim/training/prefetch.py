@@ -1,7 +1,5 @@
 """Make the next batches while the network trains: a thread, and on a GPU a stream, of their own."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor

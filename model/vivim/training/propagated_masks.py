@@ -4,8 +4,6 @@ Propagation takes ten milliseconds a frame on two cores, much of it in Python. S
 processes precompute all propagated masks in the first minutes of a run.
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import tempfile

@@ -1,7 +1,5 @@
 """Smooth random motion, which turns stills into clips and augments real clips."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 import torch.nn.functional as F

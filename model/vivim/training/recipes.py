@@ -4,8 +4,6 @@ A recipe holds fields of `TrainConfig`; ``network`` is a table of fields of `Viv
 ``base`` names a recipe that this one changes.
 """
 
-from __future__ import annotations
-
 import tomllib
 from pathlib import Path
 from typing import Any

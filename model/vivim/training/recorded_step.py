@@ -3,8 +3,6 @@
 A b0 step is thousands of small kernels: launching them one by one from Python takes longer than running them.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Iterable
 from typing import Any

@@ -1,7 +1,5 @@
 """Log of a training run: a CSV file, and TensorBoard's where that is installed."""
 
-from __future__ import annotations
-
 import csv
 import math
 from dataclasses import asdict

@@ -6,8 +6,6 @@ are stills that a smooth random motion turns into clips. Each augmentation is dr
 depends on the seed and its number alone.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor

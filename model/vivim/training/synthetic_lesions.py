@@ -6,8 +6,6 @@ what is around them and show by their rim alone, some hold specks of lime. Dark 
 not to be marked.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import cv2

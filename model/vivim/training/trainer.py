@@ -1,7 +1,5 @@
 """Train a Vivim from clips and stills, resumable to the step, with averaged weights."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 import time

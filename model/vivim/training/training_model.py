@@ -1,7 +1,5 @@
 """A network in training, which may also predict boundaries."""
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 from vivim.network import Vivim

@@ -1,7 +1,5 @@
 """Random windows into clips: which frames go together, and which of them are known by their masks."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

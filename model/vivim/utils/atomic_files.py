@@ -6,8 +6,6 @@ those of an earlier boot of this machine once they are old. It touches nothing e
 may have equal names, and may even be copies of one another.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re

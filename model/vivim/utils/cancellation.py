@@ -1,7 +1,5 @@
 """Stop a job between two steps."""
 
-from __future__ import annotations
-
 import threading
 
 

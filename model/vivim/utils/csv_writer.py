@@ -1,7 +1,5 @@
 """Write tables as CSV that no spreadsheet takes for formulas."""
 
-from __future__ import annotations
-
 import csv
 import re
 from collections.abc import Iterable

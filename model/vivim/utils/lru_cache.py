@@ -1,7 +1,5 @@
 """One cache that drops what was not used for longest."""
 
-from __future__ import annotations
-
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable

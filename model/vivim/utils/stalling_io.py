@@ -4,8 +4,6 @@ A stalled network share blocks the thread that reads or writes there, and no sig
 therefore be neither the window's nor the one that checks whether the work was cancelled.
 """
 
-from __future__ import annotations
-
 import queue
 import threading
 from collections.abc import Generator

@@ -1,7 +1,5 @@
 """Estimate how long the rest of a job takes, and write durations for people."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 

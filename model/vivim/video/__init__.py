@@ -3,8 +3,6 @@
 The parts load when first used: to say whether a file is a video takes none of them.
 """
 
-from __future__ import annotations
-
 import importlib
 from typing import TYPE_CHECKING, Any
 

@@ -5,8 +5,6 @@ where it holds a file open. One decoder behind one lock serves all who look at t
 never disagree.
 """
 
-from __future__ import annotations
-
 import hashlib
 import threading
 from collections import OrderedDict

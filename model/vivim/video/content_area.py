@@ -5,8 +5,6 @@ is content where it is dense: letters and lines are sparse, panels of one colour
 differs faintly, the dark part of a sector, unless that is the mere halo that compression leaves around a bright edge.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import NamedTuple
 

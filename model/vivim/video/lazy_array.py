@@ -1,7 +1,5 @@
 """A video as an array-like, for viewers that slice: nothing is decoded before it is asked for."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any, Protocol
 

@@ -5,8 +5,6 @@ extends `vivim.video.base.Video`, is made from a path, and decodes one frame in 
 `VideoError` for whatever is wrong with the file. ``readers/gif.py`` is the shortest example.
 """
 
-from __future__ import annotations
-
 import pkgutil
 import re
 from dataclasses import dataclass

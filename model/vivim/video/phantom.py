@@ -1,7 +1,5 @@
 """Synthetic videos with a known lesion: speckle like ultrasound, or mucosa like endoscopy. Deterministic by seed."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -3,8 +3,6 @@
 A `Scrubber` belongs to a window. Masks, sessions and models never see its previews: they ask the video for frames.
 """
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """Write frames as an mp4 file that every player shows."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Generator, Iterable, Iterator

@@ -334,7 +334,7 @@ def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("vivim.batch.content.BLOCK", 100)
     monkeypatch.setattr("vivim.batch.content.FRESH_SECONDS", -1.0)
     path = tmp_path / "a.bin"
-    path.write_bytes(os.urandom(1000))
+    path.write_bytes(bytes(1000))
     return path
 
 

@@ -7,8 +7,6 @@ To add a format, write a module here and add a line to `FORMATS` or `MASK_FILES`
 The window names each format in `napari_vivim.widgets.export_widget.FORMATS`. The modules load when they are first used.
 """
 
-from __future__ import annotations
-
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """COCO JSON: a picture for each frame, an annotation for each lesion in it, as run lengths and as polygons."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Generator
 from contextlib import ExitStack

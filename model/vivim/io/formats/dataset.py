@@ -1,7 +1,5 @@
 """A clip as training and evaluation read it: ``frames/`` and ``masks/`` of equal stems."""
 
-from __future__ import annotations
-
 from collections.abc import Generator
 from pathlib import Path
 

@@ -7,8 +7,6 @@ without a position) as a source, nor does it need to be installed. Sources: DICO
 C.8.20 (segmentation modules), C.7.6.16 (functional groups), C.7.6.17 (dimensions).
 """
 
-from __future__ import annotations
-
 from collections.abc import Generator
 from pathlib import Path
 from typing import BinaryIO

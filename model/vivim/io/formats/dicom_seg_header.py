@@ -1,7 +1,5 @@
 """The header of a DICOM Segmentation: everything but its pixels."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Area, outline, diameters and centroid of every lesion in every frame, as a table."""
 
-from __future__ import annotations
-
 from collections.abc import Generator
 from dataclasses import astuple
 from pathlib import Path

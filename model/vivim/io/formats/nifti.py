@@ -1,7 +1,5 @@
 """Masks as NIfTI: x, y, one slice and time, with the size of a pixel and the time step."""
 
-from __future__ import annotations
-
 import gzip
 from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext

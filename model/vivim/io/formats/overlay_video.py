@@ -1,7 +1,5 @@
 """The video with its masks tinted and outlined, as an mp4 that every player shows."""
 
-from __future__ import annotations
-
 from collections.abc import Generator, Iterator
 from pathlib import Path
 

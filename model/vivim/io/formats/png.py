@@ -1,7 +1,5 @@
 """Masks as one PNG a frame: black and white, or with the number of a lesion in each pixel."""
 
-from __future__ import annotations
-
 from collections.abc import Generator
 from contextlib import ExitStack
 from pathlib import Path

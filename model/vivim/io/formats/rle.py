@@ -5,8 +5,6 @@ number from the third on its difference to the one two before, in groups of five
 sixth bit that says whether more follow, each as the character of code 48 and up.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

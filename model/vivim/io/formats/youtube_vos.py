@@ -1,7 +1,5 @@
 """The layout of YouTube-VOS: pictures, indexed masks, and a list of which lesion is in which frames."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Generator
 from pathlib import Path

@@ -5,8 +5,6 @@ channels lie side by side; bias (E,). `rows` (L,) int64 is the order of the toke
 ``l0..l1`` of sequence b, in rows, and releases the GIL.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

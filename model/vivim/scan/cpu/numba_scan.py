@@ -3,8 +3,6 @@
 Takes CPU tensors of any float dtype, computed in float32. Channels are padded to a multiple of 16.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

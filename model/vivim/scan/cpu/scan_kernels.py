@@ -7,8 +7,6 @@ that threads can share the work. A tile is `STEPS` tokens of all those blocks: t
 row, which suits memory. Between the two each block runs through its tile in the cache, `GROUP` states at a time.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from vivim.scan.cpu.simd import (

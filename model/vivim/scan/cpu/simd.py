@@ -10,8 +10,6 @@ rounds to an integer, which a shift of bits makes the exponent. That addition mu
 floating-point flags without `reassoc`.
 """
 
-from __future__ import annotations
-
 import logging
 import operator
 from collections.abc import Callable

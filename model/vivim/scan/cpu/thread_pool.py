@@ -4,8 +4,6 @@ It uses as many threads as `torch.get_num_threads()` returns. It is this module'
 stall beside PyTorch's threads.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor

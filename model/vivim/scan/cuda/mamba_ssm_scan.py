@@ -3,8 +3,6 @@
 Takes CUDA tensors of any float dtype. Those kernels want channels first, which costs a transposed copy of each input.
 """
 
-from __future__ import annotations
-
 import torch
 
 from vivim.scan.backends import ScanBackendError

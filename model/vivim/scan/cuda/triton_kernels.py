@@ -10,8 +10,6 @@ Steps are taken four at a time, the loads of all four first: a load waits for th
 only hide waiting behind loads it has already begun.
 """
 
-from __future__ import annotations
-
 import triton
 import triton.language as tl
 

@@ -5,8 +5,6 @@ environment before this module is imported, CPU tensors too, slowly, for tests. 
 side by side, so that a single long sequence fills the GPU.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import os

@@ -4,8 +4,6 @@ Only geometry, timing and what the display needs are read from the header; nothi
 message repeats what a header says.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from numpy.typing import NDArray

@@ -4,8 +4,6 @@ pydicom decodes JPEG baseline by Pillow, and RLE itself; this adds the other JPE
 it registers them.
 """
 
-from __future__ import annotations
-
 import struct
 
 import numpy as np

@@ -4,8 +4,6 @@ Rescale, then window or VOI table, then the inversion of MONOCHROME1, as DICOM P
 to 16 bits the chain is one table, made once for a file; larger ones are computed frame by frame.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -3,8 +3,6 @@
 All of it is optional in practice: what is missing or makes no sense counts as unknown.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 import zlib

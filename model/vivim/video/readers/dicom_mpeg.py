@@ -1,7 +1,5 @@
 """DICOM files whose pixels are one MPEG-2, H.264 or HEVC stream: decoded by FFmpeg, where they lie in the file."""
 
-from __future__ import annotations
-
 import bisect
 import io
 import itertools

@@ -1,7 +1,5 @@
 """A folder of DICOM files as one video: a series of single pictures, or the one cine that lies in it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from numpy.typing import NDArray

@@ -5,8 +5,6 @@ decoder hands that number on to the frame it makes of it: so B-frames, variable 
 times are vague change nothing. A jump seeks to the key frame before, checks that it is the one, and decodes on.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Containers that FFmpeg reads: opened for local files only, and the places of their packets."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ They have a decoder of their own, so that a preview never waits for an exact fra
 index of the exact decoder, so the two cannot disagree about which frame it is.
 """
 
-from __future__ import annotations
-
 import bisect
 import threading
 from collections.abc import Callable

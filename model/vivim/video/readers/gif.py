@@ -1,7 +1,5 @@
 """Animated GIF files, each frame composed as it is shown."""
 
-from __future__ import annotations
-
 import itertools
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A folder of pictures, in natural order of their names, as a video."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

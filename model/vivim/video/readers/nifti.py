@@ -1,7 +1,5 @@
 """NIfTI files as videos: columns, rows and time, with or without one slice between."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

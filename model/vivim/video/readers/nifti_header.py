@@ -4,8 +4,6 @@ A packed file of a few megabytes may claim that its pixels begin, or that an ext
 further on; whoever believes it unpacks zeros for minutes. Source: nifti1.h and nifti2.h of the NIfTI DFWG.
 """
 
-from __future__ import annotations
-
 import gzip
 import struct
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Multi-page TIFF files, one page a frame."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from xml.etree import ElementTree
 
