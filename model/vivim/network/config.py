@@ -55,6 +55,10 @@ class VivimConfig:
         Number of logit planes C; 1 means lesion against background.
     edge_head : bool
         Whether the network also predicts boundaries from its first stage.
+    organ : bool
+        Whether the decoder also has logits for organs, which are no lesions; see `vivim.network.targets`.
+    presence : bool
+        Whether the network also says for each frame whether there is a lesion; see `vivim.network.presence`.
     guided : bool
         Whether corrected masks may be given beside the frames (two extra planes, see `Vivim.forward`).
     prompts : bool
@@ -73,6 +77,8 @@ class VivimConfig:
     size: str = "b0"
     num_classes: int = 1
     edge_head: bool = False
+    organ: bool = False
+    presence: bool = False
     guided: bool = False
     prompts: bool = False
     input_size: tuple[int, int] = (256, 256)
@@ -83,7 +89,7 @@ class VivimConfig:
     def __post_init__(self) -> None:
         if not isinstance(self.size, str) or self.size not in PRESETS:
             raise ValueError(f"Unknown size {self.size!r}; choose one of {', '.join(PRESETS)}.")
-        for name in ("edge_head", "guided", "prompts"):
+        for name in ("edge_head", "organ", "presence", "guided", "prompts"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be true or false, not {getattr(self, name)!r}.")
         if isinstance(self.drop_path, bool) or not 0 <= self.drop_path < 1:
