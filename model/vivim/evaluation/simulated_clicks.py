@@ -24,7 +24,8 @@ from vivim.imaging.metrics import dice
 from vivim.inference.sliding_windows import in_context
 from vivim.prompting import PromptedFrame, encode_frame
 from vivim.prompting.encoding import check_takes_prompts
-from vivim.training.datasets import binary_mask, find_clips, pair_files
+from vivim.training.datasets import binary_mask, find_clips, pair_files, split_label
+from vivim.training.kept_out import Part
 
 if TYPE_CHECKING:
     from vivim.network import Vivim
@@ -110,15 +111,17 @@ def click(
 
 
 def prompt_items(
-    dataset: Path, classes: int, stills: bool = False, leave_out: tuple[str, ...] = ()
+    dataset: Path, classes: int, stills: bool = False, leave_out: tuple[str, ...] = (), part: Part = "all"
 ) -> Iterator[PromptItem]:
     """Masks to be prompted: `FRAMES_A_CLIP` evenly spaced frames of each clip, or up to `MOST_STILLS` stills.
 
-    Frames without a lesion are left out. With several classes, each that a frame has is an item.
+    Frames without a lesion are left out. With several classes, each that a frame has is an item. `part` takes only the
+    pictures for training, or only those kept out of it.
     """
     rng = np.random.default_rng(0)
+    dataset, wanted = split_label(str(dataset))
     for clip in find_clips(dataset, leave_out):
-        pairs = pair_files(clip)
+        pairs = pair_files(clip, part=part)
         count = min(len(pairs), MOST_STILLS if stills else FRAMES_A_CLIP)
         for number in np.linspace(0, len(pairs) - 1, count).astype(int).tolist():
             labels = _read(pairs[number][1], lambda path: read_mask_picture(path).values)
@@ -127,7 +130,7 @@ def prompt_items(
             if any(frame.shape[:2] != labels.shape for frame in frames):
                 raise VivimError(f"{pairs[number][0]}, its neighbours and its mask differ in size.")
             for class_id in range(1, classes + 1):
-                truth = binary_mask(labels, None if classes == 1 else class_id) > 0
+                truth = binary_mask(labels, wanted if classes == 1 else class_id) > 0
                 if truth.any():
                     box = _jittered_box(truth, rng)
                     name = f"{clip.parent.name}/{clip.name}"
@@ -161,6 +164,7 @@ def simulate_clicks(
     stills: bool = False,
     device: str = "auto",
     leave_out: tuple[str, ...] = (),
+    part: Part = "all",
     report: Callable[[str], None] = lambda text: None,
 ) -> Iterator[ClickResult]:
     """Count the clicks that single frames take, starting from no mask, and yield what was reached on each.
@@ -171,7 +175,7 @@ def simulate_clicks(
         If there are no clips or files do not match, or the model takes no prompts.
     """
     check_takes_prompts(model)
-    for item in prompt_items(Path(dataset), model.config.num_classes, stills, leave_out):
+    for item in prompt_items(Path(dataset), model.config.num_classes, stills, leave_out, part):
         encoded = encode_frame(model, item.frames, item.at, device)
         boxed = PromptedFrame(encoded, item.class_id)
         boxed.add_box(item.box)
