@@ -10,6 +10,7 @@ there. Ours alone are guidance by corrected masks and stochastic depth.
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -155,6 +156,17 @@ class Vivim(nn.Module):
         """Decode features ``(B*T, width, h, w)`` to logits ``(B*T, C, *size)``, one more plane `with_organ`."""
         logits = self.decoder(features, with_organ)
         return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+
+    def decode_where_present(self, features: list[Tensor], size: tuple[int, int]) -> Tensor:
+        """Decode to logits ``(B*T, C, *size)`` that are nowhere above the frame's logit of presence.
+
+        Where the network says that there is no lesion, nothing is marked. Where it is not sure, the mask stays and its
+        probabilities are low, so that the frame counts as uncertain. A network without presence decodes as ever.
+        """
+        logits = self.decode(features, size)
+        if self.presence is None:
+            return logits
+        return torch.minimum(logits, self.presence(features)[:, None, None, None].to(logits.dtype))
 
     def forward(
         self, x: Tensor, guide: Tensor | None = None, return_edges: bool = False
