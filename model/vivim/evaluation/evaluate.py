@@ -118,10 +118,12 @@ def predict_clip(
         frames, masks = zip(*(_read(pair, label) for pair in pairs[start : start + window]), strict=True)
         x = stack_frames([resize_frame(frame, model.config.input_size) for frame in frames]).to(device)
         with torch.inference_mode():
-            features = model.features(normalise(x)[None])
-            logits = model.decode_where_present(features, model.config.input_size).float()
-            there = [None] * len(masks)
-            if model.presence is not None:
+            there: Sequence[float | None] = [None] * len(masks)
+            if model.presence is None:
+                logits = model(normalise(x)[None])[0].float()
+            else:
+                features = model.features(normalise(x)[None])
+                logits = model.decode_where_present(features, model.config.input_size).float()
                 there = model.presence(features).sigmoid().tolist()
             for one, mask, presence in zip(logits.amax(1, keepdim=True), masks, there, strict=True):
                 own = F.interpolate(one[None], size=mask.shape, mode="bilinear", align_corners=False)
