@@ -11,6 +11,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_clips(parser)
     add_model(parser)
     parser.add_argument(
+        "--stills", action="store_true", help="frames are independent pictures: each goes through alone"
+    )
+    parser.add_argument(
+        "--target",
+        choices=("lesion", "organ"),
+        default="lesion",
+        help="what the model is to find; the starter knows both",
+    )
+    parser.add_argument(
         "--pictures",
         type=Path,
         metavar="DIR",
@@ -24,15 +33,18 @@ def run(args: argparse.Namespace) -> dict:
     from vivim.devices import choose_device
     from vivim.evaluation.evaluate import evaluate
     from vivim.evaluation.report import summary, table, write_worst
+    from vivim.network.targets import for_target
     from vivim.registry.registry import default_model_name, load_model
 
-    model = load_model(args.model or default_model_name())
+    model = for_target(load_model(args.model or default_model_name()), args.target)
     clips = list(
         evaluate(
             args.dataset,
             model,
             device=args.device,
             leave_out=tuple(args.leave_out),
+            stills=args.stills,
+            part=args.part,
             report=say,
         )
     )

@@ -59,7 +59,13 @@ def run(args: argparse.Namespace) -> dict:
 
         counted = list(
             simulate_clicks(
-                args.dataset, model, stills=args.stills, device=args.device, leave_out=leave_out, report=say
+                args.dataset,
+                model,
+                stills=args.stills,
+                device=args.device,
+                leave_out=leave_out,
+                part=args.part,
+                report=say,
             )
         )
         print(click_table(counted))
@@ -73,6 +79,7 @@ def run(args: argparse.Namespace) -> dict:
             leave_out=leave_out,
             choose=args.choose,
             clicks=args.clicks if by_clicks else 0,
+            part=args.part,
             report=say,
         )
     )

@@ -8,6 +8,7 @@ can be done with evenly spaced frames.
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -31,6 +32,7 @@ from vivim.inference.session_inputs import ResizedFrames
 from vivim.prompting.encoding import check_takes_prompts
 from vivim.session import Session
 from vivim.training.datasets import binary_mask, find_clips, pair_files
+from vivim.training.kept_out import Part
 
 if TYPE_CHECKING:
     from vivim.network import Vivim
@@ -286,6 +288,7 @@ def simulate(
     leave_out: tuple[str, ...] = (),
     choose: str = "queue",
     clicks: int = 0,
+    part: Part = "all",
     report: Callable[[str], None] = lambda text: None,
 ) -> Iterator[SimulationResult]:
     """Simulate an annotator on every clip of a dataset.
@@ -303,6 +306,8 @@ def simulate(
     clicks : int
         Where given, the annotator clicks on each frame until Dice is `ENOUGH`, at most so often. Else it draws the
         true mask.
+    part : str
+        ``"kept out"`` takes only what the starter was never trained on, see `vivim.training.kept_out`.
     report : callable
         Called with a line of text as the work goes on.
 
@@ -326,7 +331,25 @@ def simulate(
             raise ValueError("An annotator who clicks takes the frames of the queue: leave `choose` away.")
         check_takes_prompts(model)
         by_queue = partial(simulate_clip, annotate=clicking(clicks, device))
-    for clip in find_clips(Path(dataset), leave_out):
-        for name, loop in (("queue", by_queue), ("even", simulate_even), ("first", simulate_first)):
-            if choose == name or (choose == "both" and name != "first"):
-                yield from loop(clip, model, sorted(set(corrections)), device, report)
+    for folder in find_clips(Path(dataset), leave_out):
+        if not pair_files(folder, part=part):
+            continue
+        with _part_of(folder, part) as clip:
+            for name, loop in (("queue", by_queue), ("even", simulate_even), ("first", simulate_first)):
+                if choose == name or (choose == "both" and name != "first"):
+                    yield from loop(clip, model, sorted(set(corrections)), device, report)
+
+
+@contextmanager
+def _part_of(clip: Path, part: Part) -> Iterator[Path]:
+    """Give a folder that holds only a part of a clip."""
+    if part == "all":
+        yield clip
+        return
+    with tempfile.TemporaryDirectory(prefix="vivim-simulate-") as folder:
+        place = Path(folder) / clip.parent.name / clip.name
+        for name, files in zip(("frames", "masks"), zip(*pair_files(clip, part=part), strict=True), strict=True):
+            (place / name).mkdir(parents=True)
+            for file in files:
+                shutil.copy(file, place / name)
+        yield place

@@ -183,6 +183,17 @@ class Vivim(nn.Module):
         organ = logits[:, classes:] if self.config.organ else torch.zeros_like(own)
         return self.prompt_head.embed(features, picture, torch.cat((own, organ), dim=1))
 
+    def decode_where_present(self, features: list[Tensor], size: tuple[int, int]) -> Tensor:
+        """Decode to logits ``(B*T, C, *size)`` that are nowhere above the frame's logit of presence.
+
+        Where the network says that there is no lesion, nothing is marked. Where it is not sure, the mask stays and its
+        probabilities are low, so that the frame counts as uncertain. A network without presence decodes as ever.
+        """
+        logits = self.decode(features, size)
+        if self.presence is None:
+            return logits
+        return torch.minimum(logits, self.presence(features)[:, None, None, None].to(logits.dtype))
+
     def forward(
         self, x: Tensor, guide: Tensor | None = None, return_edges: bool = False
     ) -> Tensor | tuple[Tensor, Tensor]:
