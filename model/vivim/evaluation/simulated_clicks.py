@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import methodcaller
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +91,8 @@ def next_click(mask: NDArray[np.bool_], truth: NDArray[np.bool_]) -> tuple[int, 
 def _depth(region: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Distance to the outside, beyond the border of the picture too."""
     padded = np.pad(region, 1).astype(np.uint8)
-    return np.asarray(cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE))[1:-1, 1:-1]
+    away = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.asarray(away[1:-1, 1:-1], np.float32)
 
 
 def click(
@@ -210,7 +212,7 @@ def _means(results: Sequence[ClickResult]) -> dict[str, Any]:
         return round(float(np.mean([value(result) for result in results])), 4)
 
     return {
-        "dice": {str(n): mean(lambda result, n=n: result.after(n)) for n in REPORTED},
+        "dice": {str(n): mean(methodcaller("after", n)) for n in REPORTED},
         "noc85": mean(lambda result: result.clicks_until(0.85)),
         "noc90": mean(lambda result: result.clicks_until(0.90)),
         "ms_per_click": mean(lambda result: result.ms_per_click),

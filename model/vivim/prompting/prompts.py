@@ -105,8 +105,8 @@ class Prompts:
         return replace(self._with_points(kept), scribble=drawn)
 
     def _with_points(self, kept: list[int]) -> Prompts:
-        points, labels = (tuple(of[i] for i in kept) for of in (self.points, self.point_labels))
-        return replace(self, points=points, point_labels=labels)
+        points = tuple(self.points[i] for i in kept)
+        return replace(self, points=points, point_labels=tuple(self.point_labels[i] for i in kept))
 
 
 def pixel_of(point: Point) -> tuple[int, int]:
