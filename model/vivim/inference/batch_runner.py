@@ -182,7 +182,8 @@ class Runner:
         if not self.asks_presence:
             return self.model(x, planes).float()
         features = self.model.features(x, planes)
-        return self.model.decode_where_present(features, x.shape[-2:]).unflatten(0, x.shape[:2]).float()
+        logits = self.model.decode_where_present(features, (x.shape[-2], x.shape[-1]))
+        return logits.unflatten(0, x.shape[:2]).float()
 
     def run(
         self, windows: Sequence[Window], prepare: Prepare, encoded_cache: EncodedWindows | None = None

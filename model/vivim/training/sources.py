@@ -61,13 +61,13 @@ class Source:
             raise ValueError(f"every of {self.set} must be at least 1, not {self.every}.")
 
 
-def parse_source(text: str, **fields: int) -> Source:
+def parse_source(text: str, implants: int = 0) -> Source:
     """Read ``FOLDER[:LABEL][@WEIGHT]``."""
     from vivim.training.datasets import split_label
 
     place, _, weight = text.partition("@")
     folder, label = split_label(place)
-    return Source(str(folder), float(weight) if weight else None, label, **fields)
+    return Source(str(folder), float(weight) if weight else None, label, implants=implants)
 
 
 def load_sources(
