@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject
-from vivim.finetuning import Standby
+from vivim.finetuning.worker_process import Standby
 from vivim.session import Session
 from vivim.settings import settings
 

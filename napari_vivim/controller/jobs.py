@@ -18,7 +18,7 @@ from napari_vivim.background.worker import Job, Worker
 from napari_vivim.layers.masks_layer import warm_up_masks_layer
 
 if TYPE_CHECKING:
-    from vivim.finetuning import Standby
+    from vivim.finetuning.worker_process import Standby
     from vivim.network import Vivim
 
     Load = Callable[[str], Vivim]
@@ -146,7 +146,7 @@ def finetune(
 ) -> Iterator[Any]:
     """Learn from the corrected frames of this and other sessions. A better version renews the proposals."""
     from vivim.api import finetune
-    from vivim.finetuning import Finished
+    from vivim.finetuning.events import Finished
 
     finished: Finished | None = None
     with ExitStack() as stack:

@@ -100,7 +100,7 @@ def run_demo(out: str | Path, *, device: str = "auto", report: Callable[[str], N
     """
     from vivim.analysis.active_learning import suggest_frames
     from vivim.api import finetune, propose
-    from vivim.finetuning import Finished, Scored
+    from vivim.finetuning.events import Finished, Scored
     from vivim.imaging.metrics import dice
     from vivim.io.export import export
     from vivim.registry.registry import load_model

@@ -1,9 +1,14 @@
-"""Events of a fine-tune, which can be written as lines of JSON."""
+"""Events of a fine-tune, which can be written as lines of JSON, and its result."""
+
+from __future__ import annotations
 
 import json
 import math
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from vivim.network import Vivim
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,14 @@ class Finished:
     before: float | None
     after: float | None
     seconds: float
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A new model, and whether it is clearly better on held-out frames than its parent."""
+
+    model: Vivim
+    promoted: bool
 
 
 FinetuneEvent = PassedOver | Waiting | Preparing | Step | HeldOut | Scored | Finished

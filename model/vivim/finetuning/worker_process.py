@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from vivim.devices import choose_device
 from vivim.errors import DeviceError, FinetuneError
-from vivim.finetuning.events import FinetuneEvent, from_line
+from vivim.finetuning.events import FinetuneEvent, Trained, from_line
 from vivim.utils.atomic_files import own_name, sweep
 
 if TYPE_CHECKING:
@@ -148,8 +148,8 @@ class Standby:
 
 def in_own_process(
     sessions: Sequence[Session], model: Vivim, scope: str, device: str, seed: int, standby: Standby | None
-) -> Iterator[FinetuneEvent | tuple[Vivim, bool]]:
-    """Fine-tune in a process of its own, and yield its events, then the new model and whether it is promoted.
+) -> Iterator[FinetuneEvent | Trained]:
+    """Fine-tune in a process of its own, with the events of `vivim.finetuning.job.run`.
 
     Frames are encoded here while the process loads, because proposing uses the same optical flow.
     """
@@ -175,7 +175,7 @@ def in_own_process(
         if worker.process.wait() != 0 or promoted is None:
             raise FinetuneError(_unexpected_end(worker))
         tuned = load_checkpoint(worker.folder / "result.safetensors")
-    yield tuned, promoted
+    yield Trained(tuned, promoted)
 
 
 def _relay(process: subprocess.Popen[str]) -> Generator[FinetuneEvent, None, bool | None]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vivim.finetuning.events import FinetuneEvent, Finished, Scored, Waiting, from_line
+from vivim.finetuning.events import FinetuneEvent, Finished, Scored, Trained, Waiting, from_line
 from vivim.imaging.roi import size_of, uncrop
 from vivim.inference.proposals import ProposeEvent, ProposeOptions
 from vivim.registry.info import session_key
@@ -115,8 +115,8 @@ def finetune(
     device: str,
     seed: int,
     stop: threading.Event | None = None,
-) -> Iterator[FinetuneEvent | tuple[Vivim, bool]]:
-    """Fine-tune on a server, and yield its events, then the new model and whether it is promoted.
+) -> Iterator[FinetuneEvent | Trained]:
+    """Fine-tune on a server, with the events of `vivim.finetuning.job.run`.
 
     The server goes on while the connection is lost, and sends what was missed on the next one. Where it has dropped the
     job, it starts the same job again, and events that were seen before are left out.
@@ -153,7 +153,7 @@ def finetune(
                 trained.take(message)
             else:
                 yield Waiting(_note(message))
-        yield trained.model(), trained.promoted
+        yield Trained(trained.model(), trained.promoted)
 
 
 class _Weights:

@@ -120,8 +120,8 @@ class RequestHandler:
     def _finetune(
         self, sessions: list[RemoteSession], model: Vivim, request: Message, link: LastingLink
     ) -> None:
-        from vivim.finetuning.events import to_line
-        from vivim.finetuning.job import SCOPES, Trained, run
+        from vivim.finetuning.events import Trained, to_line
+        from vivim.finetuning.job import SCOPES, run
 
         seed = request.number("seed", 0, 2**31 - 1)
         scope = _one_of(request, "scope", SCOPES)
