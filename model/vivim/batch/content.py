@@ -18,6 +18,7 @@ from pathlib import Path
 
 from vivim.settings import vivim_home
 from vivim.utils.atomic_files import atomic_write, sweep
+from vivim.utils.json_types import fits
 
 FOLDER = "digests"
 ENTRIES = 512
@@ -170,10 +171,4 @@ def _entries(file: Path) -> dict[str, list[str]]:
         found = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError):
         return {}
-    if not isinstance(found, dict):
-        return {}
-    return {
-        key: entry
-        for key, entry in found.items()
-        if isinstance(entry, list) and len(entry) == 2 and all(isinstance(text, str) for text in entry)
-    }
+    return found if fits(found, dict[str, tuple[str, str]]) else {}
