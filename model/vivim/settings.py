@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from vivim.errors import SettingsError
-from vivim.utils.atomic_files import atomic_write
+from vivim.utils.atomic_files import atomic_write, free_path
 
 FILE = "settings.json"
 BROKEN = f"{FILE}.broken"
@@ -320,11 +320,7 @@ def settings_path() -> Path:
 
 
 def _free(path: Path) -> Path:
-    candidate, number = path, 1
-    while candidate.exists():
-        number += 1
-        candidate = path.with_name(f"{path.name}-{number}")
-    return candidate
+    return free_path(lambda number: path if number == 1 else path.with_name(f"{path.name}-{number}"))
 
 
 @cache

@@ -17,6 +17,7 @@ import napari
 from napari.layers import Image, Labels, Layer
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QApplication
+from vivim.registry.registry import ModelCache
 from vivim.session import STATUS_NAMES, MaskEditor, Session
 from vivim.settings import Settings
 from vivim.video import Video
@@ -27,7 +28,6 @@ from napari_vivim.controller import jobs
 from napari_vivim.controller.idle_precompute import IdlePrecompute
 from napari_vivim.controller.jobs import Jobs
 from napari_vivim.controller.mask_editing import MaskEditing
-from napari_vivim.controller.model_cache import ModelCache
 from napari_vivim.layers.class_colors import appearance, class_features
 from napari_vivim.layers.lesion_layer import LesionLayer
 from napari_vivim.layers.masks_layer import masks_layer

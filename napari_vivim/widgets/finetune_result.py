@@ -14,7 +14,7 @@ from vivim.imaging.resize import resize_frame
 from vivim.session import Session
 
 from napari_vivim.background.worker import Job, Worker
-from napari_vivim.qt.components import quiet
+from napari_vivim.qt.components import Quiet
 from napari_vivim.qt.notifications import show_problem
 from napari_vivim.qt.pictures import pixmap_of
 from napari_vivim.qt.plain_text import PlainLabel, tip
@@ -46,8 +46,8 @@ class FinetuneResult(QFrame):
         self.verdict, self.scores, self.explanation, self.frames = (
             PlainLabel(),
             PlainLabel(),
-            quiet(),
-            quiet(),
+            Quiet(),
+            Quiet(),
         )
         self.verdict.setWordWrap(True)
         self.verdict.setStyleSheet("font-weight: 600;")

@@ -18,7 +18,7 @@ from vivim.registry.info import ModelInfo
 from vivim.registry.registry import STARTER, SUFFIX
 
 from napari_vivim.background.worker import Job, Worker
-from napari_vivim.qt.components import quiet, row
+from napari_vivim.qt.components import Quiet, row
 from napari_vivim.qt.notifications import show_problem
 from napari_vivim.qt.plain_text import PlainLabel, plain
 from napari_vivim.widgets.models_table import ModelsTable, usable
@@ -62,7 +62,7 @@ class ModelManager(QDialog):
         self.table = ModelsTable()
         self.table.itemSelectionChanged.connect(self._describe)
         self.table.use.connect(self._use)
-        self.details = quiet()
+        self.details = Quiet()
         self.details.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.details.setMinimumHeight(84)
         self.details.setAlignment(Qt.AlignmentFlag.AlignTop)

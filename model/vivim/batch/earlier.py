@@ -17,7 +17,7 @@ from vivim.errors import SessionError
 from vivim.io.export import FILES
 from vivim.session.folder_lock import HOLDER, FolderLock
 from vivim.session.metadata import FILE, Description
-from vivim.utils.atomic_files import atomic_write, remove
+from vivim.utils.atomic_files import atomic_write, free_path, remove
 from vivim.utils.json_types import fits
 
 PUT_ASIDE = re.compile(r"put-aside-\d+")
@@ -110,10 +110,7 @@ def _put_aside(job: Job) -> Path:
 
 
 def _new_place(job: Job) -> Path:
-    number = 1
-    while os.path.lexists(job.folder / f"put-aside-{number}"):
-        number += 1
-    place = job.folder / f"put-aside-{number}"
+    place = free_path(lambda number: job.folder / f"put-aside-{number}")
     place.mkdir()
     return place
 

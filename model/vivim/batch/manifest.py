@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 
 from vivim.batch.jobs import DONE, FAILED, Job, Outcome
 from vivim.errors import BatchError
+from vivim.utils.atomic_files import free_path
 from vivim.utils.json_types import fits, fits_fields
 
 NAME = "manifest.jsonl"
@@ -83,9 +84,7 @@ class Manifest:
         return latest
 
     def _rename_damaged(self, error: OSError) -> None:
-        number = 1
-        while os.path.lexists(place := self.path.with_name(f"{NAME}.damaged-{number}")):
-            number += 1
+        place = free_path(lambda number: self.path.with_name(f"{NAME}.damaged-{number}"))
         try:
             os.rename(self.path, place)
         except OSError:

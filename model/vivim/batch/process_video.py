@@ -6,7 +6,6 @@ export is written beside its place and moved there. That a video is done is said
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import logging
 import os
@@ -24,6 +23,7 @@ from vivim.batch.manifest import outcome_of
 from vivim.batch.splitting import join, part_folder, remove_parts, splittable
 from vivim.errors import CheckpointError, VideoChangedError, VideoError, VideoMissingError, VivimError
 from vivim.io.export import FILES
+from vivim.registry.registry import ModelCache
 from vivim.session.metadata import FILE
 from vivim.session.record import LEDGER, MASKS
 from vivim.utils.system import trim
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 Doing = Generator[Working, None, Outcome]
 _log = logging.getLogger(__name__)
+models = ModelCache()
+"""The model of the latest job, for the next."""
 
 
 def do(job: Job) -> Doing:
@@ -340,28 +342,13 @@ def model_for(options: Segmenting) -> Vivim:
     CheckpointError
         If it cannot be loaded, or is another here than where the work was handed out.
     """
-    model = loaded(options.model)
+    model = models.load(options.model)
     if model.version != options.version:
         raise CheckpointError(
             f"The model {model.name!r} is of version {model.version} on this machine, but {options.version} is asked "
             "for. Give --model a file in a folder that all machines share, and the same napari-vivim to all."
         )
     return model
-
-
-def loaded(name: str) -> Vivim:
-    """A model by name or path. The last one stays in memory until its file changes."""
-    from vivim.registry.registry import model_path
-
-    path = model_path(name)
-    return _loaded(path, path.stat().st_mtime_ns if path.is_file() else 0)
-
-
-@functools.lru_cache(maxsize=1)
-def _loaded(path: Path, _changed: int) -> Vivim:
-    from vivim.registry.registry import load_model
-
-    return load_model(path)
 
 
 # -- writing -----------------------------------------------------------------------------------------------------------

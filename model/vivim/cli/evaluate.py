@@ -24,9 +24,9 @@ def run(args: argparse.Namespace) -> dict:
     from vivim.devices import choose_device
     from vivim.evaluation.evaluate import evaluate
     from vivim.evaluation.report import summary, table, write_worst
-    from vivim.registry.registry import default_model_name, load_model
+    from vivim.registry.registry import load_model
 
-    model = load_model(args.model or default_model_name())
+    model = load_model(args.model)
     clips = list(
         evaluate(
             args.dataset,

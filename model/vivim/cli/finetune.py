@@ -38,12 +38,12 @@ def run(args: argparse.Namespace) -> dict:
     from vivim.api import finetune
     from vivim.cli.progress import Progress
     from vivim.finetuning.events import Finished, PassedOver, Preparing, Scored, Step, Waiting
-    from vivim.registry.registry import checked_name, default_model_name, load_model
+    from vivim.registry.registry import checked_name, load_model
     from vivim.session import Session
     from vivim.session.damage_check import damage_text
 
     name = checked_name(args.output)
-    model = load_model(args.model or default_model_name())
+    model = load_model(args.model)
     frames, damaged = 0, dict[str, list[int]]()
     result: Finished | None = None
     with ExitStack() as stack:

@@ -95,13 +95,13 @@ def area(text: str) -> tuple[int, ...] | str:
 def run(args: argparse.Namespace) -> dict:
     """Segment all videos that are not done yet. One that fails does not stop the others."""
     from vivim.batch.inputs import find
-    from vivim.batch.process_video import loaded
+    from vivim.batch.process_video import models
     from vivim.devices import choose_device, is_remote
 
     found = find(args.videos, args.output)
     if args.cluster is None and not is_remote(args.device):
         choose_device(args.device)
-    model = loaded(args.model or _default_model())
+    model = models.load(args.model)
     result = go(found, args, _options(args, model.version), args.device)
     return {"model": model.name, "version": model.version, **result}
 
@@ -112,7 +112,7 @@ def _options(args: argparse.Namespace, version: str) -> Segmenting:
     from vivim.settings import settings
 
     return Segmenting(
-        model=_for_any_machine(args.model or _default_model()),
+        model=_for_any_machine(args.model),
         version=version,
         device=args.device,
         clip_length=args.clip_length or settings().clip_length,
@@ -124,12 +124,6 @@ def _options(args: argparse.Namespace, version: str) -> Segmenting:
         split=None if args.cluster is None else args.split or SPLIT,
         **cleaning(args),
     )
-
-
-def _default_model() -> str:
-    from vivim.registry.registry import default_model_name
-
-    return default_model_name()
 
 
 def _for_any_machine(name: str) -> str:

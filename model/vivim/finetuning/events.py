@@ -52,6 +52,12 @@ class Step:
     fold: int
     rounds: int = 0
 
+    @property
+    def steps_left(self) -> int:
+        """Steps after this one in all rounds, or fewer where the last round is shorter than the others."""
+        rounds = max(1, self.rounds)
+        return self.total - self.step + (rounds - (self.fold or rounds)) * self.total
+
 
 @dataclass(frozen=True)
 class HeldOut:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from vivim.errors import CheckpointError
 from vivim.registry.info import NEW_CLASSES, ModelInfo, describe, origin
 from vivim.settings import change_settings, settings, vivim_home
-from vivim.utils.atomic_files import atomic_write, sweep
+from vivim.utils.atomic_files import atomic_write, free_path, sweep
 
 if TYPE_CHECKING:
     from vivim.network import Vivim
@@ -60,6 +60,21 @@ def load_model(name_or_path: str | Path = STARTER) -> Vivim:
     model = load_checkpoint(path)
     model.name = STARTER if path == starter_path() else path.stem
     return model
+
+
+class ModelCache:
+    """Loads models and keeps the last one, until its file changes. For one thread."""
+
+    def __init__(self) -> None:
+        self._models: dict[tuple[Path, int], Vivim] = {}
+
+    def load(self, name_or_path: str | Path) -> Vivim:
+        """Load a model that is not the last one, see `load_model`."""
+        path = model_path(name_or_path)
+        key = path, path.stat().st_mtime_ns if path.is_file() else 0
+        if key not in self._models:
+            self._models = {key: load_model(name_or_path)}
+        return self._models[key]
 
 
 def model_path(name_or_path: str | Path) -> Path:
@@ -180,11 +195,8 @@ def _one_at_a_time() -> Iterator[None]:
 
 
 def _free_path(name: str) -> Path:
-    path, number = models_folder() / f"{name}{SUFFIX}", 1
-    while os.path.lexists(path):  # a link that leads nowhere is not overwritten either
-        number += 1
-        path = models_folder() / f"{name}-{number}{SUFFIX}"
-    return path
+    folder = models_folder()
+    return free_path(lambda number: folder / f"{name if number == 1 else f'{name}-{number}'}{SUFFIX}")
 
 
 def _own_path(name: str) -> Path:

@@ -14,8 +14,9 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 PART, OLD = ".part", ".old"
@@ -82,6 +83,11 @@ def atomic_write(final: str | Path) -> Iterator[Path]:
         put_in_place(part, final)
     finally:
         remove(part)
+
+
+def free_path(named: Callable[[int], Path]) -> Path:
+    """The first of ``named(1)``, ``named(2)`` ... that is not there, not even as a link that leads nowhere."""
+    return next(path for path in map(named, count(1)) if not os.path.lexists(path))
 
 
 def shortened(name: str, most: int = NAME_BYTES) -> str:

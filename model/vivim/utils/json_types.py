@@ -1,5 +1,6 @@
-"""Check values from JSON against types, since files may be damaged and messages forged."""
+"""Values for JSON, and from it: these are checked against types, since files may be damaged and messages forged."""
 
+import math
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -40,3 +41,24 @@ def fits_fields(values: dict[str, Any], declared: type) -> bool:
     """Whether every value, by name, is of the type that a dataclass declares for it."""
     kinds = get_type_hints(declared)
     return all(name in kinds and fits(value, kinds[name]) for name, value in values.items())
+
+
+def as_json(value: Any, digits: int | None = None) -> Any:
+    """Return a value as JSON can hold it: lists for tuples, None for numbers that are not finite.
+
+    Parameters
+    ----------
+    value : object
+        Dictionaries, lists and tuples are gone through.
+    digits : int, optional
+        Decimal places to round numbers to.
+    """
+    if isinstance(value, dict):
+        return {key: as_json(one, digits) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_json(one, digits) for one in value]
+    if not isinstance(value, float):
+        return value
+    if not math.isfinite(value):
+        return None
+    return value if digits is None else round(float(value), digits)

@@ -52,9 +52,9 @@ def made_once(tmp_path_factory: pytest.TempPathFactory, tiny_model) -> Study:
         phantom = make_phantom(frames=frames, size=(64, 64), seed=i)
         write_video(root / "videos" / f"scan{i}.mp4", phantom.frames, phantom.fps)
     save_checkpoint(tiny_model, root / "tiny.safetensors", {"licence": "test"})
-    from vivim.batch.process_video import loaded
+    from vivim.registry.registry import load_model
 
-    version = loaded(str(root / "tiny.safetensors")).version
+    version = load_model(str(root / "tiny.safetensors")).version
     options = Segmenting(str(root / "tiny.safetensors"), version, device="cpu", clip_length=4)
     made = Study(root / "videos", options, root / "plain", root / "home")
     with pytest.MonkeyPatch.context() as patch:
