@@ -164,12 +164,8 @@ class VideoController(Jobs):
     def open_session(self, folder: Path | None = None, relink: bool = False) -> None:
         """Open or resume the session in the background. `opened` or `job_failed` follows.
 
-        Parameters
-        ----------
-        folder : Path, optional
-            Where it lives, instead of where the layer says or beside the video.
-        relink : bool
-            Take the video for the session's although its content has changed.
+        It lives in `folder`, instead of where the layer says or beside the video. `relink` takes the video for the
+        session's although its content has changed.
         """
         if self.session is not None or self.busy:
             return

@@ -219,19 +219,7 @@ class Progress(QWidget):
 
 
 class Folded(QWidget):
-    """A part that is folded away at first, under a title that opens it.
-
-    Parameters
-    ----------
-    title : str
-        What stands beside the arrow.
-    tip : str
-        What the mouse is told that rests on it.
-    content : QWidget
-        What is folded away.
-    heading : bool
-        Whether the title looks like those of the sections.
-    """
+    """A part that is folded away at first, under a title that opens it. With `heading` it looks like a section's."""
 
     opened = Signal()
     """The person opened it."""

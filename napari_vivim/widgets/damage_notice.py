@@ -33,13 +33,7 @@ def checking(session: Session, start: int, stop: threading.Event) -> Iterator[Ch
 
 
 class DamageNotice(QFrame):
-    """Names the damaged frames of a video, and leads to them. Hidden while none is known.
-
-    Parameters
-    ----------
-    say_problem : callable
-        Told of a `VivimError`.
-    """
+    """Names the damaged frames of a video, and leads to them. Hidden while none is known."""
 
     def __init__(self, say_problem: Callable[[Exception], None]) -> None:
         super().__init__()

@@ -31,13 +31,7 @@ MARGIN = 12
 
 
 class EditToolbar(QWidget):
-    """A board of buttons that can float, and comes back when its window is closed.
-
-    Parameters
-    ----------
-    controller : callable
-        Gives the controller of the video to correct, or None.
-    """
+    """A board of buttons that can float, and comes back when its window is closed."""
 
     def __init__(self, controller: Callable[[], VideoController | None]) -> None:
         super().__init__()

@@ -31,12 +31,7 @@ SCOPES = {
 class FinetuneWidget(VideoPanel):
     """Makes a model version from corrected frames, and shows its score on held-out frames.
 
-    Parameters
-    ----------
-    napari_viewer, host
-        As for `VideoPanel`.
-    device : QComboBox, optional
-        The dock's list of devices, where this is a section of one.
+    As a section of a dock it takes the dock's list of devices.
     """
 
     own_jobs = ("finetune",)

@@ -30,15 +30,7 @@ EMPTY = "Fine-tuning adds a version here each time; nothing is ever overwritten.
 class ModelManager(QDialog):
     """Lists the models, and reads and writes their files in a thread of its own.
 
-    Parameters
-    ----------
-    parent : QWidget
-        The window it belongs to.
-    in_use : str
-        Name of the model chosen now; see `set_in_use`.
-    videos : callable
-        ``videos()`` maps the keys of videos that are open (`vivim.registry.info.session_key`) to what they are
-        called here.
+    ``videos()`` maps the keys of videos that are open (`vivim.registry.info.session_key`) to what they are called here.
     """
 
     chosen = Signal(str)

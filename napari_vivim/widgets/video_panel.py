@@ -28,14 +28,8 @@ MINIMUM_WIDTH = 315
 class VideoPanel(QWidget):
     """Base of the docks and of their sections.
 
-    Subclasses fill `self.body` and override `slots`, `on_controller`, `on_job_event`, `on_job_ended`, `update_state`.
-
-    Parameters
-    ----------
-    napari_viewer : napari.Viewer
-        Whose videos to follow.
-    host : VideoPanel, optional
-        The dock that this is a section of: it shows the video the dock shows. Alone, it has its own choice of video.
+    Subclasses fill `self.body` and override `slots`, `on_controller`, `on_job_event`, `on_job_ended`, `update_state`. A
+    section shows the video that its dock, `host`, shows. Alone, a panel has its own choice of video.
     """
 
     own_jobs: tuple[str, ...] = ()

@@ -20,13 +20,7 @@ FILES = f"Videos ({' '.join(f'*{suffix}' for suffix in SUFFIXES)});;All files (*
 
 
 class Welcome(QWidget):
-    """Opens a video, or the synthetic one, in a viewer.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Where it is opened.
-    """
+    """Opens a video, or the synthetic one, in a viewer."""
 
     def __init__(self, viewer: napari.Viewer) -> None:
         super().__init__()
