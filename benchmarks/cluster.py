@@ -25,8 +25,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from vivim.batch import Job, Outcome, Segmenting, Working, run
 from vivim.batch.dask_cluster import connected, local_cluster
+from vivim.batch.jobs import Job, Outcome, Segmenting, Working
+from vivim.batch.run import run
 from vivim.batch.scheduler import run_on
 
 from benchmarks.cluster_videos import ended, jobs_of, make_videos, written

@@ -19,8 +19,8 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from vivim.batch import Segmenting
 from vivim.batch.dask_cluster import connected, local_cluster
+from vivim.batch.jobs import Segmenting
 
 from benchmarks.cluster_videos import ended, jobs_of, make_videos, written
 

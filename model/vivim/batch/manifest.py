@@ -120,8 +120,10 @@ class Manifest:
 
     def _write(self, line: bytes) -> None:
         with self.path.open("a+b") as file:
-            if file.tell() and _last_byte(file.fileno(), file.tell()) != b"\n":
-                line = b"\n" + line  # a power cut has left half a line
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":
+                    line = b"\n" + line  # a power cut has left half a line
             file.write(line)
             file.flush()
             os.fsync(file.fileno())
@@ -159,11 +161,6 @@ def nameless(reason: str, job: Job) -> str:
     for folder in sorted(folders - {".", os.sep}, key=len, reverse=True):
         reason = reason.replace(folder, "...")
     return reason
-
-
-def _last_byte(descriptor: int, size: int) -> bytes:
-    os.lseek(descriptor, size - 1, os.SEEK_SET)
-    return os.read(descriptor, 1)
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:

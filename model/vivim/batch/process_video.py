@@ -54,7 +54,12 @@ def do(job: Job) -> Doing:
     """
     began = time.monotonic()
     try:
-        outcome = yield from _doing(job)
+        if not isinstance(job.options, Segmenting):
+            outcome = yield from _export(job)
+        elif job.part is None:
+            outcome = yield from _segment(job, job.options)
+        else:
+            outcome = yield from _part(job, job.options)
     except VideoChangedError as error:
         return Outcome(
             job.stem,
@@ -72,12 +77,6 @@ def do(job: Job) -> Doing:
     if outcome.status == SKIPPED:
         return outcome
     return replace(outcome, seconds=round(time.monotonic() - began, 3))
-
-
-def _doing(job: Job) -> Doing:
-    if not isinstance(job.options, Segmenting):
-        return (yield from _export(job))
-    return (yield from (_segment(job, job.options) if job.part is None else _part(job, job.options)))
 
 
 # -- what was done before ----------------------------------------------------------------------------------------------
@@ -175,12 +174,6 @@ def _written_again(session: Session, job: Job, formats: Sequence[str], others: M
     return replace(before, files=files, digests=digests, note=" ".join(notes))
 
 
-def _session_folder(job: Job) -> Path:
-    """Where the session of a video is segmented into: itself, or in the output."""
-    path = Path(job.path)
-    return path if (path / FILE).is_file() else job.folder / SESSION
-
-
 def state_of(folder: Path) -> str:
     """Digest of a session's ledger, which grows with everything that is done to a mask, and of what it describes.
 
@@ -207,8 +200,9 @@ def _segment(job: Job, options: Segmenting) -> Doing:
     from vivim.session import Session
 
     seen = yield from _see_for(job)
-    home, note = _session_folder(job), ""
-    if home == Path(job.path):
+    home, note = job.folder / SESSION, ""
+    if (Path(job.path) / FILE).is_file():
+        home = Path(job.path)
         _check_own(home, seen)
     else:
         note = prepare_session(job, seen.identity, seen.content.digest)
@@ -309,9 +303,8 @@ def _propose(session: Session, job: Job, options: Segmenting, frames: range | No
         batch_size=options.batch_size,
         precision=options.precision,
     )
-    before = (
-        frames.start if frames is not None else 0
-    )  # ranges are done in order: where this one is in the video
+    # ranges are done in order: where this one is in the video
+    before = frames.start if frames is not None else 0
     for event in events:
         total = event.total if frames is None else len(session)
         stage = f"proposing {event.note}".strip()

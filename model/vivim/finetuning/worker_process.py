@@ -61,10 +61,14 @@ class WorkerProcess:
         """Whether the process has not ended."""
         return self.process.poll() is None
 
-    def last_words(self) -> str:
-        """The last line that the process wrote to its standard error."""
+    def unexpected_end(self) -> FinetuneError:
+        """Tell how the process ended, by the last line that it wrote to its standard error."""
         self._errors.seek(0)
-        return (self._errors.read().strip().splitlines() or ["it left no message"])[-1]
+        last_words = (self._errors.read().strip().splitlines() or ["it left no message"])[-1]
+        return FinetuneError(
+            f"Fine-tuning stopped unexpectedly (exit code {self.process.returncode}: {last_words}). The model is as it "
+            "was; close other programs if memory is short, and try again."
+        )
 
     def close(self) -> None:
         """Kill the process and remove its folder. Safe to call twice."""
@@ -173,7 +177,7 @@ def in_own_process(
         )
         promoted = yield from _relay(worker.process)
         if worker.process.wait() != 0 or promoted is None:
-            raise FinetuneError(_unexpected_end(worker))
+            raise worker.unexpected_end()
         tuned = load_checkpoint(worker.folder / "result.safetensors")
     yield Trained(tuned, promoted)
 
@@ -193,10 +197,3 @@ def _relay(process: subprocess.Popen[str]) -> Generator[FinetuneEvent, None, boo
         else:
             yield from_line(text)
     return promoted
-
-
-def _unexpected_end(worker: WorkerProcess) -> str:
-    return (
-        f"Fine-tuning stopped unexpectedly (exit code {worker.process.returncode}: {worker.last_words()}). The "
-        f"model is as it was; close other programs if memory is short, and try again."
-    )

@@ -59,13 +59,7 @@ class WindowScores:
 
 
 class SessionCache:
-    """Flows, encoded windows and scores of one session, for any thread.
-
-    Parameters
-    ----------
-    key : hashable
-        Size and area of the frames that they are of.
-    """
+    """Flows, encoded windows and scores of one session, for any thread. `key` is the size and area of its frames."""
 
     def __init__(self, key: Hashable) -> None:
         self.key = key
@@ -78,16 +72,7 @@ class SessionCache:
 class EncodedWindows:
     """The encoded windows of a session, as one encoder with one guide makes them.
 
-    Parameters
-    ----------
-    cache : SessionCache
-        Where they are kept.
-    encoder : str
-        Digest of the encoder's weights, and the precision it runs in.
-    guide : MaskGuide, optional
-        What guides it.
-    frames : int
-        How many will be asked for.
+    `encoder` is the digest of its weights, and the precision it runs in; `frames` is how many will be asked for.
     """
 
     def __init__(self, cache: SessionCache, encoder: str, guide: MaskGuide | None, frames: int) -> None:

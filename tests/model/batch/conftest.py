@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from vivim.batch import Job, Outcome, Segmenting, run
 from vivim.batch.inputs import find
+from vivim.batch.jobs import Job, Outcome, Segmenting
+from vivim.batch.run import run
 from vivim.network.checkpoints import save_checkpoint
 from vivim.video import make_phantom, write_video
 
