@@ -106,7 +106,10 @@ def local_cluster(
     on_mps = device == "mps" or (device == "auto" and available_devices()[0] == "mps")
     count = workers or len(gpus) or (1 if on_mps else max(1, CPU_COUNT // THREADS))
     threads = threads or max(1, CPU_COUNT // count)
-    dashboard = {"dashboard": importlib.util.find_spec("bokeh") is not None, "dashboard_address": "127.0.0.1:0"}
+    dashboard = {
+        "dashboard": importlib.util.find_spec("bokeh") is not None,
+        "dashboard_address": "127.0.0.1:0",
+    }
     settings: dict[str, Any] = {
         "temporary-directory": folder or dask.config.get("temporary-directory"),  # the scheduler's
         "distributed.scheduler.allowed-failures": ATTEMPTS - 1,

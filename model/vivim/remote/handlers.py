@@ -115,7 +115,9 @@ class RequestHandler:
                 if isinstance(event, Trained):
                     data = weights_of(event.model)
                     chunks = [pack("weights", data[i : i + CHUNK]) for i in range(0, len(data), CHUNK)]
-                    link.end([pack("trained", promoted=event.promoted, size=len(data)), *chunks, pack("done")])
+                    link.end(
+                        [pack("trained", promoted=event.promoted, size=len(data)), *chunks, pack("done")]
+                    )
                 else:
                     link.report("event", line=to_line(event))
 
