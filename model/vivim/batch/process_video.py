@@ -16,21 +16,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from vivim.batch.content import Content, content_of, files_in, stamp_of
 from vivim.batch.earlier import is_of, keep_edited, note_content, prepare_session
 from vivim.batch.jobs import DONE, FAILED, LONG, PART, SESSION, SKIPPED, Job, Outcome, Segmenting, Working
 from vivim.batch.manifest import outcome_of
 from vivim.batch.splitting import join, part_folder, remove_parts, splittable
 from vivim.errors import CheckpointError, VideoChangedError, VideoError, VideoMissingError, VivimError
-from vivim.io.export import FILES
+from vivim.imaging.components import Cleaning
+from vivim.io.export import FILES, chosen_frames, export
 from vivim.registry.registry import ModelCache
+from vivim.session import Session
 from vivim.session.metadata import FILE
 from vivim.session.record import LEDGER, MASKS
 from vivim.utils.system import trim
 
 if TYPE_CHECKING:
     from vivim.network import Vivim
-    from vivim.session import Session
     from vivim.video import Video
 
 Doing = Generator[Working, None, Outcome]
@@ -197,8 +200,6 @@ def _masks_too(job: Job, folder: Path) -> Generator[Working, None, str]:
 
 
 def _segment(job: Job, options: Segmenting) -> Doing:
-    from vivim.session import Session
-
     seen = yield from _see_for(job)
     home, note = job.folder / SESSION, ""
     if (Path(job.path) / FILE).is_file():
@@ -245,7 +246,6 @@ def _see_for(job: Job) -> Generator[Working, None, Seen]:
     VideoError
         If a part of it was segmented when it was another.
     """
-    from vivim.session import Session
     from vivim.video import open_video
 
     if (Path(job.path) / FILE).is_file():
@@ -261,8 +261,6 @@ def _see_for(job: Job) -> Generator[Working, None, Seen]:
 
 def _check_own(home: Path, seen: Seen) -> None:
     """Refuse a session that was named itself, if a person corrected frames of another content of its video."""
-    from vivim.session import Session
-
     if is_of(home, seen.identity, seen.content.digest):
         return
     with Session.open(home, read_only=True) as session:
@@ -275,8 +273,6 @@ def _check_own(home: Path, seen: Seen) -> None:
 
 def _part(job: Job, options: Segmenting) -> Doing:
     """Propose one range of a long video, in a session of its own. What is there from an earlier run is kept."""
-    from vivim.session import Session
-
     assert job.part is not None
     frames = range(*job.part)
     yield from _see_for(job)
@@ -348,8 +344,6 @@ def model_for(options: Segmenting) -> Vivim:
 
 
 def _export(job: Job) -> Doing:
-    from vivim.session import Session
-
     with Session.open(job.path, read_only=True) as session:
         # what somebody corrects from now on may come too late for the files
         state, seen = state_of(session.folder), (yield from _seen_if_there(job, session))
@@ -388,8 +382,6 @@ def _exported(
     session: Session, job: Job, formats: Sequence[str]
 ) -> Generator[Working, None, tuple[dict[str, str], dict[str, str]]]:
     """Export some formats. Returns where each is below the output folder, and the digest of what it holds."""
-    from vivim.io.export import export
-
     options, files, digests = job.options, {}, {}
     events = export(
         session,
@@ -411,11 +403,7 @@ def _exported(
 
 def _measured(session: Session, job: Job, files: dict[str, str]) -> Doing:
     """Lesion areas of the frames that were written. All classes together, cleaned as they were for writing."""
-    import numpy as np
-
     from vivim.analysis.calibration import area_mm2, regions_of
-    from vivim.imaging.components import Cleaning
-    from vivim.io.export import chosen_frames
 
     options = job.options
     chosen = chosen_frames(session, options.only, options.frames)

@@ -11,14 +11,11 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vivim.batch.jobs import Job, Segmenting, Working
 from vivim.errors import BatchError
+from vivim.session import Session
 from vivim.utils.atomic_files import remove
-
-if TYPE_CHECKING:
-    from vivim.session import Session
 
 HIDDEN = ".ranges-"
 SPLIT = 4096
@@ -61,8 +58,6 @@ def join(session: Session, job: Job, options: Segmenting) -> Iterator[Working]:
     BatchError
         If a range is of another video or not whole.
     """
-    from vivim.session import Session
-
     for first, stop in job.parts:
         with Session.open(part_folder(job, (first, stop)), read_only=True) as part:
             there = set(part.frames_with("proposed"))

@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw
 
 from vivim.cli.options import add_device
 from vivim.errors import VivimError
+from vivim.registry.registry import load_model
 from vivim.utils.atomic_files import free_path
 
 if TYPE_CHECKING:
@@ -104,7 +105,6 @@ def run_demo(out: str | Path, *, device: str = "auto", report: Callable[[str], N
     from vivim.finetuning.events import Finished, Scored
     from vivim.imaging.metrics import dice
     from vivim.io.export import export
-    from vivim.registry.registry import load_model
     from vivim.session import Session
     from vivim.video import make_phantom, write_video
 

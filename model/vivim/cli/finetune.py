@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vivim.cli.options import add_device, add_model, say
+from vivim.registry.registry import checked_name, load_model
 
 if TYPE_CHECKING:
     from vivim.finetuning.events import Finished, PassedOver
@@ -38,7 +39,6 @@ def run(args: argparse.Namespace) -> dict:
     from vivim.api import finetune
     from vivim.cli.progress import Progress
     from vivim.finetuning.events import Finished, PassedOver, Preparing, Scored, Step, Waiting
-    from vivim.registry.registry import checked_name, load_model
     from vivim.session import Session
     from vivim.session.damage_check import damage_text
 

@@ -21,8 +21,10 @@ from vivim.cli.options import (
     cleaning,
     positive,
 )
-from vivim.devices import PRECISIONS
+from vivim.devices import PRECISIONS, choose_device, is_remote
 from vivim.inference.sliding_windows import MODES
+from vivim.registry.registry import STARTER, model_path
+from vivim.settings import settings
 
 if TYPE_CHECKING:
     from vivim.batch.jobs import Segmenting
@@ -96,7 +98,6 @@ def run(args: argparse.Namespace) -> dict:
     """Segment all videos that are not done yet. One that fails does not stop the others."""
     from vivim.batch.inputs import find
     from vivim.batch.process_video import models
-    from vivim.devices import choose_device, is_remote
 
     found = find(args.videos, args.output)
     if args.cluster is None and not is_remote(args.device):
@@ -109,7 +110,6 @@ def run(args: argparse.Namespace) -> dict:
 def _options(args: argparse.Namespace, version: str) -> Segmenting:
     from vivim.batch.jobs import Segmenting
     from vivim.batch.splitting import SPLIT
-    from vivim.settings import settings
 
     return Segmenting(
         model=_for_any_machine(args.model),
@@ -128,6 +128,4 @@ def _options(args: argparse.Namespace, version: str) -> Segmenting:
 
 def _for_any_machine(name: str) -> str:
     """A model as a worker on another machine finds it: the starter is in the package, others are files."""
-    from vivim.registry.registry import STARTER, model_path
-
     return STARTER if name == STARTER else str(model_path(name).absolute())
