@@ -11,7 +11,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from vivim.errors import CheckpointError
 from vivim.registry.info import NEW_CLASSES, ModelInfo, describe, origin
 from vivim.settings import change_settings, settings, vivim_home
-from vivim.utils.atomic_files import atomic_write, free_path, sweep
+from vivim.utils.atomic_files import atomic_write, free_path, locked, sweep
 
 if TYPE_CHECKING:
     from vivim.network import Vivim
@@ -178,20 +178,9 @@ def checked_name(name: str) -> str:
     return name
 
 
-@contextmanager
-def _one_at_a_time() -> Iterator[None]:
+def _one_at_a_time() -> AbstractContextManager:
     """Lock the models folder, so that no other process takes a name between finding it free and writing the file."""
-    from filelock import FileLock, Timeout
-
-    home = vivim_home()
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        with FileLock(home / ".models.lock", timeout=LOCK_SECONDS):
-            yield
-    except Timeout as error:
-        raise CheckpointError(f"Another program is writing models in {home}. Try again.") from error
-    except OSError as error:
-        raise CheckpointError(f"Cannot write models in {home}: {error.strerror or error}.") from error
+    return locked(vivim_home() / ".models.lock", LOCK_SECONDS, CheckpointError, f"models in {vivim_home()}")
 
 
 def _free_path(name: str) -> Path:

@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
+from vivim.errors import VivimError
+
 PART, OLD = ".part", ".old"
 _NAME = re.compile(
     r"(?P<kind>\.part|\.old|vivim-[a-z]+)-(?P<machine>[0-9a-f]{8})(?P<run>[0-9a-f]{8})-(?P<process>\d{1,10})-"
@@ -83,6 +85,33 @@ def atomic_write(final: str | Path) -> Iterator[Path]:
         put_in_place(part, final)
     finally:
         remove(part)
+
+
+@contextmanager
+def locked(path: Path, seconds: float, failed: type[VivimError], what: str) -> Iterator[None]:
+    """Hold a lock file, so that no other process writes the same at that time.
+
+    Parameters
+    ----------
+    path : Path
+        The lock file. Its folder is made.
+    seconds : float
+        How long to wait for another process.
+    failed : type
+        The error to raise where that takes longer, or where the block or the lock meets an `OSError`.
+    what : str
+        What is written, for the error's message.
+    """
+    from filelock import FileLock, Timeout
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path, timeout=seconds):
+            yield
+    except Timeout as error:
+        raise failed(f"Another program is writing {what}. Try again.") from error
+    except OSError as error:
+        raise failed(f"Cannot write {what}: {error.strerror or error}.") from error
 
 
 def free_path(named: Callable[[int], Path]) -> Path:
