@@ -11,11 +11,7 @@ from typing import Any
 
 from vivim.errors import VideoError, VivimError
 from vivim.settings import settings
-from vivim.video.open import (
-    SUFFIXES,
-    open_video,
-    suffix_of,
-)
+from vivim.video.open import SUFFIXES, open_video, suffix_of
 from vivim.video.readers.image_folder import dicoms_in, pictures_in
 
 from napari_vivim.auto_open_dock import open_dock_soon

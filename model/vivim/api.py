@@ -12,7 +12,7 @@ from vivim.devices import choose_device, is_remote, telling_of_full_memory
 from vivim.errors import FinetuneError
 from vivim.finetuning.events import FinetuneEvent, Finished, PassedOver, Scored, Trained
 from vivim.finetuning.worker_process import Standby, in_own_process
-from vivim.registry.lineage import untouched_ancestor
+from vivim.registry.registry import untouched_ancestor
 
 if TYPE_CHECKING:
     from vivim.inference.proposals import ProposeEvent, ProposeOptions

@@ -28,9 +28,8 @@ from napari_vivim.controller import jobs
 from napari_vivim.controller.idle_precompute import IdlePrecompute
 from napari_vivim.controller.jobs import Jobs
 from napari_vivim.controller.mask_editing import MaskEditing
-from napari_vivim.layers.class_colors import appearance, class_features
 from napari_vivim.layers.lesion_layer import LesionLayer
-from napari_vivim.layers.masks_layer import masks_layer
+from napari_vivim.layers.masks_layer import appearance, class_features, masks_layer
 from napari_vivim.layers.scrubbing import Scrubbing
 from napari_vivim.layers.video_frames import PATH_KEY, SESSION_KEY, ShownFrames
 from napari_vivim.layers.visibility import show_alone

@@ -13,7 +13,7 @@ from vivim.finetuning.samples import Source, corrected_frames, encoded, variants
 from vivim.inference.batch_runner import stoppable
 from vivim.inference.proposals import CLIP_LENGTH, ProposeOptions, propose
 from vivim.network import Vivim
-from vivim.registry.lineage import untouched_ancestor
+from vivim.registry.registry import untouched_ancestor
 from vivim.session import Session
 from vivim.utils.cancellation import Stopped
 

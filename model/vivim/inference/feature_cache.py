@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from vivim.inference.sliding_windows import Window
 from vivim.propagation.mask_propagator import MaskGuide
-from vivim.propagation.optical_flow import new_flow_cache
+from vivim.propagation.optical_flow import FLOWS_KEPT, FlowCache
 from vivim.utils.lru_cache import LRUCache
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class SessionCache:
 
     def __init__(self, key: Hashable) -> None:
         self.key = key
-        self.flows = new_flow_cache()
+        self.flows: FlowCache = LRUCache(FLOWS_KEPT)
         self.confidences: dict[Hashable, float] = {}
         self.scores: dict[Hashable, WindowScores] = {}
         self.encoded: LRUCache[Hashable, EncodedFrames] = LRUCache(LIMIT_BYTES, lambda value: value.nbytes)

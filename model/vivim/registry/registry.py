@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vivim.errors import CheckpointError
-from vivim.registry.info import NEW_CLASSES, ModelInfo, describe, origin
+from vivim.registry.info import NEW_CLASSES, ModelInfo, describe, origin, session_key
 from vivim.settings import change_settings, settings, vivim_home
 from vivim.utils.atomic_files import atomic_write, free_path, locked, sweep
 
 if TYPE_CHECKING:
     from vivim.network import Vivim
+    from vivim.session import Session
 
 STARTER = "starter"
 SUFFIX = ".safetensors"
@@ -131,6 +132,24 @@ def model_of_version(version: str | None, name: str | None) -> ModelInfo | None:
     A model called `name` counts where no version is given, or its file gives none, as the starter's.
     """
     return origin(version, name, list_models())
+
+
+def untouched_ancestor(model: Vivim, sessions: Sequence[Session]) -> Vivim:
+    """Find the nearest ancestor of `model` that has not learned from any of `sessions`.
+
+    A model that has seen these corrected frames cannot be judged on them. Starting from its ancestor, with all
+    corrected frames there are now, keeps the held-out scores honest. A model whose ancestor is gone is returned itself.
+    """
+    keys = {session_key(session) for session in sessions}
+    while keys & set(model.provenance.get("learned_from", [])):
+        ancestor = model_of_version(model.provenance.get("parent_version"), model.provenance.get("parent"))
+        if ancestor is None:
+            break
+        try:
+            model = load_model(ancestor.path)
+        except CheckpointError:
+            break
+    return model
 
 
 def save_version(model: Vivim, name: str, provenance: dict[str, Any]) -> ModelInfo:

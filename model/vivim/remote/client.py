@@ -19,17 +19,7 @@ from vivim.inference.proposals import ProposeEvent, ProposeOptions
 from vivim.registry.info import session_key
 from vivim.remote.client_connection import Conversation, Retrying, SessionAnswers
 from vivim.remote.limits import Limits
-from vivim.remote.protocol import (
-    HAVE,
-    KNOWN,
-    WANTED,
-    Message,
-    RemoteError,
-    digest_of,
-    expand,
-    pack,
-    squeeze,
-)
+from vivim.remote.protocol import HAVE, KNOWN, WANTED, Message, RemoteError, digest_of, expand, pack, squeeze
 from vivim.remote.weights import model_from
 from vivim.utils.cancellation import Stopped
 from vivim.utils.json_types import fits

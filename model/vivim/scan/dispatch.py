@@ -6,8 +6,7 @@ Takes float tensors (float16, bfloat16, float32, float64) of one device. Every b
 import torch
 
 from vivim.scan.backends import READ_BY_ORDER, choose_backend, load_backend
-from vivim.scan.inputs import ScanInputs
-from vivim.scan.precision import without_autocast
+from vivim.scan.inputs import ScanInputs, without_autocast
 from vivim.scan.token_orders import check_order, inverse_order
 
 
