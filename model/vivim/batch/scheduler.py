@@ -181,13 +181,7 @@ class _Cut:
 
 
 def _outcome(future: Future, job: Job, client: Client) -> Outcome:
-    """What came back for a job, also where nothing did.
-
-    Raises
-    ------
-    BatchError
-        If the scheduler is lost.
-    """
+    """What came back for a job, also where nothing did. Raises `BatchError` if the scheduler is lost."""
     from distributed import KilledWorker
 
     if future.status == "finished":

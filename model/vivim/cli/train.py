@@ -164,10 +164,7 @@ def validation_clips(
 ) -> tuple[list[Clip], list[float], list[Clip]]:
     """Take about `part` of the clips out, at least one and never all, drawn from `seed`.
 
-    Raises
-    ------
-    VivimError
-        If there are fewer than two clips.
+    Raises `VivimError` if there are fewer than two clips.
     """
     if not part:
         return clips, weights, []

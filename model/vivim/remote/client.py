@@ -109,12 +109,8 @@ def finetune(
     """Fine-tune on a server, with the events of `vivim.finetuning.job.run`.
 
     The server goes on while the connection is lost, and sends what was missed on the next one. Where it has dropped the
-    job, it starts the same job again, and events that were seen before are left out.
-
-    Raises
-    ------
-    RemoteError
-        If the server refuses, or the connection is lost for good. Every model is as it was.
+    job, it starts the same job again, and events that were seen before are left out. Raises `RemoteError` if the server
+    refuses, or the connection is lost for good. Every model is as it was.
     """
     flags = np.concatenate([_flags(s, s.vouched_frames()) for s in sessions])
     values = {

@@ -78,10 +78,7 @@ class SessionAnswers:
     def to(self, message: Message) -> Iterator[bytes]:
         """Yield the messages that answer one of the server's.
 
-        Raises
-        ------
-        RemoteError
-            If it asks for pixels outside the request.
+        Raises `RemoteError` if it asks for pixels outside the request.
         """
         if message.kind == "model":
             data = weights_of(self._model)
@@ -131,12 +128,7 @@ class Conversation:
     def messages(self) -> Iterator[Message | Retrying]:
         """Yield all messages that are no questions, and `Retrying` once a second before a new attempt.
 
-        Raises
-        ------
-        Stopped
-            If the work was told to stop.
-        RemoteError
-            If the server refuses, or cannot be reached any more.
+        Raises `Stopped` if the work was told to stop, `RemoteError` if the server refuses or is out of reach for good.
         """
         while True:
             try:
