@@ -43,10 +43,7 @@ class ResizedFrames:
     def __call__(self, t: int) -> NDArray[np.uint8]:
         """Return frame `t` as RGB uint8 ``(H, W, 3)``, for any thread.
 
-        Raises
-        ------
-        Stopped
-            If the work was told to stop.
+        Raises `Stopped` if the work was told to stop.
         """
         check(self._stop)
         found = self._frames.get(t)
