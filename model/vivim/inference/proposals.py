@@ -63,42 +63,29 @@ class ProposeEvent:
 
 @dataclass(frozen=True)
 class ProposeOptions:
-    """What to propose, and how.
-
-    Attributes
-    ----------
-    frames : sequence of int, optional
-        Only these frames. All by default.
-    start : int
-        Frame to begin at, usually the one on screen.
-    clip_length : int
-        Frames predicted together.
-    guided : bool
-        Let corrected frames guide the others, where the model can.
-    windows : str
-        ``"every"``: each frame in one window. ``"overlap"``: the mean of two windows. ``"centre"``: a window around
-        each frame. See `vivim.inference.sliding_windows`.
-    batch_size : int, optional
-        Windows that go through the network at once. By default what fits into memory. Halved when memory runs out.
-    precision : str
-        ``"float32"``, ``"bfloat16"``, or ``"auto"``: bfloat16 on GPUs that have it natively.
-    have : collection of int
-        Frames that an earlier call with the same options proposed before it was stopped. Windows are laid as if they
-        were not there, so that the others get the masks they would have got. Only those are computed.
-    keep : bool
-        Write the masks into the session. Without, nothing is written, and what was computed on the way is cached for
-        the next call on this machine. A server caches nothing.
-    """
+    """What to propose, and how."""
 
     frames: Sequence[int] | None = None
+    """Only these frames. All by default."""
     start: int = 0
+    """Frame to begin at, usually the one on screen."""
     clip_length: int = CLIP_LENGTH
+    """Frames predicted together."""
     guided: bool = True
+    """Let corrected frames guide the others, where the model can."""
     windows: str = "every"
+    """``"every"``: each frame in one window. ``"overlap"``: the mean of two windows. ``"centre"``: a window around each
+    frame. See `vivim.inference.sliding_windows`."""
     batch_size: int | None = None
+    """Windows that go through the network at once. By default what fits into memory. Halved when memory runs out."""
     precision: str = "auto"
+    """``"float32"``, ``"bfloat16"``, or ``"auto"``: bfloat16 on GPUs that have it natively."""
     have: Collection[int] = ()
+    """Frames that an earlier call with the same options proposed before it was stopped. Windows are laid as if they
+    were not there, so that the others get the masks they would have got. Only those are computed."""
     keep: bool = True
+    """Write the masks into the session. Without, nothing is written, and what was computed on the way is cached for the
+    next call on this machine. A server caches nothing."""
 
 
 def propose(
