@@ -49,12 +49,9 @@ class ShapeTrack:
         self.changes: NDArray[np.float32] = np.full(len(session), np.nan, np.float32)
 
     def measure(self, frames: Iterable[int], stop: threading.Event | None = None) -> Iterator[int]:
-        """Measure these frames and their changes to both neighbours anew.
+        """Measure these frames and their changes to both neighbours anew, and yield each that was measured.
 
-        Yields
-        ------
-        int
-            Each frame that was measured. Closing the generator, or setting `stop`, ends it.
+        Closing the generator, or setting `stop`, ends it.
         """
         wanted = sorted(set(frames))
         known = self._session.statuses > 0

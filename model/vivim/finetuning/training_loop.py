@@ -85,18 +85,11 @@ def train(
     parameters : sequence of mapping
         Groups as an optimiser takes them, each with its own ``lr``, warmed up over `WARM_UP` steps.
     losses : callable
-        Returns the loss of the next step, a scalar.
-    steps, fold : int
-        Number of steps, and the held-out round that the events name.
+        Returns the loss of the next step, a scalar. `FinetuneError` is raised if it is no longer a number.
     max_gradient : float, optional
         Norm that gradients are clipped to.
     pull : float
         Weight of the squared distance to the first weights.
-
-    Raises
-    ------
-    FinetuneError
-        If the loss is no longer a number.
     """
     moved = [p for group in parameters for p in group["params"]]
     parents = [p.detach().clone() for p in moved]

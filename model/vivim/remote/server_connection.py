@@ -20,22 +20,16 @@ class Gone(Exception):
 
 
 class Link:
-    """Blocking conversation with a client from another thread than the event loop's, over one connection.
-
-    Attributes
-    ----------
-    connection : ServerConnection or None
-        Connection to the client, or None while it is away.
-    stop : threading.Event
-        Set when the client has gone for good, so that its job ends.
-    """
+    """Blocking conversation with a client from another thread than the event loop's, over one connection."""
 
     def __init__(self, connection: ServerConnection, seconds: float) -> None:
         self.connection: ServerConnection | None = connection
+        """Connection to the client, or None while it is away."""
         self._seconds = seconds
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
         self.stop = threading.Event()
+        """Set when the client has gone for good, so that its job ends."""
 
     def send(self, kind: str, payload: bytes = b"", **values: Any) -> None:
         """Send a message, and wait while the client takes no more.
