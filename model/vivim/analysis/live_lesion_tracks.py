@@ -9,7 +9,6 @@ import threading
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +16,7 @@ from numpy.typing import NDArray
 from vivim.errors import SessionError
 from vivim.imaging.components import Lesion, lesions_of
 from vivim.imaging.lesion_tracking import Linker
-
-if TYPE_CHECKING:
-    from vivim.session import Session
+from vivim.session import Session
 
 STRETCH = 64
 """Frames after which the state of the numbering is kept, to go on from there."""

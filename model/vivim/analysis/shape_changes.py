@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vivim.analysis.calibration import area_mm2, regions_of
 from vivim.errors import SessionError
-
-if TYPE_CHECKING:
-    from vivim.session import Session
+from vivim.session import Session
 
 MIN_JUMP = 0.4
 """A change of shape below this, 1 - Dice of two neighbours, is never a jump."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,10 +12,8 @@ from torch import Tensor, nn
 from vivim.devices import unprepared
 from vivim.errors import FinetuneError
 from vivim.finetuning.events import Step
+from vivim.network import Vivim
 from vivim.registry.info import NEW_CLASSES
-
-if TYPE_CHECKING:
-    from vivim.network import Vivim
 
 Scores = dict[tuple[int, int], float]
 """Dice by (session, frame)."""

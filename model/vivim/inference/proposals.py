@@ -10,7 +10,7 @@ import contextlib
 import threading
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,15 +25,13 @@ from vivim.inference.fusion import equal_weights, fuse_windows, weigh_guided, we
 from vivim.inference.model_reliability import model_reliability
 from vivim.inference.session_inputs import ResizedFrames, guide_of, window_inputs
 from vivim.inference.sliding_windows import Window, interleave, plan
+from vivim.network import Vivim
 from vivim.network.preprocessing import mask_from_logits, normalise, stack_frames
+from vivim.session import Session
 from vivim.session.damage_check import damage_text
 from vivim.settings import Settings
 from vivim.utils.cancellation import Stopped, check
 from vivim.utils.time_left import TimeLeft
-
-if TYPE_CHECKING:
-    from vivim.network import Vivim
-    from vivim.session import Session
 
 CLIP_LENGTH = Settings().clip_length
 """Frames predicted together in one window, corrected frames that guide it not counted."""

@@ -9,11 +9,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from vivim.inference.session_inputs import ResizedFrames, resized_mask
+from vivim.network import Vivim
 from vivim.remote.config import authority, client_token, split_address
 from vivim.remote.protocol import (
     CHUNK,
@@ -35,11 +36,8 @@ from vivim.remote.transport import (
     connect,
 )
 from vivim.remote.weights import weights_of
+from vivim.session import Session
 from vivim.utils.cancellation import check
-
-if TYPE_CHECKING:
-    from vivim.network import Vivim
-    from vivim.session import Session
 
 DELAYS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 30.0, 30.0, 60.0, 60.0, 60.0)
 """Seconds before each new attempt after a connection that worked was lost, five minutes in all."""
