@@ -11,7 +11,7 @@ from pydicom import Dataset
 from pydicom.pixels import get_decoder, pixel_array
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
-from vivim.errors import VideoError
+from vivim.errors import FrameError, VideoError
 from vivim.video.base import Video
 from vivim.video.readers.dicom_codecs import DECODER_DEPENDENCIES
 from vivim.video.readers.dicom_display import display_of
@@ -82,7 +82,7 @@ class DicomPictures:
         try:
             return self._display(pixel_array(self._dataset if deflated else self.path, index=i))
         except Exception as error:  # decoders raise many kinds, with values of the header in their words
-            raise VideoError(
+            raise FrameError(
                 f"Frame {i} of {self.path.name} cannot be decoded ({type(error).__name__}): the file is damaged or cut "
                 "short there. Export it anew."
             ) from None

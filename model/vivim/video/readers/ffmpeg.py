@@ -14,7 +14,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from vivim.errors import VideoError
+from vivim.errors import FrameError, VideoError
 from vivim.video.base import Video, plausible_aspect
 from vivim.video.readers.ffmpeg_container import OPTIONS, PATIENCE, Packet, opened, telling
 from vivim.video.readers.ffmpeg_index import (
@@ -58,6 +58,8 @@ class FFmpegVideo(Video):
         self._kept, self._thinned = 0, -1
         self._entered: int | None = None
         """Number of the key packet that decoding began with, until the first frame came out."""
+        self._lost_from: float = float("inf")
+        """Number of the first frame that did not come before the file ended."""
         self._index = FrameIndex([], {}, [], [])
         self._open()
         try:
@@ -257,6 +259,8 @@ class FFmpegVideo(Video):
         return (i, self.frame(i)) if cached is None or near is None else (cached, near)
 
     def _decode(self, i: int) -> NDArray[np.uint8]:
+        if i >= self._lost_from:
+            raise FrameError(self._lost(i))
         try:
             if not self._can_go_on_to(i):
                 self._start_before(i)
@@ -266,10 +270,11 @@ class FFmpegVideo(Video):
                 found = self._decode_on_to(i)
         except (av.FFmpegError, OSError) as error:
             self._decoder = None
-            raise VideoError(f"{self._lost(i)} ({error})") from error
+            damaged = isinstance(error, av.InvalidDataError | av.EOFError)
+            raise (FrameError if damaged else VideoError)(f"{self._lost(i)} ({error})") from error
         if found is None:
             self._decoder = None
-            raise VideoError(self._lost(i))
+            raise FrameError(self._lost(i))
         return found
 
     def _can_go_on_to(self, i: int) -> bool:
@@ -302,6 +307,12 @@ class FFmpegVideo(Video):
                 self._cache.put(at, self._sized(frame, at))
             if self._stop():
                 raise _Stopped
+        self._decoder = None
+        if self._entered is not None:  # nothing is whole until the end
+            self._index.whole_from(self._entered, len(self._index.order))
+            self._entered, self._is_late = None, True
+        else:
+            self._lost_from = min(self._lost_from, self._next)
         return None
 
     def _sized(self, frame: av.VideoFrame, i: int) -> NDArray[np.uint8]:
