@@ -106,10 +106,10 @@ def suffix_of(path: Path) -> str:
 
 
 def _open_folder(path: Path) -> Video:
-    from vivim.video.readers.image_folder import FolderVideo, dicoms_in, pictures_in
+    from vivim.video.readers.image_folder import FolderVideo, holds_series
 
     try:
-        if not pictures_in(path) and dicoms_in(path):
+        if holds_series(path):
             from vivim.video.readers.dicom_series import open_series
 
             return open_series(path)
