@@ -142,7 +142,7 @@ class Outcome:
     mean_area_mm2 : float or None
         The mean in square millimetres, each lesion by the scale of its region; None unless all have one.
     damaged : list of int
-        Frames that were left out because their masks are damaged.
+        Frames that were left out because they or their masks are damaged.
     reason : str
         Why it failed, for people; it may name the video's place.
     content : str
