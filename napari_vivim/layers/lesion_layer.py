@@ -11,7 +11,7 @@ from vivim.session import Session
 from vivim.video import LazyFrames
 
 from napari_vivim.background.session_watcher import SessionWatcher
-from napari_vivim.qt.napari_window import current_frame
+from napari_vivim.layers.time_axis import frame_on_screen
 from napari_vivim.qt.notifications import show_problem
 
 OUTLINE = 1 / 200
@@ -73,7 +73,7 @@ class LesionLayer(QObject):
             self._viewer.layers.remove(self.layer)
 
     def _show(self, frames: set[int]) -> None:
-        if current_frame(self._viewer) in frames:
+        if frame_on_screen(self._viewer, self.layer) in frames:
             self.layer.refresh()
 
     def _on_removed(self, event: Any) -> None:

@@ -1,6 +1,6 @@
 """The layer that shows a session's masks and is painted on."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -16,14 +16,67 @@ BRUSH = 24
 """The brush is at first as wide as this part of the picture's shorter side."""
 
 
-def masks_layer(session: Session, editor: MaskEditor, video: Image, settings: Settings) -> Labels:
+class MasksLayer(Labels):
+    """A Labels layer whose data are a session's masks, always.
+
+    Parameters
+    ----------
+    editor : MaskEditor
+        The masks.
+    on_replaced : callable
+        Called with an array that was assigned to `data`, as napari does to convert them. The layer keeps its own.
+    **options
+        As for `Labels`.
+    """
+
+    _type_string = "labels"  # napari would take it from the name of the class
+
+    def __init__(self, editor: MaskEditor, on_replaced: Callable[[Any], object], **options: Any) -> None:
+        self._on_replaced = on_replaced
+        super().__init__(editor, **options)
+
+    @property
+    def data(self) -> MaskEditor:
+        """The session's masks."""
+        return self._data
+
+    @data.setter
+    def data(self, data: Any) -> None:
+        self._on_replaced(data)
+
+    def _is_frame(self, point: Sequence[float]) -> bool:
+        """Whether a point lies in a frame. napari takes a time before the first one for a time before the last."""
+        return 0 <= round(float(point[0])) < len(self._data)
+
+    def paint(self, coord: Sequence[float], new_label: int, refresh: bool = True) -> None:
+        """Paint with the brush. Outside of the video's frames nothing is painted."""
+        if self._is_frame(coord):
+            super().paint(coord, new_label, refresh)
+
+    def fill(self, coord: Sequence[float], new_label: int, refresh: bool = True) -> None:
+        """Fill with the bucket. Outside of the video's frames nothing is filled."""
+        if self._is_frame(coord):
+            super().fill(coord, new_label, refresh)
+
+    def paint_polygon(self, points: Any, new_label: int) -> None:
+        """Paint a polygon. Outside of the video's frames nothing is painted."""
+        if self._is_frame(points[0]):
+            points = np.array(points, float)
+            points[:, 0] = np.round(points[:, 0])  # napari cuts them off, and would paint into the frame before
+            super().paint_polygon(points, new_label)
+
+
+def masks_layer(
+    session: Session, editor: MaskEditor, video: Image, settings: Settings, on_replaced: Callable[[Any], object]
+) -> MasksLayer:
     """A layer on top of a video's. Every stroke on it goes through `editor` to the session.
 
     The session takes strokes back, because it knows their place among accepting, copying and the rest. The layer's own
-    history is cleared after each stroke.
+    history is cleared after each stroke. `on_replaced` as for `MasksLayer`.
     """
-    masks = Labels(
+    masks = MasksLayer(
         editor,
+        on_replaced,
         name=f"{video.name} masks",
         scale=video.scale[:3],
         units=video.units[:3],

@@ -58,7 +58,7 @@ def geometry(video: Video) -> dict[str, Any]:
     """Scale, units and axis labels of a video's layers: (time, y, x)."""
     spacing = video.pixel_spacing_mm
     return {
-        "scale": (1.0, *(spacing or (1.0, 1.0))),
+        "scale": (1.0, *(spacing or (1.0, video.pixel_aspect))),
         "units": ("pixel", *(("mm", "mm") if spacing else ("pixel", "pixel"))),
         "axis_labels": ("time", "y", "x"),
     }

@@ -86,7 +86,7 @@ class TimelineWidget(QWidget):
         self.view.clicked.connect(self._go_to)
         self.view.hovered.connect(self._hover)
         self.view.range_changed.connect(self._show_range)
-        napari_viewer.dims.events.current_step.connect(self._on_step)
+        napari_viewer.dims.events.point.connect(self._on_step)
         napari_viewer.events.theme.connect(self._on_theme)
         napari_viewer.layers.events.inserted.connect(self._take_newest)
         self.destroyed.connect(self._leave)
@@ -143,7 +143,7 @@ class TimelineWidget(QWidget):
 
     def _leave(self) -> None:
         """Stop following when the dock is destroyed."""
-        self.viewer.dims.events.current_step.disconnect(self._on_step)
+        self.viewer.dims.events.point.disconnect(self._on_step)
         self.viewer.events.theme.disconnect(self._on_theme)
         self.viewer.layers.events.inserted.disconnect(self._take_newest)
         self._let_helpers_go()

@@ -125,7 +125,7 @@ class Outcome:
     files: dict[str, str] = field(default_factory=dict)
     """What was written, by format, relative to the output folder."""
     damaged: list[int] = field(default_factory=list)
-    """Frames that were left out because their masks are damaged."""
+    """Frames that were left out because they or their masks are damaged."""
     reason: str = ""
     """Why it failed, for people; it may name the video's place."""
     content: str = ""

@@ -10,7 +10,7 @@ import hashlib
 import logging
 import os
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,12 +22,13 @@ from vivim.batch.content import Content, content_of, files_in, stamp_of
 from vivim.batch.earlier import is_of, keep_edited, note_content, prepare_session
 from vivim.batch.jobs import DONE, FAILED, LONG, PART, SESSION, SKIPPED, Job, Outcome, Segmenting, Working
 from vivim.batch.manifest import outcome_of
-from vivim.batch.splitting import join, part_folder, remove_parts, splittable
+from vivim.batch.splitting import join, lost_frames, part_folder, remove_parts, splittable
 from vivim.errors import CheckpointError, VideoChangedError, VideoError, VideoMissingError, VivimError
 from vivim.imaging.components import Cleaning
 from vivim.io.export import FILES, chosen_frames, export
 from vivim.registry.registry import ModelCache
 from vivim.session import Session
+from vivim.session.damage_check import damage_text
 from vivim.session.metadata import FILE
 from vivim.session.record import LEDGER, MASKS
 from vivim.utils.system import trim
@@ -222,11 +223,13 @@ def _segment(job: Job, options: Segmenting) -> Doing:
             yield from join(session, job, options)
         else:
             yield from _propose(session, job, options, None)
-        outcome = yield from _written(session, job)
+        lost = lost_frames(session.video, session.frames_with("empty"))
+        outcome = yield from _written(session, job, lost)
         yield from seen.check(job)
         session.flush()
         state = yield from _masks_too(job, session.folder)  # before anybody else may open it
-        note = " ".join(filter(None, (note, outcome.note)))
+        told = f"{damage_text(lost)} in {seen.path.name} itself, and without masks." if lost else ""
+        note = " ".join(filter(None, (note, *session.video.notes, told, outcome.note)))
         outcome = replace(outcome, content=seen.content.digest, state=state, note=note)
     remove_parts(job)
     return outcome
@@ -354,17 +357,17 @@ def _seen_if_there(job: Job, session: Session) -> Generator[Working, None, Seen 
     return (yield from _see(job, video))
 
 
-def _written(session: Session, job: Job) -> Doing:
-    """Export all formats, and measure what was exported."""
+def _written(session: Session, job: Job, lost: Collection[int] = ()) -> Doing:
+    """Export all formats, and measure what was exported. Of frames that are `lost` there is no picture."""
     _, others = yield from stale(job)
     with keep_edited(job, others) as notes:
-        files, digests = yield from _exported(session, job, job.options.formats)
-    outcome = yield from _measured(session, job, files)
+        files, digests = yield from _exported(session, job, job.options.formats, lost)
+    outcome = yield from _measured(session, job, files, lost)
     return replace(outcome, digests=digests, note=" ".join(notes))
 
 
 def _exported(
-    session: Session, job: Job, formats: Sequence[str]
+    session: Session, job: Job, formats: Sequence[str], lost: Collection[int] = ()
 ) -> Generator[Working, None, tuple[dict[str, str], dict[str, str]]]:
     """Export some formats. Returns where each is below the output folder, and the digest of what it holds."""
     options, files, digests = job.options, {}, {}
@@ -376,6 +379,7 @@ def _exported(
         frames=options.frames,
         min_area_px=options.min_area_px,
         fill_holes=options.fill_holes,
+        lost=lost,
     )
     for event in events:
         files[event.format] = event.path.relative_to(job.out).as_posix()
@@ -386,13 +390,13 @@ def _exported(
     return files, digests
 
 
-def _measured(session: Session, job: Job, files: dict[str, str]) -> Doing:
+def _measured(session: Session, job: Job, files: dict[str, str], lost: Collection[int]) -> Doing:
     """Lesion areas of the frames that were written. All classes together, cleaned as they were for writing."""
     from vivim.analysis.calibration import area_mm2, regions_of
 
     options = job.options
     chosen = chosen_frames(session, options.only, options.frames)
-    frames = [t for t in chosen if not session.damaged(t)]
+    frames = [t for t in chosen if t not in lost and not session.damaged(t)]
     clean = Cleaning(options.min_area_px, options.fill_holes)
     regions, spacing = regions_of(session.video), session.pixel_spacing_mm
     areas, seen_mm2 = [], []
@@ -416,5 +420,5 @@ def _measured(session: Session, job: Job, files: dict[str, str]) -> Doing:
         largest_area_px=max(areas, default=0),
         mean_area_mm2=None if mean_mm2 is None or len(known) < len(seen) else round(mean_mm2, 4),
         files=files,
-        damaged=[t for t in chosen if t in session.damage],
+        damaged=[t for t in chosen if t in lost or t in session.damage],
     )

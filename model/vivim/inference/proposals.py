@@ -50,7 +50,7 @@ class ProposeEvent:
     note: str = ""
     """Where no frame is done: what a server is waited for, or which frames are skipped."""
     damaged: tuple[int, ...] = ()
-    """Frames skipped because their masks are damaged, as far as this event has news of them."""
+    """Frames skipped because they or their masks are damaged, as far as this event has news of them."""
 
     @classmethod
     def skipping(cls, damaged: Collection[int], total: int) -> ProposeEvent:
@@ -149,6 +149,11 @@ def propose(
             missing = [i for i in range(len(block)) if block[i] not in done_before]
             for i in sorted(missing, key=lambda i: abs(block[i] - start)):
                 check(stop)
+                if block[i] in reader.lost:
+                    done += 1
+                    note = f"frame {block[i]} cannot be decoded and gets no mask"
+                    yield ProposeEvent(block[i], False, done, total, time_left(done, total), note, (block[i],))
+                    continue
                 # a frame at a time: enlarged together, a window of large pictures fills any memory
                 mask = uncrop(mask_from_logits(logits[i], size_of(area, whole)), area, whole)
                 written = keep and session.propose(
