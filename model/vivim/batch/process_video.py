@@ -303,7 +303,7 @@ def _set_area(session: Session, options: Segmenting) -> None:
     if options.area is None:
         return
     if isinstance(options.area, str):
-        from vivim.video import content_area
+        from vivim.video.content_area import content_area
 
         area = content_area(session.video)
     else:
