@@ -54,11 +54,6 @@ def split_address(device: str) -> tuple[str, int, bool]:
     return host, port or 8765, parts.scheme == "https"
 
 
-def label_of(device: str) -> str:
-    """Label of a device in the window's list."""
-    return f"remote ({split_address(device)[0]})"
-
-
 def client_token() -> str:
     """Return the token for the server. Raises `RemoteError` if there is none, or others can read its file."""
     if token := os.environ.get(TOKEN):
