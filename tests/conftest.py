@@ -17,8 +17,19 @@ import hypothesis
 import psutil
 import pytest
 import vivim.settings
+from vivim.utils.system import cores
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# Two workers with two threads each on two cores: a thread of PyTorch that waits for another spins meanwhile, and the
+# same work takes up to fifteen times as many seconds of the processor. Each worker, and what it starts, gets its share.
+_workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // _workers)))
+
+# Where this is set, as in many containers, each process of the tests would compile all modules anew, and pytest
+# besides rewrite those of napari. A process that loads PyTorch then starts in 8 seconds instead of 3.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 hypothesis.settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
