@@ -21,8 +21,8 @@ from vivim.utils.system import cores
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# Two workers with two threads each on two cores: a thread of PyTorch that waits for another spins meanwhile, and the
-# same work takes up to fifteen times as many seconds of the processor. Each worker, and what it starts, gets its share.
+# Each worker, and what it starts, takes its share of the cores: threads that wait for each other on cores which another
+# worker uses take a quarter more of the processor's seconds for the same work.
 _workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // _workers)))
 

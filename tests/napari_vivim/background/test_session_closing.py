@@ -124,13 +124,13 @@ def test_a_session_that_was_being_opened_when_its_video_was_closed_is_closed(
 
     def slow(*args: Any, **kwargs: Any) -> Session:
         found.set()
-        answer.wait(10)
+        answer.wait(60)
         opened.append(real(*args, **kwargs))
         return opened[-1]
 
     monkeypatch.setattr(Session, "open", slow)
     controller.open_session()
-    assert found.wait(10)
+    assert found.wait(60)
     segment.viewer.layers.clear()
     answer.set()
     wait_for_closing()
