@@ -16,7 +16,7 @@ from vivim.video.open import (
     open_video,
     suffix_of,
 )
-from vivim.video.readers.image_folder import dicoms_in, pictures_in
+from vivim.video.readers.image_folder import dicoms_in, is_dicom, pictures_in
 
 from napari_vivim.auto_open_dock import open_dock_soon
 from napari_vivim.background.imports import in_background, load_layers
@@ -36,10 +36,7 @@ def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[LayerData]] | 
 def _ours(path: Path) -> bool:
     if path.is_dir():
         return (path / "session.json").is_file() or bool(pictures_in(path) or dicoms_in(path))
-    suffix = suffix_of(path)
-    if suffix in SUFFIXES:
-        return True
-    return suffix == "" and path.is_file() and path.open("rb").read(132)[128:] == b"DICM"
+    return suffix_of(path) in SUFFIXES or is_dicom(path)
 
 
 def read(path: str | Path) -> list[LayerData]:

@@ -15,11 +15,11 @@ from typing import Any
 
 import napari
 from napari.layers import Image, Labels, Layer
-from qtpy.QtCore import Signal
+from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QApplication
+from vivim.registry.registry import ModelCache
 from vivim.session import STATUS_NAMES, MaskEditor, Session
 from vivim.settings import Settings
-from vivim.video import Video
 
 from napari_vivim.background.session_closing import close_in_background
 from napari_vivim.background.worker import Job
@@ -27,14 +27,14 @@ from napari_vivim.controller import jobs
 from napari_vivim.controller.idle_precompute import IdlePrecompute
 from napari_vivim.controller.jobs import Jobs
 from napari_vivim.controller.mask_editing import MaskEditing
-from napari_vivim.controller.model_cache import ModelCache
-from napari_vivim.layers.class_colors import appearance, class_features
+from napari_vivim.layers.copies import add_copy, part_from_session, shows
 from napari_vivim.layers.lesion_layer import LesionLayer
-from napari_vivim.layers.masks_layer import masks_layer
+from napari_vivim.layers.masks_layer import appearance, class_features, masks_layer
 from napari_vivim.layers.scrubbing import Scrubbing
+from napari_vivim.layers.time_axis import nearest_frame, show_frame
 from napari_vivim.layers.video_frames import PATH_KEY, SESSION_KEY, ShownFrames
 from napari_vivim.layers.visibility import show_alone
-from napari_vivim.qt.napari_window import current_frame, main_window
+from napari_vivim.qt.napari_window import main_window
 from napari_vivim.qt.notifications import guarded, show_problem
 
 _log = logging.getLogger(__name__)
@@ -52,7 +52,8 @@ def controller_of(viewer: napari.Viewer, layer: Image) -> VideoController:
 
 def video_layers(viewer: napari.Viewer) -> list[Image]:
     """Image layers of a viewer that are videos this plugin opened."""
-    return [layer for layer in viewer.layers if isinstance(layer, Image) and PATH_KEY in layer.metadata]
+    videos = (layer for layer in viewer.layers if isinstance(getattr(layer, "data", None), ShownFrames))
+    return [layer for layer in videos if isinstance(layer, Image) and PATH_KEY in layer.metadata]
 
 
 def controllers(viewer: napari.Viewer) -> dict[Image, VideoController | None]:
@@ -106,7 +107,8 @@ class VideoController(Jobs):
         self.job_ended.connect(lambda name, finished: self.precompute.schedule())
         self.closing_failed.connect(show_problem)
         viewer.layers.events.removed.connect(self._on_removed)
-        viewer.dims.events.current_step.connect(self.precompute.pause)
+        viewer.layers.events.inserted.connect(self._on_inserted)
+        viewer.dims.events.point.connect(self.precompute.pause)
         # napari keeps the layers of a window that is closed by its X, or by quitting
         main_window(viewer).destroyed.connect(self.close)
         application = QApplication.instance()
@@ -122,12 +124,12 @@ class VideoController(Jobs):
 
     @property
     def current_frame(self) -> int:
-        """Number of the frame on screen."""
-        return current_frame(self.viewer)
+        """Number of the frame on screen, or of the nearest one where the slider is past the ends of the video."""
+        return nearest_frame(self.viewer, self.layer)
 
     def go_to(self, frame: int) -> None:
         """Show a frame."""
-        self.viewer.dims.set_current_step(0, frame)
+        show_frame(self.viewer, self.layer, frame)
 
     def show_alone(self) -> None:
         """Show this video and its layers, and hide the other videos."""
@@ -137,8 +139,7 @@ class VideoController(Jobs):
         show_alone(self.viewer, self.layers, hidden)
         self._end_other_precomputing()
         self.precompute.schedule()
-        if self.current_frame >= len(self.layer.data):
-            self.go_to(len(self.layer.data) - 1)
+        self.go_to(self.current_frame)  # the slider may be past its end
         self.viewer.layers.selection.active = self.masks or self.layer
 
     @property
@@ -164,12 +165,8 @@ class VideoController(Jobs):
     def open_session(self, folder: Path | None = None, relink: bool = False) -> None:
         """Open or resume the session in the background. `opened` or `job_failed` follows.
 
-        Parameters
-        ----------
-        folder : Path, optional
-            Where it lives, instead of where the layer says or beside the video.
-        relink : bool
-            Take the video for the session's although its content has changed.
+        It lives in `folder`, instead of where the layer says or beside the video. `relink` takes the video for the
+        session's although its content has changed.
         """
         if self.session is not None or self.busy:
             return
@@ -183,7 +180,7 @@ class VideoController(Jobs):
         self.session = session
         session.on_change(self.frame_changed.emit)
         self._editor = session.editable()
-        self.masks = masks_layer(session, self._editor, self.layer, settings)
+        self.masks = masks_layer(session, self._editor, self.layer, settings, self._add_copy)
         self.editing = MaskEditing(self.viewer, session, self._editor, self.masks, self.suggested.emit)
         for key, action in (("Control-Z", self.editing.undo), ("Control-Shift-Z", self.editing.redo)):
             self.masks.bind_key(key, lambda layer, action=action: guarded(action), overwrite=True)
@@ -192,6 +189,10 @@ class VideoController(Jobs):
         self.opened.emit()
         self.warm_up()
         self.precompute.schedule()
+
+    def _add_copy(self, data: Any) -> None:
+        if self.masks is not None:
+            add_copy(self.viewer, self.masks, data)
 
     def outline_lesions(self, wanted: bool) -> None:
         """Show or remove a layer that outlines each lesion in a colour of its own."""
@@ -293,15 +294,23 @@ class VideoController(Jobs):
         if self._gone:
             return
         self._gone = True
-        self.viewer.dims.events.current_step.disconnect(self.precompute.pause)
+        self.viewer.dims.events.point.disconnect(self.precompute.pause)
         self.worker.close()
         self._scrubbing.close()
-        data = self.layer.data
-        shared = any(layer.data is data for layer in self.viewer.layers if layer is not self.layer)
-        self._close_session([data.video] if isinstance(data, ShownFrames) and not shared else [])
+        self._close_session()
+        if self.layer in self.viewer.layers:  # the window was closed
+            self._close_video()
+        else:  # napari may be about to add another layer that shows it
+            QTimer.singleShot(0, self._close_video)
 
-    def _close_session(self, videos: Sequence[Video] = ()) -> None:
-        """Close the session and `videos` in the background. `open_session` resumes the work."""
+    def _close_video(self) -> None:
+        """Close the video in the background, unless another layer shows it."""
+        data, others = self.layer.data, (layer for layer in self.viewer.layers if layer is not self.layer)
+        if isinstance(data, ShownFrames) and not any(shows(layer, data.video) for layer in others):
+            close_in_background([data.video], [], self.closing_failed.emit)
+
+    def _close_session(self) -> None:
+        """Close the session in the background. `open_session` resumes the work."""
         self.cancel()
         self.precompute.close()
         if self.lesions is not None:
@@ -314,7 +323,7 @@ class VideoController(Jobs):
         if self._editor is not None:
             self._editor.close()
             self._editor = None
-        opened: list[Session | Video] = [*self._opened, *videos]
+        opened = [*self._opened]
         self._opened.clear()
         if self.session is not None:
             opened.insert(0, self.session)
@@ -364,11 +373,15 @@ class VideoController(Jobs):
             self._drawn = time.monotonic()
             self.masks.refresh()
 
+    def _on_inserted(self, event: Any) -> None:
+        part_from_session(event.value)
+
     def _on_removed(self, event: Any) -> None:
         if event.value is self.masks and self.masks is not None:
             self._close_session()
         if event.value is self.layer:
             self.viewer.layers.events.removed.disconnect(self._on_removed)
+            self.viewer.layers.events.inserted.disconnect(self._on_inserted)
             masks = self.masks
             self.close()
             if masks in self.viewer.layers:

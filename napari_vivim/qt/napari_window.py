@@ -1,4 +1,4 @@
-"""napari's window as Qt has it, and the frame it shows, by ways that are open to plugins."""
+"""napari's window as Qt has it, by ways that are open to plugins."""
 
 import napari
 from qtpy.QtWidgets import QMainWindow
@@ -9,8 +9,3 @@ def main_window(viewer: napari.Viewer) -> QMainWindow:
     window = viewer.window.main_menu.window()
     assert isinstance(window, QMainWindow)
     return window
-
-
-def current_frame(viewer: napari.Viewer) -> int:
-    """Number of the frame on screen."""
-    return int(viewer.dims.current_step[0]) if viewer.dims.ndim > 2 else 0

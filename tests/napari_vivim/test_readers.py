@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from npe2 import PluginManifest
+from npe2 import PluginManager, PluginManifest
 from PIL import Image
 from vivim.errors import VideoError
+from vivim.video.open import SUFFIXES
 
 import napari_vivim
 from napari_vivim.readers import get_reader
@@ -59,6 +60,24 @@ def test_other_things_are_left_to_other_readers(tmp_path: Path) -> None:
     assert get_reader(str(tmp_path / "notes.txt")) is None
     (tmp_path / "empty").mkdir()
     assert get_reader(str(tmp_path / "empty")) is None
+
+
+def test_the_manifest_claims_our_files_and_no_others(tmp_path: Path) -> None:
+    manager = PluginManager()
+    manager.register(PluginManifest.from_file(MANIFEST))
+    for suffix in (*SUFFIXES, ".MP4", ".DCM"):
+        assert list(manager.iter_compatible_readers(str(tmp_path / f"a{suffix}"))), suffix
+    for name in ("1.2.840.113619.2.21.100", "2.25.329800735698586629295641978511506172918"):
+        assert list(manager.iter_compatible_readers(str(tmp_path / name))), name
+    for name in ("a.png", "IMG_1.PNG", "image.jpg", "a.csv", "a.zarr", "a.npy", "notes.txt", "frame.ome.zarr", "im"):
+        assert not list(manager.iter_compatible_readers(str(tmp_path / name))), name
+    assert list(manager.iter_compatible_readers(str(tmp_path)))
+
+
+def test_a_dicom_file_of_any_name_is_ours(tmp_path: Path) -> None:
+    for name in ("IM0001", "export.tmp", "1.2.840.10008"):
+        (tmp_path / name).write_bytes(bytes(128) + b"DICM" + bytes(20))
+        assert get_reader(str(tmp_path / name)) is not None
 
 
 def test_a_truncated_video_says_so(video: Path) -> None:

@@ -8,7 +8,7 @@ never disagree.
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +65,15 @@ class FrameCache:
             self._bytes = 0
 
 
+LARGEST_ASPECT = 8.0
+"""Pixels are at most so many times as wide as high, or as high as wide. What says more is damaged."""
+
+
+def plausible_aspect(aspect: float) -> float:
+    """Width by height of a pixel, 1 where that cannot be."""
+    return aspect if 1 / LARGEST_ASPECT <= aspect <= LARGEST_ASPECT else 1.0
+
+
 class Video:
     """A video, lazily read. `frame` may be called from any thread.
 
@@ -84,6 +93,10 @@ class Video:
         Decoded frames that are kept in memory.
     files : list of Path, optional
         The files that it is read from, in order, where `path` is a folder.
+    pixel_aspect : float
+        Width by height of a stored pixel, where its size is not known.
+    notes : sequence of str
+        What a person should know about the file, each one or two sentences.
 
     Raises
     ------
@@ -100,12 +113,14 @@ class Video:
         pixel_spacing_mm: tuple[float, float] | None = None,
         cache_bytes: int = CACHE_BYTES,
         files: list[Path] | None = None,
+        pixel_aspect: float = 1.0,
+        notes: Sequence[str] = (),
     ) -> None:
         if shape[0] < 1:
             raise VideoError(f"{path.name} has no frames. Choose another file.")
         self.path, self.shape, self.dtype = path, shape, np.dtype(dtype)
         self.fps, self.pixel_spacing_mm = fps, pixel_spacing_mm
-        self._files = files or [path]
+        self._files, self._aspect, self.notes = files or [path], pixel_aspect, tuple(notes)
         self._lock = threading.RLock()
         self._cache = FrameCache(cache_bytes)
         self._closed = False
@@ -160,6 +175,13 @@ class Video:
     def frame_time(self, i: int) -> float:
         """When frame `i` is shown, in seconds from the first. Frame numbers where the video has no rate."""
         return i / self.fps if self.fps else float(i)
+
+    @property
+    def pixel_aspect(self) -> float:
+        """Width by height of a stored pixel, 1.0 where it is square or nothing is known."""
+        if self.pixel_spacing_mm is None:
+            return self._aspect
+        return self.pixel_spacing_mm[1] / self.pixel_spacing_mm[0]
 
     @property
     def files(self) -> list[Path]:

@@ -83,8 +83,15 @@ def _size_jpeg(source: bytes) -> tuple[int, int]:
 
 def _size_2000(source: bytes) -> tuple[int, int]:
     """Height and width from the SIZ segment of a JPEG 2000 codestream, boxed or not (ITU-T T.800 A.5.1)."""
-    at = source[:1000].find(b"\xff\x4f\xff\x51")
-    if at < 0 or at + 24 > len(source):
+    at = 0
+    if not source.startswith(b"\xff\x4f"):  # in boxes (T.800 I.4), each with its length and name
+        while source[at + 4 : at + 8] != b"jp2c":
+            length = int.from_bytes(source[at : at + 4], "big")
+            at += int.from_bytes(source[at + 8 : at + 16], "big") if length == 1 else length
+            if length == 0 or at + 8 > len(source):
+                return 0, 0
+        at += 16 if source[at : at + 4] == b"\0\0\0\1" else 8
+    if source[at : at + 4] != b"\xff\x4f\xff\x51" or at + 24 > len(source):
         return 0, 0
     right, bottom, left, top = struct.unpack(">IIII", source[at + 8 : at + 24])
     return bottom - top, right - left

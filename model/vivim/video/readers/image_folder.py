@@ -1,5 +1,6 @@
 """A folder of pictures, in natural order of their names, as a video."""
 
+import os
 import re
 from pathlib import Path
 
@@ -10,7 +11,6 @@ from PIL import Image, UnidentifiedImageError
 from vivim.errors import VideoError
 from vivim.video.base import Video, check_picture, check_size
 
-DICOM_ENDINGS = (".dcm", ".dicom", "")
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 
 FILE_BYTES = 2**28
@@ -40,14 +40,18 @@ def pictures_in(folder: Path) -> list[Path]:
 
 def dicoms_in(folder: Path) -> list[Path]:
     """DICOM files of a folder, by their mark, in natural order of their names. DICOMDIR is none."""
-    files = [p for p in folder.iterdir() if p.suffix.lower() in DICOM_ENDINGS and not p.name.startswith(".")]
-    return sorted(
-        (p for p in files if p.name != "DICOMDIR" and _is_dicom(p)), key=lambda p: natural_key(p.name)
-    )
+    files = (p for p in folder.iterdir() if not p.name.startswith(".") and p.name != "DICOMDIR")
+    return sorted((p for p in files if is_dicom(p)), key=lambda p: natural_key(p.name))
 
 
-def _is_dicom(path: Path) -> bool:
-    if not path.is_file():
+def holds_series(folder: Path) -> bool:
+    """Whether a folder's DICOM files are its video, rather than pictures that lie beside them, as previews do."""
+    return not (folder / "frames").is_dir() and 0 < len(dicoms_in(folder)) >= len(pictures_in(folder))
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file bears the mark of DICOM. What may not be read bears none."""
+    if not path.is_file() or not os.access(path, os.R_OK):
         return False
     with path.open("rb") as file:
         return file.read(132)[128:] == b"DICM"

@@ -8,7 +8,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from vivim.errors import VideoError
+from vivim.errors import FrameError, VideoError
 from vivim.video.base import Video, check_picture, check_size
 
 MM_PER_UNIT = {
@@ -100,7 +100,7 @@ class TiffVideo(Video):
         except VideoError:
             raise
         except Exception as error:  # tifffile raises many kinds for damaged files
-            raise VideoError(
+            raise FrameError(
                 f"Page {i} of {self.path.name} cannot be read ({error}). Save the file anew."
             ) from error
         if page.shape != self.shape[1:]:
