@@ -21,6 +21,10 @@ from vivim.utils.system import cores
 
 ROOT = Path(__file__).resolve().parents[1]
 
+# A viewer under test puts all settings of napari back to what they were when it was installed. Those of the person who
+# runs the tests are none of its business, and so none has a file: empty means so.
+os.environ["NAPARI_CONFIG"] = ""
+
 # Each worker, and what it starts, takes its share of the cores: threads that wait for each other on cores which another
 # worker uses take a quarter more of the processor's seconds for the same work.
 _workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
