@@ -33,6 +33,9 @@ class Pixels:
         )
         self._lock = threading.Lock()
 
+    def __len__(self) -> int:
+        return self._count
+
     def __getitem__(self, t: int) -> NDArray[np.uint8]:
         """One frame or mask."""
         with self._lock:
