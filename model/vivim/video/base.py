@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vivim.errors import VideoError
+from vivim.errors import FrameError, VideoError
 
 CACHE_BYTES = 128 * 2**20
 """Decoded frames kept in memory by each open video."""
@@ -124,6 +124,8 @@ class Video:
         self._lock = threading.RLock()
         self._cache = FrameCache(cache_bytes)
         self._closed = False
+        self.frames_stated = shape[0]
+        """Frames that the file should have. More than there are where it is cut short and says so."""
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -138,6 +140,8 @@ class Video:
         VideoError
             If it cannot be decoded, or the video is closed.
         """
+        if len(self) <= i < self.frames_stated:
+            raise FrameError(f"Frame {i} of {self.path.name} is not there: the file is cut short. Copy it anew.")
         if not 0 <= i < len(self):
             raise IndexError(f"Frame {i} is not in a video of {len(self)} frames.")
         found = self._cache.get(int(i))
@@ -243,6 +247,20 @@ def check_size(height: int, width: int, name: str) -> None:
         )
 
 
+def oriented(picture: NDArray, orientation: int) -> NDArray:
+    """A picture as it is to be shown, by the orientation that EXIF and TIFF note of it, 1 to 8; 1 is as it is."""
+    if 5 <= orientation <= 8:
+        picture = picture.swapaxes(0, 1)
+    picture = picture[:: -1 if orientation in (3, 4, 7, 8) else 1, :: -1 if orientation in (2, 3, 6, 7) else 1]
+    return np.ascontiguousarray(picture)
+
+
+def over_black(picture: NDArray, alpha: NDArray) -> NDArray:
+    """A picture ``(H, W, C)`` over black, by its opacity ``(H, W)`` of the same type."""
+    top = np.iinfo(alpha.dtype).max
+    return ((picture.astype(np.uint32) * alpha[..., None] + top // 2) // top).astype(picture.dtype)
+
+
 def check_picture(picture: NDArray, path: Path) -> NDArray:
     """A decoded picture as the protocol wants it: ``(H, W)`` or ``(H, W, 3)``, uint8 or uint16.
 
@@ -254,7 +272,7 @@ def check_picture(picture: NDArray, path: Path) -> NDArray:
     if picture.dtype == bool:
         picture = picture.astype(np.uint8) * 255
     if picture.ndim == 3 and picture.shape[2] in (2, 4):
-        picture = picture[..., : picture.shape[2] - 1]  # without alpha
+        picture = picture[..., : picture.shape[2] - 1]  # what the fourth is has not been said
     if picture.ndim == 3 and picture.shape[2] == 1:
         picture = picture[..., 0]
     colour = picture.ndim == 3 and picture.shape[2] == 3

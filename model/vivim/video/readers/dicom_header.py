@@ -227,8 +227,8 @@ def _aspect(dataset: Dataset) -> float | None:
 def _timing(dataset: Dataset, count: int) -> tuple[list[float] | None, float | None]:
     """When frames are shown, and the rate.
 
-    From Frame Time Vector (increments in ms, the first of no meaning, which some leave out), Frame Time (ms), Cine Rate or Recommended
-    Display Frame Rate, in this order (DICOM PS3.3 C.7.6.5).
+    From Frame Time Vector (increments in ms, the first of no meaning, which some leave out), Frame Time (ms), Cine Rate
+    or Recommended Display Frame Rate, in this order (DICOM PS3.3 C.7.6.5).
     """
     vector = [float(v) / 1000 for v in _values(dataset, "FrameTimeVector")]
     steps = vector if len(vector) == count - 1 else vector[1:count]

@@ -75,7 +75,8 @@ class EncapsulatedVideo(FFmpegVideo):
         self._starts = facts.starts
         self.fps = facts.fps or self.fps
         self._aspect = facts.pixel_aspect or self._aspect
-        self.notes = (*self.notes, *([f"{path.name} ends too early. Copy or export it anew if you can."] if ended else ()))
+        if ended:
+            self.notes = (*self.notes, f"{path.name} ends too early. Copy or export it anew if you can.")
 
     def _source(self) -> Fragments:
         try:
