@@ -18,7 +18,7 @@ from napari_vivim.background.worker import Job, Worker
 from napari_vivim.layers.masks_layer import warm_up_masks_layer
 
 if TYPE_CHECKING:
-    from vivim.finetuning import Standby
+    from vivim.finetuning.worker_process import Standby
     from vivim.network import Vivim
 
     Load = Callable[[str], Vivim]
@@ -26,13 +26,7 @@ if TYPE_CHECKING:
 
 
 class Jobs(QObject):
-    """Runs named jobs. Signals arrive in the window's thread.
-
-    Parameters
-    ----------
-    name : str
-        Of the worker's thread.
-    """
+    """Runs named jobs in a worker's thread called `name`. Signals arrive in the window's thread."""
 
     job_started = Signal(str)
     """"propose", "finetune", "export", "import" or "open" began."""
@@ -53,15 +47,10 @@ class Jobs(QObject):
         return self.job is not None
 
     def run(self, name: str, work: Callable[[threading.Event], Iterator[Any]]) -> None:
-        """Begin a job, while there is none.
+        """Begin a job, called `name` in the signals, while there is none.
 
-        Parameters
-        ----------
-        name : str
-            What it is called in the signals.
-        work : callable
-            ``work(stop)`` returns a generator of the items to report. It is called in the worker's thread, and `stop`
-            is set on cancelling.
+        ``work(stop)``, called in the worker's thread, returns a generator of the items to report. `stop` is set on
+        cancelling.
         """
         stop = threading.Event()
         job = Job(lambda: work(stop), stop)
@@ -146,7 +135,7 @@ def finetune(
 ) -> Iterator[Any]:
     """Learn from the corrected frames of this and other sessions. A better version renews the proposals."""
     from vivim.api import finetune
-    from vivim.finetuning import Finished
+    from vivim.finetuning.events import Finished
 
     finished: Finished | None = None
     with ExitStack() as stack:

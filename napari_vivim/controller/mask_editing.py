@@ -29,14 +29,8 @@ AT_ONCE = 8
 class MaskEditing:
     """Edits of the masks of one open session by a person.
 
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Says which frame is on screen.
-    session, editor, masks
-        Open session, its array to paint on, the layer that shows it.
-    on_suggested : callable
-        Called with each `Suggestion` that the person is led to.
+    `editor` is the session's array to paint on, and `masks` the layer that shows it. `on_suggested` is called with each
+    `Suggestion` that the person is led to.
     """
 
     def __init__(

@@ -17,6 +17,7 @@ import napari
 from napari.layers import Image, Labels, Layer
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QApplication
+from vivim.registry.registry import ModelCache
 from vivim.session import STATUS_NAMES, MaskEditor, Session
 from vivim.settings import Settings
 
@@ -26,11 +27,9 @@ from napari_vivim.controller import jobs
 from napari_vivim.controller.idle_precompute import IdlePrecompute
 from napari_vivim.controller.jobs import Jobs
 from napari_vivim.controller.mask_editing import MaskEditing
-from napari_vivim.controller.model_cache import ModelCache
-from napari_vivim.layers.class_colors import appearance, class_features
 from napari_vivim.layers.copies import add_copy, part_from_session, shows
 from napari_vivim.layers.lesion_layer import LesionLayer
-from napari_vivim.layers.masks_layer import masks_layer
+from napari_vivim.layers.masks_layer import appearance, class_features, masks_layer
 from napari_vivim.layers.scrubbing import Scrubbing
 from napari_vivim.layers.time_axis import nearest_frame, show_frame
 from napari_vivim.layers.video_frames import PATH_KEY, SESSION_KEY, ShownFrames
@@ -166,12 +165,8 @@ class VideoController(Jobs):
     def open_session(self, folder: Path | None = None, relink: bool = False) -> None:
         """Open or resume the session in the background. `opened` or `job_failed` follows.
 
-        Parameters
-        ----------
-        folder : Path, optional
-            Where it lives, instead of where the layer says or beside the video.
-        relink : bool
-            Take the video for the session's although its content has changed.
+        It lives in `folder`, instead of where the layer says or beside the video. `relink` takes the video for the
+        session's although its content has changed.
         """
         if self.session is not None or self.busy:
             return

@@ -41,19 +41,7 @@ class LesionWatcher(SessionWatcher):
 
 
 class LesionLayer(QObject):
-    """A layer of outlines that is kept up to date until it is closed or removed.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Where it is shown.
-    name : str
-        Of the layer.
-    masks : Labels
-        The layer of the session's masks.
-    session : Session
-        Whose lesions are outlined.
-    """
+    """A layer of outlines of a session's lesions, kept up to date until it is closed or removed."""
 
     closed = Signal()
 

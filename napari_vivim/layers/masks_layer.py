@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Image, Labels
+from napari.utils import DirectLabelColormap
 from vispy.visuals.line.dash_atlas import DashAtlas
 from vivim.session import MaskEditor, Session
 from vivim.settings import Settings
 
-from napari_vivim.layers.class_colors import appearance, class_features
-
+MOST_LABELS = 255
 BRUSH = 24
 """The brush is at first as wide as this part of the picture's shorter side."""
 
@@ -103,3 +103,21 @@ def warm_up_masks_layer() -> None:
     """
     DashAtlas()
     Labels(np.zeros((1, 1, 1), np.uint8), features=class_features(("lesion",)), **appearance(Settings()))
+
+
+def class_colormap(colors: Sequence[str]) -> DirectLabelColormap:
+    """One colour a class, the same in every window. Further classes begin again with the first."""
+    by_label: dict[int | None, Any] = {None: "transparent", 0: "transparent"}
+    for label in range(1, MOST_LABELS + 1):
+        by_label[label] = colors[(label - 1) % len(colors)]
+    return DirectLabelColormap(color_dict=by_label)
+
+
+def appearance(settings: Settings) -> dict[str, Any]:
+    """Colours and opacity of a masks layer, as the settings want them."""
+    return {"colormap": class_colormap(settings.colors()), "opacity": settings.opacity / 100}
+
+
+def class_features(names: Sequence[str]) -> dict[str, list]:
+    """A table that lets napari's status bar name the class under the pointer."""
+    return {"index": list(range(len(names) + 1)), "class": ["background", *names]}

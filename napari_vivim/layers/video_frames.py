@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -53,8 +52,6 @@ def _single(key: Any, count: int) -> int | None:
 LayerData = tuple[Any, dict[str, Any], str]
 PATH_KEY, SESSION_KEY = "vivim_path", "vivim_session"
 """Keys in a layer's metadata: where its video is, and the session folder if one was opened."""
-CONTENT_KEY = "vivim_content_area"
-"""Key of a function without arguments that finds the content's ``(y0, x0, y1, x1)``. It decodes a few frames."""
 
 
 def geometry(video: Video) -> dict[str, Any]:
@@ -67,12 +64,6 @@ def geometry(video: Video) -> dict[str, Any]:
     }
 
 
-def _content_area(video: Video) -> tuple[int, int, int, int]:
-    from vivim.video.content_area import content_area
-
-    return content_area(video)
-
-
 def image_layer(video: Video, **metadata: Any) -> LayerData:
     """Layer data of an opened video."""
     top = 255 if video.dtype == np.uint8 else max(1, int(video.frame(0).max()))
@@ -80,7 +71,7 @@ def image_layer(video: Video, **metadata: Any) -> LayerData:
         "name": video.path.stem,
         "rgb": len(video.shape) == 4,
         "contrast_limits": (0, top),
-        "metadata": {PATH_KEY: str(video.path), CONTENT_KEY: partial(_content_area, video), **metadata},
+        "metadata": {PATH_KEY: str(video.path), **metadata},
         **geometry(video),
     }
     return ShownFrames(video), options, "image"

@@ -18,7 +18,7 @@ from vivim.video.base import Video
 from napari_vivim.controller.video_controller import VideoController, controller_of, video_layers
 from napari_vivim.layers.video_frames import ShownFrames
 from napari_vivim.layers.visibility import fit, nearly_whole
-from napari_vivim.qt.components import LAID_OUT_MS, plural, single_shot
+from napari_vivim.qt.components import LAID_OUT_MS, parent_of, plural, single_shot
 from napari_vivim.qt.notifications import show_problem
 from napari_vivim.qt.plain_text import PlainLabel
 from napari_vivim.timeline.frame_description import shape_change, uncertainties
@@ -166,9 +166,7 @@ class TimelineWidget(QWidget):
             QTimer.singleShot(0, self._place)
 
     def _place(self) -> None:
-        window, dock = self.window(), self.parentWidget()
-        while dock is not None and not isinstance(dock, QDockWidget):
-            dock = dock.parentWidget()
+        window, dock = self.window(), parent_of(self, QDockWidget)
         if dock is not None and isinstance(window, QMainWindow):
             if self.controller is not None and nearly_whole(self.controller.layer):
                 self._fit_next.start()  # nobody has zoomed in yet

@@ -34,12 +34,7 @@ def chosen_device(devices: QComboBox) -> str:
 class ModelSelector:
     """Fills a list of models, and one of devices, in the background.
 
-    Parameters
-    ----------
-    models, devices : QComboBox
-        The lists.
-    wait : callable
-        True while the window has more urgent things to do: loading would slow them down.
+    Not while ``wait()``: loading would slow down what is more urgent.
     """
 
     def __init__(

@@ -17,7 +17,8 @@ from vivim.errors import SessionError
 from vivim.io.export import FILES
 from vivim.session.folder_lock import HOLDER, FolderLock
 from vivim.session.metadata import FILE, Description
-from vivim.utils.atomic_files import atomic_write, remove
+from vivim.utils.atomic_files import atomic_write, free_path, remove
+from vivim.utils.json_types import fits
 
 PUT_ASIDE = re.compile(r"put-aside-\d+")
 NOTE = "content.json"
@@ -53,10 +54,10 @@ def _noted(session: Path) -> tuple[str, str] | None:
         if note.stat().st_size > NOTE_BYTES:
             return None
         values = json.loads(note.read_bytes())
-        identity, content = values["identity"], values["content"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, RecursionError):
         return None  # never noted, or damaged: as good as not known
-    return (identity, content) if isinstance(identity, str) and isinstance(content, str) else None
+    whole = fits(values, dict[str, str]) and {"identity", "content"} <= values.keys()
+    return (values["identity"], values["content"]) if whole else None
 
 
 def prepare_session(job: Job, identity: str, content: str) -> str:
@@ -109,10 +110,7 @@ def _put_aside(job: Job) -> Path:
 
 
 def _new_place(job: Job) -> Path:
-    number = 1
-    while os.path.lexists(job.folder / f"put-aside-{number}"):
-        number += 1
-    place = job.folder / f"put-aside-{number}"
+    place = free_path(lambda number: job.folder / f"put-aside-{number}")
     place.mkdir()
     return place
 

@@ -4,6 +4,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vivim.utils.json_types import as_json
+
 SESSION = "session.vivim"
 """The session of a video that was segmented, in the video's folder of the output."""
 
@@ -50,7 +52,7 @@ class Segmenting:
     def decisive(self) -> dict[str, Any]:
         """Options that decide what is written, as JSON has them: not the device, the speed or the model's place."""
         apart = ("model", "device", "batch_size", "split")
-        return {key: _plain(value) for key, value in asdict(self).items() if key not in apart}
+        return as_json({key: value for key, value in asdict(self).items() if key not in apart})
 
 
 @dataclass(frozen=True)
@@ -68,11 +70,7 @@ class Exporting:
 
     def decisive(self) -> dict[str, Any]:
         """All options, as JSON has them."""
-        return {key: _plain(value) for key, value in asdict(self).items()}
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+        return as_json(asdict(self))
 
 
 @dataclass(frozen=True)

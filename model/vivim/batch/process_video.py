@@ -6,7 +6,6 @@ export is written beside its place and moved there. That a video is done is said
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import logging
 import os
@@ -17,13 +16,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from vivim.batch.content import Content, content_of, files_in, stamp_of
 from vivim.batch.earlier import is_of, keep_edited, note_content, prepare_session
 from vivim.batch.jobs import DONE, FAILED, LONG, PART, SESSION, SKIPPED, Job, Outcome, Segmenting, Working
 from vivim.batch.manifest import outcome_of
 from vivim.batch.splitting import join, lost_frames, part_folder, remove_parts, splittable
 from vivim.errors import CheckpointError, VideoChangedError, VideoError, VideoMissingError, VivimError
-from vivim.io.export import FILES
+from vivim.imaging.components import Cleaning
+from vivim.io.export import FILES, chosen_frames, export
+from vivim.registry.registry import ModelCache
+from vivim.session import Session
 from vivim.session.damage_check import damage_text
 from vivim.session.metadata import FILE
 from vivim.session.record import LEDGER, MASKS
@@ -31,11 +35,12 @@ from vivim.utils.system import trim
 
 if TYPE_CHECKING:
     from vivim.network import Vivim
-    from vivim.session import Session
     from vivim.video import Video
 
 Doing = Generator[Working, None, Outcome]
 _log = logging.getLogger(__name__)
+models = ModelCache()
+"""The model of the latest job, for the next."""
 
 
 def do(job: Job) -> Doing:
@@ -53,7 +58,12 @@ def do(job: Job) -> Doing:
     """
     began = time.monotonic()
     try:
-        outcome = yield from _doing(job)
+        if not isinstance(job.options, Segmenting):
+            outcome = yield from _export(job)
+        elif job.part is None:
+            outcome = yield from _segment(job, job.options)
+        else:
+            outcome = yield from _part(job, job.options)
     except VideoChangedError as error:
         return Outcome(
             job.stem,
@@ -71,12 +81,6 @@ def do(job: Job) -> Doing:
     if outcome.status == SKIPPED:
         return outcome
     return replace(outcome, seconds=round(time.monotonic() - began, 3))
-
-
-def _doing(job: Job) -> Doing:
-    if not isinstance(job.options, Segmenting):
-        return (yield from _export(job))
-    return (yield from (_segment(job, job.options) if job.part is None else _part(job, job.options)))
 
 
 # -- what was done before ----------------------------------------------------------------------------------------------
@@ -174,12 +178,6 @@ def _written_again(session: Session, job: Job, formats: Sequence[str], others: M
     return replace(before, files=files, digests=digests, note=" ".join(notes))
 
 
-def _session_folder(job: Job) -> Path:
-    """Where the session of a video is segmented into: itself, or in the output."""
-    path = Path(job.path)
-    return path if (path / FILE).is_file() else job.folder / SESSION
-
-
 def state_of(folder: Path) -> str:
     """Digest of a session's ledger, which grows with everything that is done to a mask, and of what it describes.
 
@@ -203,11 +201,10 @@ def _masks_too(job: Job, folder: Path) -> Generator[Working, None, str]:
 
 
 def _segment(job: Job, options: Segmenting) -> Doing:
-    from vivim.session import Session
-
     seen = yield from _see_for(job)
-    home, note = _session_folder(job), ""
-    if home == Path(job.path):
+    home, note = job.folder / SESSION, ""
+    if (Path(job.path) / FILE).is_file():
+        home = Path(job.path)
         _check_own(home, seen)
     else:
         note = prepare_session(job, seen.identity, seen.content.digest)
@@ -253,7 +250,6 @@ def _see_for(job: Job) -> Generator[Working, None, Seen]:
     VideoError
         If a part of it was segmented when it was another.
     """
-    from vivim.session import Session
     from vivim.video import open_video
 
     if (Path(job.path) / FILE).is_file():
@@ -269,8 +265,6 @@ def _see_for(job: Job) -> Generator[Working, None, Seen]:
 
 def _check_own(home: Path, seen: Seen) -> None:
     """Refuse a session that was named itself, if a person corrected frames of another content of its video."""
-    from vivim.session import Session
-
     if is_of(home, seen.identity, seen.content.digest):
         return
     with Session.open(home, read_only=True) as session:
@@ -283,8 +277,6 @@ def _check_own(home: Path, seen: Seen) -> None:
 
 def _part(job: Job, options: Segmenting) -> Doing:
     """Propose one range of a long video, in a session of its own. What is there from an earlier run is kept."""
-    from vivim.session import Session
-
     assert job.part is not None
     frames = range(*job.part)
     yield from _see_for(job)
@@ -311,9 +303,8 @@ def _propose(session: Session, job: Job, options: Segmenting, frames: range | No
         batch_size=options.batch_size,
         precision=options.precision,
     )
-    before = (
-        frames.start if frames is not None else 0
-    )  # ranges are done in order: where this one is in the video
+    # ranges are done in order: where this one is in the video
+    before = frames.start if frames is not None else 0
     for event in events:
         total = event.total if frames is None else len(session)
         stage = f"proposing {event.note}".strip()
@@ -344,7 +335,7 @@ def model_for(options: Segmenting) -> Vivim:
     CheckpointError
         If it cannot be loaded, or is another here than where the work was handed out.
     """
-    model = loaded(options.model)
+    model = models.load(options.model)
     if model.version != options.version:
         raise CheckpointError(
             f"The model {model.name!r} is of version {model.version} on this machine, but {options.version} is asked "
@@ -353,27 +344,10 @@ def model_for(options: Segmenting) -> Vivim:
     return model
 
 
-def loaded(name: str) -> Vivim:
-    """A model by name or path. The last one stays in memory until its file changes."""
-    from vivim.registry.registry import model_path
-
-    path = model_path(name)
-    return _loaded(path, path.stat().st_mtime_ns if path.is_file() else 0)
-
-
-@functools.lru_cache(maxsize=1)
-def _loaded(path: Path, _changed: int) -> Vivim:
-    from vivim.registry.registry import load_model
-
-    return load_model(path)
-
-
 # -- writing -----------------------------------------------------------------------------------------------------------
 
 
 def _export(job: Job) -> Doing:
-    from vivim.session import Session
-
     with Session.open(job.path, read_only=True) as session:
         # what somebody corrects from now on may come too late for the files
         state, seen = state_of(session.folder), (yield from _seen_if_there(job, session))
@@ -412,8 +386,6 @@ def _exported(
     session: Session, job: Job, formats: Sequence[str], lost: Collection[int] = ()
 ) -> Generator[Working, None, tuple[dict[str, str], dict[str, str]]]:
     """Export some formats. Returns where each is below the output folder, and the digest of what it holds."""
-    from vivim.io.export import export
-
     options, files, digests = job.options, {}, {}
     events = export(
         session,
@@ -436,11 +408,7 @@ def _exported(
 
 def _measured(session: Session, job: Job, files: dict[str, str], lost: Collection[int]) -> Doing:
     """Lesion areas of the frames that were written. All classes together, cleaned as they were for writing."""
-    import numpy as np
-
     from vivim.analysis.calibration import area_mm2, regions_of
-    from vivim.imaging.components import Cleaning
-    from vivim.io.export import chosen_frames
 
     options = job.options
     chosen = chosen_frames(session, options.only, options.frames)

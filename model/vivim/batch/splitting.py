@@ -11,15 +11,12 @@ import json
 import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vivim.batch.jobs import Job, Segmenting, Working
 from vivim.errors import BatchError, FrameError
+from vivim.session import Session
 from vivim.utils.atomic_files import remove
-
-if TYPE_CHECKING:
-    from vivim.session import Session
-    from vivim.video import Video
+from vivim.video import Video
 
 HIDDEN = ".ranges-"
 SPLIT = 4096
@@ -62,8 +59,6 @@ def join(session: Session, job: Job, options: Segmenting) -> Iterator[Working]:
     BatchError
         If a range is of another video or not whole.
     """
-    from vivim.session import Session
-
     for first, stop in job.parts:
         with Session.open(part_folder(job, (first, stop)), read_only=True) as part:
             there = part.frames_with("proposed")

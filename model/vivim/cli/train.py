@@ -12,19 +12,20 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import torch
 
 from vivim.devices import choose_device
 from vivim.errors import VivimError
+from vivim.imaging.resize import resize_frame
+from vivim.network import Vivim
+from vivim.network.weight_conversion import fetch_segformer, load_segformer
 from vivim.training.config import TrainConfig
 from vivim.training.datasets import Clip, load_dataset
 from vivim.training.recipes import default_recipe, merged, read_recipe, recipe_names, to_config
 from vivim.training.run_log import RunLog, table_head, table_line
-
-if TYPE_CHECKING:
-    import torch
-
-    from vivim.network import Vivim
 
 WHOLE_NUMBERS = ("steps", "validate_every", "log_every", "patience", "parts", "seed")
 NUMBERS = ("epochs", "learning_rate", "average_decay", "boundary_weight", "seconds", "pause_after")
@@ -113,9 +114,6 @@ def weighted(
 
 def phantoms(count: int, size: tuple[int, int]) -> list[Clip]:
     """Synthetic clips with known lesions, half speckle and half mucosa."""
-    import numpy as np
-
-    from vivim.imaging.resize import resize_frame
     from vivim.video import make_phantom
 
     clips = []
@@ -171,8 +169,6 @@ def validation_clips(
     VivimError
         If there are fewer than two clips.
     """
-    import numpy as np
-
     if not part:
         return clips, weights, []
     if len(clips) < 2:
@@ -217,11 +213,7 @@ def starting_weights(args: argparse.Namespace, config: TrainConfig) -> Vivim | N
 
     What SegFormer does not have, all of the temporal half, is random by the seed of the run.
     """
-    import torch
-
-    from vivim.network import Vivim
     from vivim.network.checkpoints import load_checkpoint
-    from vivim.network.weight_conversion import fetch_segformer, load_segformer
 
     if args.initial:
         return load_checkpoint(Path(args.initial))
@@ -263,6 +255,4 @@ def _train(
 
 def peak_memory(device: torch.device) -> float | None:
     """The most memory that tensors took on a CUDA device so far, in MiB. None on others."""
-    import torch
-
     return torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else None

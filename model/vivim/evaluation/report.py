@@ -9,10 +9,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from vivim.evaluation.evaluate import SCORES, ClipScore, overall, predict_clip
+from vivim.evaluation.evaluate import ClipScore, overall, predict_clip
 from vivim.imaging.metrics import outline
 from vivim.network import Vivim
 from vivim.training.datasets import pair_files
+from vivim.utils.json_types import as_json
 
 COLUMNS = {
     "dice": "Dice",
@@ -44,21 +45,19 @@ def summary(clips: Sequence[ClipScore]) -> dict[str, Any]:
             "frames": len(clip.frames),
             "empty_frames": clip.empty_frames,
             "false_alarms": clip.false_alarms,
-            **{name: _rounded(clip.scores[name]) for name in SCORES},
+            **clip.scores,
         }
         for clip in clips
     ]
-    return {
-        **{name: _rounded(value) for name, value in means.items()},
-        "interval": {
-            name: None if pair is None else [_rounded(value) for value in pair]
-            for name, pair in intervals.items()
-        },
+    report = {
+        **means,
+        "interval": intervals,
         "frames": sum(len(clip.frames) for clip in clips),
         "empty_frames": sum(clip.empty_frames for clip in clips),
         "false_alarms": sum(clip.false_alarms for clip in clips),
         "clips": rows,
     }
+    return as_json(report, digits=4)
 
 
 def table(clips: Sequence[ClipScore]) -> str:
@@ -82,10 +81,6 @@ def table(clips: Sequence[ClipScore]) -> str:
 def _line(title: str, frames: str, values: Sequence[float | None]) -> str:
     shown = (f"{'-':>7}" if value is None else f"{value:7.3f}" for value in values)
     return f"{title:28} {frames:>6} " + " ".join(shown)
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
 
 
 def write_worst(

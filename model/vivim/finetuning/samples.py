@@ -139,19 +139,7 @@ def variants(sessions: Sequence[Session], guidable: bool) -> Iterator[Variant]:
 
 
 class Source:
-    """Corrected frames of some sessions as network input.
-
-    Parameters
-    ----------
-    sessions : sequence of Session
-        Where the frames are.
-    model : Vivim
-        Says which size, how many classes, and whether guidance is possible.
-    device : torch.device
-        Where windows are wanted.
-    stop : threading.Event, optional
-        Set it for `Stopped` at the next frame.
-    """
+    """Corrected frames of some sessions as input of a network, on a device. `stop` ends the work with `Stopped`."""
 
     def __init__(
         self,

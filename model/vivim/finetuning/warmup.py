@@ -20,15 +20,7 @@ LENGTHS = (2 * CONTEXT + 1, 2 * CONTEXT + 3)
 
 
 def warm_up_finetuning(model: Vivim, device: torch.device) -> None:
-    """Encode empty windows and take one training step with a copy of `model`, which is left as it is.
-
-    Parameters
-    ----------
-    model : Vivim
-        Of the kind that will be fine-tuned; on `device`.
-    device : torch.device
-        Where the fine-tune will run.
-    """
+    """Encode empty windows and take one training step with a copy of `model`, which is on `device`."""
     height, width = model.config.input_size
     tuned = copy.deepcopy(model).eval()
     samples: list[Sample] = []

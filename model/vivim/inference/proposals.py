@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -184,14 +184,7 @@ def propose(
 
 
 def segment_frames(
-    model: Vivim,
-    frames: NDArray,
-    *,
-    clip_length: int = CLIP_LENGTH,
-    device: str = "auto",
-    windows: str = "every",
-    batch_size: int | None = None,
-    precision: str = "auto",
+    model: Vivim, frames: NDArray, options: ProposeOptions | None = None, *, device: str = "auto", **changes: Any
 ) -> NDArray:
     """Segment an array of frames, without a session.
 
@@ -201,14 +194,15 @@ def segment_frames(
         Any Vivim.
     frames : ndarray
         ``(T, H, W, 3)`` or ``(T, H, W)``, uint8 or uint16.
-    clip_length, device, windows, batch_size, precision
-        As for `propose`.
+    options, device, **changes
+        As for `vivim.propose`. Of the options, `clip_length`, `windows`, `batch_size` and `precision` count.
 
     Returns
     -------
     ndarray
         Label masks ``(T, H, W)`` uint8.
     """
+    options = replace(options or ProposeOptions(), **changes)
     target, size = choose_device(device), model.config.input_size
 
     def prepare(window: Window) -> Inputs:
@@ -216,9 +210,9 @@ def segment_frames(
         return normalise(resized.to(target))[None], None
 
     with telling_of_full_memory(target):
-        runner = Runner(model, target, batch_size=batch_size, precision=precision)
+        runner = Runner(model, target, batch_size=options.batch_size, precision=options.precision)
         masks = np.zeros(frames.shape[:3], np.uint8)
-        planned = plan(range(len(frames)), (), len(frames), clip_length, 0, windows)
+        planned = plan(range(len(frames)), (), len(frames), options.clip_length, 0, options.windows)
         for block, logits, _ in fuse_windows(runner, planned, prepare, equal_weights):
             for t, one in zip(block, logits, strict=True):
                 masks[t] = mask_from_logits(one, (frames.shape[1], frames.shape[2]))

@@ -11,18 +11,19 @@ import re
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vivim.errors import CheckpointError
-from vivim.registry.info import NEW_CLASSES, ModelInfo, describe, origin
+from vivim.registry.info import NEW_CLASSES, ModelInfo, describe, origin, session_key
 from vivim.settings import change_settings, settings, vivim_home
-from vivim.utils.atomic_files import atomic_write, sweep
+from vivim.utils.atomic_files import atomic_write, free_path, locked, sweep
 
 if TYPE_CHECKING:
     from vivim.network import Vivim
+    from vivim.session import Session
 
 STARTER = "starter"
 SUFFIX = ".safetensors"
@@ -60,6 +61,21 @@ def load_model(name_or_path: str | Path = STARTER) -> Vivim:
     model = load_checkpoint(path)
     model.name = STARTER if path == starter_path() else path.stem
     return model
+
+
+class ModelCache:
+    """Loads models and keeps the last one, until its file changes. For one thread."""
+
+    def __init__(self) -> None:
+        self._models: dict[tuple[Path, int], Vivim] = {}
+
+    def load(self, name_or_path: str | Path) -> Vivim:
+        """Load a model that is not the last one, see `load_model`."""
+        path = model_path(name_or_path)
+        key = path, path.stat().st_mtime_ns if path.is_file() else 0
+        if key not in self._models:
+            self._models = {key: load_model(name_or_path)}
+        return self._models[key]
 
 
 def model_path(name_or_path: str | Path) -> Path:
@@ -118,6 +134,24 @@ def model_of_version(version: str | None, name: str | None) -> ModelInfo | None:
     return origin(version, name, list_models())
 
 
+def untouched_ancestor(model: Vivim, sessions: Sequence[Session]) -> Vivim:
+    """Find the nearest ancestor of `model` that has not learned from any of `sessions`.
+
+    A model that has seen these corrected frames cannot be judged on them. Starting from its ancestor, with all
+    corrected frames there are now, keeps the held-out scores honest. A model whose ancestor is gone is returned itself.
+    """
+    keys = {session_key(session) for session in sessions}
+    while keys & set(model.provenance.get("learned_from", [])):
+        ancestor = model_of_version(model.provenance.get("parent_version"), model.provenance.get("parent"))
+        if ancestor is None:
+            break
+        try:
+            model = load_model(ancestor.path)
+        except CheckpointError:
+            break
+    return model
+
+
 def save_version(model: Vivim, name: str, provenance: dict[str, Any]) -> ModelInfo:
     """Add a version to the registry under `name`, or `name-2`, `name-3` ... where that is taken.
 
@@ -163,28 +197,14 @@ def checked_name(name: str) -> str:
     return name
 
 
-@contextmanager
-def _one_at_a_time() -> Iterator[None]:
+def _one_at_a_time() -> AbstractContextManager:
     """Lock the models folder, so that no other process takes a name between finding it free and writing the file."""
-    from filelock import FileLock, Timeout
-
-    home = vivim_home()
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        with FileLock(home / ".models.lock", timeout=LOCK_SECONDS):
-            yield
-    except Timeout as error:
-        raise CheckpointError(f"Another program is writing models in {home}. Try again.") from error
-    except OSError as error:
-        raise CheckpointError(f"Cannot write models in {home}: {error.strerror or error}.") from error
+    return locked(vivim_home() / ".models.lock", LOCK_SECONDS, CheckpointError, f"models in {vivim_home()}")
 
 
 def _free_path(name: str) -> Path:
-    path, number = models_folder() / f"{name}{SUFFIX}", 1
-    while os.path.lexists(path):  # a link that leads nowhere is not overwritten either
-        number += 1
-        path = models_folder() / f"{name}-{number}{SUFFIX}"
-    return path
+    folder = models_folder()
+    return free_path(lambda number: folder / f"{name if number == 1 else f'{name}-{number}'}{SUFFIX}")
 
 
 def _own_path(name: str) -> Path:

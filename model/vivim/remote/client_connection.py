@@ -116,21 +116,10 @@ def _trusted() -> ssl.SSLContext:
 
 
 class Conversation:
-    """One request, over as many connections as it takes.
+    """One request to a device ``"remote:https://host:port"``, over as many connections as it takes.
 
-    Parameters
-    ----------
-    device : str
-        ``"remote:https://host:port"``.
-    request : callable
-        Makes the request for what has not arrived yet.
-    answers : SessionAnswers
-        Answers the server's questions.
-
-    Attributes
-    ----------
-    failures : int
-        Connections lost in a row. The reader of `messages` sets it to 0 when something new has arrived.
+    ``request()`` makes the request for what has not arrived yet, and `answers` those to the server's questions.
+    `failures` are the connections lost in a row: the reader of `messages` sets it to 0 when something new has arrived.
     """
 
     def __init__(self, device: str, request: Callable[[], bytes], answers: SessionAnswers) -> None:

@@ -55,22 +55,10 @@ class Pixels:
 
 
 class RemoteSession:
-    """One session of a request, on the server.
+    """One session of a request, on the server: its place among those, and the frames, height and width of its masks.
 
-    Parameters
-    ----------
-    number : int
-        Its place among those of the request.
-    shape : tuple of int
-        Frames, height and width of the masks.
-    flags : ndarray
-        ``(T,)`` uint8, a sum of `WANTED`, `KNOWN` and `HAVE` for each frame.
-    key : str
-        Identity of the video: the beginning of its content's digest.
-    size : tuple of int
-        Height and width of the frames that arrive: the network's input.
-    ask : callable
-        Fetches pixels from the client.
+    `flags` ``(T,)`` uint8 are a sum of `WANTED`, `KNOWN` and `HAVE` for each frame. `key` is the beginning of the
+    digest of the video's content. Frames arrive at `size`, height and width of the network's input.
     """
 
     def __init__(

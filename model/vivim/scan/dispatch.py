@@ -6,9 +6,7 @@ Takes float tensors (float16, bfloat16, float32, float64) of one device. Every b
 import torch
 
 from vivim.scan.backends import READ_BY_ORDER, choose_backend, load_backend
-from vivim.scan.conv import causal_conv
-from vivim.scan.inputs import ScanInputs
-from vivim.scan.precision import without_autocast
+from vivim.scan.inputs import ScanInputs, without_autocast
 from vivim.scan.token_orders import check_order, inverse_order
 
 
@@ -85,12 +83,3 @@ def selective_scan(
         if name in READ_BY_ORDER:
             return scan(inputs, order).to(u.dtype)
         return scan(inputs.in_order(order)).to(u.dtype)[:, inverse_order(order)]
-
-
-def warm_up(device: torch.device | str = "cpu") -> None:
-    """Compile the kernels that the network's scans use on a device, forward and backward."""
-    values = torch.ones(1, 2, 16, device=device, requires_grad=True)
-    vector = torch.ones(16, device=device, requires_grad=True)
-    rates = -torch.ones(16, 16, device=device)
-    u = causal_conv(values, torch.ones(16, 4, device=device), vector)
-    selective_scan(u, values, rates, values, values, vector, values, vector).sum().backward()

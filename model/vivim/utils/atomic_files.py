@@ -14,9 +14,12 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
+
+from vivim.errors import VivimError
 
 PART, OLD = ".part", ".old"
 _NAME = re.compile(
@@ -82,6 +85,38 @@ def atomic_write(final: str | Path) -> Iterator[Path]:
         put_in_place(part, final)
     finally:
         remove(part)
+
+
+@contextmanager
+def locked(path: Path, seconds: float, failed: type[VivimError], what: str) -> Iterator[None]:
+    """Hold a lock file, so that no other process writes the same at that time.
+
+    Parameters
+    ----------
+    path : Path
+        The lock file. Its folder is made.
+    seconds : float
+        How long to wait for another process.
+    failed : type
+        The error to raise where that takes longer, or where the block or the lock meets an `OSError`.
+    what : str
+        What is written, for the error's message.
+    """
+    from filelock import FileLock, Timeout
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path, timeout=seconds):
+            yield
+    except Timeout as error:
+        raise failed(f"Another program is writing {what}. Try again.") from error
+    except OSError as error:
+        raise failed(f"Cannot write {what}: {error.strerror or error}.") from error
+
+
+def free_path(named: Callable[[int], Path]) -> Path:
+    """The first of ``named(1)``, ``named(2)`` ... that is not there, not even as a link that leads nowhere."""
+    return next(path for path in map(named, count(1)) if not os.path.lexists(path))
 
 
 def shortened(name: str, most: int = NAME_BYTES) -> str:

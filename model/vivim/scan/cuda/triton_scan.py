@@ -213,18 +213,9 @@ def launch(
     constants: tuple[int | bool, ...],
     warps: int,
 ) -> None:
-    """Run `programs` programs of a kernel on the current device.
+    """Run `programs` programs of a kernel, of so many warps each, on the current device.
 
-    Parameters
-    ----------
-    kernel : triton.JITFunction
-        Its parameters are, in this order, the tensors, the numbers, and the constants (``tl.constexpr``).
-    programs : int
-        Size of the one-dimensional grid.
-    tensors, numbers, constants : tuple
-        Arguments by position; the tensors are all on the current device.
-    warps : int
-        Warps of a program.
+    The kernel takes by position the tensors, all on that device, the numbers, and the constants (``tl.constexpr``).
     """
     grid = (programs, 1, 1)
     addresses = [t.data_ptr() for t in tensors]
