@@ -34,7 +34,8 @@ from napari_vivim.layers.scrubbing import Scrubbing
 from napari_vivim.layers.time_axis import nearest_frame, show_frame
 from napari_vivim.layers.video_frames import PATH_KEY, SESSION_KEY, ShownFrames
 from napari_vivim.layers.visibility import show_alone
-from napari_vivim.qt.napari_window import main_window
+from napari_vivim.qt.components import single_shot
+from napari_vivim.qt.napari_window import main_window, set_play_speed
 from napari_vivim.qt.notifications import guarded, show_problem
 
 _log = logging.getLogger(__name__)
@@ -109,6 +110,9 @@ class VideoController(Jobs):
         viewer.layers.events.removed.connect(self._on_removed)
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.dims.events.point.connect(self.precompute.pause)
+        self._play_speed = single_shot(self, 0, self._set_play_speed)  # napari makes its sliders first
+        viewer.dims.events.range.connect(self._on_range)
+        self._play_speed.start()
         # napari keeps the layers of a window that is closed by its X, or by quitting
         main_window(viewer).destroyed.connect(self.close)
         application = QApplication.instance()
@@ -130,6 +134,15 @@ class VideoController(Jobs):
     def go_to(self, frame: int) -> None:
         """Show a frame."""
         show_frame(self.viewer, self.layer, frame)
+
+    def _on_range(self, event: Any) -> None:
+        self._play_speed.start()
+
+    def _set_play_speed(self) -> None:
+        """Let *Play* show the video at its own speed, whatever the steps of the slider are."""
+        axis, fps = self.viewer.dims.ndim - self.layer.ndim, getattr(self.layer.data.video, "fps", None)
+        if fps and not self._gone:
+            set_play_speed(self.viewer, axis, fps * self.layer.scale[0] / self.viewer.dims.range[axis].step)
 
     def show_alone(self) -> None:
         """Show this video and its layers, and hide the other videos."""
@@ -295,6 +308,7 @@ class VideoController(Jobs):
             return
         self._gone = True
         self.viewer.dims.events.point.disconnect(self.precompute.pause)
+        self.viewer.dims.events.range.disconnect(self._on_range)
         self.worker.close()
         self._scrubbing.close()
         self._close_session()

@@ -7,7 +7,6 @@ never disagree.
 
 import hashlib
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vivim.errors import FrameError, VideoError
+from vivim.utils.lru_cache import LRUCache
 
 CACHE_BYTES = 128 * 2**20
 """Decoded frames kept in memory by each open video."""
@@ -26,43 +26,21 @@ IDENTITY_BYTES = 2**20
 """How much of a file's beginning and end goes into its identity."""
 
 
-class FrameCache:
+class FrameCache(LRUCache[int, NDArray]):
     """The latest decoded frames, bounded in bytes. May be asked from any thread, also while a frame is decoded."""
 
     def __init__(self, limit: int = CACHE_BYTES) -> None:
-        self.limit, self._bytes = limit, 0
-        self._frames: OrderedDict[int, NDArray] = OrderedDict()
-        self._lock = threading.Lock()
+        super().__init__(limit, lambda frame: frame.nbytes)
 
-    def get(self, i: int) -> NDArray | None:
-        """Frame `i` if it is still here."""
-        with self._lock:
-            found = self._frames.get(i)
-            if found is not None:
-                self._frames.move_to_end(i)
-            return found
-
-    def put(self, i: int, frame: NDArray) -> None:
-        """Keep a frame. The least recently used ones go when there is too much. The frame becomes read-only."""
-        frame.setflags(write=False)
-        with self._lock:
-            if i in self._frames:
-                return
-            self._frames[i] = frame
-            self._bytes += frame.nbytes
-            while self._bytes > self.limit and len(self._frames) > 1:
-                self._bytes -= self._frames.popitem(last=False)[1].nbytes
+    def put(self, key: int, value: NDArray) -> None:
+        """Keep a frame, which becomes read-only."""
+        value.setflags(write=False)
+        super().put(key, value)
 
     def nearest(self, i: int) -> int | None:
         """The number of the frame here that is nearest to `i`."""
         with self._lock:
-            return min(self._frames, key=lambda at: abs(at - i), default=None)
-
-    def clear(self) -> None:
-        """Forget everything."""
-        with self._lock:
-            self._frames.clear()
-            self._bytes = 0
+            return min(self._values, key=lambda at: abs(at - i), default=None)
 
 
 LARGEST_ASPECT = 8.0
@@ -206,7 +184,7 @@ class Video:
         """Let go of the file. Safe to call twice."""
         with self._lock:
             self._closed = True
-            self._cache.clear()
+            self._cache.drop_to(0)
             self._release()
 
     def _decode(self, i: int) -> NDArray:

@@ -84,7 +84,7 @@ def read_header(path: Path) -> Dataset:
     try:
         deflated = _is_deflated(path)
         with path.open("rb") as file:
-            dataset = read_partial(file, _is_behind_pixels, None if deflated else DEFERRED)
+            dataset: Dataset = read_partial(file, _is_behind_pixels, None if deflated else DEFERRED)
         if not deflated:
             dataset = _keep_whole(path, dataset)
         count = int(dataset.get("NumberOfFrames", 1) or 1)

@@ -195,8 +195,11 @@ def _geometry(file: Path) -> tuple[tuple[int, int], str]:
             with tifffile.TiffFile(file) as tiff:
                 page = tiff.pages.first
                 size, frames = (page.imagewidth, page.imagelength), _pictures_of(tiff)
-                flat = page.photometric in GREYS and page.samplesperpixel <= 2
-                kind = "RGB" if not flat else "F" if page.dtype.kind == "f" else "L" if page.bitspersample <= 8 else "I;16"
+                kind = "L" if page.bitspersample <= 8 else "I;16"
+                if page.sampleformat == tifffile.SAMPLEFORMAT.IEEEFP:
+                    kind = "F"
+                elif page.photometric not in GREYS or page.samplesperpixel > 2:
+                    kind = "RGB"
                 orientation = int(page.tags["Orientation"].value) if "Orientation" in page.tags else 1
         else:
             with Image.open(file) as picture:
@@ -208,7 +211,7 @@ def _geometry(file: Path) -> tuple[tuple[int, int], str]:
         raise VideoError(f"{file.name} holds floating-point values. Convert it to 8- or 16-bit grey.")
     if frames > 1:
         raise VideoError(
-            f"{file.name} holds {frames} pictures and lies among others, so their order is not known. Open it alone, or "
-            "save each as a file of its own."
+            f"{file.name} holds {frames} pictures and lies among others, so their order is not known. Open it "
+            "alone, or save each as a file of its own."
         )
     return (size[::-1] if 5 <= orientation <= 8 else size), kind
