@@ -15,7 +15,7 @@ from typing import Any
 
 import napari
 from napari.layers import Image, Labels, Layer
-from qtpy.QtCore import QTimer, Signal
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QApplication
 from vivim.registry.registry import ModelCache
 from vivim.session import STATUS_NAMES, MaskEditor, Session
@@ -108,7 +108,7 @@ class VideoController(Jobs):
         self.job_ended.connect(lambda name, finished: self.precompute.schedule())
         self.closing_failed.connect(show_problem)
         viewer.layers.events.removed.connect(self._on_removed)
-        viewer.layers.events.inserted.connect(self._on_inserted)
+        viewer.layers.events.inserted.connect(part_from_session)  # stays when the video goes
         viewer.dims.events.point.connect(self.precompute.pause)
         self._play_speed = single_shot(self, 0, self._set_play_speed)  # napari makes its sliders first
         viewer.dims.events.range.connect(self._on_range)
@@ -142,7 +142,7 @@ class VideoController(Jobs):
         """Let *Play* show the video at its own speed, whatever the steps of the slider are."""
         axis, fps = self.viewer.dims.ndim - self.layer.ndim, getattr(self.layer.data.video, "fps", None)
         if fps and not self._gone:
-            set_play_speed(self.viewer, axis, fps * self.layer.scale[0] / self.viewer.dims.range[axis].step)
+            set_play_speed(self.viewer, axis, float(fps * self.layer.scale[0] / self.viewer.dims.range[axis].step))
 
     def show_alone(self) -> None:
         """Show this video and its layers, and hide the other videos."""
@@ -312,13 +312,6 @@ class VideoController(Jobs):
         self.worker.close()
         self._scrubbing.close()
         self._close_session()
-        if self.layer in self.viewer.layers:  # the window was closed
-            self._close_video()
-        else:  # napari may be about to add another layer that shows it
-            QTimer.singleShot(0, self._close_video)
-
-    def _close_video(self) -> None:
-        """Close the video in the background, unless another layer shows it."""
         data, others = self.layer.data, (layer for layer in self.viewer.layers if layer is not self.layer)
         if isinstance(data, ShownFrames) and not any(shows(layer, data.video) for layer in others):
             close_in_background([data.video], [], self.closing_failed.emit)
@@ -387,15 +380,11 @@ class VideoController(Jobs):
             self._drawn = time.monotonic()
             self.masks.refresh()
 
-    def _on_inserted(self, event: Any) -> None:
-        part_from_session(event.value)
-
     def _on_removed(self, event: Any) -> None:
         if event.value is self.masks and self.masks is not None:
             self._close_session()
         if event.value is self.layer:
             self.viewer.layers.events.removed.disconnect(self._on_removed)
-            self.viewer.layers.events.inserted.disconnect(self._on_inserted)
             masks = self.masks
             self.close()
             if masks in self.viewer.layers:

@@ -166,6 +166,11 @@ class Video:
         return self.pixel_spacing_mm[1] / self.pixel_spacing_mm[0]
 
     @property
+    def closed(self) -> bool:
+        """Whether its file was let go of."""
+        return self._closed
+
+    @property
     def files(self) -> list[Path]:
         """The files that it is read from, in order."""
         return self._files
