@@ -122,7 +122,8 @@ def originals(root: Path) -> list[Path]:
     for name, (syntax, coder) in coders.items():
         _compressed(data, grey[:2], coder, syntax).save_as(root / f"{name}.dcm")
     for name in ("boxed", "ls"):  # without the mark that ends the pixels
-        (root / f"endless-{name}.dcm").write_bytes((root / f"{name}.dcm").read_bytes().rpartition(b"\xfe\xff\xdd\xe0")[0])
+        pixels, _, _ = (root / f"{name}.dcm").read_bytes().rpartition(b"\xfe\xff\xdd\xe0")
+        (root / f"endless-{name}.dcm").write_bytes(pixels)
     stream_data = (root / "a.mp4").read_bytes()
     _compressed(data, grey, None, pydicom.uid.MPEG4HP41, stream_data).save_as(root / "mpeg.dcm")
     return sorted(root.iterdir())

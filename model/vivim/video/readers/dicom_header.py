@@ -126,7 +126,8 @@ def _without_end(path: Path) -> Dataset | None:
     found = unended_pixels(path)
     if found is None:
         return None
-    dataset, dataset.items_start = found
+    dataset, start = found
+    dataset.items_start = start
     dataset.frames_stated = count = int(dataset.get("NumberOfFrames", 1) or 1)
     if str(dataset.file_meta.get("TransferSyntaxUID", "")).startswith(MPEG):
         dataset.add_new(PIXEL_DATA, "OB", b"")
@@ -134,19 +135,9 @@ def _without_end(path: Path) -> Dataset | None:
         raise VideoError(
             f"{path.name} ends too early and takes more than {INFLATED_BYTES >> 20} MB of memory. Copy it anew."
         )
-    elif frames := read_whole_frames(path, dataset.items_start, count):
+    elif frames := read_whole_frames(path, start, count):
         put_whole_frames(dataset, frames)
     return dataset
-
-
-def notes_of(dataset: Dataset, name: str) -> list[str]:
-    """What a person should know about a file whose header was read."""
-    stated = getattr(dataset, "frames_stated", None)
-    if stated is None:
-        return []
-    count = int(dataset.get("NumberOfFrames", 1) or 1)
-    lost = f"{count} of its {stated} frames are there" if count < stated else "all its frames are there"
-    return [f"{name} ends too early: {lost}. Copy or export it anew if you can."]
 
 
 def is_in_memory(dataset: Dataset) -> bool:
@@ -196,6 +187,8 @@ class Facts:
         Calibrated parts of the picture, B-mode first.
     pixel_aspect : float, optional
         Width by height of a pixel, where that is all that is stated.
+    notes : tuple of str
+        What a person should know about the file.
     """
 
     starts: list[float] | None
@@ -203,6 +196,16 @@ class Facts:
     spacing_mm: tuple[float, float] | None
     regions: tuple[Region, ...]
     pixel_aspect: float | None = None
+    notes: tuple[str, ...] = ()
+
+    def of_video(self) -> dict[str, Any]:
+        """What `vivim.video.base.Video` is told of it."""
+        return {
+            "fps": self.fps,
+            "pixel_spacing_mm": self.spacing_mm,
+            "pixel_aspect": self.pixel_aspect or 1.0,
+            "notes": self.notes,
+        }
 
 
 def facts_of(dataset: Dataset, count: int, name: str) -> Facts:
@@ -215,11 +218,21 @@ def facts_of(dataset: Dataset, count: int, name: str) -> Facts:
     """
     try:
         starts, fps = _timing(dataset, count)
-        return Facts(starts, fps, spacing(dataset), regions(dataset), _aspect(dataset))
+        return Facts(
+            starts, fps, spacing(dataset), regions(dataset), _aspect(dataset), _notes(dataset, name)
+        )
     except Exception as error:  # whatever damaged headers make pydicom raise, with their values in its words
         raise VideoError(
             f"The times or sizes that {name} states are damaged ({type(error).__name__}). Export it anew."
         ) from None
+
+
+def _notes(dataset: Dataset, name: str) -> tuple[str, ...]:
+    stated, count = getattr(dataset, "frames_stated", None), int(dataset.get("NumberOfFrames", 1) or 1)
+    if stated is None:
+        return ()
+    there = f": {count} of its {stated} frames are there" if count < stated else ""
+    return (f"{name} ends too early{there}. Copy or export it anew if you can.",)
 
 
 def _aspect(dataset: Dataset) -> float | None:

@@ -75,8 +75,7 @@ class EncapsulatedVideo(FFmpegVideo):
         self._starts = facts.starts
         self.fps = facts.fps or self.fps
         self._aspect = facts.pixel_aspect or self._aspect
-        if ended:
-            self.notes = (*self.notes, f"{path.name} ends too early. Copy or export it anew if you can.")
+        self.notes += facts.notes
 
     def _source(self) -> Fragments:
         try:

@@ -32,7 +32,8 @@ class Items(NamedTuple):
 
 def items_of(file: BinaryIO) -> Items:
     """The items from here on."""
-    at, values = file.tell(), []
+    at = file.tell()
+    values: list[tuple[int, int, bool]] = []
     end = file.seek(0, 2)
     while at + ITEM_HEAD <= end:
         file.seek(at)
