@@ -13,6 +13,7 @@ from .errors import CheckpointError as CheckpointError
 from .errors import DeviceError as DeviceError
 from .errors import ExportError as ExportError
 from .errors import FinetuneError as FinetuneError
+from .errors import FrameError as FrameError
 from .errors import MasksError as MasksError
 from .errors import SessionError as SessionError
 from .errors import SettingsError as SettingsError
@@ -53,6 +54,7 @@ from .io.import_masks import ImportEvent as ImportEvent
 from .io.import_masks import import_masks as import_masks
 from .network import Vivim as Vivim
 from .network import VivimConfig as VivimConfig
+from .prompting.prompt import prompt as prompt
 from .registry.info import ModelInfo as ModelInfo
 from .registry.registry import export_model as export_model
 from .registry.registry import import_model as import_model
