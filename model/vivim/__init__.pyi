@@ -13,6 +13,7 @@ from .errors import CheckpointError as CheckpointError
 from .errors import DeviceError as DeviceError
 from .errors import ExportError as ExportError
 from .errors import FinetuneError as FinetuneError
+from .errors import FrameError as FrameError
 from .errors import MasksError as MasksError
 from .errors import SessionError as SessionError
 from .errors import SettingsError as SettingsError

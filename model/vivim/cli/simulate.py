@@ -4,6 +4,7 @@ import argparse
 
 from vivim.cli.options import add_clips, add_device, add_model, numbers, positive, say
 from vivim.errors import VivimError
+from vivim.registry.registry import load_model
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +45,6 @@ def run(args: argparse.Namespace) -> dict:
     """Simulate on every clip, and print a table."""
     from vivim.evaluation.simulated_annotator import simulate
     from vivim.evaluation.simulation_report import summary, table
-    from vivim.registry.registry import default_model_name, load_model
 
     by_clicks = args.annotator == "clicks"
     if args.per_frame and not by_clicks:
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> dict:
         raise VivimError("Stills have no frames around them to go on to: add --annotator clicks --per-frame.")
     if by_clicks and args.choose != "queue":
         raise VivimError("An annotator who clicks takes the frames of the queue: leave --choose away.")
-    model, leave_out = load_model(args.model or default_model_name()), tuple(args.leave_out)
+    model, leave_out = load_model(args.model), tuple(args.leave_out)
     if args.per_frame:
         from vivim.evaluation.simulated_clicks import click_summary, click_table, simulate_clicks
 

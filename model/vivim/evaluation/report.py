@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from vivim.evaluation.evaluate import (
-    SCORES,
     ClipScore,
     calibration_error,
     false_alarm_rate,
@@ -21,6 +20,7 @@ from vivim.evaluation.evaluate import (
 from vivim.imaging.metrics import outline
 from vivim.network import Vivim
 from vivim.training.datasets import pair_files
+from vivim.utils.json_types import as_json
 
 COLUMNS = {
     "dice": "Dice",
@@ -53,25 +53,23 @@ def summary(clips: Sequence[ClipScore]) -> dict[str, Any]:
             "empty_frames": clip.empty_frames,
             "false_alarms": clip.false_alarms,
             "misses": clip.misses,
-            **{name: _rounded(clip.scores[name]) for name in SCORES},
+            **clip.scores,
         }
         for clip in clips
     ]
-    return {
-        **{name: _rounded(value) for name, value in means.items()},
-        "interval": {
-            name: None if pair is None else [_rounded(value) for value in pair]
-            for name, pair in intervals.items()
-        },
+    report = {
+        **means,
+        "interval": intervals,
         "frames": sum(len(clip.frames) for clip in clips),
         "empty_frames": sum(clip.empty_frames for clip in clips),
         "false_alarms": sum(clip.false_alarms for clip in clips),
-        "false_alarm_rate": _rounded(false_alarm_rate(clips)),
+        "false_alarm_rate": false_alarm_rate(clips),
         "misses": sum(clip.misses for clip in clips),
-        "miss_rate": _rounded(miss_rate(clips)),
-        "presence_calibration_error": _rounded(calibration_error(_presence(clips))),
+        "miss_rate": miss_rate(clips),
+        "presence_calibration_error": calibration_error(_presence(clips)),
         "clips": rows,
     }
+    return as_json(report, digits=4)
 
 
 def table(clips: Sequence[ClipScore]) -> str:
@@ -107,19 +105,12 @@ def _line(title: str, frames: str, values: Sequence[float | None]) -> str:
     return f"{title:28} {frames:>6} " + " ".join(shown)
 
 
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
-
-
 def write_worst(
     clips: Sequence[ClipScore], model: Vivim, device: torch.device, folder: Path, count: int = 12
 ) -> list[Path]:
     """Write the frames with the lowest Dice as pictures, the true outline in green, the predicted one in red.
 
-    Returns
-    -------
-    list of Path
-        ``01_CLIP_FRAME.png`` and so on, the worst first.
+    Returns their paths, ``01_CLIP_FRAME.png`` and so on, the worst first.
     """
     ranked = sorted(
         (

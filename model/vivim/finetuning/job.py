@@ -1,9 +1,8 @@
 """Run a fine-tune in this process: encode, judge on held-out frames, train."""
 
 import copy
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -11,7 +10,7 @@ import torch
 from vivim.devices import choose_device
 from vivim.errors import FinetuneError
 from vivim.finetuning.cross_validation import held_out_scores, mean_of, split_folds
-from vivim.finetuning.events import HeldOut, Preparing, Scored, Step
+from vivim.finetuning.events import HeldOut, Preparing, Scored, Step, Trained
 from vivim.finetuning.feature_store import FeatureStore
 from vivim.finetuning.samples import Sample, Source, check_labels, corrected_frames, encoded, variants
 from vivim.finetuning.trainables import DecoderTrainable, NetworkTrainable, Trainable
@@ -22,16 +21,6 @@ from vivim.session import Session
 from vivim.utils.system import check_fits
 
 SCOPES = ("decoder", "last-stage", "all")
-
-
-@dataclass(frozen=True)
-class Trained:
-    """Result of a fine-tune: a new model and its scores on held-out frames."""
-
-    model: Vivim
-    promoted: bool
-    scored: Scored
-    seconds: float
 
 
 def run(
@@ -59,7 +48,6 @@ def run(
     """
     if scope not in SCOPES:
         raise FinetuneError(f"Unknown scope {scope!r}. Choose one of {', '.join(SCOPES)}.")
-    began = time.monotonic()
     target = choose_device(device)
     keys = corrected_frames(sessions)
     if not keys:
@@ -98,10 +86,9 @@ def run(
         yield replace(step, rounds=rounds)
     if overlooks or scope == "all":  # it would keep the masks of what it was taught from being proposed
         tuned.presence, tuned.config = None, replace(tuned.config, presence=False)
-    promoted = clearly_better(scored)
     learned_from = sorted({*model.provenance.get("learned_from", []), *map(session_key, sessions)})
     tuned.provenance = {**tuned.provenance, "learned_from": learned_from, NEW_CLASSES: False}
-    yield Trained(tuned.cpu().eval(), promoted, scored, time.monotonic() - began)
+    yield Trained(tuned.cpu().eval(), clearly_better(scored))
 
 
 @torch.inference_mode()

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from vivim.errors import SessionError
+from vivim.utils.system import check_fits
+
 if TYPE_CHECKING:
     from vivim.session.session import Session
 
@@ -162,7 +165,19 @@ class MaskEditor:
             self._keep(t, frame, changes + 1)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray:
+        try:
+            check_fits(self.nbytes, "A copy of all masks")
+        except MemoryError as error:
+            raise SessionError(f"{error}. Export the masks instead.") from None
         return np.asarray(np.stack([self._session.shown(t) for t in range(len(self))]), dtype=dtype)
+
+    def astype(self, dtype: DTypeLike) -> NDArray:
+        """A copy in memory, of another type."""
+        return np.asarray(self).astype(dtype)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> NDArray[np.uint8]:
+        """A copy in memory, which no session knows."""
+        return np.asarray(self)
 
     def close(self) -> None:
         """Stop listening to the session."""
