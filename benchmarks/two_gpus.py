@@ -23,7 +23,8 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from vivim.batch import Outcome, Segmenting, Working, run
+from vivim.batch.jobs import Outcome, Segmenting, Working
+from vivim.batch.run import run
 from vivim.batch.dask_cluster import connected, local_cluster
 
 from benchmarks.cluster_videos import ended, jobs_of, written

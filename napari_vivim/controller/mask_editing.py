@@ -153,7 +153,11 @@ class MaskEditing:
         if not frames:
             show_info("Nothing is proposed between the last frame you dealt with and this one.")
             return
-        self._many(frames, lambda: self._session.accept_frames(frames), _report_accepted)
+        self._many(
+            frames,
+            lambda: self._session.accept_frames(frames),
+            lambda done: show_info(f"{len(done)} frames accepted. Ctrl-Z takes it back."),
+        )
 
     def revert(self) -> None:
         """Restore the model's proposal in the frame on screen."""
@@ -243,7 +247,3 @@ class MaskEditing:
         job.failed.connect(show_problem)
         job.ended.connect(lambda finished: self._jobs.remove(job))
         self._worker.submit(job)
-
-
-def _report_accepted(frames: list[int]) -> None:
-    show_info(f"{len(frames)} frames accepted. Ctrl-Z takes it back.")

@@ -15,18 +15,17 @@ from typing import Any
 
 import napari
 from napari.layers import Image, Labels, Layer
-from qtpy.QtCore import QTimer, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QApplication
 from vivim.registry.registry import ModelCache
 from vivim.session import STATUS_NAMES, MaskEditor, Session
 from vivim.settings import Settings
 
 from napari_vivim.background.session_closing import close_in_background
-from napari_vivim.background.worker import Job
+from napari_vivim.background.worker import Job, Worker
 from napari_vivim.controller import jobs
 from napari_vivim.controller.frame_navigation import frames_around
 from napari_vivim.controller.idle_precompute import IdlePrecompute
-from napari_vivim.controller.jobs import Jobs
 from napari_vivim.controller.mask_editing import MaskEditing
 from napari_vivim.controller.prompt_tool import PromptTool
 from napari_vivim.layers.copies import add_copy, part_from_session, shows
@@ -63,9 +62,15 @@ def controllers(viewer: napari.Viewer) -> dict[Image, VideoController | None]:
     return {layer: layer.metadata.get(CONTROLLER_KEY) for layer in video_layers(viewer)}
 
 
-class VideoController(Jobs):
+class VideoController(QObject):
     """Session, masks and long work of one video layer. Signals arrive in the window's thread."""
 
+    job_started = Signal(str)
+    """"propose", "finetune", "export", "import" or "open" began."""
+    job_event = Signal(object)
+    job_failed = Signal(str, object)
+    job_ended = Signal(str, bool)
+    """A job is over: its name, and whether it was finished."""
     opened = Signal()
     """The session is open and the masks layer is there."""
     frame_changed = Signal(int, str)
@@ -83,7 +88,10 @@ class VideoController(Jobs):
     closing_failed = Signal(object)
 
     def __init__(self, viewer: napari.Viewer, layer: Image) -> None:
-        super().__init__(f"vivim-{layer.name}")
+        super().__init__()
+        self.worker = Worker(f"vivim-{layer.name}")
+        self.job: Job | None = None
+        self.job_name = ""
         self.viewer, self.layer = viewer, layer
         self.session: Session | None = None
         self.masks: Labels | None = None
@@ -168,6 +176,11 @@ class VideoController(Jobs):
         codes = self.session.statuses
         return {name: int((codes == code).sum()) for code, name in enumerate(STATUS_NAMES)}
 
+    @property
+    def busy(self) -> bool:
+        """Whether a job runs."""
+        return self.job is not None
+
     # -- the session ----------------------------------------------------------------------------------------------
 
     def open_session(self, folder: Path | None = None, relink: bool = False) -> None:
@@ -182,7 +195,7 @@ class VideoController(Jobs):
             self.layer.metadata[SESSION_KEY] = str(folder)
         path, opened = self.video_path, self._opened
         chosen = self.layer.metadata.get(SESSION_KEY) or self.layer.metadata.get("vivim_session_folder")
-        self.run("open", lambda stop: jobs.open_session(path, chosen, relink, opened, stop))
+        self._begin("open", lambda stop: jobs.open_session(path, chosen, relink, opened, stop))
 
     def _session_opened(self, session: Session, settings: Settings) -> None:
         self.session = session
@@ -314,7 +327,22 @@ class VideoController(Jobs):
         """Begin a job on the session, if that is open and there is no job."""
         session = self.session
         if session is not None and not self.busy:
-            self.run(name, lambda stop: work(session, *arguments, stop))
+            self._begin(name, lambda stop: work(session, *arguments, stop))
+
+    def _begin(self, name: str, work: Callable[[threading.Event], Iterator[Any]]) -> None:
+        """Begin a job, called `name` in the signals, while there is none.
+
+        ``work(stop)``, called in the worker's thread, returns a generator of the items to report. `stop` is set on
+        cancelling.
+        """
+        stop = threading.Event()
+        job = Job(lambda: work(stop), stop)
+        self.job, self.job_name = job, name
+        job.event.connect(self._on_event)
+        job.failed.connect(lambda error: self.job_failed.emit(name, error))
+        job.ended.connect(self._on_ended)
+        self.job_started.emit(name)
+        self.worker.submit(job)
 
     def _claim_precompute(self) -> tuple[Session, int] | None:
         """The session and the frame on screen, if there is something to precompute and nothing else to do."""
@@ -380,7 +408,7 @@ class VideoController(Jobs):
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
-    def on_event(self, event: Any) -> None:
+    def _on_event(self, event: Any) -> None:
         """Take over an open session or a new version, and pass on progress."""
         if self.job_name == "open":
             session, settings = event
@@ -393,12 +421,14 @@ class VideoController(Jobs):
         self._name_classes()
         if getattr(event, "kind", "") == "finished" and event.promoted:
             self.model_made.emit(event.name)
-        super().on_event(event)
+        self.job_event.emit(event)
 
-    def on_ended(self, name: str) -> None:
+    def _on_ended(self, finished: bool) -> None:
         """Show the masks as the job left them."""
+        name, self.job, self.job_name = self.job_name, None, ""
         if self.masks is not None and name in ("propose", "finetune", "import"):
             self.masks.refresh()
+        self.job_ended.emit(name, finished)
         if self._next is not None:
             QTimer.singleShot(0, self._run_next)
 

@@ -45,7 +45,7 @@ class PromptMarks:
         )
         self._outline.contour = max(1, round(side / 240))
         self._outline.editable = False
-        self._shapes = Shapes(ndim=2, name=f"{masks.name} prompts", **place)
+        self._shapes = Shapes(ndim=2, name=f"{masks.name} prompts", opacity=1.0, **place)
         for layer in self.layers:
             viewer.add_layer(layer)
         viewer.layers.selection.active = masks

@@ -34,19 +34,11 @@ class Thumbnails(QObject):
         super().__init__()
         self._video, self._session = video, session
         self._cache: LRUCache[int, NDArray[np.uint8]] = LRUCache(CACHED)
-        self._requests = LatestRequest("vivim-thumbnails", self._serve)
+        self.requests = LatestRequest("vivim-thumbnails", self._serve)
 
     def ask(self, frame: int, limits: tuple[float, float]) -> None:
         """Make the thumbnail of a frame; `limits` are the values shown as black and white."""
-        self._requests.ask((frame, limits))
-
-    def cancel(self) -> None:
-        """Give up the thumbnail last asked for."""
-        self._requests.cancel()
-
-    def close(self) -> None:
-        """Make no more, without waiting for the present one. Safe to call twice."""
-        self._requests.close()
+        self.requests.ask((frame, limits))
 
     def _serve(self, request: tuple[int, tuple[float, float]], superseded: threading.Event) -> None:
         frame, limits = request

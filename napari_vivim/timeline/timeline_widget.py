@@ -155,7 +155,7 @@ class TimelineWidget(QWidget):
             for signal in (self.watch.measured, self.watch.suggested, self.watch.failed):
                 signal.disconnect()
         if self.thumbnails is not None:
-            self.thumbnails.close()
+            self.thumbnails.requests.close()
             self.thumbnails.ready.disconnect()
 
     def showEvent(self, event: Any) -> None:
@@ -276,7 +276,7 @@ class TimelineWidget(QWidget):
         if frame < 0 or self.controller is None or self.controller.session is None:
             self.card.hide()
             if self.thumbnails is not None:
-                self.thumbnails.cancel()
+                self.thumbnails.requests.cancel()
             return
         x = int(np.clip(self.view.x_of(frame), 0, self.view.width()))
         self.card.show_text(self.describe(frame), self.view.mapToGlobal(QPoint(x, 0)))

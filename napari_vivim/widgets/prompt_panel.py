@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QPushButton, QWidget
 
 from napari_vivim.controller.prompt_tool import PromptTool
@@ -11,6 +12,8 @@ from napari_vivim.qt.components import Quiet, button, choice, column, heading, p
 from napari_vivim.widgets.edit_toolbar import button_for
 
 REACHES = {"all frames": 0, "8 frames": 8, "25 frames": 25, "100 frames": 100}
+LINES = 3
+"""Of the text, so that what is below keeps its place whatever the text says."""
 HELP = (
     "Click the lesion, right-click (or Alt-click) what is not. Drag a box around it. Shift-drag a stroke. "
     "Enter takes the outline, Esc drops it."
@@ -40,6 +43,8 @@ class PromptPanel(QWidget):
         self.other = button("Mark: lesion", tip, self._mark)
         self.other.setCheckable(True)
         self.said = Quiet(HELP)
+        self.said.setMinimumHeight(LINES * self.said.fontMetrics().lineSpacing())
+        self.said.setAlignment(Qt.AlignmentFlag.AlignTop)
         self.follow = QCheckBox("Update neighbours")
         self.follow.setToolTip("After Enter, propose the frames around this one again, beginning at the nearest")
         self.follow.setChecked(True)

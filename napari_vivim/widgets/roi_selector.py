@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QCheckBox
 from vivim.imaging import roi
 from vivim.imaging.roi import Area
 from vivim.session import Session
-from vivim.video import content_area
+from vivim.video.content_area import content_area
 
 from napari_vivim.background.worker import Job, Worker
 from napari_vivim.qt.notifications import guarded, show_problem

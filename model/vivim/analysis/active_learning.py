@@ -10,13 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from vivim.session import Session
+from vivim.session import Session
 
 MAX_CANDIDATES = 256
 """Frames compared with each other. In longer videos half of them are spread evenly, half are the most uncertain."""

@@ -87,16 +87,8 @@ def local_cluster(
 ) -> SpecCluster:
     """Worker processes on this machine that only this machine can reach. One that dies is started again.
 
-    Parameters
-    ----------
-    workers : int or None
-        How many; by default one for each GPU, or for every `THREADS` cores.
-    device : str
-        As `vivim.devices.choose_device` takes it.
-    threads : int, optional
-        Cores of each; by default all cores are divided among them.
-    folder : str, optional
-        Where Dask keeps its own files; by default where it likes.
+    By default there is one for each GPU, or for every `THREADS` cores, and all cores, or `threads` each, are divided
+    among them. Dask keeps its own files in `folder`, by default where it likes.
     """
     import dask
     from dask.system import CPU_COUNT

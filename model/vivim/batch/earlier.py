@@ -63,17 +63,9 @@ def _noted(session: Path) -> tuple[str, str] | None:
 def prepare_session(job: Job, identity: str, content: str) -> str:
     """Make sure that the session in the output, if there is one, is about this content of the video.
 
-    One of another content is put aside with all outputs; one that was put aside and fits is taken up again.
-
-    Returns
-    -------
-    str
-        What was done, for people; empty if nothing.
-
-    Raises
-    ------
-    SessionError, OSError
-        If the session is damaged or open elsewhere, or cannot be moved.
+    One of another content is put aside with all outputs; one that was put aside and fits is taken up again. Returns
+    what was done, for people. Raises `SessionError` or `OSError` if the session is damaged, open elsewhere, or cannot
+    be moved.
     """
     home, note = job.folder / SESSION, ""
     if (home / FILE).is_file():
@@ -122,15 +114,8 @@ def _new_place(job: Job) -> Path:
 def keep_edited(job: Job, others: Mapping[str, Path]) -> Iterator[list[str]]:
     """Keep outputs that somebody may have edited while they are written anew.
 
-    Parameters
-    ----------
-    others : mapping
-        By format, outputs that are there and not known to be what was written.
-
-    Yields
-    ------
-    list of str
-        Empty; after the block it says for people what was kept. If the block fails, all are put back.
+    `others` are, by format, outputs that are there and not known to be what was written. The list is empty, and after
+    the block it says for people what was kept. If the block fails, all are put back.
     """
     notes: list[str] = []
     if not others:

@@ -39,12 +39,8 @@ class Manifest:
     def read(self) -> dict[tuple[str, str], dict[str, Any]]:
         """The latest line of every task and video, by both. The log is told of lines that are passed over.
 
-        A manifest that cannot be read is renamed.
-
-        Raises
-        ------
-        BatchError
-            If it cannot be renamed, or not be added to, or a newer version of this program wrote all of it.
+        A manifest that cannot be read is renamed. Raises `BatchError` if it cannot be renamed, or not be added to, or a
+        newer version of this program wrote all of it.
         """
         latest: dict[tuple[str, str], dict[str, Any]] = {}
         if not os.path.lexists(self.path):
@@ -101,10 +97,7 @@ class Manifest:
     def append(self, record: dict[str, Any]) -> None:
         """Add a line. It is on the disk when this returns.
 
-        Raises
-        ------
-        BatchError
-            If another program keeps it locked, or it cannot be written.
+        Raises `BatchError` if another program keeps it locked, or it cannot be written.
         """
         text = json.dumps(record, allow_nan=False) + "\n"  # in ASCII: names of files may be no UTF-8
         try:

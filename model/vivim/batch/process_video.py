@@ -96,13 +96,7 @@ class Seen:
     content: Content
 
     def check(self, job: Job) -> Iterator[Working]:
-        """Make sure that the video still holds what it held.
-
-        Raises
-        ------
-        VideoError
-            If it was changed.
-        """
+        """Make sure that the video still holds what it held. Raises `VideoError` if it was changed."""
         if stamp_of(self.path, self.files) == self.content.stamp:
             return
         content = yield from _digested(job, self.path, self.files)
@@ -242,13 +236,7 @@ def _segment(job: Job, options: Segmenting) -> Doing:
 
 
 def _see_for(job: Job) -> Generator[Working, None, Seen]:
-    """The video to segment.
-
-    Raises
-    ------
-    VideoError
-        If a part of it was segmented when it was another.
-    """
+    """The video to segment. Raises `VideoError` if a part of it was segmented when it was another."""
     from vivim.video import open_video
 
     if (Path(job.path) / FILE).is_file():
@@ -315,7 +303,7 @@ def _set_area(session: Session, options: Segmenting) -> None:
     if options.area is None:
         return
     if isinstance(options.area, str):
-        from vivim.video import content_area
+        from vivim.video.content_area import content_area
 
         area = content_area(session.video)
     else:
@@ -329,10 +317,7 @@ def _set_area(session: Session, options: Segmenting) -> None:
 def model_for(options: Segmenting) -> Vivim:
     """The model of a job, kept in memory for the next.
 
-    Raises
-    ------
-    CheckpointError
-        If it cannot be loaded, or is another here than where the work was handed out.
+    Raises `CheckpointError` if it cannot be loaded, or is another here than where the work was handed out.
     """
     model = models.load(options.model)
     if model.version != options.version:

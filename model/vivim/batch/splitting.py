@@ -54,10 +54,7 @@ def part_folder(job: Job, part: tuple[int, int]) -> Path:
 def join(session: Session, job: Job, options: Segmenting) -> Iterator[Working]:
     """Copy the masks of all ranges into the session of the video.
 
-    Raises
-    ------
-    BatchError
-        If a range is of another video or not whole.
+    Raises `BatchError` if a range is of another video or not whole.
     """
     for first, stop in job.parts:
         with Session.open(part_folder(job, (first, stop)), read_only=True) as part:

@@ -29,10 +29,7 @@ _log = logging.getLogger(__name__)
 def check_installed(client: Client) -> None:
     """Ask all of them for the version of napari-vivim.
 
-    Raises
-    ------
-    BatchError
-        If one of them has none or another than this process: which, and what to do.
+    Raises `BatchError` if one of them has none or another than this process: which, and what to do.
     """
     scheduler = f"The scheduler at {client.scheduler_info(n_workers=0)['address']}"
     try:

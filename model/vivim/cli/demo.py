@@ -60,12 +60,8 @@ def why_headless(asked: bool) -> str | None:
 def show(out: Path) -> dict:
     """Write the synthetic video and open it in napari with the panel "Vivim Segment". Returns when it is closed.
 
-    napari runs in a process of its own: this package imports nothing of it.
-
-    Raises
-    ------
-    VivimError
-        If napari ends with an error.
+    napari runs in a process of its own: this package imports nothing of it. Raises `VivimError` if napari ends with an
+    error.
     """
     from vivim.video import make_phantom, write_video
 

@@ -13,15 +13,7 @@ SPARSE_SECONDS = 10.0
 
 
 class Progress:
-    """Use in a ``with`` block, so that the line is ended whatever happens.
-
-    Parameters
-    ----------
-    label : str
-        Stands before the numbers.
-    stream : text stream, optional
-        Standard error by default.
-    """
+    """Use in a ``with`` block, so that the line is ended whatever happens. The label stands before the numbers."""
 
     def __init__(self, label: str, stream: TextIO | None = None) -> None:
         self._label = label

@@ -84,10 +84,8 @@ def run(args: argparse.Namespace) -> dict:
 def _serving(args: argparse.Namespace, token: str) -> Serving:
     """The options, checked.
 
-    Raises
-    ------
-    RemoteError
-        If they would let the token and the pictures travel in the open, or the certificate cannot be used.
+    Raises `RemoteError` if they would let the token and the pictures travel in the open, or the certificate cannot be
+    used.
     """
     from vivim.remote.limits import Limits
     from vivim.remote.server import Serving

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -164,10 +163,7 @@ def validation_clips(
 ) -> tuple[list[Clip], list[float], list[Clip]]:
     """Take about `part` of the clips out, at least one and never all, drawn from `seed`.
 
-    Raises
-    ------
-    VivimError
-        If there are fewer than two clips.
+    Raises `VivimError` if there are fewer than two clips.
     """
     if not part:
         return clips, weights, []
@@ -181,6 +177,8 @@ def validation_clips(
 
 def run(args: argparse.Namespace) -> dict:
     """Train. Returns the summary that ``--json`` prints."""
+    from vivim.training.trainer import train
+
     device = choose_device(args.device)
     config = recipe(args, device.type)
     output = Path(args.output)
@@ -202,10 +200,29 @@ def run(args: argparse.Namespace) -> dict:
         "recipe": {k: v for k, v in asdict(config).items() if k not in ("seconds", "pause_after")},
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
-    return _train(
-        args, config, clips, stills, held, say, first, provenance=provenance, validation=validation,
-        clip_weights=clip_weights, still_weights=still_weights, device=device,
-    )  # fmt: skip
+    say(
+        f"{len(clips)} clips, {sum(len(s.frames) for s in stills)} stills, {len(held)} clips held out, on {device}"
+    )
+    event, log = None, None
+    for event in train(
+        clips, stills, output, config, validation_clips=held, initial=starting_weights(args, config), device=device,
+        provenance=provenance, validation=validation, clip_weights=clip_weights, still_weights=still_weights,
+    ):  # fmt: skip
+        if log is None:
+            log = RunLog(output, [clip.name for clip in validation])
+            say(table_head())
+        if first:
+            log.add(event)
+        say(table_line(event))
+    peak = peak_memory(device)
+    if peak is not None:
+        say(f"most memory on the device: {peak:.0f} MiB")
+    return {
+        "model": str(output / ("best.safetensors" if held else "model.safetensors")),
+        "log": str(output / "log.csv"),
+        "peak_memory_mib": peak,
+        **(asdict(event) if event else {}),
+    }
 
 
 def starting_weights(args: argparse.Namespace, config: TrainConfig) -> Vivim | None:
@@ -223,34 +240,6 @@ def starting_weights(args: argparse.Namespace, config: TrainConfig) -> Vivim | N
     model, source = Vivim(config.network), Path(args.segformer)
     load_segformer(model, source if source.is_file() else fetch_segformer(args.segformer))
     return model
-
-
-def _train(
-    args: argparse.Namespace, config: TrainConfig, clips: list[Clip], stills: list[Clip], held: list[Clip],
-    say: Callable[[str], None], first: bool, **material: Any,
-) -> dict:  # fmt: skip
-    """Run the trainer with a live table and a log."""
-    from vivim.training.trainer import train
-
-    output, initial = Path(args.output), starting_weights(args, config)
-    say(
-        f"{len(clips)} clips, {sum(len(s.frames) for s in stills)} stills, {len(held)} clips held out, "
-        f"on {material['device']}"
-    )
-    event, log = None, None
-    for event in train(clips, stills, output, config, validation_clips=held, initial=initial, **material):
-        if log is None:
-            log = RunLog(output, [clip.name for clip in material["validation"]])
-            say(table_head())
-        if first:
-            log.add(event)
-        say(table_line(event))
-    model = output / ("best.safetensors" if held else "model.safetensors")
-    peak = peak_memory(material["device"])
-    if peak is not None:
-        say(f"most memory on the device: {peak:.0f} MiB")
-    log_of_run = {"model": str(model), "log": str(output / "log.csv"), "peak_memory_mib": peak}
-    return {**log_of_run, **(asdict(event) if event else {})}
 
 
 def peak_memory(device: torch.device) -> float | None:

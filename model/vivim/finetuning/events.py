@@ -120,13 +120,7 @@ def to_line(event: FinetuneEvent) -> str:
 
 
 def from_line(line: str) -> FinetuneEvent:
-    """Read the event that `to_line` wrote.
-
-    Raises
-    ------
-    ValueError
-        If the line is not an event.
-    """
+    """Read the event that `to_line` wrote. Raises `ValueError` if the line is not an event."""
     values: dict[str, Any] = json.loads(line)
     kind = values.pop("kind", None)
     if kind not in _KINDS or not fits_fields(values, _KINDS[kind]):

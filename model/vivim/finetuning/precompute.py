@@ -24,12 +24,8 @@ def precompute_features(
     """Encode the corrected frames as a fine-tune of `model` will ask for them.
 
     The optical flow serves proposing too, because `vivim.inference.feature_cache` keeps that of a session in memory.
-    Nothing is written to the sessions. `model` is moved to the device and put into evaluation mode.
-
-    Raises
-    ------
-    Stopped
-        If `stop` was set, within a block of the network.
+    Nothing is written to the sessions. `model` is moved to the device and put into evaluation mode. Raises `Stopped` if
+    `stop` was set, within a block of the network.
     """
     cache, total = FeatureStore(), len(corrected_frames(sessions))
     model = model.to(device).eval()

@@ -97,10 +97,7 @@ def target_planes(mask: np.ndarray, classes: int) -> Tensor:
 def check_labels(sessions: Sequence[Session], model: Vivim) -> None:
     """Make sure that a model of several classes knows every label drawn. With one class every label counts as it.
 
-    Raises
-    ------
-    FinetuneError
-        If a label is beyond the classes, so that its pixels would be learned as background.
+    Raises `FinetuneError` if a label is beyond the classes, so that its pixels would be learned as background.
     """
     classes = model.config.num_classes
     for number, t in corrected_frames(sessions) if classes > 1 else ():

@@ -11,7 +11,6 @@ import hashlib
 import threading
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import torch
@@ -20,10 +19,8 @@ from torch import Tensor, nn
 from vivim.inference.sliding_windows import Window
 from vivim.propagation.mask_propagator import MaskGuide
 from vivim.propagation.optical_flow import FLOWS_KEPT, FlowCache
+from vivim.session import Session
 from vivim.utils.lru_cache import LRUCache
-
-if TYPE_CHECKING:
-    from vivim.session import Session
 
 LIMIT_BYTES = 640 * 2**20
 """Bytes of encoded windows kept, those used last."""

@@ -9,7 +9,7 @@ and over the video.
 from __future__ import annotations
 
 from collections.abc import Hashable, MutableMapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from torch import Tensor
@@ -21,9 +21,7 @@ from vivim.inference.sliding_windows import Window
 from vivim.network.preprocessing import dice_of_logits
 from vivim.propagation.confidence import MIN_PIXELS
 from vivim.propagation.mask_propagator import MaskGuide
-
-if TYPE_CHECKING:
-    from vivim.session import Session
+from vivim.session import Session
 
 T = TypeVar("T")
 

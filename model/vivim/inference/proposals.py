@@ -10,7 +10,7 @@ import contextlib
 import threading
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,15 +25,13 @@ from vivim.inference.fusion import equal_weights, fuse_windows, weigh_guided, we
 from vivim.inference.model_reliability import model_reliability
 from vivim.inference.session_inputs import ResizedFrames, guide_of, window_inputs
 from vivim.inference.sliding_windows import Window, interleave, plan
+from vivim.network import Vivim
 from vivim.network.preprocessing import mask_from_logits, normalise, stack_frames
+from vivim.session import Session
 from vivim.session.damage_check import damage_text
 from vivim.settings import Settings
 from vivim.utils.cancellation import Stopped, check
 from vivim.utils.time_left import TimeLeft
-
-if TYPE_CHECKING:
-    from vivim.network import Vivim
-    from vivim.session import Session
 
 CLIP_LENGTH = Settings().clip_length
 """Frames predicted together in one window, corrected frames that guide it not counted."""
@@ -63,42 +61,29 @@ class ProposeEvent:
 
 @dataclass(frozen=True)
 class ProposeOptions:
-    """What to propose, and how.
-
-    Attributes
-    ----------
-    frames : sequence of int, optional
-        Only these frames. All by default.
-    start : int
-        Frame to begin at, usually the one on screen.
-    clip_length : int
-        Frames predicted together.
-    guided : bool
-        Let corrected frames guide the others, where the model can.
-    windows : str
-        ``"every"``: each frame in one window. ``"overlap"``: the mean of two windows. ``"centre"``: a window around
-        each frame. See `vivim.inference.sliding_windows`.
-    batch_size : int, optional
-        Windows that go through the network at once. By default what fits into memory. Halved when memory runs out.
-    precision : str
-        ``"float32"``, ``"bfloat16"``, or ``"auto"``: bfloat16 on GPUs that have it natively.
-    have : collection of int
-        Frames that an earlier call with the same options proposed before it was stopped. Windows are laid as if they
-        were not there, so that the others get the masks they would have got. Only those are computed.
-    keep : bool
-        Write the masks into the session. Without, nothing is written, and what was computed on the way is cached for
-        the next call on this machine. A server caches nothing.
-    """
+    """What to propose, and how."""
 
     frames: Sequence[int] | None = None
+    """Only these frames. All by default."""
     start: int = 0
+    """Frame to begin at, usually the one on screen."""
     clip_length: int = CLIP_LENGTH
+    """Frames predicted together."""
     guided: bool = True
+    """Let corrected frames guide the others, where the model can."""
     windows: str = "every"
+    """``"every"``: each frame in one window. ``"overlap"``: the mean of two windows. ``"centre"``: a window around each
+    frame. See `vivim.inference.sliding_windows`."""
     batch_size: int | None = None
+    """Windows that go through the network at once. By default what fits into memory. Halved when memory runs out."""
     precision: str = "auto"
+    """``"float32"``, ``"bfloat16"``, or ``"auto"``: bfloat16 on GPUs that have it natively."""
     have: Collection[int] = ()
+    """Frames that an earlier call with the same options proposed before it was stopped. Windows are laid as if they
+    were not there, so that the others get the masks they would have got. Only those are computed."""
     keep: bool = True
+    """Write the masks into the session. Without, nothing is written, and what was computed on the way is cached for the
+    next call on this machine. A server caches nothing."""
 
 
 def propose(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,11 +17,9 @@ from vivim.inference.feature_cache import cache_of
 from vivim.network.preprocessing import normalise, stack_frames
 from vivim.propagation.mask_propagator import MaskGuide
 from vivim.propagation.optical_flow import Motion
+from vivim.session import Session
 from vivim.utils.cancellation import check
 from vivim.utils.lru_cache import LRUCache
-
-if TYPE_CHECKING:
-    from vivim.session import Session
 
 PROPAGATED_AT_ONCE = 8
 """Corrected frames to which others are propagated side by side, on as many cores."""
@@ -48,12 +45,7 @@ class ResizedFrames:
 
         In its place the nearest whole one is returned, so that the network sees a video without a gap.
 
-        Raises
-        ------
-        Stopped
-            If the work was told to stop.
-        VideoError
-            If the video cannot be read, or no frame of it.
+        Raises `Stopped` if the work was told to stop, `VideoError` if the video cannot be read, or no frame of it.
         """
         check(self._stop)
         found = self._frames.get(t)

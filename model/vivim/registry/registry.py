@@ -102,15 +102,12 @@ def list_models() -> list[ModelInfo]:
     """List the starter and all own versions, oldest first. A damaged file has that as its description."""
     try:
         with os.scandir(models_folder()) as entries:
-            paths = [Path(entry.path) for entry in entries if _is_version(entry.name)]
+            names = [entry.name for entry in entries if entry.name.endswith(SUFFIX)]
+        paths = [models_folder() / name for name in names if not name.startswith(".")]  # temporary files are hidden
     except OSError:  # not made yet, or on a share that is not there
         paths = []
     starter = [starter_path()] if os.path.isfile(starter_path()) else []
     return [model_info(path) for path in [*starter, *sorted(paths, key=_written_at)]]
-
-
-def _is_version(name: str) -> bool:
-    return name.endswith(SUFFIX) and not name.startswith(".")  # temporary files are hidden
 
 
 def _written_at(path: Path) -> float:

@@ -9,27 +9,24 @@ import contextlib
 import secrets
 import threading
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vivim.finetuning.events import FinetuneEvent, Finished, Scored, Trained, Waiting, from_line
 from vivim.imaging.roi import size_of, uncrop
 from vivim.inference.proposals import ProposeEvent, ProposeOptions
+from vivim.network import Vivim
 from vivim.registry.info import session_key
 from vivim.remote.client_connection import Conversation, Retrying, SessionAnswers
 from vivim.remote.limits import Limits
 from vivim.remote.protocol import HAVE, KNOWN, WANTED, Message, RemoteError, digest_of, expand, pack, squeeze
 from vivim.remote.weights import model_from
+from vivim.session import Session
 from vivim.utils.cancellation import Stopped
 from vivim.utils.json_types import fits
 from vivim.utils.time_left import TimeLeft
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from vivim.network import Vivim
-    from vivim.session import Session
 
 
 def propose(
@@ -109,12 +106,8 @@ def finetune(
     """Fine-tune on a server, with the events of `vivim.finetuning.job.run`.
 
     The server goes on while the connection is lost, and sends what was missed on the next one. Where it has dropped the
-    job, it starts the same job again, and events that were seen before are left out.
-
-    Raises
-    ------
-    RemoteError
-        If the server refuses, or the connection is lost for good. Every model is as it was.
+    job, it starts the same job again, and events that were seen before are left out. Raises `RemoteError` if the server
+    refuses, or the connection is lost for good. Every model is as it was.
     """
     flags = np.concatenate([_flags(s, s.vouched_frames()) for s in sessions])
     values = {

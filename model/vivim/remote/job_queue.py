@@ -53,10 +53,7 @@ class JobQueue:
     def join(self, request: Message, connection: ServerConnection) -> Job:
         """Return the job of a request: a new one at the end of the queue, or the one that its client was cut off from.
 
-        Raises
-        ------
-        RemoteError
-            If the queue is full, or another request has this name.
+        Raises `RemoteError` if the queue is full, or another request has this name.
         """
         name = request.text("job", 64) if request.kind == "finetune" else ""
         if name and len(name) < SHORTEST_NAME:

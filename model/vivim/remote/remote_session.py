@@ -33,6 +33,9 @@ class Pixels:
         )
         self._lock = threading.Lock()
 
+    def __len__(self) -> int:
+        return self._count
+
     def __getitem__(self, t: int) -> NDArray[np.uint8]:
         """One frame or mask."""
         with self._lock:
@@ -123,10 +126,7 @@ class RemoteSession:
 def received_shapes(request: Message, limits: Limits) -> list[tuple[tuple[int, int, int], str]]:
     """Read and check the shape and key of each session of a request.
 
-    Raises
-    ------
-    RemoteError
-        If something is missing or beyond the limits.
+    Raises `RemoteError` if something is missing or beyond the limits.
     """
     sessions = request.values.get("sessions")
     if not isinstance(sessions, list) or not 1 <= len(sessions) <= limits.sessions:

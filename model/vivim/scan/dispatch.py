@@ -45,8 +45,7 @@ def selective_scan(
         Added to `delta` inside the softplus, shape (E,).
     backend : str
         "auto", "triton" or "mamba-ssm" (CUDA), "numba" (CPU) or "torch" (any device). "auto" follows the
-        environment variable VIVIM_SCAN, then the tensors' device. Where several work there, it is the one that was
-        faster when first measured.
+        environment variable VIVIM_SCAN, then the tensors' device.
     order : torch.Tensor, optional
         Permutation of the tokens, shape (L,), int64, on the device of `u`: the recurrence visits token ``order[0]``,
         then ``order[1]`` and so on. Inputs and output stay where they lie in memory. By default the recurrence
@@ -73,7 +72,7 @@ def selective_scan(
     inputs.check()
     if order is not None:
         check_order(order, u)
-    name = choose_backend(backend, u, A.shape[1])
+    name = choose_backend(backend, u)
     scan = load_backend(name)
     if u.numel() == 0:
         return u.clone()

@@ -183,13 +183,7 @@ def remove(path: Path) -> None:
 
 
 def flush(path: Path) -> None:
-    """Flush a file, or all files of a folder, to the disk.
-
-    Raises
-    ------
-    OSError
-        If the disk cannot take them.
-    """
+    """Flush a file, or all files of a folder, to the disk. Raises `OSError` if the disk cannot take them."""
     entries = [path, *path.rglob("*")] if path.is_dir() else [path]
     for entry in sorted(entries, key=os.path.isdir):  # files first
         flush_one(entry)
@@ -198,10 +192,7 @@ def flush(path: Path) -> None:
 def flush_one(path: str | Path) -> None:
     """Flush one file, or the entries of one folder, to the disk.
 
-    Raises
-    ------
-    OSError
-        If it is not there, or the disk cannot take it.
+    Raises `OSError` if it is not there, or the disk cannot take it.
     """
     if os.name == "nt" and os.path.isdir(path):
         return  # Windows keeps no folder open, and needs none
@@ -228,12 +219,8 @@ def flush_open(descriptor: int) -> None:
 def put_in_place(part: Path, final: Path) -> None:
     """Rename a file, or a folder that was flushed, to its final name. A power cut leaves the old one or the new one.
 
-    A folder cannot replace another at once: the old one is renamed until the new one stands, see `sweep`.
-
-    Raises
-    ------
-    OSError
-        If the disk cannot take it, or a file would replace a folder. `final` is then as it was.
+    A folder cannot replace another at once: the old one is renamed until the new one stands, see `sweep`. Raises
+    `OSError` if the disk cannot take it, or a file would replace a folder. `final` is then as it was.
     """
     if not part.is_dir():
         flush_one(part)
