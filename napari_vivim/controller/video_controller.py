@@ -15,7 +15,7 @@ from typing import Any
 
 import napari
 from napari.layers import Image, Labels, Layer
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QApplication
 from vivim.registry.registry import ModelCache
 from vivim.session import STATUS_NAMES, MaskEditor, Session
@@ -35,7 +35,8 @@ from napari_vivim.layers.scrubbing import Scrubbing
 from napari_vivim.layers.time_axis import nearest_frame, show_frame
 from napari_vivim.layers.video_frames import PATH_KEY, SESSION_KEY, ShownFrames
 from napari_vivim.layers.visibility import show_alone
-from napari_vivim.qt.napari_window import main_window
+from napari_vivim.qt.components import single_shot
+from napari_vivim.qt.napari_window import main_window, set_play_speed
 from napari_vivim.qt.notifications import guarded, show_problem
 
 _log = logging.getLogger(__name__)
@@ -123,8 +124,11 @@ class VideoController(QObject):
         self.job_ended.connect(lambda name, finished: self.precompute.schedule())
         self.closing_failed.connect(show_problem)
         viewer.layers.events.removed.connect(self._on_removed)
-        viewer.layers.events.inserted.connect(self._on_inserted)
+        viewer.layers.events.inserted.connect(part_from_session)  # stays when the video goes
         viewer.dims.events.point.connect(self.precompute.pause)
+        self._play_speed = single_shot(self, 0, self._set_play_speed)  # napari makes its sliders first
+        viewer.dims.events.range.connect(self._on_range)
+        self._play_speed.start()
         # napari keeps the layers of a window that is closed by its X, or by quitting
         main_window(viewer).destroyed.connect(self.close)
         application = QApplication.instance()
@@ -146,6 +150,15 @@ class VideoController(QObject):
     def go_to(self, frame: int) -> None:
         """Show a frame."""
         show_frame(self.viewer, self.layer, frame)
+
+    def _on_range(self, event: Any) -> None:
+        self._play_speed.start()
+
+    def _set_play_speed(self) -> None:
+        """Let *Play* show the video at its own speed, whatever the steps of the slider are."""
+        axis, fps = self.viewer.dims.ndim - self.layer.ndim, getattr(self.layer.data.video, "fps", None)
+        if fps and not self._gone:
+            set_play_speed(self.viewer, axis, float(fps * self.layer.scale[0] / self.viewer.dims.range[axis].step))
 
     def show_alone(self) -> None:
         """Show this video and its layers, and hide the other videos."""
@@ -365,16 +378,10 @@ class VideoController(QObject):
             return
         self._gone = True
         self.viewer.dims.events.point.disconnect(self.precompute.pause)
+        self.viewer.dims.events.range.disconnect(self._on_range)
         self.worker.close()
         self._scrubbing.close()
         self._close_session()
-        if self.layer in self.viewer.layers:  # the window was closed
-            self._close_video()
-        else:  # napari may be about to add another layer that shows it
-            QTimer.singleShot(0, self._close_video)
-
-    def _close_video(self) -> None:
-        """Close the video in the background, unless another layer shows it."""
         data, others = self.layer.data, (layer for layer in self.viewer.layers if layer is not self.layer)
         if isinstance(data, ShownFrames) and not any(shows(layer, data.video) for layer in others):
             close_in_background([data.video], [], self.closing_failed.emit)
@@ -451,15 +458,11 @@ class VideoController(QObject):
             self._drawn = time.monotonic()
             self.masks.refresh()
 
-    def _on_inserted(self, event: Any) -> None:
-        part_from_session(event.value)
-
     def _on_removed(self, event: Any) -> None:
         if event.value is self.masks and self.masks is not None:
             self._close_session()
         if event.value is self.layer:
             self.viewer.layers.events.removed.disconnect(self._on_removed)
-            self.viewer.layers.events.inserted.disconnect(self._on_inserted)
             masks = self.masks
             self.close()
             if masks in self.viewer.layers:

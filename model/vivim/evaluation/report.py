@@ -88,10 +88,7 @@ def write_worst(
 ) -> list[Path]:
     """Write the frames with the lowest Dice as pictures, the true outline in green, the predicted one in red.
 
-    Returns
-    -------
-    list of Path
-        ``01_CLIP_FRAME.png`` and so on, the worst first.
+    Returns their paths, ``01_CLIP_FRAME.png`` and so on, the worst first.
     """
     ranked = sorted(
         (

@@ -93,10 +93,6 @@ class LazyFrames:
         pictures = [self.video.frame(int(t)) for t in frames]
         return np.stack(pictures) if pictures else np.empty((0, *self.shape[1:]), self.dtype)
 
-    def astype(self, dtype: DTypeLike) -> NDArray:
-        """All frames in memory, as another type."""
-        return self[:].astype(dtype)
-
     def __deepcopy__(self, memo: dict[int, Any]) -> "LazyFrames | NDArray":
         """The same frames without what shows them: of a video, which nobody changes, lazily, else in memory."""
         return LazyFrames(self.video) if isinstance(self.video, Video) else self[:]

@@ -5,6 +5,7 @@ import math
 from collections.abc import Generator, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,7 +102,7 @@ def encoded(
         # the same pictures make the same bytes each time
         options = {"crf": str(crf), "g": str(gop), "x264-params": NO_TREE}
         codec = "libx264" if "libx264" in av.codecs_available else "h264"
-        stream = container.add_stream(codec, rate=rate, options=options)
+        stream: Any = container.add_stream(codec, rate=rate, options=options)
         stream.width, stream.height, stream.pix_fmt = first.shape[1], first.shape[0], "yuv420p"
         stream.codec_context.sample_aspect_ratio = Fraction(pixel_aspect).limit_denominator(1000)
         for done, rgb in enumerate(itertools.chain((first,), pictures), start=1):

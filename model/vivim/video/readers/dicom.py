@@ -102,6 +102,7 @@ class DicomVideo(Video):
             pixel_aspect=facts.pixel_aspect or 1.0,
             notes=notes_of(dataset, path.name),
         )
+        self.frames_stated = getattr(dataset, "frames_stated", count)
         self._cache.put(0, first)
 
     def _decode(self, i: int) -> NDArray:

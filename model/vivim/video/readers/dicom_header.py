@@ -20,10 +20,10 @@ from vivim.errors import VideoError
 from vivim.video.base import check_size, plausible_aspect
 from vivim.video.readers.dicom_repair import (
     PIXEL_DATA,
-    before_pixels,
     native_frames,
     put_whole_frames,
     read_whole_frames,
+    unended_pixels,
 )
 
 CENTIMETRES = 3
@@ -83,10 +83,12 @@ def read_header(path: Path) -> Dataset:
     """
     try:
         deflated = _is_deflated(path)
-        with path.open("rb") as file:
-            dataset = read_partial(file, _is_behind_pixels, None if deflated else DEFERRED)
-        if not deflated:
-            dataset = _keep_whole(path, dataset)
+        dataset = None if deflated else _without_end(path)
+        if dataset is None:
+            with path.open("rb") as file:
+                dataset = read_partial(file, _is_behind_pixels, None if deflated else DEFERRED)
+            if not deflated and "PixelData" in dataset:
+                _keep_whole(path, dataset)
         count = int(dataset.get("NumberOfFrames", 1) or 1)
         rows, columns = int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)
     except VideoError:
@@ -111,26 +113,28 @@ def read_header(path: Path) -> Dataset:
     return dataset
 
 
-def _keep_whole(path: Path, dataset: Dataset) -> Dataset:
-    """Leave only frames that are whole, if the file ends within its pixels: then pydicom has no header either."""
-    if "PixelData" in dataset:
-        count = int(dataset.get("NumberOfFrames", 1) or 1)
-        there = native_frames(path, dataset, count)
-        if 0 < there < count:
-            dataset.frames_stated, dataset.NumberOfFrames = count, there
-        return dataset
-    dataset, start = before_pixels(path)
+def _keep_whole(path: Path, dataset: Dataset) -> None:
+    """Count only frames that are whole, if the file ends within pixels that are not coded."""
     count = int(dataset.get("NumberOfFrames", 1) or 1)
-    if start is None:
-        return dataset
-    dataset.items_start, dataset.frames_stated = start, count
+    there = native_frames(path, dataset, count)
+    if 0 < there < count:
+        dataset.frames_stated, dataset.NumberOfFrames = count, there
+
+
+def _without_end(path: Path) -> Dataset | None:
+    """The header of a file whose coded pixels do not end, with its whole frames in memory. None of any other."""
+    found = unended_pixels(path)
+    if found is None:
+        return None
+    dataset, dataset.items_start = found
+    dataset.frames_stated = count = int(dataset.get("NumberOfFrames", 1) or 1)
     if str(dataset.file_meta.get("TransferSyntaxUID", "")).startswith(MPEG):
         dataset.add_new(PIXEL_DATA, "OB", b"")
     elif path.stat().st_size > INFLATED_BYTES:
         raise VideoError(
             f"{path.name} ends too early and takes more than {INFLATED_BYTES >> 20} MB of memory. Copy it anew."
         )
-    elif frames := read_whole_frames(path, start, count):
+    elif frames := read_whole_frames(path, dataset.items_start, count):
         put_whole_frames(dataset, frames)
     return dataset
 
@@ -227,8 +231,8 @@ def _aspect(dataset: Dataset) -> float | None:
 def _timing(dataset: Dataset, count: int) -> tuple[list[float] | None, float | None]:
     """When frames are shown, and the rate.
 
-    From Frame Time Vector (increments in ms, the first of no meaning, which some leave out), Frame Time (ms), Cine Rate or Recommended
-    Display Frame Rate, in this order (DICOM PS3.3 C.7.6.5).
+    From Frame Time Vector (increments in ms, the first of no meaning, which some leave out), Frame Time (ms), Cine Rate
+    or Recommended Display Frame Rate, in this order (DICOM PS3.3 C.7.6.5).
     """
     vector = [float(v) / 1000 for v in _values(dataset, "FrameTimeVector")]
     steps = vector if len(vector) == count - 1 else vector[1:count]
