@@ -193,7 +193,9 @@ def work_on_phantom(viewer: napari.Viewer, panel: Any, report: dict[str, Any]) -
     say(report, "fine-tuning", stalls_until(lambda: not controller.busy))
 
 
-def look_at_long_video(viewer: napari.Viewer, panel: Any, frames: int, report: dict[str, Any]) -> None:
+def look_at_long_video(
+    viewer: napari.Viewer, panel: Any, frames: int, rounds: int, report: dict[str, Any]
+) -> None:
     """Paint on, and move about in, a long video of 1280 x 720."""
     from napari_vivim.timeline.timeline_widget import show_timeline
 
@@ -223,11 +225,12 @@ def look_at_long_video(viewer: napari.Viewer, panel: Any, frames: int, report: d
         say(report, "zooming the timeline", timed(zooms))
         hovers = [lambda x=x: view._hover(view.frame_at(x)) for x in range(0, view.width(), 10)]
         say(report, "hovering over the timeline", timed(hovers))
+        prompt_on_long_video(panel, rounds, report)
         viewer.layers.clear()
 
 
 def prompt_on_long_video(panel: Any, rounds: int, report: dict[str, Any]) -> None:
-    """Clicks on the 720p video: the first on a frame that was never encoded, then others; until the outline is drawn."""
+    """Clicks on the 720p video, the first on a frame that was never encoded, until the outline is drawn."""
     controller, first, others = panel.controller, [], []
     tool = controller.prompting
     controller.update_neighbours = False
@@ -267,8 +270,7 @@ def main(argv: list[str] | None = None) -> None:
     _, panel = viewer.window.add_plugin_dock_widget("napari-vivim", "Vivim Segment")
     work_on_phantom(viewer, panel, report)
     say(report, "resident after the phantom, MiB", resident_mib())
-    look_at_long_video(viewer, panel, arguments.frames, report)
-    prompt_on_long_video(panel, arguments.rounds, report)
+    look_at_long_video(viewer, panel, arguments.frames, arguments.rounds, report)
     say(report, "resident after the long video, MiB", resident_mib())
     write(report, arguments.json)
     viewer.close()
