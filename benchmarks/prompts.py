@@ -63,7 +63,7 @@ def main() -> None:
     options.add_argument("--model", default="starter")
     options.add_argument("--no-peer", action="store_true", help="leave LiteMedSAM out")
     args = options.parse_args()
-    set_threads(args.threads)
+    set_threads(args)
     model, other = vivim.load_model(args.model), None if args.no_peer else peer()
     sets = args.sets or list(tomllib.loads(LIST.read_text("utf-8")))
     report: dict[str, object] = {"machine": machine(), "model": model.version, "sets": {}}
