@@ -40,6 +40,7 @@ def run(args: argparse.Namespace) -> dict:
             device=args.device,
             leave_out=tuple(args.leave_out),
             choose=args.choose,
+            part=args.part,
             report=say,
         )
     )

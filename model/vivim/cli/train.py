@@ -18,13 +18,13 @@ import torch
 
 from vivim.devices import choose_device
 from vivim.errors import VivimError
-from vivim.imaging.resize import resize_frame
 from vivim.network import Vivim
 from vivim.network.weight_conversion import fetch_segformer, load_segformer
 from vivim.training.config import TrainConfig
 from vivim.training.datasets import Clip, load_dataset
 from vivim.training.recipes import default_recipe, merged, read_recipe, recipe_names, to_config
 from vivim.training.run_log import RunLog, table_head, table_line
+from vivim.training.sources import PHANTOMS, Source, load_sources, parse_source
 
 WHOLE_NUMBERS = ("steps", "validate_every", "log_every", "patience", "parts", "seed")
 NUMBERS = ("epochs", "learning_rate", "average_decay", "boundary_weight", "seconds", "pause_after")
@@ -51,6 +51,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="DATASET",
         help="single pictures to set synthetic lesions into",
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=Path(),
+        metavar="FOLDER",
+        help="where data sets are looked for; without any DATASET those of the recipe are taken",
     )
     parser.add_argument(
         "--leave-out", nargs="*", default=[], metavar="CLIP", help="names of clips never used"
@@ -93,52 +100,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{name.replace('_', '-')}", type=float)
 
 
-def weighted(
-    specs: list[str],
-    size: tuple[int, int],
-    stills: bool,
-    leave_out: tuple[str, ...],
-    skipped: Callable[[str], None] | None = None,
-) -> tuple[list, list]:
-    """Load datasets given as ``FOLDER[:LABEL][@WEIGHT]``. A dataset's weight is shared by its clips."""
-    clips: list[Clip] = []
-    weights: list[float] = []
-    for spec in specs:
-        folder, _, weight = spec.partition("@")
-        loaded = load_dataset(folder, size, stills, leave_out, skipped)
-        clips += loaded
-        weights += [float(weight or len(loaded)) / len(loaded)] * len(loaded)
-    return clips, weights
-
-
-def phantoms(count: int, size: tuple[int, int]) -> list[Clip]:
-    """Synthetic clips with known lesions, half speckle and half mucosa."""
-    from vivim.video import make_phantom
-
-    clips = []
-    for seed in range(count):
-        texture = ("speckle", "mucosa")[seed % 2]
-        phantom = make_phantom(frames=32, size=size, texture=texture, seed=1000 + seed)
-        frames = np.stack([resize_frame(frame, size) for frame in phantom.frames])
-        clips.append(Clip(f"phantom/{texture}-{seed}", frames, phantom.masks))
-    return clips
-
-
-def add_synthetic(
-    args: argparse.Namespace, size: tuple[int, int], clips: list[Clip], clip_weights: list[float],
-    stills: list[Clip], still_weights: list[float], seed: int,
-) -> None:  # fmt: skip
-    """Add phantoms to the clips and implants to the stills, as asked."""
+def sources(args: argparse.Namespace, config: TrainConfig) -> tuple[list[Source], list[Source]]:
+    """Sources of clips and of stills: those of the command line, or else the recipe's."""
+    clips = [parse_source(text) for text in args.datasets]
     count, _, weight = args.phantoms.partition("@")
     if int(count):
-        clips += phantoms(int(count), size)
-        clip_weights += [float(weight or count) / int(count)] * int(count)
-    for spec in args.implants:
-        from vivim.training.synthetic_lesions import implanted
-
-        folder, _, weight = spec.partition("@")
-        stills.append(implanted(load_dataset(folder, size, stills=True), IMPLANTS, seed))
-        still_weights.append(float(weight or 1))
+        clips.append(Source(PHANTOMS, float(weight or count), count=int(count)))
+    stills = [parse_source(text) for text in args.stills]
+    stills += [parse_source(text, implants=IMPLANTS) for text in args.implants]
+    return (clips, stills) if clips or stills else (list(config.clips), list(config.stills))
 
 
 def recipe(args: argparse.Namespace, device: str) -> TrainConfig:
@@ -189,11 +159,15 @@ def run(args: argparse.Namespace) -> dict:
     say: Callable[[str], None] = (lambda text: print(text, flush=True)) if first else lambda text: None
     size, leave_out = config.network.input_size, tuple(args.leave_out)
     skipped = (lambda text: say(f"left out: {text}")) if args.skip_bad else None
-    clips, clip_weights = weighted(args.datasets, size, False, leave_out, skipped)
-    stills, still_weights = weighted(args.stills, size, True, leave_out, skipped)
+    given = sources(args, config)
+    (clips, clip_weights), (stills, still_weights) = (
+        load_sources(
+            part, args.data, size, number == 1, seed=config.seed, leave_out=leave_out, skipped=skipped
+        )
+        for number, part in enumerate(given)
+    )
     clips, clip_weights, held = validation_clips(clips, clip_weights, args.validation_clips, config.seed)
-    add_synthetic(args, size, clips, clip_weights, stills, still_weights, config.seed)
-    validation = [clip for folder in args.validate for clip in load_dataset(folder, size)]
+    validation = [clip for folder in args.validate for clip in load_dataset(folder, size, part="all")]
     provenance = {
         "trained_on": {clip.name: len(clip.frames) for clip in [*clips, *stills]},
         "left_out": [*leave_out, *(clip.name for clip in held)],

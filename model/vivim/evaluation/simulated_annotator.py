@@ -8,6 +8,7 @@ can be done with evenly spaced frames.
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -29,6 +30,7 @@ from vivim.inference.proposals import propose
 from vivim.inference.session_inputs import ResizedFrames
 from vivim.session import Session
 from vivim.training.datasets import binary_mask, find_clips, pair_files
+from vivim.training.kept_out import Part
 
 if TYPE_CHECKING:
     from vivim.network import Vivim
@@ -220,6 +222,7 @@ def simulate(
     device: str = "auto",
     leave_out: tuple[str, ...] = (),
     choose: str = "queue",
+    part: Part = "all",
     report: Callable[[str], None] = lambda text: None,
 ) -> Iterator[SimulationResult]:
     """Simulate an annotator on every clip of a dataset.
@@ -234,6 +237,8 @@ def simulate(
         Numbers of corrected frames to report at. 0 reports the masks before any correction.
     choose : str
         How frames are chosen, one of `CHOICES`.
+    part : str
+        ``"kept out"`` takes only what the starter was never trained on, see `vivim.training.kept_out`.
     report : callable
         Called with a line of text as the work goes on.
 
@@ -251,7 +256,25 @@ def simulate(
     """
     if choose not in CHOICES:
         raise ValueError(f"Unknown way to choose frames {choose!r}; choose one of {', '.join(CHOICES)}.")
-    for clip in find_clips(Path(dataset), leave_out):
-        for name, loop in (("queue", simulate_clip), ("even", simulate_even)):
-            if choose in (name, "both"):
-                yield from loop(clip, model, sorted(set(corrections)), device, report)
+    for folder in find_clips(Path(dataset), leave_out):
+        if not pair_files(folder, part=part):
+            continue
+        with _part_of(folder, part) as clip:
+            for name, loop in (("queue", simulate_clip), ("even", simulate_even)):
+                if choose in (name, "both"):
+                    yield from loop(clip, model, sorted(set(corrections)), device, report)
+
+
+@contextmanager
+def _part_of(clip: Path, part: Part) -> Iterator[Path]:
+    """Give a folder that holds only a part of a clip."""
+    if part == "all":
+        yield clip
+        return
+    with tempfile.TemporaryDirectory(prefix="vivim-simulate-") as folder:
+        place = Path(folder) / clip.parent.name / clip.name
+        for name, files in zip(("frames", "masks"), zip(*pair_files(clip, part=part), strict=True), strict=True):
+            (place / name).mkdir(parents=True)
+            for file in files:
+                shutil.copy(file, place / name)
+        yield place
