@@ -34,6 +34,7 @@ from .finetuning.events import Preparing as Preparing
 from .finetuning.events import Scored as Scored
 from .finetuning.events import Step as Step
 from .finetuning.events import Waiting as Waiting
+from .imaging.metrics import boundary_f as boundary_f
 from .imaging.metrics import dice as dice
 from .imaging.metrics import e_measure as e_measure
 from .imaging.metrics import f_measure as f_measure

@@ -19,9 +19,11 @@ import torch
 from vivim.devices import choose_device
 from vivim.errors import VivimError
 from vivim.network import Vivim
+from vivim.network.checkpoints import load_checkpoint, save_checkpoint
 from vivim.network.weight_conversion import fetch_segformer, load_segformer
 from vivim.training.config import TrainConfig
 from vivim.training.datasets import Clip, load_dataset
+from vivim.training.prompt_training import PromptRecipe, train_prompts
 from vivim.training.recipes import default_recipe, merged, read_recipe, recipe_names, to_config
 from vivim.training.run_log import RunLog, table_head, table_line
 from vivim.training.sources import PHANTOMS, Source, load_sources, parse_source
@@ -81,6 +83,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=0.0,
         metavar="PART",
         help="keep this part of the clips out, whole clips, and choose the best weights by them",
+    )
+    parser.add_argument(
+        "--prompts",
+        action="store_true",
+        help="train clicks, boxes and scribbles on top of the network given with --initial, which stays as it is",
     )
     parser.add_argument("--skip-bad", action="store_true", help="leave out files that cannot be read")
     parser.add_argument("--size", help="b0 to b5")
@@ -174,6 +181,11 @@ def run(args: argparse.Namespace) -> dict:
         "recipe": {k: v for k, v in asdict(config).items() if k not in ("seconds", "pause_after")},
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
+    if args.prompts:
+        share = config.still_share if clips and stills else float(bool(stills))
+        parts = ((clip_weights, 1 - share), (still_weights, share))
+        weights = [weight * part / sum(given) for given, part in parts for weight in given]
+        return _train_prompts(args, [*clips, *stills], weights, device, say, provenance)
     say(
         f"{len(clips)} clips, {sum(len(s.frames) for s in stills)} stills, {len(held)} clips held out, on {device}"
     )
@@ -204,8 +216,6 @@ def starting_weights(args: argparse.Namespace, config: TrainConfig) -> Vivim | N
 
     What SegFormer does not have, all of the temporal half, is random by the seed of the run.
     """
-    from vivim.network.checkpoints import load_checkpoint
-
     if args.initial:
         return load_checkpoint(Path(args.initial))
     if not args.segformer:
@@ -214,6 +224,32 @@ def starting_weights(args: argparse.Namespace, config: TrainConfig) -> Vivim | N
     model, source = Vivim(config.network), Path(args.segformer)
     load_segformer(model, source if source.is_file() else fetch_segformer(args.segformer))
     return model
+
+
+def _train_prompts(
+    args: argparse.Namespace, clips: list[Clip], weights: list[float], device: torch.device,
+    say: Callable[[str], None], provenance: dict,
+) -> dict:  # fmt: skip
+    """Train the prompt head of a network into ``RUN/model.safetensors``, which is written again and again."""
+    if not args.initial or args.resume or int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        raise VivimError(
+            "Prompts are trained in one process, on top of a network: give it with --initial. To go on with a run give "
+            "its model.safetensors."
+        )
+    if not clips:
+        raise VivimError("Nothing to train on: give at least one dataset of clips or stills.")
+    initial, path = load_checkpoint(Path(args.initial)), Path(args.output) / "model.safetensors"
+    names = {"steps": "steps", "seconds": "seconds", "learning_rate": "learning_rate", "seed": "seed",
+             "log_every": "report_every", "average_decay": "average_decay"}  # fmt: skip
+    given = {field: getattr(args, name) for name, field in names.items()}
+    recipe = PromptRecipe(**{field: value for field, value in given.items() if value is not None})
+    event = None
+    for event in train_prompts(initial, clips, recipe, weights=weights, device=device):
+        say(f"step {event.step}, {event.seconds:.0f} s, loss {event.loss:.4f}")
+        learned = {"trained_on": provenance["trained_on"], "steps": event.step, "created": provenance["created"]}
+        save_checkpoint(event.model, path, {**initial.provenance, "prompts": learned}, dtype=torch.float16)
+    assert event is not None
+    return {"model": str(path), "step": event.step, "seconds": event.seconds, "loss": event.loss}
 
 
 def peak_memory(device: torch.device) -> float | None:
