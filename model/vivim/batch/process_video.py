@@ -24,8 +24,9 @@ from vivim.batch.manifest import outcome_of
 from vivim.batch.splitting import join, part_folder, remove_parts, splittable
 from vivim.errors import CheckpointError, VideoChangedError, VideoError, VideoMissingError, VivimError
 from vivim.io.export import FILES
+from vivim.session.ledger import LEDGER
+from vivim.session.mask_store import MASKS
 from vivim.session.metadata import FILE
-from vivim.session.record import LEDGER, MASKS
 from vivim.utils.system import trim
 
 if TYPE_CHECKING:

@@ -1,19 +1,18 @@
 """The folder of a session: made whole or not at all, and written by one program at a time."""
 
 import os
-import shutil
 from pathlib import Path
 
 from vivim.errors import SessionError
 from vivim.session.folder_lock import FolderLock, what_to_do
 from vivim.session.frame_snapshots import PROPOSALS
-from vivim.session.last_close import FILE as CLOSED
-from vivim.session.mask_store import MaskStore, half_written
+from vivim.session.last_close import CLOSED
+from vivim.session.ledger import LEDGER
+from vivim.session.mask_store import MASKS, MaskStore, half_written
 from vivim.session.metadata import FILE, Description
 from vivim.session.migrations import SCHEMA, back_up, leave_folders_out
-from vivim.session.record import LEDGER, MASKS
 from vivim.session.video_link import keep_place
-from vivim.utils.atomic_files import flush, flush_one
+from vivim.utils.atomic_files import PART, flush, flush_one, remove
 
 
 def check_place(folder: Path) -> None:
@@ -57,6 +56,7 @@ def create_folder(folder: Path, description: Description) -> bool:
             if (folder / FILE).is_file():
                 return False
             check_place(folder)
+            sweep(folder)
             MaskStore(folder / MASKS, description.shape).create()
             flush(folder / MASKS)
             for path in made:
@@ -93,23 +93,11 @@ def brought_up_to_date(folder: Path) -> Description:
     return description
 
 
-def sweep(folder: Path) -> int:
-    """Remove what a killed program left half-written in a session; for its one writer, before anything is written.
-
-    Returns
-    -------
-    int
-        How many files or folders.
-    """
-    left = [
-        *(folder / f".{name}.part" for name in (FILE, CLOSED, LEDGER)),
-        *folder.glob(".backup-schema-*.part"),
-        *(folder / PROPOSALS).glob(".*.part"),
-    ]
-    left += half_written(folder / MASKS)
+def sweep(folder: Path) -> None:
+    """Remove what a killed program left half-written in a session; for its one writer, before anything is written."""
+    old = [f".{name}.part" for name in (FILE, CLOSED, LEDGER, "backup-schema-*")]
+    left = half_written(folder / MASKS)
+    for pattern in (*old, f"{PART}-*", f"backup-schema-*/{PART}-*", f"{PROPOSALS}/.*.part"):
+        left += folder.glob(pattern)
     for path in left:
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-    return len(left)
+        remove(path)

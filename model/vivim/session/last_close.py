@@ -7,15 +7,13 @@ were.
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+from vivim.utils.atomic_files import atomic_write
 
-FILE = "closed.json"
+CLOSED = "closed.json"
 FILE_BYTES = 2**26
 """A larger ``closed.json`` is none of ours."""
 
@@ -43,21 +41,13 @@ class LastClose:
 
     def write(self, folder: Path) -> None:
         """Write atomically; raises an `OSError` if it cannot be written."""
-        part = folder / f".{FILE}.part"
-        try:
-            with part.open("w", encoding="utf-8") as file:
-                json.dump(asdict(self), file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, folder / FILE)
-        except OSError:
-            part.unlink(missing_ok=True)
-            raise
+        with atomic_write(folder / CLOSED) as part:
+            part.write_text(json.dumps(asdict(self)), encoding="utf-8")
 
     @classmethod
     def read(cls, folder: Path, frames: int) -> LastClose | None:
         """What is there of a session of so many frames; None if there is nothing, or it cannot be used."""
-        path = folder / FILE
+        path = folder / CLOSED
         try:
             if path.stat().st_size > FILE_BYTES:
                 return None
@@ -71,19 +61,20 @@ class LastClose:
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
             return None  # an older session, or damaged: nothing is known then
 
-    def persons_frames(self) -> NDArray[np.intp]:
+    def persons_frames(self) -> list[int]:
         """The frames that were a person's, in order."""
-        frames = [t for first, last in self.persons for t in range(first, last + 1)]
-        return np.array(frames, np.intp)
+        return [t for first, last in self.persons for t in range(first, last + 1)]
 
 
-def ranges(frames: NDArray[np.intp]) -> tuple[tuple[int, int], ...]:
+def ranges(frames: list[int]) -> tuple[tuple[int, int], ...]:
     """Frames in rising order as ranges: first and last of each."""
-    if not len(frames):
-        return ()
-    gaps = np.diff(frames) > 1
-    firsts, lasts = frames[np.append(True, gaps)], frames[np.append(gaps, True)]
-    return tuple(zip(firsts.tolist(), lasts.tolist(), strict=True))
+    found: list[tuple[int, int]] = []
+    for t in frames:
+        if found and found[-1][1] == t - 1:
+            found[-1] = (found[-1][0], t)
+        else:
+            found.append((t, t))
+    return tuple(found)
 
 
 def _frame(value: Any, frames: int) -> int:

@@ -4,7 +4,9 @@ One JSON object a line. What is damaged is passed over and told; every other lin
 file beside the ledger when that is next opened for writing.
 """
 
+import calendar
 import errno
+import hashlib
 import json
 import os
 import re
@@ -18,9 +20,13 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from vivim.errors import SessionError
-from vivim.utils.atomic_files import flush_one, flush_open
+import numpy as np
+from numpy.typing import NDArray
 
+from vivim.errors import SessionError
+from vivim.utils.atomic_files import atomic_write, flush_one, flush_open
+
+LEDGER = "ledger.jsonl"
 STATUS_NAMES = ("empty", "proposed", "corrected", "accepted")
 STATUS_CODES = {name: code for code, name in enumerate(STATUS_NAMES)}
 PERSON, MODEL = "person", "model"
@@ -30,6 +36,8 @@ LINE_BYTES = 2**16
 """No line is longer; what is, is no ledger."""
 MOST_DAMAGE = 2**24
 """More damaged bytes than that are no ledger."""
+NO_ENTRY = (ValueError, TypeError, RecursionError, OverflowError)
+"""Errors that `from_line` raises for a line that holds no entry."""
 _FRAME = re.compile(rb'"frame":(\d{1,8})[,}]')
 _BEGINNING = b'{"frame":'
 
@@ -53,9 +61,22 @@ class Entry:
     windows: float | None = None
 
 
+def digest(pixels: NDArray[np.uint8]) -> str:
+    """What the ledger calls a mask: BLAKE2b of its pixels, 16 bytes, hexadecimal."""
+    return hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=16).hexdigest()
+
+
 def now() -> str:
     """The time in UTC, ISO 8601, to the second."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def seconds_of(text: str) -> float:
+    """A time as `now` writes it in seconds since 1970; 0 for any other text."""
+    try:
+        return float(calendar.timegm(time.strptime(text, "%Y-%m-%dT%H:%M:%SZ")))
+    except ValueError:
+        return 0.0
 
 
 def to_line(entry: Entry) -> bytes:
@@ -65,13 +86,7 @@ def to_line(entry: Entry) -> bytes:
 
 
 def from_line(line: bytes) -> Entry:
-    """The entry a line holds.
-
-    Raises
-    ------
-    ValueError, TypeError, RecursionError
-        If it holds none.
-    """
+    """The entry a line holds; raises one of `NO_ENTRY` if it holds none."""
     values: dict[str, Any] = json.loads(line)
     entry = Entry(**values)
     if not (
@@ -115,6 +130,9 @@ class DamagedLine:
 class Ledger:
     """The ledger of one session: `read` it once, then `open` it to append.
 
+    Reading and opening raise a `SessionError` if the file cannot be used. Everything else raises an `OSError` if it
+    cannot be written; the file is then as it was.
+
     Parameters
     ----------
     path : Path
@@ -122,6 +140,8 @@ class Ledger:
 
     Attributes
     ----------
+    end : int
+        Bytes up to the end of the last whole line, as far as `read` has come.
     damage : list of DamagedLine
         What `read` passed over, as far as it is still in the file.
     kept_in : Path or None
@@ -131,14 +151,9 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: FileIO | None = None
-        self._end = 0
+        self.end = 0
         self.damage: list[DamagedLine] = []
         self.kept_in: Path | None = None
-
-    @property
-    def end(self) -> int:
-        """Bytes up to the end of the last whole line, as far as `read` has come."""
-        return self._end
 
     def size(self) -> int:
         """Bytes of the file as it is now; 0 if there is none."""
@@ -147,141 +162,102 @@ class Ledger:
         except OSError:
             return 0
 
-    def read(self, on_damage: Callable[[DamagedLine], None] | None = None) -> Iterator[Entry]:
+    def read(self, on_damage: Callable[[DamagedLine], None] = lambda line: None) -> Iterator[Entry]:
         """All whole lines, oldest first.
 
         Parameters
         ----------
-        on_damage : callable, optional
+        on_damage : callable
             Called with each damaged line, between the entries before and after it.
-
-        Raises
-        ------
-        SessionError
-            If it cannot be read, or is damaged beyond `MOST_DAMAGE`.
         """
-        self._end, self.damage, at, damaged = 0, [], 0, 0
+        self.end, self.damage, at, damaged = 0, [], 0, 0
         try:
             if not self._path.exists():
                 return
             with self._path.open("rb") as file:
                 for number, line in enumerate(iter(lambda: file.readline(LINE_BYTES), b""), start=1):
                     at += len(line)
-                    entry: Entry | None
-                    try:
-                        entry, whole = from_line(line), line.endswith(b"\n")
-                    except (ValueError, TypeError, RecursionError, OverflowError):
-                        entry, whole = _found_in(line), False
+                    entry, whole = _found_in(line)
                     if not whole:
-                        entry = entry if line.endswith(b"\n") else None  # cut short
                         damaged += len(line)
                         if damaged > MOST_DAMAGE:
                             raise self._damaged(self.damage[0].number)
                         self.damage.append(DamagedLine(number, at - len(line), _frames_named(line, entry)))
-                        if on_damage is not None:
-                            on_damage(self.damage[-1])
+                        on_damage(self.damage[-1])
                     if entry is not None:
-                        self._end = at
+                        self.end = at
                         yield entry
         except OSError as error:
             raise self._unusable(error) from error
 
     def open(self) -> None:
-        """Open for appending, behind the last whole line that `read` found; a damaged end is kept in a file beside.
-
-        Raises
-        ------
-        SessionError
-            If it cannot be opened.
-        """
+        """Open for appending, behind the last whole line that `read` found; a damaged end is kept in a file beside."""
         try:
             self._file = self._path.open("ab", buffering=0)
-            if os.fstat(self._file.fileno()).st_size > self._end:
-                self.kept_in = self._set_aside(self._end)
-                self._file.truncate(self._end)
-                self.damage = [line for line in self.damage if line.start < self._end]
+            if os.fstat(self._file.fileno()).st_size > self.end:
+                self.kept_in = self._copy_from(self.end)
+                self._file.truncate(self.end)
+                self.damage = [line for line in self.damage if line.start < self.end]
             flush_open(self._file.fileno())
             flush_one(self._path.parent)  # a new ledger, and the note that says who has the session open
         except OSError as error:
             raise self._unusable(error) from error
 
     def mend(self) -> None:
-        """Keep the file as it is beside, and go on with its whole lines alone.
-
-        Raises
-        ------
-        OSError
-            If it cannot be written; it is as it was then.
-        """
+        """Keep the file as it is beside, and go on with its whole lines alone."""
         self._opened()
-        kept, part = self._set_aside(0), self._path.with_name(f".{self._path.name}.part")
-        try:
-            with part.open("wb") as file:
-                for entry in self:
-                    file.write(to_line(entry))
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, self._path)
-        except OSError:
-            part.unlink(missing_ok=True)
-            raise
+        kept = self._copy_from(0)
+        with atomic_write(self._path) as part, part.open("wb") as file:
+            for entry in self:
+                file.write(to_line(entry))
         self.close()
         self._file = self._path.open("ab", buffering=0)
-        self._end, self.damage, self.kept_in = os.fstat(self._file.fileno()).st_size, [], kept
+        self.end, self.damage, self.kept_in = os.fstat(self._file.fileno()).st_size, [], kept
 
-    def _set_aside(self, start: int) -> Path:
+    def _copy_from(self, start: int) -> Path:
         """Copy all from byte `start` on into a new file beside."""
         names = (
             self._path.with_name(f"{self._path.stem}.damaged-{number}") for number in range(1, sys.maxsize)
         )
         kept = next(path for path in names if not path.exists())
-        try:
-            with self._path.open("rb") as source, kept.open("xb") as target:
-                source.seek(start)
-                shutil.copyfileobj(source, target)
-                target.flush()
-                os.fsync(target.fileno())
-        except OSError:
-            kept.unlink(missing_ok=True)
-            raise
+        with atomic_write(kept) as part, self._path.open("rb") as source, part.open("xb") as target:
+            source.seek(start)
+            shutil.copyfileobj(source, target)
         return kept
 
     def __iter__(self) -> Iterator[Entry]:
         """Every entry up to now, read from disk; what is damaged is passed over."""
-        left = self._end
+        left = self.end
         if left:
             with self._path.open("rb") as file:
                 while left > 0 and (line := file.readline(LINE_BYTES)):
                     left -= len(line)
-                    entry = _found_in(line)
+                    entry, _ = _found_in(line)
                     if entry is not None:
                         yield entry
 
     def append(self, entry: Entry, sync: bool = False) -> None:
         """Add a line and hand it to the operating system, so that it outlives this process.
 
+        What a failed write left behind is cut off, at the latest by the next one.
+
         Parameters
         ----------
         sync : bool
             Also wait until the disk has it, so that it outlives a power cut.
-
-        Raises
-        ------
-        OSError
-            If it cannot be written; what a failed write left behind is cut off, at the latest by the next one.
         """
         file, line = self._opened(), to_line(entry)
         try:
-            if os.fstat(file.fileno()).st_size != self._end:
-                file.truncate(self._end)
+            if os.fstat(file.fileno()).st_size != self.end:
+                file.truncate(self.end)
             write_whole(file, line)
             if sync:
                 flush_open(file.fileno())
         except OSError:
             with suppress(OSError):  # the next append tries again
-                file.truncate(self._end)
+                file.truncate(self.end)
             raise
-        self._end += len(line)
+        self.end += len(line)
 
     def flush(self) -> None:
         """Wait until the disk has every line."""
@@ -324,14 +300,15 @@ class Ledger:
         )
 
 
-def _found_in(line: bytes) -> Entry | None:
-    """The entry that a line holds, or ends with behind something damaged."""
-    for start in (0, max(0, line.rfind(_BEGINNING))):
-        try:
-            return from_line(line[start:])
-        except (ValueError, TypeError, RecursionError, OverflowError):
-            continue
-    return None
+def _found_in(line: bytes) -> tuple[Entry | None, bool]:
+    """The entry that a line holds, or ends with behind something damaged; and whether the line is whole."""
+    if line.endswith(b"\n"):  # else it is cut short
+        for start in (0, max(0, line.rfind(_BEGINNING))):
+            try:
+                return from_line(line[start:]), start == 0
+            except NO_ENTRY:
+                continue
+    return None, False
 
 
 def _frames_named(line: bytes, entry: Entry | None) -> tuple[int, ...]:

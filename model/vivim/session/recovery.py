@@ -6,19 +6,16 @@ there has them. Otherwise it has its old mask, and the ledger says so in a new l
 person's. What a person drew and the disk has stays the person's, whatever else is missing.
 """
 
-import calendar
 import os
-import time
 from collections import Counter, deque
 from dataclasses import replace
 
 import numpy as np
 
 from vivim.session.flusher import MOST_LINES
-from vivim.session.ledger import PERSON, Entry, Ledger, now
-from vivim.session.mask_store import CHUNK, STROKE, MaskStore, frames_left, number
-from vivim.session.record import FrameTable, digest
-from vivim.session.transactions import PERSONS
+from vivim.session.frame_table import FrameTable
+from vivim.session.ledger import PERSON, PERSONS, Entry, Ledger, digest, now, seconds_of
+from vivim.session.mask_store import CHUNK, STROKE, MaskStore, number
 
 LINES_CHECKED = 4 * MOST_LINES
 SECONDS_CHECKED = 60
@@ -49,9 +46,8 @@ def recover(
     OSError
         If it cannot be written. It can be done again.
     """
-    left = [t for t in frames_left(store.path) if t < len(store)]
     latest = _latest(ledger, min(lines_since_close, LINES_CHECKED))
-    lines: dict[int, list[Entry]] = {t: [] for t in (*left, *latest)}
+    lines: dict[int, list[Entry]] = {t: [] for t in (*store.frames_left(), *latest)}
     for entry in ledger if lines else ():
         if entry.frame in lines:
             lines[entry.frame].append(entry)
@@ -79,15 +75,8 @@ def _latest(ledger: Ledger, most: int) -> Counter[int]:
     """How many lines of each frame may have been on their way to the disk when the last writer ended."""
     lines = deque(ledger, most)
     end = max((entry.time for entry in lines), default="")
-    since = _seconds(end) - SECONDS_CHECKED
-    return Counter(entry.frame for entry in lines if _seconds(entry.time) >= since)
-
-
-def _seconds(text: str) -> float:
-    try:
-        return calendar.timegm(time.strptime(text, "%Y-%m-%dT%H:%M:%SZ"))
-    except ValueError:
-        return 0.0
+    since = seconds_of(end) - SECONDS_CHECKED
+    return Counter(entry.frame for entry in lines if seconds_of(entry.time) >= since)
 
 
 def _chosen(
@@ -101,7 +90,7 @@ def _chosen(
     written = os.path.lexists(store.path / "c" / str(t) / "0" / CHUNK)
     files = {} if written else {CHUNK: empty}  # the oldest first
     for name in (CHUNK, *store.names(t)):
-        if (mask := store.left(t, name)) is not None:
+        if (mask := store.read_file(t, name)) is not None:
             files[name] = digest(mask)
     newest = {mask: name for name, mask in files.items()}
     base = next((line for line in reversed(lines) if line.mask in newest), None)

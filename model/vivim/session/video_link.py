@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 
 MOST_ENTRIES = 10_000
 """A folder with more entries is not searched for a video that was renamed."""
+NOTES = "videos"
+"""The user's folder of notes on where videos are."""
+NOTE_BYTES = 2**16
+"""A larger note is none of ours."""
+NAMES_ONLY = 3
+"""From this schema on a session keeps of its video's path only the name."""
+UNNAMED = "unnamed video"
+_log = logging.getLogger(__name__)
 
 
 def linked(description: Description, video: Video, folder: Path, relink: bool) -> Description:
@@ -66,30 +74,24 @@ def _changed(description: Description, video: Video, folder: Path, fits: bool) -
     return VideoChangedError(text, folder=folder, video=Path(video.path), relinkable=fits)
 
 
-def find_video(description: Description, folder: Path, opened: Video | None) -> Path:
+def find_video(description: Description, folder: Path) -> Path:
     """Where a session's video is now: beside the session, where it was last, or near either under another name.
-
-    Parameters
-    ----------
-    opened : Video or None
-        The video, if it is open already.
 
     Returns
     -------
     Path
         Where it was last, or would be beside the session, if it is nowhere.
     """
-    if opened is not None and Path(opened.path).exists():
-        return Path(opened.path)
     candidates = places(description, folder)
     there = [path for path in candidates if path.exists()]
     if len(there) > 1:
         return next((path for path in there if _is_it(path, description)), there[0])
     if there:
         return there[0]
-    for path in _entries(dict.fromkeys(path.parent for path in candidates)):
-        if path.suffix != SUFFIX and _is_it(path, description):
-            return path
+    for parent in dict.fromkeys(path.parent for path in candidates):
+        for path in _entries(parent):
+            if path.suffix != SUFFIX and _is_it(path, description):
+                return path
     return candidates[-1]
 
 
@@ -103,18 +105,26 @@ def home_of(video: Video) -> Path:
     home = beside(path)
     if home.exists():
         return home
-    identity = video.identity()
-    for folder in _entries([path.absolute().parent]):
-        if folder.suffix != SUFFIX or not (folder / FILE).is_file():
-            continue
+    for folder in _sessions_of_renamed(path.absolute().parent):
         try:
             description = Description.read(folder / FILE)
         except SessionError:
             continue  # damaged: not the one looked for, as far as can be known
-        if description.identity == identity and not any(at.exists() for at in places(description, folder)):
+        gone = not any(at.exists() for at in places(description, folder))
+        if gone and description.identity == video.identity():
             return folder
     common = settings().sessions_folder
-    return Path(common).expanduser() / shortened(f"{path.name}-{identity[:8]}{SUFFIX}") if common else home
+    name = shortened(f"{path.name}-{video.identity()[:8]}{SUFFIX}")
+    return Path(common).expanduser() / name if common else home
+
+
+def _sessions_of_renamed(folder: Path) -> Iterator[Path]:
+    """The sessions in a folder whose video is not there under the name that it had when they were made."""
+    entries = _entries(folder)
+    names = {entry.name for entry in entries}
+    for entry in entries:
+        if entry.suffix == SUFFIX and entry.stem not in names and (entry / FILE).is_file():
+            yield entry
 
 
 def beside(path: Path) -> Path:
@@ -140,22 +150,11 @@ def _is_it(path: Path, description: Description) -> bool:
         video.close()
 
 
-def _entries(folders: Iterable[Path]) -> Iterator[Path]:
-    for folder in folders:
-        try:
-            found = sorted(folder.iterdir())
-        except OSError:
-            continue  # gone, or not to be read: nothing to be found there
-        yield from found[:MOST_ENTRIES]
-
-
-FOLDER = "videos"
-NAMES_ONLY = 3
-"""From this schema on a session keeps of its video's path only the name."""
-UNNAMED = "unnamed video"
-FILE_BYTES = 2**16
-"""A larger note is none of ours."""
-_log = logging.getLogger(__name__)
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())[:MOST_ENTRIES]
+    except OSError:
+        return []  # gone, or not to be read: nothing to be found there
 
 
 def places(description: Description, folder: Path) -> list[Path]:
@@ -187,7 +186,7 @@ def known_place(identity: str) -> Path | None:
     """Where a video was last seen by this user, None if it is not known."""
     try:
         note = _note(identity)
-        if note is None or note.stat().st_size > FILE_BYTES:
+        if note is None or note.stat().st_size > NOTE_BYTES:
             return None
         raw = note.read_bytes()
     except OSError:
@@ -217,4 +216,4 @@ def remember_place(description: Description, folder: Path, video: Path) -> None:
 
 def _note(identity: str) -> Path | None:
     """The file for a video; None for an identity that is none, as in a damaged session."""
-    return vivim_home() / FOLDER / identity if identity.isalnum() and len(identity) <= 128 else None
+    return vivim_home() / NOTES / identity if identity.isalnum() and len(identity) <= 128 else None

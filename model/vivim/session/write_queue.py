@@ -15,14 +15,18 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 SECONDS = 10.0
+LINGER_SECONDS = 5.0
+"""The thread ends after so long without work."""
 
 
-class Patience:
+class WriteQueue:
     """Runs one piece of work at a time; its callers take turns by a lock of their own."""
 
     def __init__(self) -> None:
         self._pending: deque[tuple[Callable[[], Any], Future]] = deque()
-        self._running = threading.Lock()
+        self._asked = threading.Semaphore(0)
+        self._starting, self._running = threading.Lock(), threading.Lock()
+        self._thread: threading.Thread | None = None
         self._overdue: Future | None = None
 
     def __call__(
@@ -51,7 +55,7 @@ class Patience:
         try:
             in_time = self._wait(result)
         except BaseException:  # Ctrl-C
-            self.settle()
+            self.finish_interrupted()
             raise
         finally:
             if late is not None and not result.done():
@@ -60,7 +64,7 @@ class Patience:
             raise TimeoutError(errno.ETIMEDOUT, f"it has not answered for {SECONDS:.0f} s")
         return result.result()
 
-    def settle(self) -> None:
+    def finish_interrupted(self) -> None:
         """Wait until all is done whose caller was interrupted, unless the disk does not answer.
 
         To be called before anything is read that the work may change.
@@ -75,23 +79,35 @@ class Patience:
 
     def _wait(self, result: Future) -> bool:
         """Whether a piece that is pending is done in time."""
-        # each has a thread of its own, also one whose caller was interrupted before he could start it
-        threading.Thread(target=self._run, name="vivim-disk", daemon=True).start()
+        with self._starting:
+            if self._thread is None or not self._thread.is_alive():  # or an interrupt kept it from starting
+                self._thread = threading.Thread(target=self._run, name="vivim-disk", daemon=True)
+                self._thread.start()
+        self._asked.release()
         if wait([result], SECONDS).done:
             return True
         self._overdue = result
         return False
 
     def _run(self) -> None:
-        """Do all that is pending, in order; a second thread waits, and mostly finds nothing left."""
+        """Do all that is pending, in order, until nothing comes any more; a second thread waits for its turn."""
         with self._running:
-            while self._pending:
-                work, result = self._pending[0]
-                try:
-                    value = work()
-                except BaseException as error:  # handed to whoever waits
-                    self._pending.popleft()
-                    result.set_exception(error)
-                else:
-                    self._pending.popleft()
-                    result.set_result(value)
+            while True:
+                if not self._asked.acquire(timeout=LINGER_SECONDS):
+                    with self._starting:
+                        if not self._asked.acquire(blocking=False):
+                            self._thread = None
+                            return
+                while self._pending:
+                    self._do_next()
+
+    def _do_next(self) -> None:
+        work, result = self._pending[0]
+        try:
+            value = work()
+        except BaseException as error:  # handed to whoever waits
+            self._pending.popleft()
+            result.set_exception(error)
+        else:
+            self._pending.popleft()
+            result.set_result(value)
