@@ -7,24 +7,29 @@ says what it is to be.
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Collection, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vivim.errors import SessionError
+from vivim.session.edit_gate import EditGate
 from vivim.session.frame_snapshots import UndoSteps
-from vivim.session.frame_writer import FrameWriter
-from vivim.session.last_close import LastClose, ranges
 from vivim.session.ledger import PERSONS, DamagedLine, Entry, digest, seconds_of
 from vivim.session.mask_store import STROKE
+from vivim.utils.atomic_files import atomic_write
 
+CLOSED = "closed.json"
+CLOSED_BYTES = 2**26
+"""A larger ``closed.json`` is none of ours."""
 UNREADABLE = "its mask cannot be read"
 CHANGED = "its mask is not the one that the ledger speaks of"
 MISSING = "its mask is missing"
@@ -60,13 +65,57 @@ class Checked:
     total: int
 
 
+@dataclass(frozen=True)
+class LastClose:
+    """``closed.json``: how a session was when it was last closed, to be compared with how it is found.
+
+    A ledger that has lost its end looks whole. This says that something is missing, and whose the frames were.
+
+    Attributes
+    ----------
+    ledger_bytes : int
+        Length of the ledger.
+    persons : tuple
+        Frames that were a person's, as ranges: first and last frame of each.
+    damaged : dict
+        Frames that were known to be damaged, each with what is wrong.
+    checked : bool
+        False if a comparison of ledger and masks was due and not done to the end.
+    """
+
+    ledger_bytes: int
+    persons: tuple[tuple[int, int], ...]
+    damaged: dict[int, str]
+    checked: bool
+
+    @classmethod
+    def read(cls, folder: Path, frames: int) -> LastClose | None:
+        """What is there of a session of so many frames; None if there is nothing, or it cannot be used."""
+        path = folder / CLOSED
+        try:
+            if path.stat().st_size > CLOSED_BYTES:
+                return None
+            values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            found = cls(
+                int(values["ledger_bytes"]),
+                tuple((int(first), int(last)) for first, last in values["persons"]),
+                {int(t): str(why) for t, why in values["damaged"].items()},
+                values["checked"] is True,
+            )
+            named = [*found.damaged, *(t for persons in found.persons for t in persons)]
+            return found if all(0 <= t < frames for t in named) else None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
+            return None  # an older session, or damaged: nothing is known then
+
+    def persons_frames(self) -> list[int]:
+        """The frames that were a person's, in order."""
+        return [t for first, last in self.persons for t in range(first, last + 1)]
+
+
 class DamageCheck:
     """What is known of the damage to one session. Methods may be called from any thread.
 
-    Parameters
-    ----------
-    writer : FrameWriter
-        Of the session. A frame that turns out to be newer than its line joins its `unsaid`.
+    A frame that turns out to be newer than its line joins `EditGate.unsaid`.
 
     Attributes
     ----------
@@ -78,9 +127,9 @@ class DamageCheck:
         Lines of the ledger that came after the session was last closed.
     """
 
-    def __init__(self, writer: FrameWriter) -> None:
-        self._writer, self._frames = writer, writer.frames
-        self._masks, self._ledger = writer.masks, writer.ledger
+    def __init__(self, gate: EditGate) -> None:
+        self._gate, self._frames = gate, gate.frames
+        self._masks, self._ledger = gate.masks, gate.ledger
         self._sound: dict[int, tuple[int, int, int] | None] = {}
         self._maybe_newer: set[int] = set()
         self._size = 0
@@ -89,18 +138,13 @@ class DamageCheck:
         self.due = False
         self.ledger_problems: list[str] = []
 
-    # -- opening and closing --------------------------------------------------------------------------------------
-
-    def replay(self, folder: Path) -> None:
+    def replay(self) -> None:
         """Apply the whole ledger, and mark frames whose lines are lost, before anything is added to it.
 
-        Raises
-        ------
-        SessionError
-            If the ledger cannot be read, or speaks of a frame that does not exist.
+        Raises a `SessionError` if it cannot be read, or speaks of a frame that does not exist.
         """
         frames, ledger = self._frames, self._ledger
-        before = self._before = LastClose.read(folder, len(frames))
+        before = self._before = LastClose.read(self._gate.folder, len(frames))
         reached = before is None
 
         def on_damage(line: DamagedLine) -> None:
@@ -121,36 +165,28 @@ class DamageCheck:
             frames.apply(entry)
         if not reached and before is not None:
             self._compare_with(before)
-        self._judge_ledger()
-
-    def _compare_with(self, before: LastClose) -> None:
-        """The ledger is as far as it was at the last close: what was a person's then is, or its line is lost."""
-        for t, problem in before.damaged.items():
-            self._frames.mark_damaged(t, problem)
-        for t in set(before.persons_frames()).difference(self._frames.persons_frames()):
-            self._frames.mark_damaged(t, LOST)
-
-    def _judge_ledger(self) -> None:
-        frames, damage, before = self._frames, self._ledger.damage, self._before
+        damage = ledger.damage
         self.ledger_problems = [f"Line {line.number} of the ledger is damaged" for line in damage[:3]]
         if len(damage) > 3:
             self.ledger_problems.append(f"{len(damage) - 3} more lines of the ledger are damaged")
-        if before is not None and self._ledger.end < before.ledger_bytes:
-            missing = before.ledger_bytes - self._ledger.end
+        if before is not None and ledger.end < before.ledger_bytes:
+            missing = before.ledger_bytes - ledger.end
             self.ledger_problems.append(f"The last {missing:,} bytes of the ledger are damaged or missing")
         if before is None and any(not line.frames for line in damage[:-1]):
             for t in frames.frames_with("proposed"):  # any of them may have been accepted
                 frames.mark_damaged(t, LOST)
 
+    def _compare_with(self, before: LastClose) -> None:
+        """The ledger is as far as it was at the last close: what was a person's then is, or its line is lost."""
+        for t, problem in before.damaged.items():
+            self._frames.mark_damaged(t, problem)
+        for t in set(before.persons_frames()).difference(self._frames.frames_with(*PERSONS)):
+            self._frames.mark_damaged(t, LOST)
+
     def opened(self, unclean: bool, steps: UndoSteps) -> None:
         """Say whether masks are to be compared with the ledger, and which frames are damaged already.
 
-        Parameters
-        ----------
-        unclean : bool
-            Whether who wrote last did not close the session.
-        steps : UndoSteps
-            What persons did.
+        `unclean` says that who wrote last did not close the session, and `steps` what persons did.
         """
         frames, end, before = self._frames, self._ledger.end, self._before
         self._size = self._ledger.size()
@@ -192,21 +228,27 @@ class DamageCheck:
         return {
             entry.frame
             for entry in entries
-            if entry.status in PERSONS and seconds_of(entry.time) >= newest - UNSAID_SECONDS
+            if entry.status in PERSONS
+            and seconds_of(entry.time) >= newest - UNSAID_SECONDS
             and any(name.startswith(STROKE) for name in self._masks.names(entry.frame))
         }
 
-    def note_close(self, folder: Path) -> None:
+    def note_close(self) -> None:
         """Write what the next opening is to find, if it has changed; once all is on disk."""
-        persons = ranges(self._frames.persons_frames())
-        found = LastClose(self._ledger.end, persons, dict(sorted(self._frames.damaged.items())), not self.due)
+        persons: list[tuple[int, int]] = []
+        for t in self._frames.frames_with(*PERSONS):
+            adjoins = bool(persons) and persons[-1][1] == t - 1
+            first = persons.pop()[0] if adjoins else t
+            persons.append((first, t))
+        damaged = dict(sorted(self._frames.damaged.items()))
+        found = LastClose(self._ledger.end, tuple(persons), damaged, not self.due)
         try:
             if found != self._before:
-                found.write(folder)
+                with atomic_write(self._gate.folder / CLOSED) as part:
+                    part.write_text(json.dumps(asdict(found)), encoding="utf-8")
         except OSError as error:  # without it the next opening compares more than it had to
-            _log.warning("%s/closed.json was not written: %s", folder.name, error.strerror or error)
-
-    # -- one frame ------------------------------------------------------------------------------------------------
+            name = self._gate.folder.name
+            _log.warning("%s/%s was not written: %s", name, CLOSED, error.strerror or error)
 
     def problem(self, t: int) -> str:
         """What is wrong with a frame now; empty if nothing is. Compares its mask, unless nothing has changed since."""
@@ -248,11 +290,11 @@ class DamageCheck:
         """
         damaged, found = self._frames.damaged, self._compared(t, pixels)
         differs = found not in ("", UNREADABLE)
-        if differs and self._writer.read_only:
+        if differs and self._gate.read_only:
             time.sleep(READER_SECONDS)
             if self._ledger.size() != self._size:  # somebody else goes on with it: nothing can be said
                 return damaged.get(t, "")
-        with self._writer.lock if differs else nullcontext():  # nobody may write before it is marked
+        with self._gate.lock if differs else nullcontext():  # nobody may write before it is marked
             if differs:
                 found = self._compared(t, self._masks.readable(t))
             known = damaged.get(t, "")
@@ -265,7 +307,7 @@ class DamageCheck:
             if known:
                 self._frames.mark_whole(t)
         if found != known:
-            self._writer.tell([t])
+            self._gate.tell([t])
         return found
 
     def _compared(self, t: int, pixels: NDArray[np.uint8] | None) -> str:
@@ -275,16 +317,14 @@ class DamageCheck:
         entry = self._frames.last(t)
         if entry is None:
             return NO_LINE if pixels.any() else ""
-        if entry.mask is None or t in self._writer.unsaid or digest(pixels) == entry.mask:
+        if entry.mask is None or t in self._gate.unsaid or digest(pixels) == entry.mask:
             return ""
         if self._masks.stamp(t) is None:
             return MISSING
         if t in self._maybe_newer and entry.status in PERSONS:
-            self._writer.unsaid.add(t)
+            self._gate.unsaid.add(t)
             return ""
         return CHANGED
-
-    # -- all frames -----------------------------------------------------------------------------------------------
 
     def check(self, start: int, stop: Event | None) -> Iterator[Checked]:
         """Compare all frames, nearest to `start` first; see `Session.check`."""
@@ -300,8 +340,4 @@ class DamageCheck:
 def damage_text(frames: Collection[int]) -> str:
     """Say of how many frames, and which, that they are damaged; a sentence without its full stop."""
     numbers = ", ".join(str(t) for t in sorted(frames)[:NAMED]) + (" ..." if len(frames) > NAMED else "")
-    return (
-        f"1 frame is damaged: {numbers}"
-        if len(frames) == 1
-        else f"{len(frames)} frames are damaged: {numbers}"
-    )
+    return f"{'1 frame is' if len(frames) == 1 else f'{len(frames)} frames are'} damaged: {numbers}"

@@ -1,183 +1,130 @@
-"""The one gate through which masks are written, by persons and by models.
+"""The one gate to masks: a step at a time, ledger and mask in an order that survives a crash, then the listeners.
 
-A model never writes over a frame a person corrected or accepted, nor over one that is damaged. What a person changes
-is kept first, so that it can be taken back, also after a restart; and so is what a model had proposed there.
+A crash at any moment leaves nothing a person drew looking like a model's: what makes a frame a person's is said in
+the ledger before its mask is written; anything else after. What a power cut leaves is up to `vivim.session.flusher`.
 """
 
+import threading
+import time
 from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
-from threading import get_ident
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vivim.errors import SessionError
-from vivim.session.damage_check import UNREADABLE, DamageCheck
-from vivim.session.frame_writer import FrameWriter
-from vivim.session.history import History
-from vivim.session.ledger import MODEL, PERSON, PERSONS, Entry, digest, now
+from vivim.session.flusher import Flusher
+from vivim.session.folder_lock import writing_in
+from vivim.session.frame_snapshots import State
+from vivim.session.ledger import PERSON, PERSONS, Entry, FrameTable, Ledger, digest
+from vivim.session.mask_store import MaskStore
+from vivim.session.write_queue import WriteQueue
 
-AT_ONCE = 500
-"""Frames accepted between two moments at which others may write."""
+RESTATE_SECONDS = 5.0
+"""While a frame is being painted its ledger line is repeated at most this often."""
 
 
+@dataclass(eq=False)
 class EditGate:
-    """What persons and models may do to a frame; `Session` says what each does and raises.
+    """The one gate to the masks of a session: any thread may call `run`, and what that runs calls the other methods.
 
-    Parameters
+    Those raise an `OSError` if the disk cannot take it, of which `run` makes a `SessionError`.
+
+    Attributes
     ----------
-    writer, history, damage
+    folder, masks, ledger, frames
         Of the session.
+    author : str
+        Who corrects; speaks of frames of which no line says who drew.
+    read_only : bool
+        Refuse every step; may be changed.
+    prepare : callable
+        Called before each step, in the thread that writes.
+    lock : threading.RLock
+        Held by whoever writes, and by whoever needs nobody to write meanwhile.
+    unsaid : set of int
+        Frames whose last line in the ledger speaks of an earlier mask than the one on disk.
     """
 
-    def __init__(self, writer: FrameWriter, history: History, damage: DamageCheck) -> None:
-        self._writer, self._history, self._damage = writer, history, damage
-        self._frames, self._size = writer.frames, writer.masks.shape[1:]
+    folder: Path
+    masks: MaskStore
+    ledger: Ledger
+    frames: FrameTable
+    author: str
+    read_only: bool
+    prepare: Callable[[], None]
 
-    def correct(self, t: int, mask: ArrayLike, author: str | None) -> None:
-        """A person drew a frame's mask."""
-        self._replace(t, "corrected", self._checked_mask(mask), author)
+    def __post_init__(self) -> None:
+        self.flusher = Flusher(self.ledger, self.masks)
+        self.queue = WriteQueue()
+        self.lock = threading.RLock()
+        self.unsaid: set[int] = set()
+        self._listeners: list[Callable[[int, str], None]] = []
+        self._said: dict[int, float] = {}
 
-    def edit(self, t: int, mask: ArrayLike) -> None:
-        """Part of a person's stroke; one that was broken off gives the frame its earlier status back."""
-        pixels = self._checked_mask(mask)
-        with self._writer.lock:
-            self._writer.queue.finish_interrupted()
-            before = self._history.before(t)
-            if before is None or self._frames.status(t) != "corrected" or digest(pixels) != before.mask:
-                self._replace(t, "corrected", pixels, None)
-                return
+    def run(self, work: Callable[[], list[int]]) -> list[int]:
+        """Try `work`, one step, and tell the listeners of the frames that it says it changed; returns these."""
+        untold: list[int] = []
 
-            def work() -> list[int]:
-                self._writer.put(replace(before, time=now()), pixels)
-                return [t]
+        def step() -> list[int]:
+            self.prepare()
+            changed = work()
+            untold.extend(changed)
+            return changed
 
-            self._writer.run(work)
+        try:
+            with writing_in(self.folder), self.lock:
+                self.queue.finish_interrupted()
+                if self.read_only:
+                    raise SessionError(
+                        "This session is closed or open for reading only. Open it again to go on."
+                    )
+                return self.queue(step, late=lambda changed: self.tell(untold))
+        finally:  # a caller who is interrupted has mostly written, and may be interrupted while he tells
+            try:
+                self.tell(untold)
+            finally:
+                self.tell(untold)
 
-    def accept(self, t: int, author: str | None) -> None:
-        """A person vouches for a frame's mask as it is shown."""
-        if self._is_empty(t):
-            raise SessionError(f"Frame {t} has no mask to accept yet. Propose or draw one first.")
-        shown = self._damage.shown(t)
-        if self._frames.damaged.get(t) != UNREADABLE:
-            self.accept_frames([t], author)
-            return
-        with self._history.one_step():
-            self._replace(t, "accepted", shown, author)
+    def on_change(self, listener: Callable[[int, str], None]) -> Callable[[], None]:
+        """Call ``listener(frame, status)`` after every step; returns what ends that."""
+        self._listeners.append(listener)
 
-    def accept_frames(self, frames: list[int], author: str | None) -> list[int]:
-        """A person vouches for the masks of several frames as they are, in one step; returns the frames changed."""
-        me = get_ident()
+        def forget() -> None:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
 
-        def work(some: list[int]) -> list[int]:
-            changing = ("proposed", "corrected")
-            some = [t for t in some if self._frames.status(t) in changing or t in self._frames.damaged]
-            for t in some:
-                self._history.keep_status(t, me)
-                mask = self._writer.entry(t).mask
-                self._writer.put_status(self._by_person(t, "accepted", author, mask))
-            return some
+        return forget
 
-        with self._history.one_step():
-            return self._in_parts(work, frames)
+    def tell(self, untold: list[int]) -> None:
+        """Tell the listeners of changed frames; those that they have been told of are taken off the list."""
+        while untold:
+            t = untold[0]
+            status = self.frames.status(t)
+            for listener in tuple(self._listeners):
+                listener(t, status)
+            del untold[:1]
 
-    def clear(self, t: int, author: str | None) -> None:
-        """A person gives a frame back: it is empty."""
-        if not self._is_empty(t):
-            with self._history.one_step():
-                self._replace(t, "empty", np.zeros(self._size, np.uint8), author)
+    def state(self, t: int) -> State:
+        """What a frame counts as and its mask; None if that is damaged, which must not keep anybody from drawing."""
+        entry = self.frames.state(t, self.author)
+        try:
+            pixels = self.masks[t]
+        except SessionError:
+            return entry, None
+        return replace(entry, mask=digest(pixels)), pixels
 
-    def revert(self, t: int) -> bool:
-        """A person gives a frame back: it is what a model had proposed; False if there is nothing to change."""
-        me = get_ident()
+    def entry(self, t: int) -> Entry:
+        """What a frame counts as, with the digest of its mask; read from disk only if the ledger does not say it."""
+        entry = self.frames.state(t, self.author)
+        return self.state(t)[0] if entry.mask is None or t in self.unsaid else entry
 
-        def work() -> list[int]:
-            entry, shown = self._writer.state(t)
-            kept, pixels = self._history.proposal(entry, shown) or (None, None)
-            if pixels is None and t in self._frames.damaged:
-                kept, pixels = self._by_person(t, "empty", None), np.zeros(self._size, np.uint8)
-            if kept is None or pixels is None or (kept.status, kept.mask) == (entry.status, entry.mask):
-                return []
-            self._history.keep(t, me)
-            self._writer.put(replace(kept, time=now()), pixels)
-            return [t]
-
-        with self._history.one_step():
-            return bool(self._writer.run(work))
-
-    def propose(
-        self, t: int, mask: ArrayLike, model: str, uncertainty: float | None, windows: float | None
-    ) -> bool:
-        """A model proposes a frame's mask; False if the frame is a person's, or damaged."""
-        pixels, damaged = self._checked_mask(mask), list[int]()
-
-        def work() -> list[int]:
-            if self._frames.status(t) in PERSONS:
-                return []
-            if self._damage.before_a_model_writes(t):
-                damaged.append(t)
-                return []
-            self._history.leave_steps(t)
-            self._writer.put(Entry(t, "proposed", model, MODEL, now(), uncertainty, windows=windows), pixels)
-            self._damage.wrote(t)
-            return [t]
-
-        written = bool(self._writer.run(work))
-        self._writer.tell(damaged)
-        return written
-
-    def mend(self) -> list[int]:
-        """A person keeps all frames that are known to be damaged as they are, and what is whole of the ledger."""
-
-        def ledger() -> list[int]:
-            if self._writer.ledger.damage:
-                self._writer.ledger.mend()
-            self._damage.ledger_problems = []
-            return []
-
-        def keep(some: list[int]) -> list[int]:
-            for t in some:
-                entry, pixels = self._writer.state(t)
-                self._writer.put_status(replace(entry, author=self._writer.author))
-                if pixels is None:
-                    self._frames.mark_damaged(t, UNREADABLE)
-            return some
-
-        found = sorted(self._frames.damaged)
-        self._writer.run(ledger)
-        return self._in_parts(keep, found)
-
-    # -- inside ---------------------------------------------------------------------------------------------------
-
-    def _replace(self, t: int, status: str, pixels: NDArray[np.uint8], author: str | None) -> None:
-        """A person gives a frame another mask, and keeps the one before."""
-        me = get_ident()
-
-        def work() -> list[int]:
-            self._history.keep(t, me)
-            self._writer.put(self._by_person(t, status, author), pixels)
-            return [t]
-
-        self._writer.run(work)
-
-    def _in_parts(self, work: Callable[[list[int]], list[int]], frames: list[int]) -> list[int]:
-        """Do `work` to many frames, and let others write in between; returns what it changed."""
-        changed: list[int] = []
-        for start in range(0, len(frames), AT_ONCE):
-            changed += self._writer.run(partial(work, frames[start : start + AT_ONCE]))
-        return changed
-
-    def _by_person(self, t: int, status: str, author: str | None, mask: str | None = None) -> Entry:
-        return Entry(t, status, author or self._writer.author, PERSON, now(), mask=mask)
-
-    def _is_empty(self, t: int) -> bool:
-        return self._frames.status(t) == "empty" and not self._damage.problem(t)
-
-    def _checked_mask(self, mask: ArrayLike) -> NDArray[np.uint8]:
-        pixels = np.asarray(mask)
-        if pixels.shape != self._size:
-            raise ValueError(f"A mask of this video is {self._size} pixels, not {pixels.shape}.")
+    def checked(self, mask: ArrayLike) -> NDArray[np.uint8]:
+        """A mask ``(H, W)`` that can be written; a `ValueError` for another shape, or labels that are no uint8."""
+        pixels, size = np.asarray(mask), self.masks.shape[1:]
+        if pixels.shape != size:
+            raise ValueError(f"A mask of this video is {size} pixels, not {pixels.shape}.")
         if pixels.dtype == np.uint8:
             return pixels
         with np.errstate(invalid="ignore"):
@@ -185,3 +132,70 @@ class EditGate:
         if not np.array_equal(labels, pixels):
             raise ValueError("Labels must be whole numbers from 0 to 255.")
         return labels
+
+    def put(self, entry: Entry, pixels: NDArray[np.uint8]) -> None:
+        """Record and store: what makes a frame a person's goes before its pixels, anything else after them."""
+        if entry.status in PERSONS:
+            self._put_persons(entry, pixels)
+            return
+        t = entry.frame
+        self.masks[t] = pixels
+        try:
+            self._record(entry, pixels)
+        except OSError:
+            self.masks.withdraw(t)
+            raise
+        self.flusher.note_mask(t)
+
+    def _put_persons(self, entry: Entry, pixels: NDArray[np.uint8]) -> None:
+        t = entry.frame
+        before, was_unsaid = self.frames.state(t, self.author), t in self.unsaid
+        before = replace(before, mask=None) if was_unsaid else before
+        said = self._record(entry, pixels)
+        try:
+            self.masks[t] = pixels
+            if not said:
+                self.masks.leave_without_line(t)
+        except OSError:
+            if said:
+                self.unsaid.add(t)  # until the line of what it is, which follows if the disk takes it
+                self._append(before)
+                if not was_unsaid:
+                    self.unsaid.discard(t)
+            raise
+        self.flusher.note_mask(t, said)
+
+    def put_status(self, entry: Entry) -> None:
+        """Record that a frame counts as something else from now on; its mask stays."""
+        self.say_unsaid()
+        self._append(entry)
+
+    def say_unsaid(self, but: int | None = None) -> None:
+        """Append what the latest masks are of frames whose lines were left out."""
+        for t in tuple(self.unsaid - {but}):
+            self._append(replace(self.frames.state(t, self.author), mask=digest(self.masks[t])))
+            self.unsaid.discard(t)
+            self.flusher.note_mask(t)
+
+    def _record(self, entry: Entry, pixels: NDArray[np.uint8]) -> bool:
+        """Append to the ledger, unless it would say again what was said for this frame a moment ago.
+
+        What is left unsaid is the digest of the mask; it is said before another frame's line, or on closing.
+        """
+        t, last = entry.frame, self.frames.last(entry.frame)
+        wanted = (entry.status, entry.author, entry.kind)
+        same = last is not None and (last.status, last.author, last.kind) == wanted
+        same = same and t not in self.frames.damaged
+        if same and entry.kind == PERSON and time.monotonic() - self._said.get(t, -np.inf) < RESTATE_SECONDS:
+            self.unsaid.add(t)
+            return False
+        self.say_unsaid(but=t)
+        self._append(replace(entry, mask=digest(pixels)))
+        self.unsaid.discard(t)
+        return True
+
+    def _append(self, entry: Entry) -> None:
+        self.ledger.append(entry)
+        self.flusher.note_line()
+        self._said[entry.frame] = time.monotonic()
+        self.frames.apply(entry)

@@ -36,11 +36,6 @@ class Flusher:
     """Flushes what one session writes. Methods may be called from any thread.
 
     What the disk could not take is tried again; an `OSError` says so.
-
-    Parameters
-    ----------
-    ledger, store
-        Of the session.
     """
 
     def __init__(self, ledger: Ledger, store: MaskStore) -> None:

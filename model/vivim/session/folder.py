@@ -4,9 +4,9 @@ import os
 from pathlib import Path
 
 from vivim.errors import SessionError
+from vivim.session.damage_check import CLOSED
 from vivim.session.folder_lock import FolderLock, what_to_do
 from vivim.session.frame_snapshots import PROPOSALS
-from vivim.session.last_close import CLOSED
 from vivim.session.ledger import LEDGER
 from vivim.session.mask_store import MASKS, MaskStore, half_written
 from vivim.session.metadata import FILE, Description
@@ -16,13 +16,7 @@ from vivim.utils.atomic_files import PART, flush, flush_one, remove
 
 
 def check_place(folder: Path) -> None:
-    """Whether a session could be made in `folder`, which need not be there yet; nothing is written.
-
-    Raises
-    ------
-    SessionError
-        If it could not.
-    """
+    """Raise a `SessionError` if no session could be made in `folder`, which need not be there yet."""
     if (folder / LEDGER).exists() and not (folder / FILE).exists():
         raise SessionError(
             f"{folder} holds work but no {FILE}. Restore it from a backup, or choose another folder."
@@ -38,15 +32,8 @@ def check_place(folder: Path) -> None:
 def create_folder(folder: Path, description: Description) -> bool:
     """Make the folder of a new session, on the disk; ``session.json`` comes last and stands only on a whole session.
 
-    Returns
-    -------
-    bool
-        False if another program has made it in the meantime.
-
-    Raises
-    ------
-    SessionError
-        If it cannot be written, or holds work whose ``session.json`` is lost.
+    Returns False if another program has made it in the meantime. Raises a `SessionError` if it cannot be written, or
+    holds work whose ``session.json`` is lost.
     """
     try:
         check_place(folder)
@@ -72,10 +59,7 @@ def create_folder(folder: Path, description: Description) -> bool:
 def brought_up_to_date(folder: Path) -> Description:
     """The description of a session that is locked; one of an older schema is backed up and written anew.
 
-    Raises
-    ------
-    SessionError
-        If it is damaged or newer, or the backup cannot be made: nothing is changed then.
+    Raises a `SessionError` if it is damaged or newer, or the backup cannot be made: nothing is changed then.
     """
     description = Description.read(folder / FILE)
     if description.schema != SCHEMA:

@@ -6,8 +6,8 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, SoftFileLock, Timeout
@@ -45,48 +45,37 @@ class FolderLock:
     def acquire(self) -> None:
         """Take it.
 
-        Raises
-        ------
-        SessionError
-            If another program has it, the folder cannot be written, or something in it leads out of it.
+        Raises a `SessionError` if another program has it, the folder cannot be written, or something in it leads out.
         """
         try:
             check_entries(self._folder)
-            self._let_go = _locked(self._folder)
-            try:
+            with ExitStack() as undo:
+                self._let_go = _locked(self._folder)
+                undo.callback(self._unlock)
                 self.after_crash = self._holder.exists()
                 self._holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
-            except BaseException:
-                self._unlock()
-                raise
+                undo.pop_all()
         except Timeout as error:
+            holder, marker = "", self._folder / MARKER
+            with suppress(OSError):
+                holder = f" ({self._holder.read_text(errors='replace')[:200]})"
+            # its process cannot be looked for where that runs on another machine
+            nowhere = f" If it is open nowhere any more, delete {marker}." if marker.exists() else ""
             raise SessionError(
-                f"{self._folder} is open in another window or program{self._known()}. Close it there first, or open "
-                f"it for reading only.{self._if_nowhere()}"
+                f"{self._folder} is open in another window or program{holder}. Close it there first, or open "
+                f"it for reading only.{nowhere}"
             ) from error
         except OSError as error:
             raise SessionError(
                 f"Cannot write in {self._folder}: {error.strerror or error}. {what_to_do(error)}"
             ) from error
 
-    def _known(self) -> str:
-        try:
-            return f" ({self._holder.read_text(errors='replace')[:200]})"
-        except OSError:
-            return ""
-
-    def _if_nowhere(self) -> str:
-        """What to do about a marker whose process cannot be looked for, since it runs on another machine."""
-        marker = self._folder / MARKER
-        return f" If it is open nowhere any more, delete {marker}." if marker.exists() else ""
-
     def release(self) -> None:
         """Let go of it; safe to call twice."""
-        if self._let_go is not None:
+        if self.clean and self._let_go is not None:
             with suppress(OSError):  # the folder may be gone; then nothing is left to say
-                if self.clean:
-                    self._holder.unlink()
-            self._unlock()
+                self._holder.unlink()
+        self._unlock()
 
     def _unlock(self) -> None:
         if self._let_go is not None:
@@ -137,28 +126,16 @@ def _locked(folder: Path) -> Callable[[], object]:
 
 
 def check_entries(folder: Path, follow: bool = False) -> None:
-    """Whether nothing in a session leads out of it, or is no file or folder at all; masks are looked at when written.
+    """Raise a `SessionError` if something in a session leads out of it, or is no file or folder at all.
 
-    Parameters
-    ----------
-    follow : bool
-        Allow symbolic links to files and folders: nothing is to be written.
-
-    Raises
-    ------
-    SessionError
-        If something does.
-    OSError
-        If the folder cannot be read.
+    Masks are looked at when they are written. `follow` allows symbolic links to files and folders, where nothing is to
+    be written. Raises an `OSError` if the folder cannot be read.
     """
-    with os.scandir(folder) as found:
-        entries = list(found)
-    for entry in entries:
+    for entry in list(os.scandir(folder)):
         _check_entry(entry, follow)
         if entry.is_dir() and (entry.name in _FOLDERS or entry.name.startswith("backup-schema-")):
-            with os.scandir(entry.path) as inner:
-                for one in inner:
-                    _check_entry(one, follow)
+            for one in list(os.scandir(entry.path)):
+                _check_entry(one, follow)
 
 
 def _check_entry(entry: os.DirEntry[str], follow: bool) -> None:
@@ -187,6 +164,18 @@ def refuse_links(folder: Path, *parts: str) -> None:
                 raise OSError(errno.ELOOP, f"{path} is a symbolic link: delete it")
         except FileNotFoundError:
             return
+
+
+@contextmanager
+def writing_in(folder: Path) -> Iterator[None]:
+    """Make a `SessionError` that says what to do of an `OSError`."""
+    try:
+        yield
+    except OSError as error:
+        raise SessionError(
+            f"Cannot write to {folder}: {error.strerror or error}. Free some space or check the folder, then "
+            "repeat the last step; everything before it is safe."
+        ) from error
 
 
 def what_to_do(error: OSError) -> str:

@@ -50,12 +50,7 @@ def entries(path: Path, most: int | None = None) -> list[Entry]:
 def states(path: Path, size: tuple[int, int]) -> Generator[State, None, None]:
     """The states a file holds, as far as they are whole; one whose pixels are damaged is left out.
 
-    Parameters
-    ----------
-    path : Path
-        States one after another; nothing is found if it is not there.
-    size : tuple of int
-        Height and width of a mask.
+    `size` is height and width of a mask. Nothing is found where there is no file.
     """
     if not path.is_file():
         return
@@ -70,8 +65,12 @@ def states(path: Path, size: tuple[int, int]) -> Generator[State, None, None]:
                 return  # a crash cut it short
             if not length:
                 yield entry, None
-            elif (pixels := _unpacked(packed, count)) is not None and digest(pixels) == entry.mask:
-                yield entry, pixels.reshape(size)
+                continue
+            with suppress(zlib.error):
+                raw = zlib.decompressobj().decompress(packed, count)
+                pixels = np.frombuffer(raw, np.uint8)
+                if len(raw) == count and digest(pixels) == entry.mask:
+                    yield entry, pixels.reshape(size)
 
 
 def _header(file: BinaryIO) -> tuple[Entry, int] | None:
@@ -84,29 +83,18 @@ def _header(file: BinaryIO) -> tuple[Entry, int] | None:
     return (entry, length) if length >= 0 else None
 
 
-def _unpacked(packed: bytes, count: int) -> NDArray[np.uint8] | None:
-    try:
-        raw = zlib.decompressobj().decompress(packed, count)
-    except zlib.error:
-        return None
-    return np.frombuffer(raw, np.uint8) if len(raw) == count else None
+class _Snapshots:
+    """A folder of states, made when the first is kept.
 
-
-class Proposals:
-    """What models proposed for the frames that persons changed since, one file a frame.
-
-    Parameters
-    ----------
-    folder : Path
-        Where they are; made when the first is kept.
-    size : tuple of int
-        Height and width of a mask.
-    changed : callable
-        Gets every file that was written or removed.
+    `size` is height and width of a mask; `changed` gets every file that was written or removed.
     """
 
     def __init__(self, folder: Path, size: tuple[int, int], changed: Callable[[Path], None]) -> None:
         self._folder, self._size, self._changed = folder, size, changed
+
+
+class Proposals(_Snapshots):
+    """What models proposed for the frames that persons changed since, one file a frame."""
 
     def keep(self, entry: Entry, pixels: NDArray[np.uint8]) -> None:
         """Keep a frame's proposal, instead of an earlier one."""
@@ -128,17 +116,11 @@ class Proposals:
         return kept if kept is not None and kept[0].frame == t else None
 
 
-class UndoSteps:
-    """The steps of a session, the oldest first, by the names of their files: ``NUMBER.undo`` or ``NUMBER.redo``.
-
-    Parameters
-    ----------
-    folder, size, changed
-        As for `Proposals`.
-    """
+class UndoSteps(_Snapshots):
+    """The steps of a session, the oldest first, by the names of their files: ``NUMBER.undo`` or ``NUMBER.redo``."""
 
     def __init__(self, folder: Path, size: tuple[int, int], changed: Callable[[Path], None]) -> None:
-        self._folder, self._size, self._changed = folder, size, changed
+        super().__init__(folder, size, changed)
         self._steps: list[str] = []
         self._taken = 0
 
@@ -164,16 +146,9 @@ class UndoSteps:
         return f"{self._taken + 1:08d}.{side}"
 
     def add(self, step: str, entry: Entry, pixels: NDArray[np.uint8] | None) -> None:
-        """Keep a frame's state as part of a step; after an error the step is as it was.
+        """Keep a frame's state as part of a step, with its mask ``(H, W)`` unless the step leaves that alone.
 
-        Parameters
-        ----------
-        step : str
-            The latest one, or one that holds something already.
-        entry : Entry
-            What the frame counts as, with the digest of its pixels.
-        pixels : ndarray or None
-            Its mask ``(H, W)``; None if the step leaves that alone.
+        The step is the latest one, or one that holds something already; after an error it is as it was.
         """
         self._folder.mkdir(exist_ok=True)
         with (self._folder / step).open("ab", buffering=0) as file:

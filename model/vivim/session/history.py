@@ -6,14 +6,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from threading import get_ident
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vivim.session.edit_gate import EditGate
 from vivim.session.frame_snapshots import PROPOSALS, UNDO, Proposals, State, UndoSteps
-from vivim.session.frame_writer import FrameWriter
 from vivim.session.ledger import Entry, now
 
 
@@ -32,20 +31,13 @@ class History:
 
     Methods that take ``me`` are part of a step that is run: `me` is the thread that asked for it, and an `OSError` says
     what the disk could not take.
-
-    Parameters
-    ----------
-    folder : Path
-        Of the session.
-    writer : FrameWriter
-        Of the session.
     """
 
-    def __init__(self, folder: Path, writer: FrameWriter) -> None:
-        size, changed = writer.masks.shape[1:], writer.flusher.note_file
-        self.steps = UndoSteps(folder / UNDO, size, changed)
-        self._proposals = Proposals(folder / PROPOSALS, size, changed)
-        self._writer, self._frames = writer, writer.frames
+    def __init__(self, gate: EditGate) -> None:
+        size, changed = gate.masks.shape[1:], gate.flusher.note_file
+        self.steps = UndoSteps(gate.folder / UNDO, size, changed)
+        self._proposals = Proposals(gate.folder / PROPOSALS, size, changed)
+        self._gate, self._frames = gate, gate.frames
         self._open: dict[int, _OpenStep] = {}
 
     @contextmanager
@@ -56,8 +48,8 @@ class History:
             yield
             return
         wanted = frozenset(frames or ())
-        with self._writer.lock:
-            self._writer.queue.finish_interrupted()
+        with self._gate.lock:
+            self._gate.queue.finish_interrupted()
             if frames is None or opened is None or not wanted <= opened.frames | opened.before.keys():
                 opened = self._open[get_ident()] = _OpenStep(frames=wanted)
         try:
@@ -70,7 +62,7 @@ class History:
 
     def end_step(self) -> None:
         """End the step that the calling thread is at."""
-        with self._writer.lock:
+        with self._gate.lock:
             self._open.pop(get_ident(), None)
 
     def before(self, t: int) -> Entry | None:
@@ -80,34 +72,32 @@ class History:
 
     def next_frames(self, side: str) -> list[int]:
         """The frames that the next step of one side, `UNDO` or `REDO`, would change."""
-        with self._writer.lock:
-            self._writer.queue.finish_interrupted()
+        with self._gate.lock:
+            self._gate.queue.finish_interrupted()
             step = self.steps.latest(side)
             return self.steps.frames(step) if step is not None else []
 
     def restore(self, source: str, other: str) -> list[int]:
         """Exchange the frames of the latest step that differ from what they are, and keep those for the way back."""
         restored: list[int] = []
-        with self._writer.lock:
-            self._writer.queue.finish_interrupted()
+        with self._gate.lock:
+            self._gate.queue.finish_interrupted()
             self.end_step()
             while not restored and (step := self.steps.latest(source)) is not None:
                 restored = self._restore_step(step, other)
         return restored
 
-    # -- within a step that is run ---------------------------------------------------------------------------------
-
     def keep(self, t: int, me: int) -> None:
         """Keep what a frame is before its mask changes, once a step."""
         if not self._is_kept(t, me):
-            entry, pixels = self._writer.state(t)
+            entry, pixels = self._gate.state(t)
             self._keep_proposal(entry, pixels)
             self._add_to_step(entry, pixels, me, readable=pixels is not None)
 
     def keep_status(self, t: int, me: int) -> None:
         """Keep what a frame counts as before only that changes, once a step."""
         if not self._is_kept(t, me):
-            self._add_to_step(self._writer.entry(t), None, me)
+            self._add_to_step(self._gate.entry(t), None, me)
 
     def leave_steps(self, t: int, but: int | None = None) -> None:
         """A frame is no longer what the steps that are under way, other than the one of thread `but`, left it."""
@@ -119,12 +109,12 @@ class History:
         """What a model proposed last for a frame in this state; None if nothing, or it is damaged."""
         return self._shown_proposal(entry, pixels) or self._proposals.of(entry.frame)
 
-    # -- inside ---------------------------------------------------------------------------------------------------
-
     def _shown_proposal(self, entry: Entry, pixels: NDArray[np.uint8] | None) -> State | None:
         """What a frame in this state shows, if a model proposed it."""
         proposal = self._frames.proposal(entry.frame)
-        return None if proposal is None or pixels is None or proposal.mask != entry.mask else (proposal, pixels)
+        if proposal is None or pixels is None or proposal.mask != entry.mask:
+            return None
+        return proposal, pixels
 
     def _keep_proposal(self, entry: Entry, pixels: NDArray[np.uint8] | None) -> None:
         """Keep what a frame shows for `Session.revert`, if a model proposed it."""
@@ -134,7 +124,9 @@ class History:
 
     def _is_kept(self, t: int, me: int) -> bool:
         opened = self._open.get(me)
-        return opened is not None and t in opened.before and (opened.step is None or opened.step in self.steps)
+        if opened is None or t not in opened.before:
+            return False
+        return opened.step is None or opened.step in self.steps
 
     def _add_to_step(
         self, entry: Entry, pixels: NDArray[np.uint8] | None, me: int, readable: bool = True
@@ -156,7 +148,7 @@ class History:
         back, states = self.steps.begin(other), self.steps.states(step)
         try:
             while step in self.steps:
-                restored += self._writer.run(partial(self._exchange_next, states, step, back))
+                restored += self._gate.run(partial(self._exchange_next, states, step, back))
         finally:
             with suppress(ValueError):  # still at it on a disk that does not answer: closes with that
                 states.close()
@@ -173,21 +165,21 @@ class History:
             return []
         if pixels is None:
             return self._exchange_status(kept, back)
-        entry, present = self._writer.state(kept.frame)
+        entry, present = self._gate.state(kept.frame)
         if present is not None:
             if (kept.status, kept.mask) == (entry.status, entry.mask):
                 return []
             self._keep_proposal(entry, present)
             self.steps.add(back, entry, present)
         self.leave_steps(kept.frame)
-        self._writer.put(replace(kept, time=now()), pixels)
+        self._gate.put(replace(kept, time=now()), pixels)
         return [kept.frame]
 
     def _exchange_status(self, kept: Entry, back: str) -> list[int]:
         """Exchange what a frame counts as, if its mask is still the one that was said of."""
-        entry = self._writer.entry(kept.frame)
+        entry = self._gate.entry(kept.frame)
         if kept.status == entry.status or kept.mask != entry.mask:
             return []
         self.steps.add(back, entry, None)
-        self._writer.put_status(replace(kept, time=now()))
+        self._gate.put_status(replace(kept, time=now()))
         return [kept.frame]

@@ -1,7 +1,7 @@
 """The ledger: an append-only file that says of every frame who wrote it, when, and what it counts as.
 
 One JSON object a line. What is damaged is passed over and told; every other line holds. A damaged end is kept in a
-file beside the ledger when that is next opened for writing.
+file beside the ledger when that is next opened for writing. `FrameTable` holds what every frame counts as now.
 """
 
 import calendar
@@ -15,8 +15,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from io import FileIO
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -131,12 +132,7 @@ class Ledger:
     """The ledger of one session: `read` it once, then `open` it to append.
 
     Reading and opening raise a `SessionError` if the file cannot be used. Everything else raises an `OSError` if it
-    cannot be written; the file is then as it was.
-
-    Parameters
-    ----------
-    path : Path
-        The file; it need not be there.
+    cannot be written; the file is then as it was, and it need not be there before.
 
     Attributes
     ----------
@@ -163,13 +159,7 @@ class Ledger:
             return 0
 
     def read(self, on_damage: Callable[[DamagedLine], None] = lambda line: None) -> Iterator[Entry]:
-        """All whole lines, oldest first.
-
-        Parameters
-        ----------
-        on_damage : callable
-            Called with each damaged line, between the entries before and after it.
-        """
+        """All whole lines, oldest first; each damaged one is given to `on_damage` in its turn."""
         self.end, self.damage, at, damaged = 0, [], 0, 0
         try:
             if not self._path.exists():
@@ -181,8 +171,14 @@ class Ledger:
                     if not whole:
                         damaged += len(line)
                         if damaged > MOST_DAMAGE:
-                            raise self._damaged(self.damage[0].number)
-                        self.damage.append(DamagedLine(number, at - len(line), _frames_named(line, entry)))
+                            raise SessionError(
+                                f"Line {self.damage[0].number} of {self._path} is damaged. Restore the file from a "
+                                "backup, or delete that line in a text editor; the masks are not touched."
+                            )
+                        named = dict.fromkeys(map(int, _FRAME.findall(line)))
+                        if entry is not None:  # that it ends with
+                            named.pop(entry.frame, None)
+                        self.damage.append(DamagedLine(number, at - len(line), tuple(named)))
                         on_damage(self.damage[-1])
                     if entry is not None:
                         self.end = at
@@ -216,10 +212,8 @@ class Ledger:
 
     def _copy_from(self, start: int) -> Path:
         """Copy all from byte `start` on into a new file beside."""
-        names = (
-            self._path.with_name(f"{self._path.stem}.damaged-{number}") for number in range(1, sys.maxsize)
-        )
-        kept = next(path for path in names if not path.exists())
+        names = (f"{self._path.stem}.damaged-{number}" for number in count(1))
+        kept = next(path for path in map(self._path.with_name, names) if not path.exists())
         with atomic_write(kept) as part, self._path.open("rb") as source, part.open("xb") as target:
             source.seek(start)
             shutil.copyfileobj(source, target)
@@ -239,12 +233,8 @@ class Ledger:
     def append(self, entry: Entry, sync: bool = False) -> None:
         """Add a line and hand it to the operating system, so that it outlives this process.
 
-        What a failed write left behind is cut off, at the latest by the next one.
-
-        Parameters
-        ----------
-        sync : bool
-            Also wait until the disk has it, so that it outlives a power cut.
+        With `sync`, also wait until the disk has it, so that it outlives a power cut. What a failed write left behind
+        is cut off, at the latest by the next one.
         """
         file, line = self._opened(), to_line(entry)
         try:
@@ -265,13 +255,9 @@ class Ledger:
 
     def check_in_place(self) -> None:
         """Raise a `FileNotFoundError` if the file is no longer where it was opened: what is added would be lost."""
-        gone = FileNotFoundError(errno.ENOENT, "the folder has been moved, removed or replaced")
-        try:
-            there = os.stat(self._path)
-        except FileNotFoundError:
-            raise gone from None
-        if not os.path.samestat(there, os.fstat(self._opened().fileno())):
-            raise gone
+        opened = os.fstat(self._opened().fileno())
+        if not self._path.exists() or not os.path.samestat(os.stat(self._path), opened):
+            raise FileNotFoundError(errno.ENOENT, "the folder has been moved, removed or replaced")
 
     def _opened(self) -> FileIO:
         if self._file is None:
@@ -287,17 +273,89 @@ class Ledger:
             finally:
                 file.close()
 
-    def _damaged(self, number: int) -> SessionError:
-        return SessionError(
-            f"Line {number} of {self._path} is damaged. Restore the file from a backup, or delete that line in a "
-            "text editor; the masks are not touched."
-        )
-
     def _unusable(self, error: OSError) -> SessionError:
         return SessionError(
             f"Cannot open {self._path}: {error.strerror or error}. Check that you may write there, or open the "
             "session for reading only."
         )
+
+
+class FrameTable:
+    """Status, uncertainty and the last line of the ledger of each frame.
+
+    Attributes
+    ----------
+    codes : ndarray
+        ``(T,)`` uint8, see `STATUS_CODES`.
+    uncertainty : ndarray
+        ``(T,)`` float32, what the model that proposed last said; NaN where there is nothing.
+    disagreement : ndarray
+        ``(T,)`` float32, what of it comes from windows that disagree; NaN also where that was not written down.
+    damaged : dict of int to str
+        What is wrong with frames, see `vivim.session.damage_check`. Such frames count as a person's.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.codes: NDArray[np.uint8] = np.zeros(count, np.uint8)
+        self.uncertainty: NDArray[np.float32] = np.full(count, np.nan, np.float32)
+        self.disagreement = self.uncertainty.copy()
+        self.damaged: dict[int, str] = {}
+        self._last: dict[int, Entry] = {}
+        self._accepted: dict[int, Entry] = {}
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def apply(self, entry: Entry) -> None:
+        """Take a line of the ledger for true from now on."""
+        t, last = entry.frame, self._last.get(entry.frame)
+        if entry.status != "accepted":
+            self._accepted.pop(t, None)
+        elif last is not None and last.status == "proposed":
+            self._accepted[t] = last
+        self.codes[t] = STATUS_CODES[entry.status]
+        if entry.status == "empty":
+            self.uncertainty[t] = self.disagreement[t] = np.nan
+        elif entry.kind == MODEL:
+            self.uncertainty[t] = np.nan if entry.uncertainty is None else entry.uncertainty
+            self.disagreement[t] = np.nan if entry.windows is None else entry.windows
+        self._last[t] = entry
+        self.damaged.pop(t, None)
+
+    def mark_damaged(self, t: int, problem: str) -> None:
+        """Count a frame as a person's until a line of the ledger says something else."""
+        self.damaged[t] = problem
+        if self.status(t) not in PERSONS:
+            self.codes[t] = STATUS_CODES["corrected"]
+
+    def mark_whole(self, t: int) -> None:
+        """Count a frame that was damaged as what the ledger says."""
+        if self.damaged.pop(t, None) is not None:
+            self.codes[t] = STATUS_CODES[self._last[t].status if t in self._last else "empty"]
+
+    def frames_with(self, *statuses: str) -> list[int]:
+        """Frames that count as any of `statuses`, in order."""
+        codes = [STATUS_CODES[status] for status in statuses]
+        return np.flatnonzero(np.isin(self.codes, codes)).tolist()
+
+    def status(self, t: int) -> str:
+        """One of `STATUS_NAMES`."""
+        return STATUS_NAMES[self.codes[t]]
+
+    def last(self, t: int) -> Entry | None:
+        """The last line about a frame, None if there is none."""
+        return self._last.get(t)
+
+    def proposal(self, t: int) -> Entry | None:
+        """The line by which a model proposed what a frame shows now, accepted or not; None if it shows none."""
+        return self._last[t] if self.status(t) == "proposed" else self._accepted.get(t)
+
+    def state(self, t: int, author: str) -> Entry:
+        """A line that says of a frame, now, what it counts as already; `author` speaks where nobody has."""
+        if t in self.damaged:
+            return Entry(t, self.status(t), author, PERSON, now())
+        last = self._last.get(t) or Entry(t, "empty", author, PERSON, "")
+        return replace(last, time=now())
 
 
 def _found_in(line: bytes) -> tuple[Entry | None, bool]:
@@ -309,9 +367,3 @@ def _found_in(line: bytes) -> tuple[Entry | None, bool]:
             except NO_ENTRY:
                 continue
     return None, False
-
-
-def _frames_named(line: bytes, entry: Entry | None) -> tuple[int, ...]:
-    """The frames that a damaged line names, but for the one of the entry that it ends with."""
-    named = dict.fromkeys(int(number) for number in _FRAME.findall(line))
-    return tuple(t for t in named if entry is None or t != entry.frame)

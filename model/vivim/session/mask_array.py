@@ -61,7 +61,10 @@ class FrameArray:
 
     def _block(self, frames: list[int]) -> NDArray[np.uint8]:
         """Several frames ``(n, H, W)``."""
-        return np.stack([self._frame(t) for t in frames]) if frames else np.empty((0, *self.shape[1:]), np.uint8)
+        block = np.empty((len(frames), *self.shape[1:]), np.uint8)
+        for pixels, t in zip(block, frames, strict=True):
+            pixels[:] = self._frame(t)
+        return block
 
     def _touched(self, key: Any) -> tuple[list[int], Any]:
         """The frames that a key is about, and the key to these frames alone."""
@@ -132,8 +135,8 @@ class MaskEditor(FrameArray):
             return
         frames, inner = self._touched(key)
         with self._session.one_step(frames):
-            if isinstance(first, slice) and np.ndim(value) == 0:  # one by one, since they may not fit into memory
-                for t in frames:
+            if isinstance(first, slice) and np.ndim(value) == 0:
+                for t in frames:  # one by one, since they may not fit into memory
                     self[(t, *rest)] = value
                 return
             block = self._block(frames)

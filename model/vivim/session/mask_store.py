@@ -52,14 +52,8 @@ _MOST_OVERHEAD = 4096
 class MaskStore(FrameArray):
     """Array-like ``(T, H, W)`` uint8 of a session's masks; all zeros until it is created or opened.
 
-    Written by the session's gate only. Methods that write raise an `OSError` if the disk cannot take it.
-
-    Parameters
-    ----------
-    path : Path
-        The Zarr folder.
-    shape : tuple of int
-        Frames, height and width that the session's video has.
+    Written by the session's gate only. Methods that write raise an `OSError` if the disk cannot take it. `path` is the
+    Zarr folder, `shape` that of the video.
     """
 
     def __init__(self, path: Path, shape: tuple[int, int, int]) -> None:
@@ -88,10 +82,7 @@ class MaskStore(FrameArray):
     def open(self, read_only: bool) -> None:
         """Open the array of an existing session.
 
-        Raises
-        ------
-        SessionError
-            If it is missing, damaged, or not as `create` makes it for this shape.
+        Raises a `SessionError` if it is missing, damaged, or not as `create` makes it for this shape.
         """
         try:
             if (self.path / METADATA).stat().st_size > METADATA_BYTES:
@@ -152,8 +143,6 @@ class MaskStore(FrameArray):
                 os.unlink(part)
             raise
         self._numbers[t] += 1
-
-    # -- a new mask on its way to the disk ------------------------------------------------------------------------
 
     def number(self, t: int) -> int:
         """Of the mask that was written to a frame last."""
@@ -223,8 +212,6 @@ class MaskStore(FrameArray):
         for path in [path for path in folders if path.is_file()][:1] or [file] * file.is_dir():
             os.rename(path, self.path / f"damaged-{t}-{secrets.token_hex(4)}")
 
-    # -- what is there --------------------------------------------------------------------------------------------
-
     def names(self, t: int) -> list[str]:
         """The files of a frame's masks that wait for the disk or their line, the oldest first."""
         try:
@@ -242,13 +229,7 @@ class MaskStore(FrameArray):
             return None
 
     def readable(self, t: int) -> NDArray[np.uint8] | None:
-        """One frame ``(H, W)``, None if it cannot be read.
-
-        Raises
-        ------
-        SessionError
-            If all masks are gone: no frame is damaged then.
-        """
+        """One frame ``(H, W)``, None if it cannot be read; a `SessionError` if all are gone, and none is damaged."""
         try:
             return self[t]
         except SessionError as error:

@@ -70,12 +70,8 @@ class Description:
     def read(cls, path: Path) -> Description:
         """Read and check; what an older version wrote is brought up to date in memory.
 
-        A newer one that waits beside it for the disk counts, if it is whole.
-
-        Raises
-        ------
-        SessionError
-            If it is damaged or written by a newer version.
+        A newer one that waits beside it for the disk counts, if it is whole. Raises a `SessionError` if it is damaged,
+        or written by a newer version.
         """
         if waiting_for(path).is_file():
             with suppress(SessionError):  # a power cut left part of it: what was before still holds
@@ -105,11 +101,11 @@ class Description:
     @classmethod
     def _checked(cls, schema: int, values: dict[str, Any]) -> Description:
         frames, height, width = values["shape"]
-        spacing, size, fps = values["pixel_spacing_mm"], values["size_bytes"], values["fps"]
+        spacing, size, fps, area = (values[key] for key in ("pixel_spacing_mm", "size_bytes", "fps", "area"))
         texts = [values["video"], values["identity"], values["created"], *values["classes"]]
         texts += [text for earlier in values["earlier"] for text in earlier.values()]
         numbers = [*(spacing or ()), *([] if fps is None else [fps])]
-        whole = [frames, height, width, *([] if size is None else [size])]
+        whole = [frames, height, width, *([] if size is None else [size]), *(area or ())]
         if not (
             all(_is(text, str) and "\0" not in text for text in texts)
             and all(_is(number, int, float) and 0 < number < float("inf") for number in numbers)
@@ -117,6 +113,7 @@ class Description:
             and 1 <= frames <= MOST_FRAMES
             and 1 <= height * width <= MOST_PIXELS
             and (spacing is None or len(spacing) == 2)
+            and (area is None or len(area) == 4)
         ):
             raise ValueError("it has values of the wrong kind or size")
         return cls(
@@ -130,14 +127,8 @@ class Description:
             tuple(values["classes"]),
             values["created"],
             tuple(Earlier(**earlier) for earlier in values["earlier"]),
-            _area(values["area"], (height, width)),
+            None if area is None else check_area((area[0], area[1], area[2], area[3]), (height, width)),
         )
-
-
-def _area(value: Any, size: tuple[int, int]) -> Area | None:
-    if value is not None and not (len(value) == 4 and all(_is(side, int) for side in value)):
-        raise ValueError("its area is none")
-    return None if value is None else check_area((value[0], value[1], value[2], value[3]), size)
 
 
 def _is(value: object, *kinds: type) -> bool:
@@ -172,13 +163,7 @@ def size_of(path: Path) -> int:
 
 
 def checked_class_names(names: Sequence[str]) -> tuple[str, ...]:
-    """`names`, if classes can be called so.
-
-    Raises
-    ------
-    ValueError
-        If there is none, one is empty, or two are alike.
-    """
+    """`names`, if classes can be called so; a `ValueError` if there is none, one is empty, or two are alike."""
     if not names or not all(name.strip() for name in names) or len(set(names)) != len(names):
         raise ValueError(f"Classes need names that differ, not {list(names)}.")
     return tuple(names)
@@ -187,21 +172,9 @@ def checked_class_names(names: Sequence[str]) -> tuple[str, ...]:
 def agreed(have: tuple[str, ...], names: tuple[str, ...], drawn: bool) -> tuple[str, ...]:
     """Names of a session's classes once a model proposes.
 
-    Names that are there stay, more are added, and a model of one class outlines class 1, whatever its name.
-
-    Parameters
-    ----------
-    have : tuple of str
-        The session's names.
-    names : tuple of str
-        The model's names.
-    drawn : bool
-        Whether a person has drawn or accepted masks; if not, the model's names take the place of others.
-
-    Raises
-    ------
-    SessionError
-        If what is drawn has other names.
+    Names that the session has stay, more of the model's are added, and a model of one class outlines class 1, whatever
+    its name. Unless a person has drawn or accepted masks, the model's names take the place of others. Raises a
+    `SessionError` if what is drawn has other names.
     """
     if names == have[: len(names)] or (len(names) == 1 and have != UNNAMED):
         return have

@@ -32,10 +32,7 @@ def name_of(path: str) -> str:
 def upgraded(values: dict[str, Any]) -> dict[str, Any]:
     """The contents of a ``session.json`` of any older schema as `SCHEMA` has them; lines of a ledger stay valid.
 
-    Raises
-    ------
-    KeyError
-        If there never was such a schema.
+    Raises a `KeyError` if there never was such a schema.
     """
     while (schema := values["schema"]) != SCHEMA:
         values = {**values, **_NEW_VALUES[schema], "schema": schema + 1}

@@ -13,8 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from vivim.session.flusher import MOST_LINES
-from vivim.session.frame_table import FrameTable
-from vivim.session.ledger import PERSON, PERSONS, Entry, Ledger, digest, now, seconds_of
+from vivim.session.ledger import PERSON, PERSONS, Entry, FrameTable, Ledger, digest, now, seconds_of
 from vivim.session.mask_store import CHUNK, STROKE, MaskStore, number
 
 LINES_CHECKED = 4 * MOST_LINES
@@ -27,24 +26,9 @@ def recover(
 ) -> list[int]:
     """Make masks and ledger of a session agree in what its last writer was at when it ended.
 
-    Parameters
-    ----------
-    store, ledger, frames
-        Of the session, opened for writing and replayed.
-    author : str
-        Who opened it; speaks where no line says who drew.
-    lines_since_close : int
-        The disk has all lines but so many.
-
-    Returns
-    -------
-    list of int
-        Frames that are what they were before, since a person's latest mask is not on the disk as a whole.
-
-    Raises
-    ------
-    OSError
-        If it cannot be written. It can be done again.
+    They are open for writing, and replayed. `author` speaks where no line says who drew; the disk has all lines but
+    `lines_since_close`. Returns the frames that are what they were before, since a person's latest mask is not on the
+    disk as a whole. Raises an `OSError` if it cannot be written; it can be done again.
     """
     latest = _latest(ledger, min(lines_since_close, LINES_CHECKED))
     lines: dict[int, list[Entry]] = {t: [] for t in (*store.frames_left(), *latest)}

@@ -11,8 +11,9 @@ import getpass
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from threading import Event
+from threading import Event, get_ident
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,15 +21,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from vivim.errors import SessionError, VideoMissingError
 from vivim.imaging.roi import Area, check_area
-from vivim.session.damage_check import CUT_SHORT, Checked, DamageCheck
+from vivim.session.damage_check import CUT_SHORT, UNREADABLE, Checked, DamageCheck
 from vivim.session.edit_gate import EditGate
 from vivim.session.folder import brought_up_to_date, check_place, create_folder, sweep
-from vivim.session.folder_lock import HOLDER, FolderLock, check_entries
+from vivim.session.folder_lock import HOLDER, FolderLock, check_entries, writing_in
 from vivim.session.frame_snapshots import PROPOSALS, REDO, UNDO
-from vivim.session.frame_table import FrameTable
-from vivim.session.frame_writer import FrameWriter
 from vivim.session.history import History
-from vivim.session.ledger import LEDGER, Entry, Ledger
+from vivim.session.ledger import LEDGER, MODEL, PERSON, PERSONS, Entry, FrameTable, Ledger, digest, now
 from vivim.session.mask_array import MaskEditor
 from vivim.session.mask_store import MASKS, MaskStore
 from vivim.session.metadata import FILE, SUFFIX, Description, agreed, checked_class_names, describe
@@ -38,6 +37,9 @@ from vivim.utils.atomic_files import flush
 
 if TYPE_CHECKING:
     from vivim.video import Video
+
+AT_ONCE = 500
+"""Frames accepted between two moments at which others may write."""
 
 
 class Session:
@@ -55,30 +57,28 @@ class Session:
         mask that cannot be read raises a `SessionError`; see `damaged` and `shown`.
     author : str
         Who corrects.
+    shape : tuple of int
+        Frames, height and width in pixels.
     """
 
-    def __init__(
-        self, folder: Path, description: Description, video: Video | None, author: str, read_only: bool
-    ) -> None:
-        self.folder, self.author = folder, author
-        self._description, self._video = description, video
+    def __init__(self, folder: Path, description: Description, author: str, read_only: bool) -> None:
+        self.folder, self.author, self.shape = folder, author, description.shape
+        self._description = description
+        self._video: Video | None = None
         self._folder_lock: FolderLock | None = None
         self._made = (folder / FILE).is_file()
         self._begun = self._closed = False
-        self.masks = MaskStore(folder / MASKS, description.shape)
+        self.masks = MaskStore(folder / MASKS, self.shape)
         self._ledger = Ledger(folder / LEDGER)
-        self._frames = FrameTable(description.shape[0])
-        self._writer = FrameWriter(
-            self.masks, self._ledger, self._frames, author, read_only, self._prepare, self._not_written
+        self._frames = FrameTable(len(self))
+        self._gate = EditGate(
+            folder, self.masks, self._ledger, self._frames, author, read_only, self._prepare
         )
-        self._flusher = self._writer.flusher
-        self._history = History(folder, self._writer)
-        self._damage = DamageCheck(self._writer)
-        self._gate = EditGate(self._writer, self._history, self._damage)
+        self._flusher = self._gate.flusher
+        self._history = History(self._gate)
+        self._damage = DamageCheck(self._gate)
         if self._made:
             self._attach()
-
-    # -- opening and closing --------------------------------------------------------------------------------------
 
     @classmethod
     def open(
@@ -118,18 +118,21 @@ class Session:
         VideoError
             If the video cannot be opened.
         """
-        path = Path(path)
-        author = author or _account_name()
-        if (path / FILE).is_file():
-            session = cls(path, Description.read(path / FILE), None, author, read_only)
-            if relink:
-                session._open_video(relink)
-            return session
-        if path.suffix == SUFFIX and path.is_dir():
-            raise SessionError(f"{path} has no {FILE}. Restore it from a backup, or open the video instead.")
-        from vivim.video import open_video
-
+        path, author = Path(path), author or _account_name()
         with ExitStack() as undo:
+            if (path / FILE).is_file():
+                session = cls(path, Description.read(path / FILE), author, read_only)
+                undo.callback(session.close)
+                if relink:
+                    session._open_video(relink)
+                undo.pop_all()
+                return session
+            if path.suffix == SUFFIX and path.is_dir():
+                raise SessionError(
+                    f"{path} has no {FILE}. Restore it from a backup, or open the video instead."
+                )
+            from vivim.video import open_video
+
             video = open_video(path)
             undo.callback(video.close)
             home = Path(folder) if folder is not None else home_of(video)
@@ -142,13 +145,15 @@ class Session:
                 )
             elif lazy:
                 check_place(home)
-                undo.pop_all()
-                return cls(home, describe(video), video, author, read_only)
             else:
                 create_folder(home, describe(video))
-            session = cls(home, Description.read(home / FILE), None, author, read_only)
+            there = (home / FILE).is_file()
+            description = Description.read(home / FILE) if there else describe(video)
+            session = cls(home, description, author, read_only)
             undo.callback(session.close)
-            session._link(video, relink)
+            if there:
+                session._link(video, relink)
+            session._video = video
             undo.pop_all()
             return session
 
@@ -164,25 +169,27 @@ class Session:
                 self._folder_lock.acquire()
                 unclean = self._folder_lock.after_crash
                 if unclean:
-                    self._on_disk(lambda: sweep(self.folder))
+                    with writing_in(self.folder):
+                        sweep(self.folder)
                 self._description = brought_up_to_date(self.folder)
             self.masks.open(self.read_only)
-            self._damage.replay(self.folder)
+            self._damage.replay()
             self._history.steps.load()
             if not self.read_only:
                 self._ledger.open()
                 if unclean:
-                    self._on_disk(self._recover)
+                    self._recover()
             self._damage.opened(unclean, self._history.steps)
             undo.pop_all()
 
     def _recover(self) -> None:
-        for name in (UNDO, PROPOSALS):
-            if (self.folder / name).is_dir():
-                flush(self.folder / name)
         since = self._damage.lines_since_close
-        for t in recover(self.masks, self._ledger, self._frames, self.author, since):
-            self._frames.mark_damaged(t, CUT_SHORT)
+        with writing_in(self.folder):
+            for name in (UNDO, PROPOSALS):
+                if (self.folder / name).is_dir():
+                    flush(self.folder / name)
+            for t in recover(self.masks, self._ledger, self._frames, self.author, since):
+                self._frames.mark_damaged(t, CUT_SHORT)
 
     def _prepare(self) -> None:
         """Make ready for a step that writes."""
@@ -220,23 +227,24 @@ class Session:
 
     def flush(self) -> None:
         """Wait until the disk has everything that was written; it is told to take it every 0.2 s anyway."""
-        self._on_disk(self._flusher.flush)
+        with writing_in(self.folder):
+            self._flusher.flush()
 
     def close(self) -> None:
         """Write everything out and let go of the folder; safe to call twice."""
         if self._closed:
             return
-        self._writer.read_only = True
+        self._gate.read_only = True
         try:
-            with self._writer.lock:
-                self._writer.queue(self._finish, eventually=True)
-            self._closed = True
+            with self._gate.lock:
+                self._gate.queue(self._finish, eventually=True)
         except OSError as error:
             self._closed = True
             raise SessionError(
                 f"{self.folder} could not be closed properly: {error.strerror or error}. Every mask is written, but "
                 "the disk may not have the latest yet: check it before going on."
             ) from error
+        self._closed = True
 
     def _finish(self) -> None:
         with ExitStack() as stack:
@@ -244,7 +252,7 @@ class Session:
                 stack.callback(self._video.close)
                 self._video = None
             stack.callback(self._let_go)
-            self._writer.say_unsaid()
+            self._gate.say_unsaid()
 
     def _let_go(self) -> None:
         """Let go of the folder."""
@@ -258,27 +266,13 @@ class Session:
             if lock is not None:
                 lock.clean = True
                 if self._made:
-                    self._damage.note_close(self.folder)
+                    self._damage.note_close()
 
     def __enter__(self) -> Session:
         return self
 
     def __exit__(self, *error: object) -> None:
         self.close()
-
-    def _on_disk(self, work: Callable[[], None]) -> None:
-        try:
-            work()
-        except OSError as error:
-            raise self._not_written(error) from error
-
-    def _not_written(self, error: OSError) -> SessionError:
-        return SessionError(
-            f"Cannot write to {self.folder}: {error.strerror or error}. Free some space or check the folder, then "
-            "repeat the last step; everything before it is safe."
-        )
-
-    # -- the video ------------------------------------------------------------------------------------------------
 
     @property
     def video_path(self) -> Path:
@@ -301,7 +295,7 @@ class Session:
         return self._open_video(relink=False)
 
     def _open_video(self, relink: bool) -> Video:
-        with self._writer.lock:
+        with self._gate.lock:
             if self._video is None:
                 from vivim.video import open_video
 
@@ -328,16 +322,12 @@ class Session:
     def _describe(self, description: Description) -> None:
         """Say something else from now on, and in the folder if there is one to write; nobody waits for the disk."""
         if description != self._description and self._made and not self.read_only:
-            self._on_disk(lambda: self._flusher.replace(self.folder / FILE, description.text()))
+            with writing_in(self.folder):
+                self._flusher.replace(self.folder / FILE, description.text())
         self._description = description
 
     def __len__(self) -> int:
         return self.shape[0]
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Frames, height and width in pixels."""
-        return self._description.shape
 
     @property
     def fps(self) -> float | None:
@@ -366,7 +356,7 @@ class Session:
         picture, or is too small.
         """
         found = None if area is None else check_area(area, self.shape[1:])
-        with self._writer.lock:
+        with self._gate.lock:
             self._describe(replace(self._description, area=found))
 
     @property
@@ -379,7 +369,7 @@ class Session:
 
         Raises a `ValueError` if a name is empty, or two are alike.
         """
-        with self._writer.lock:
+        with self._gate.lock:
             self._describe(replace(self._description, classes=checked_class_names(names)))
 
     def take_classes(self, names: tuple[str, ...]) -> None:
@@ -387,17 +377,15 @@ class Session:
 
         Raises a `SessionError` if a person has drawn masks whose classes have other names.
         """
-        drawn = bool(self._frames.persons_frames())
+        drawn = bool(self._frames.frames_with(*PERSONS))
         names = agreed(self.classes, names, drawn)
         if names != self.classes:
             self.name_classes(names)
 
-    # -- the frames -----------------------------------------------------------------------------------------------
-
     @property
     def read_only(self) -> bool:
         """Whether nothing can be written; so it is once the session is closed."""
-        return self._writer.read_only
+        return self._gate.read_only
 
     def editable(self) -> MaskEditor:
         """The masks as an array that a person may paint on; every write goes through `edit`."""
@@ -431,21 +419,13 @@ class Session:
         return iter(self._ledger)
 
     def on_change(self, listener: Callable[[int, str], None]) -> Callable[[], None]:
-        """Call ``listener(frame, status)`` after every write, in the thread that wrote.
-
-        Returns
-        -------
-        callable
-            Call it to stop listening.
-        """
-        return self._writer.on_change(listener)
+        """Call ``listener(frame, status)`` after every write, in the thread that wrote; returns what ends that."""
+        return self._gate.on_change(listener)
 
     def _checked(self, t: int) -> int:
         if not 0 <= int(t) < len(self):
             raise IndexError(f"Frame {t} is not in a video of {len(self)} frames.")
         return int(t)
-
-    # -- damage ---------------------------------------------------------------------------------------------------
 
     def damaged(self, t: int) -> bool:
         """Whether a frame's mask cannot be read, or is not what the ledger says; its `status` is a person's then.
@@ -511,7 +491,24 @@ class Session:
         list of int
             The frames kept.
         """
-        return self._gate.mend()
+
+        def mend_ledger() -> list[int]:
+            if self._ledger.damage:
+                self._ledger.mend()
+            self._damage.ledger_problems = []
+            return []
+
+        def keep(some: list[int]) -> list[int]:
+            for t in some:
+                entry, pixels = self._gate.state(t)
+                self._gate.put_status(replace(entry, author=self.author))
+                if pixels is None:
+                    self._frames.mark_damaged(t, UNREADABLE)
+            return some
+
+        found = list(self.damage)
+        self._gate.run(mend_ledger)
+        return self._in_parts(keep, found)
 
     def shown(self, t: int) -> NDArray[np.uint8]:
         """The mask ``(H, W)`` of a frame as it is shown: empty where it cannot be read."""
@@ -519,9 +516,7 @@ class Session:
 
     def vouched_frames(self) -> list[int]:
         """Frames that a person corrected or accepted and whose masks are not damaged: what models may learn from."""
-        return [t for t in self._frames.persons_frames() if self._damage.is_sound(t)]
-
-    # -- what a person does ---------------------------------------------------------------------------------------
+        return [t for t in self._frames.frames_with(*PERSONS) if self._damage.is_sound(t)]
 
     def correct(self, t: int, mask: ArrayLike, author: str | None = None) -> None:
         """A person drew this frame's mask ``(H, W)``; it counts as corrected from now on.
@@ -534,7 +529,7 @@ class Session:
         ValueError
             If the mask has another shape, or labels that do not fit into uint8.
         """
-        self._gate.correct(self._checked(t), mask, author)
+        self._replace(self._checked(t), "corrected", self._gate.checked(mask), author)
 
     def edit(self, t: int, mask: ArrayLike) -> None:
         """Part of a person's stroke on this frame.
@@ -542,7 +537,19 @@ class Session:
         As `correct`; but a mask that is again, to the pixel, what it was before the step gives the frame its earlier
         status back: a stroke that was broken off is no correction.
         """
-        self._gate.edit(self._checked(t), mask)
+        t, pixels = self._checked(t), self._gate.checked(mask)
+        with self._gate.lock:
+            self._gate.queue.finish_interrupted()
+            before = self._history.before(t)
+            if before is None or self._frames.status(t) != "corrected" or digest(pixels) != before.mask:
+                self._replace(t, "corrected", pixels, None)
+                return
+
+            def work() -> list[int]:
+                self._gate.put(replace(before, time=now()), pixels)
+                return [t]
+
+            self._gate.run(work)
 
     def accept(self, t: int, author: str | None = None) -> None:
         """A person vouches for this frame's mask as it is shown; models leave it alone from now on.
@@ -550,7 +557,15 @@ class Session:
         A mask that cannot be read is shown empty, and accepted as that. Raises a `SessionError` also if there is
         nothing to accept yet.
         """
-        self._gate.accept(self._checked(t), author)
+        t = self._checked(t)
+        if self.status(t) == "empty" and not self.damaged(t):
+            raise SessionError(f"Frame {t} has no mask to accept yet. Propose or draw one first.")
+        shown = self.shown(t)
+        if self.problem(t) != UNREADABLE:
+            self._accept([t], author)
+        else:
+            with self.one_step():
+                self._replace(t, "accepted", shown, author)
 
     def accept_frames(self, frames: Iterable[int], author: str | None = None) -> list[int]:
         """A person vouches for the masks of several frames as they are, in one step.
@@ -566,12 +581,28 @@ class Session:
         SessionError
             If it cannot be written; some of the frames may be accepted then, and one `undo` takes that back.
         """
-        whole = [t for t in map(self._checked, frames) if t not in self._frames.damaged]
-        return self._gate.accept_frames(whole, author)
+        return self._accept([t for t in map(self._checked, frames) if not self.problem(t)], author)
+
+    def _accept(self, frames: list[int], author: str | None) -> list[int]:
+        me = get_ident()
+
+        def work(some: list[int]) -> list[int]:
+            some = [t for t in some if self._frames.status(t) in ("proposed", "corrected") or self.problem(t)]
+            for t in some:
+                self._history.keep_status(t, me)
+                accepted = self._by_person(t, "accepted", author)
+                self._gate.put_status(replace(accepted, mask=self._gate.entry(t).mask))
+            return some
+
+        with self.one_step():
+            return self._in_parts(work, frames)
 
     def clear(self, t: int, author: str | None = None) -> None:
         """A person gives this frame back: its mask is emptied and models may propose again; one that is empty stays."""
-        self._gate.clear(self._checked(t), author)
+        t = self._checked(t)
+        if self.status(t) != "empty" or self.damaged(t):
+            with self.one_step():
+                self._replace(t, "empty", np.zeros(self.shape[1:], np.uint8), author)
 
     def revert(self, t: int) -> bool:
         """A person gives this frame the mask back that a model had proposed, and models may propose again.
@@ -583,7 +614,42 @@ class Session:
         bool
             False if no model had proposed anything there before the person came, or it is that already.
         """
-        return self._gate.revert(self._checked(t))
+        t, me = self._checked(t), get_ident()
+
+        def work() -> list[int]:
+            entry, shown = self._gate.state(t)
+            kept, pixels = self._history.proposal(entry, shown) or (None, None)
+            if pixels is None and self.problem(t):
+                kept, pixels = self._by_person(t, "empty", None), np.zeros(self.shape[1:], np.uint8)
+            if kept is None or pixels is None or (kept.status, kept.mask) == (entry.status, entry.mask):
+                return []
+            self._history.keep(t, me)
+            self._gate.put(replace(kept, time=now()), pixels)
+            return [t]
+
+        with self.one_step():
+            return bool(self._gate.run(work))
+
+    def _replace(self, t: int, status: str, pixels: NDArray[np.uint8], author: str | None) -> None:
+        """A person gives a frame another mask; the one before is kept."""
+        me = get_ident()
+
+        def work() -> list[int]:
+            self._history.keep(t, me)
+            self._gate.put(self._by_person(t, status, author), pixels)
+            return [t]
+
+        self._gate.run(work)
+
+    def _in_parts(self, work: Callable[[list[int]], list[int]], frames: list[int]) -> list[int]:
+        """Do `work` to many frames, and let others write in between; returns what it changed."""
+        changed: list[int] = []
+        for start in range(0, len(frames), AT_ONCE):
+            changed += self._gate.run(partial(work, frames[start : start + AT_ONCE]))
+        return changed
+
+    def _by_person(self, t: int, status: str, author: str | None) -> Entry:
+        return Entry(t, status, author or self.author, PERSON, now())
 
     def one_step(self, frames: Iterable[int] | None = None) -> AbstractContextManager[None]:
         """All that the calling thread does to frames in a ``with`` block of this is one step for `undo`.
@@ -625,8 +691,6 @@ class Session:
         """The frames that the next `redo` would change."""
         return self._history.next_frames(REDO)
 
-    # -- what a model does ----------------------------------------------------------------------------------------
-
     def propose(
         self,
         t: int,
@@ -659,7 +723,25 @@ class Session:
         SessionError, ValueError
             As for `correct`.
         """
-        return self._gate.propose(self._checked(t), mask, model_version, uncertainty, windows)
+        t, pixels = self._checked(t), self._gate.checked(mask)
+        damaged: list[int] = []
+
+        def work() -> list[int]:
+            if self._frames.status(t) in PERSONS:
+                return []
+            if self._damage.before_a_model_writes(t):
+                damaged.append(t)
+                return []
+            self._history.leave_steps(t)
+            self._gate.put(
+                Entry(t, "proposed", model_version, MODEL, now(), uncertainty, windows=windows), pixels
+            )
+            self._damage.wrote(t)
+            return [t]
+
+        written = bool(self._gate.run(work))
+        self._gate.tell(damaged)
+        return written
 
 
 def _account_name() -> str:

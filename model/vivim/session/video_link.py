@@ -34,20 +34,24 @@ _log = logging.getLogger(__name__)
 def linked(description: Description, video: Video, folder: Path, relink: bool) -> Description:
     """What a session says of its video once `video` is taken for it.
 
-    Parameters
-    ----------
-    relink : bool
-        Take it although its content is another, as long as it has as many frames of the same size.
-
-    Raises
-    ------
-    VideoChangedError
-        If it is another video, or the same one in another encoding and `relink` is False.
+    With `relink` it is taken although its content is another, as long as it has as many frames of the same size. Raises
+    a `VideoChangedError` if it is another video, or without `relink` the same one in another encoding.
     """
-    fits = shape_of(video) == description.shape
-    identity = video.identity()
-    if not fits or (identity != description.identity and not relink):
-        raise _changed(description, video, folder, fits)
+    (frames, height, width), (count, high, wide) = description.shape, shape_of(video)
+    identity, name = video.identity(), Path(video.path).name
+    if description.shape != shape_of(video):
+        text = (
+            f"{folder.name} was made for another video: it has {frames} frames of {width}x{height}, {name} has {count} "
+            f"of {wide}x{high}. Open the original video, or choose another session folder for this one."
+        )
+        raise VideoChangedError(text, folder=folder, video=Path(video.path), relinkable=False)
+    if identity != description.identity and not relink:
+        text = (
+            f"{name} has as many frames of the same size as the video that {folder.name} was made for, but another "
+            "content: it was encoded anew, or replaced. If it shows the same pictures, take it as this session's "
+            "video (relink=True); if not, open the original, or choose another session folder for this one."
+        )
+        raise VideoChangedError(text, folder=folder, video=Path(video.path), relinkable=True)
     path = Path(video.path)
     description = replace(description, video=path.name)
     if identity != description.identity:
@@ -56,31 +60,10 @@ def linked(description: Description, video: Video, folder: Path, relink: bool) -
     return replace(description, size_bytes=size_of(path))
 
 
-def _changed(description: Description, video: Video, folder: Path, fits: bool) -> VideoChangedError:
-    frames, height, width = description.shape
-    was, (count, high, wide) = f"{frames} frames of {width}x{height}", shape_of(video)
-    name = Path(video.path).name
-    if fits:
-        text = (
-            f"{name} has as many frames of the same size as the video that {folder.name} was made for, but another "
-            "content: it was encoded anew, or replaced. If it shows the same pictures, take it as this session's "
-            "video (relink=True); if not, open the original, or choose another session folder for this one."
-        )
-    else:
-        text = (
-            f"{folder.name} was made for another video: it has {was}, {name} has {count} of {wide}x{high}. Open the "
-            "original video, or choose another session folder for this one."
-        )
-    return VideoChangedError(text, folder=folder, video=Path(video.path), relinkable=fits)
-
-
 def find_video(description: Description, folder: Path) -> Path:
     """Where a session's video is now: beside the session, where it was last, or near either under another name.
 
-    Returns
-    -------
-    Path
-        Where it was last, or would be beside the session, if it is nowhere.
+    If it is nowhere, where it was last, or would be beside the session.
     """
     candidates = places(description, folder)
     there = [path for path in candidates if path.exists()]
@@ -102,7 +85,7 @@ def home_of(video: Video) -> Path:
     its content's digest: videos of many folders may be called alike.
     """
     path = Path(video.path)
-    home = beside(path)
+    home = path.with_name(shortened(path.name + SUFFIX))
     if home.exists():
         return home
     for folder in _sessions_of_renamed(path.absolute().parent):
@@ -125,11 +108,6 @@ def _sessions_of_renamed(folder: Path) -> Iterator[Path]:
     for entry in entries:
         if entry.suffix == SUFFIX and entry.stem not in names and (entry / FILE).is_file():
             yield entry
-
-
-def beside(path: Path) -> Path:
-    """The folder of a session beside its video, named after it as far as the file system takes so long a name."""
-    return path.with_name(shortened(path.name + SUFFIX))
 
 
 def _is_it(path: Path, description: Description) -> bool:
@@ -158,13 +136,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def places(description: Description, folder: Path) -> list[Path]:
-    """Where a session's video may be: where it says, beside it, where the user last saw it.
-
-    Parameters
-    ----------
-    folder : Path
-        The session's.
-    """
+    """Where the video of the session in `folder` may be: where that says, beside it, where the user last saw it."""
     home, name = folder.absolute(), name_of(description.video)
     known = known_place(description.identity)
     if name in ("", ".", ".."):  # damaged, or made to lead elsewhere

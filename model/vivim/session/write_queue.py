@@ -34,17 +34,9 @@ class WriteQueue:
     ) -> T:
         """Do `work` and return what it returns.
 
-        Parameters
-        ----------
-        late : callable, optional
-            Gets the result, in the thread of the work, if that came too late for the caller.
-        eventually : bool
-            If an earlier piece is still under way, do this one once that is through.
-
-        Raises
-        ------
-        TimeoutError
-            If it takes longer than `SECONDS`, or an earlier piece that did is still under way.
+        If that comes too late for the caller, `late` gets it, in the thread of the work. With `eventually`, the work
+        waits for an earlier piece that is still under way. Raises a `TimeoutError` if it takes longer than `SECONDS`,
+        or an earlier piece that did is still under way.
         """
         if self._stalled() and not eventually:
             raise TimeoutError(errno.ETIMEDOUT, "it still does not answer")
