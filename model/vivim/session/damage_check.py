@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from vivim.errors import SessionError
 from vivim.session.edit_gate import EditGate
 from vivim.session.frame_snapshots import UndoSteps
-from vivim.session.ledger import PERSONS, DamagedLine, Entry, digest, seconds_of
+from vivim.session.ledger import PERSONS, DamagedLine, Entry, digest
 from vivim.session.mask_store import STROKE
+from vivim.session.recovery import recover
 from vivim.utils.atomic_files import atomic_write
 
 CLOSED = "closed.json"
@@ -36,8 +37,6 @@ MISSING = "its mask is missing"
 NO_LINE = "it has a mask, but no line in the ledger"
 LOST = "its line in the ledger is lost"
 CUT_SHORT = "its latest mask is lost, and the one before is shown"
-UNSAID_SECONDS = 6
-"""A person's mask may be newer than its line, where the line is at most so much older than the ledger's last one."""
 NAMED = 10
 """Damaged frames that are told by their numbers."""
 READER_SECONDS = 0.05
@@ -107,15 +106,9 @@ class LastClose:
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
             return None  # an older session, or damaged: nothing is known then
 
-    def persons_frames(self) -> list[int]:
-        """The frames that were a person's, in order."""
-        return [t for first, last in self.persons for t in range(first, last + 1)]
-
 
 class DamageCheck:
     """What is known of the damage to one session. Methods may be called from any thread.
-
-    A frame that turns out to be newer than its line joins `EditGate.unsaid`.
 
     Attributes
     ----------
@@ -123,18 +116,15 @@ class DamageCheck:
         Whether ledger and masks are to be compared: nobody knows that they fit.
     ledger_problems : list of str
         What is wrong with the ledger itself, in sentences without a full stop.
-    lines_since_close : int
-        Lines of the ledger that came after the session was last closed.
     """
 
     def __init__(self, gate: EditGate) -> None:
         self._gate, self._frames = gate, gate.frames
         self._masks, self._ledger = gate.masks, gate.ledger
         self._sound: dict[int, tuple[int, int, int] | None] = {}
-        self._maybe_newer: set[int] = set()
         self._size = 0
         self._before: LastClose | None = None
-        self.lines_since_close = 0
+        self._lines_since_close = 0
         self.due = False
         self.ledger_problems: list[str] = []
 
@@ -156,7 +146,7 @@ class DamageCheck:
             if not reached and before is not None and ledger.end > before.ledger_bytes:
                 reached = True
                 self._compare_with(before)
-            self.lines_since_close += reached
+            self._lines_since_close += reached
             if not 0 <= entry.frame < len(frames):
                 raise SessionError(
                     f"The ledger of this session speaks of frame {entry.frame}, which does not exist. Restore "
@@ -180,15 +170,21 @@ class DamageCheck:
         """The ledger is as far as it was at the last close: what was a person's then is, or its line is lost."""
         for t, problem in before.damaged.items():
             self._frames.mark_damaged(t, problem)
-        for t in set(before.persons_frames()).difference(self._frames.frames_with(*PERSONS)):
+        persons = {t for first, last in before.persons for t in range(first, last + 1)}
+        for t in persons.difference(self._frames.frames_with(*PERSONS)):
             self._frames.mark_damaged(t, LOST)
 
     def opened(self, unclean: bool, steps: UndoSteps) -> None:
-        """Say whether masks are to be compared with the ledger, and which frames are damaged already.
+        """Recover from a crash, and find which frames are damaged already, and whether all are to be compared.
 
-        `unclean` says that who wrote last did not close the session, and `steps` what persons did.
+        `unclean` says that who wrote last did not close the session, and `steps` what persons did. Raises an `OSError`
+        if it cannot be written.
         """
-        frames, end, before = self._frames, self._ledger.end, self._before
+        frames, before = self._frames, self._before
+        if unclean and not self._gate.read_only:
+            for t in recover(self._gate, self._lines_since_close):
+                frames.mark_damaged(t, CUT_SHORT)
+        end = self._ledger.end
         self._size = self._ledger.size()
         written = self._masks.frames_written() if unclean or self.ledger_problems or not end else []
         without = [t for t in written if frames.last(t) is None]
@@ -196,8 +192,6 @@ class DamageCheck:
             self.ledger_problems.append("The ledger is missing or empty")
         for t in without:
             frames.mark_damaged(t, NO_LINE)
-        if unclean:
-            self._maybe_newer = self._painted_last()
         if unclean or self.ledger_problems:
             self._find_lost_after(steps.latest_of_each())
         known = before is None or (before.checked and before.ledger_bytes == end)
@@ -220,18 +214,6 @@ class DamageCheck:
                 del suspects[entry.frame]
         for t in suspects:
             self._frames.mark_damaged(t, LOST)
-
-    def _painted_last(self) -> set[int]:
-        """A person's frames whose last strokes may not have been spoken of yet when the program was killed."""
-        entries = [entry for t in range(len(self._frames)) if (entry := self._frames.last(t)) is not None]
-        newest = max((seconds_of(entry.time) for entry in entries), default=0.0)
-        return {
-            entry.frame
-            for entry in entries
-            if entry.status in PERSONS
-            and seconds_of(entry.time) >= newest - UNSAID_SECONDS
-            and any(name.startswith(STROKE) for name in self._masks.names(entry.frame))
-        }
 
     def note_close(self) -> None:
         """Write what the next opening is to find, if it has changed; once all is on disk."""
@@ -311,7 +293,7 @@ class DamageCheck:
         return found
 
     def _compared(self, t: int, pixels: NDArray[np.uint8] | None) -> str:
-        """What is wrong with a frame of this mask; empty if nothing is, or a person's strokes are just newer."""
+        """What is wrong with a frame of this mask; empty if nothing is, or it is part of a person's stroke."""
         if pixels is None:
             return UNREADABLE
         entry = self._frames.last(t)
@@ -321,10 +303,8 @@ class DamageCheck:
             return ""
         if self._masks.stamp(t) is None:
             return MISSING
-        if t in self._maybe_newer and entry.status in PERSONS:
-            self._gate.unsaid.add(t)
-            return ""
-        return CHANGED
+        is_stroke = any(name.startswith(STROKE) for name in self._masks.names(t)[-1:])
+        return "" if is_stroke and entry.status in PERSONS else CHANGED
 
     def check(self, start: int, stop: Event | None) -> Iterator[Checked]:
         """Compare all frames, nearest to `start` first; see `Session.check`."""

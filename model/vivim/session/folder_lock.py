@@ -25,7 +25,10 @@ _HELD = (errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK)
 
 
 class FolderLock:
-    """The right to write in a folder: `acquire` it, or use it in a ``with`` block; any thread may release it.
+    """The right to write in a folder, for a ``with`` block, or until any thread releases it.
+
+    Entering raises a `SessionError` if another program has it, the folder cannot be written, or something in it leads
+    out.
 
     Attributes
     ----------
@@ -42,11 +45,7 @@ class FolderLock:
         self._let_go: Callable[[], object] | None = None
         self.after_crash, self.clean = False, True
 
-    def acquire(self) -> None:
-        """Take it.
-
-        Raises a `SessionError` if another program has it, the folder cannot be written, or something in it leads out.
-        """
+    def __enter__(self) -> FolderLock:
         try:
             check_entries(self._folder)
             with ExitStack() as undo:
@@ -55,6 +54,7 @@ class FolderLock:
                 self.after_crash = self._holder.exists()
                 self._holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
                 undo.pop_all()
+                return self
         except Timeout as error:
             holder, marker = "", self._folder / MARKER
             with suppress(OSError):
@@ -81,10 +81,6 @@ class FolderLock:
         if self._let_go is not None:
             let_go, self._let_go = self._let_go, None
             let_go()
-
-    def __enter__(self) -> FolderLock:
-        self.acquire()
-        return self
 
     def __exit__(self, *error: object) -> None:
         self.release()

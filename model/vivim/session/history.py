@@ -84,20 +84,32 @@ class History:
             self._gate.queue.finish_interrupted()
             self.end_step()
             while not restored and (step := self.steps.latest(source)) is not None:
-                restored = self._restore_step(step, other)
+                back, states = self.steps.begin(other), self.steps.states(step)
+                try:
+                    while step in self.steps:
+                        restored += self._gate.run(partial(self._exchange_next, states, step, back))
+                finally:
+                    with suppress(ValueError):  # still at it on a disk that does not answer: closes with that
+                        states.close()
         return restored
 
-    def keep(self, t: int, me: int) -> None:
-        """Keep what a frame is before its mask changes, once a step."""
-        if not self._is_kept(t, me):
-            entry, pixels = self._gate.state(t)
-            self._keep_proposal(entry, pixels)
-            self._add_to_step(entry, pixels, me, readable=pixels is not None)
-
-    def keep_status(self, t: int, me: int) -> None:
-        """Keep what a frame counts as before only that changes, once a step."""
-        if not self._is_kept(t, me):
-            self._add_to_step(self._gate.entry(t), None, me)
+    def keep(self, t: int, me: int, with_mask: bool = True) -> None:
+        """Keep what a frame is before it changes, once a step; without its mask where only its status is to change."""
+        opened = self._open.get(me)
+        if opened is not None and t in opened.before and (opened.step is None or opened.step in self.steps):
+            return
+        entry, pixels = self._gate.state(t) if with_mask else (self._gate.entry(t), None)
+        if (shown := self._shown_proposal(entry, pixels)) is not None:
+            self._proposals.keep(*shown)
+        if opened is None or not opened.joining:
+            opened = self._open[me] = _OpenStep()
+        if pixels is not None or not with_mask:  # nothing of a mask that is damaged
+            if opened.step is None or opened.step not in self.steps:
+                self.steps.make_room()
+                opened.step = self.steps.begin(UNDO)
+            self.steps.add(opened.step, entry, pixels)
+        self.leave_steps(t, but=me)
+        opened.before[t] = entry
 
     def leave_steps(self, t: int, but: int | None = None) -> None:
         """A frame is no longer what the steps that are under way, other than the one of thread `but`, left it."""
@@ -109,50 +121,14 @@ class History:
         """What a model proposed last for a frame in this state; None if nothing, or it is damaged."""
         return self._shown_proposal(entry, pixels) or self._proposals.of(entry.frame)
 
-    def _shown_proposal(self, entry: Entry, pixels: NDArray[np.uint8] | None) -> State | None:
+    def _shown_proposal(
+        self, entry: Entry, pixels: NDArray[np.uint8] | None
+    ) -> tuple[Entry, NDArray[np.uint8]] | None:
         """What a frame in this state shows, if a model proposed it."""
         proposal = self._frames.proposal(entry.frame)
         if proposal is None or pixels is None or proposal.mask != entry.mask:
             return None
         return proposal, pixels
-
-    def _keep_proposal(self, entry: Entry, pixels: NDArray[np.uint8] | None) -> None:
-        """Keep what a frame shows for `Session.revert`, if a model proposed it."""
-        shown = self._shown_proposal(entry, pixels)
-        if shown is not None and shown[1] is not None:
-            self._proposals.keep(shown[0], shown[1])
-
-    def _is_kept(self, t: int, me: int) -> bool:
-        opened = self._open.get(me)
-        if opened is None or t not in opened.before:
-            return False
-        return opened.step is None or opened.step in self.steps
-
-    def _add_to_step(
-        self, entry: Entry, pixels: NDArray[np.uint8] | None, me: int, readable: bool = True
-    ) -> None:
-        """Keep a state in the step that thread `me` is at, or in a new one; nothing of a mask that is damaged."""
-        opened = self._open.get(me)
-        if opened is None or not opened.joining:
-            opened = self._open[me] = _OpenStep()
-        if readable:
-            if opened.step is None or opened.step not in self.steps:
-                self.steps.make_room()
-                opened.step = self.steps.begin(UNDO)
-            self.steps.add(opened.step, entry, pixels)
-        self.leave_steps(entry.frame, but=me)
-        opened.before[entry.frame] = entry
-
-    def _restore_step(self, step: str, other: str) -> list[int]:
-        restored: list[int] = []
-        back, states = self.steps.begin(other), self.steps.states(step)
-        try:
-            while step in self.steps:
-                restored += self._gate.run(partial(self._exchange_next, states, step, back))
-        finally:
-            with suppress(ValueError):  # still at it on a disk that does not answer: closes with that
-                states.close()
-        return restored
 
     def _exchange_next(self, states: Iterator[State], step: str, back: str) -> list[int]:
         """Exchange one frame with its state in `step`; drop that once there is none left."""
@@ -169,7 +145,8 @@ class History:
         if present is not None:
             if (kept.status, kept.mask) == (entry.status, entry.mask):
                 return []
-            self._keep_proposal(entry, present)
+            if (shown := self._shown_proposal(entry, present)) is not None:
+                self._proposals.keep(*shown)
             self.steps.add(back, entry, present)
         self.leave_steps(kept.frame)
         self._gate.put(replace(kept, time=now()), pixels)

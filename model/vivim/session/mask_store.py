@@ -222,11 +222,10 @@ class MaskStore(FrameArray):
 
     def read_file(self, t: int, name: str) -> NDArray[np.uint8] | None:
         """The mask ``(H, W)`` in one of a frame's files, None if there is none or it is not whole."""
-        try:
+        with suppress(Exception):  # not whole fails in any way inside the decoder
             file = self._opened(t, name)
             return None if file is None else self._unpacked(file)
-        except Exception:  # not whole fails in any way inside the decoder
-            return None
+        return None
 
     def readable(self, t: int) -> NDArray[np.uint8] | None:
         """One frame ``(H, W)``, None if it cannot be read; a `SessionError` if all are gone, and none is damaged."""

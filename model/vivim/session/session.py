@@ -21,19 +21,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from vivim.errors import SessionError, VideoMissingError
 from vivim.imaging.roi import Area, check_area
-from vivim.session.damage_check import CUT_SHORT, UNREADABLE, Checked, DamageCheck
+from vivim.session.damage_check import UNREADABLE, Checked, DamageCheck
 from vivim.session.edit_gate import EditGate
 from vivim.session.folder import brought_up_to_date, check_place, create_folder, sweep
 from vivim.session.folder_lock import HOLDER, FolderLock, check_entries, writing_in
-from vivim.session.frame_snapshots import PROPOSALS, REDO, UNDO
+from vivim.session.frame_snapshots import REDO, UNDO
 from vivim.session.history import History
 from vivim.session.ledger import LEDGER, MODEL, PERSON, PERSONS, Entry, FrameTable, Ledger, digest, now
 from vivim.session.mask_array import MaskEditor
 from vivim.session.mask_store import MASKS, MaskStore
 from vivim.session.metadata import FILE, SUFFIX, Description, agreed, checked_class_names, describe
-from vivim.session.recovery import recover
 from vivim.session.video_link import find_video, home_of, linked, remember_place
-from vivim.utils.atomic_files import flush
 
 if TYPE_CHECKING:
     from vivim.video import Video
@@ -159,37 +157,24 @@ class Session:
 
     def _attach(self) -> None:
         """Become the writer of the folder, unless it is only to be read, and load what it holds."""
-        with ExitStack() as undo:
+        with writing_in(self.folder), ExitStack() as undo:
             unclean = (self.folder / HOLDER).exists()
             if self.read_only:
                 check_entries(self.folder, follow=True)
             else:
                 self._folder_lock = FolderLock(self.folder)
-                undo.callback(self._folder_lock.release)
-                self._folder_lock.acquire()
+                undo.enter_context(self._folder_lock)
                 unclean = self._folder_lock.after_crash
                 if unclean:
-                    with writing_in(self.folder):
-                        sweep(self.folder)
+                    sweep(self.folder)
                 self._description = brought_up_to_date(self.folder)
             self.masks.open(self.read_only)
             self._damage.replay()
             self._history.steps.load()
             if not self.read_only:
                 self._ledger.open()
-                if unclean:
-                    self._recover()
             self._damage.opened(unclean, self._history.steps)
             undo.pop_all()
-
-    def _recover(self) -> None:
-        since = self._damage.lines_since_close
-        with writing_in(self.folder):
-            for name in (UNDO, PROPOSALS):
-                if (self.folder / name).is_dir():
-                    flush(self.folder / name)
-            for t in recover(self.masks, self._ledger, self._frames, self.author, since):
-                self._frames.mark_damaged(t, CUT_SHORT)
 
     def _prepare(self) -> None:
         """Make ready for a step that writes."""
@@ -589,7 +574,7 @@ class Session:
         def work(some: list[int]) -> list[int]:
             some = [t for t in some if self._frames.status(t) in ("proposed", "corrected") or self.problem(t)]
             for t in some:
-                self._history.keep_status(t, me)
+                self._history.keep(t, me, with_mask=False)
                 accepted = self._by_person(t, "accepted", author)
                 self._gate.put_status(replace(accepted, mask=self._gate.entry(t).mask))
             return some

@@ -67,10 +67,9 @@ def find_video(description: Description, folder: Path) -> Path:
     """
     candidates = places(description, folder)
     there = [path for path in candidates if path.exists()]
-    if len(there) > 1:
-        return next((path for path in there if _is_it(path, description)), there[0])
     if there:
-        return there[0]
+        sure = (path for path in there if len(there) == 1 or _is_it(path, description))
+        return next(sure, there[0])
     for parent in dict.fromkeys(path.parent for path in candidates):
         for path in _entries(parent):
             if path.suffix != SUFFIX and _is_it(path, description):
@@ -156,15 +155,14 @@ def keep_place(description: Description, folder: Path) -> None:
 
 def known_place(identity: str) -> Path | None:
     """Where a video was last seen by this user, None if it is not known."""
+    note = _note(identity)
     try:
-        note = _note(identity)
         if note is None or note.stat().st_size > NOTE_BYTES:
             return None
-        raw = note.read_bytes()
+        path = Path(os.fsdecode(note.read_bytes()))
     except OSError:
         return None  # never noted, or not to be read: as good as not known
-    path = Path(os.fsdecode(raw)) if raw and b"\0" not in raw else None
-    return path if path is not None and path.is_absolute() else None
+    return path if path.is_absolute() and "\0" not in str(path) else None
 
 
 def remember_place(description: Description, folder: Path, video: Path) -> None:
