@@ -127,27 +127,24 @@ def check_entries(folder: Path, follow: bool = False) -> None:
     Masks are looked at when they are written. `follow` allows symbolic links to files and folders, where nothing is to
     be written. Raises an `OSError` if the folder cannot be read.
     """
-    for entry in list(os.scandir(folder)):
-        _check_entry(entry, follow)
-        if entry.is_dir() and (entry.name in _FOLDERS or entry.name.startswith("backup-schema-")):
-            for one in list(os.scandir(entry.path)):
-                _check_entry(one, follow)
-
-
-def _check_entry(entry: os.DirEntry[str], follow: bool) -> None:
-    if entry.is_symlink() and not follow:
-        raise SessionError(
-            f"{entry.path} is a symbolic link, and this program writes only inside a session's folder. Put the file "
-            "or folder itself there, or delete the link; for reading only the session opens as it is."
-        )
-    is_file, is_folder = entry.is_file(), entry.is_dir()
-    if (
-        not (is_file or is_folder or not os.path.exists(entry.path))
-        or (is_folder and entry.name in _FILES)
-        or (is_file and entry.name in _FOLDERS)
-    ):
-        wanted = "folder" if entry.name in _FOLDERS else "file"
-        raise SessionError(f"{entry.path} is no {wanted}. Delete it, or restore the session from a backup.")
+    entries = list(os.scandir(folder))
+    for entry in entries:  # and those in its folders, which join them
+        if entry.is_symlink() and not follow:
+            raise SessionError(
+                f"{entry.path} is a symbolic link, and this program writes only inside a session's folder. Put the "
+                "file or folder itself there, or delete the link; for reading only the session opens as it is."
+            )
+        is_file, is_folder, name = entry.is_file(), entry.is_dir(), entry.name
+        if (
+            not (is_file or is_folder or not os.path.exists(entry.path))
+            or (is_folder and name in _FILES)
+            or (is_file and name in _FOLDERS)
+        ):
+            wanted = "folder" if name in _FOLDERS else "file"
+            raise SessionError(f"{entry.path} is no {wanted}. Delete it, or restore the session from a backup.")
+        is_ours = name in _FOLDERS or name.startswith("backup-schema-")
+        if is_folder and is_ours and Path(entry.path).parent == folder:
+            entries += os.scandir(entry.path)
 
 
 def refuse_links(folder: Path, *parts: str) -> None:

@@ -30,19 +30,12 @@ MOST_FRAMES, MOST_PIXELS = 10**7, 2**28
 
 
 @dataclass(frozen=True)
-class Earlier:
-    """A video this session was once about: the digest of its content, and until when (UTC)."""
-
-    identity: str
-    until: str
-
-
-@dataclass(frozen=True)
 class Description:
     """The contents of ``session.json``. No patient data: file name, size and identity by content, geometry.
 
     `schema` is the one the file was read with; it is written with `SCHEMA`. `video` is the name of the video's file;
-    of a session that an older version wrote it is the path from the session's folder.
+    of a session that an older version wrote it is the path from the session's folder. `earlier` are the videos that it
+    was once about: ``identity``, the digest of the content, and ``until``, a time in UTC.
     """
 
     schema: int
@@ -54,7 +47,7 @@ class Description:
     pixel_spacing_mm: tuple[float, float] | None
     classes: tuple[str, ...]
     created: str
-    earlier: tuple[Earlier, ...] = ()
+    earlier: tuple[dict[str, str], ...] = ()
     area: Area | None = None
 
     def write(self, path: Path) -> None:
@@ -95,7 +88,7 @@ class Description:
             raise SessionError(
                 f"Cannot read {path}: {error.strerror or error}. Check that you may read this folder."
             ) from error
-        except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
             raise SessionError(f"{path} is damaged ({error}). Restore it from a backup.") from error
 
     @classmethod
@@ -126,7 +119,7 @@ class Description:
             (spacing[0], spacing[1]) if spacing else None,
             tuple(values["classes"]),
             values["created"],
-            tuple(Earlier(**earlier) for earlier in values["earlier"]),
+            tuple(values["earlier"]),
             None if area is None else check_area((area[0], area[1], area[2], area[3]), (height, width)),
         )
 

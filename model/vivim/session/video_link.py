@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vivim.errors import SessionError, VideoChangedError, VideoError
 from vivim.session.ledger import now
-from vivim.session.metadata import FILE, SUFFIX, Description, Earlier, shape_of, size_of
+from vivim.session.metadata import FILE, SUFFIX, Description, shape_of, size_of
 from vivim.session.migrations import name_of
 from vivim.settings import settings, vivim_home
 from vivim.utils.atomic_files import atomic_write, shortened
@@ -55,7 +54,7 @@ def linked(description: Description, video: Video, folder: Path, relink: bool) -
     path = Path(video.path)
     description = replace(description, video=path.name)
     if identity != description.identity:
-        former = Earlier(description.identity, now())
+        former = {"identity": description.identity, "until": now()}
         description = replace(description, identity=identity, earlier=(*description.earlier, former))
     return replace(description, size_bytes=size_of(path))
 
@@ -87,26 +86,20 @@ def home_of(video: Video) -> Path:
     home = path.with_name(shortened(path.name + SUFFIX))
     if home.exists():
         return home
-    for folder in _sessions_of_renamed(path.absolute().parent):
+    identity, entries = video.identity(), _entries(path.absolute().parent)
+    names, seen = {entry.name for entry in entries}, known_place(identity) is not None
+    for folder in entries:
+        # A session beside a video of its name is that one's, unless it was linked to a renamed one, which is noted.
+        if folder.suffix != SUFFIX or (folder.stem in names and not seen) or not (folder / FILE).is_file():
+            continue
         try:
             description = Description.read(folder / FILE)
         except SessionError:
             continue  # damaged: not the one looked for, as far as can be known
-        gone = not any(at.exists() for at in places(description, folder))
-        if gone and description.identity == video.identity():
+        if description.identity == identity and not any(at.exists() for at in places(description, folder)):
             return folder
     common = settings().sessions_folder
-    name = shortened(f"{path.name}-{video.identity()[:8]}{SUFFIX}")
-    return Path(common).expanduser() / name if common else home
-
-
-def _sessions_of_renamed(folder: Path) -> Iterator[Path]:
-    """The sessions in a folder whose video is not there under the name that it had when they were made."""
-    entries = _entries(folder)
-    names = {entry.name for entry in entries}
-    for entry in entries:
-        if entry.suffix == SUFFIX and entry.stem not in names and (entry / FILE).is_file():
-            yield entry
+    return Path(common).expanduser() / shortened(f"{path.name}-{identity[:8]}{SUFFIX}") if common else home
 
 
 def _is_it(path: Path, description: Description) -> bool:
@@ -166,10 +159,10 @@ def known_place(identity: str) -> Path | None:
 
 
 def remember_place(description: Description, folder: Path, video: Path) -> None:
-    """Note where a session's video is, unless it lies beside; where that cannot be written, the log is told."""
-    beside, video = places(description, folder)[1], Path(os.path.abspath(video))
-    note = _note(description.identity)
-    if note is None or video in (Path(os.path.abspath(beside)), known_place(description.identity)):
+    """Note where a session's video is, unless it lies beside under its name; if that fails, the log is told."""
+    home, video = Path(os.path.abspath(folder)), Path(os.path.abspath(video))
+    note, beside = _note(description.identity), video.with_name(shortened(video.name + SUFFIX))
+    if note is None or home == beside or video == known_place(description.identity):
         return
     try:
         note.parent.mkdir(parents=True, exist_ok=True)
