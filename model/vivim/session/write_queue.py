@@ -15,8 +15,6 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 SECONDS = 10.0
-LINGER_SECONDS = 5.0
-"""The thread ends after so long without work."""
 
 
 class WriteQueue:
@@ -24,9 +22,7 @@ class WriteQueue:
 
     def __init__(self) -> None:
         self._pending: deque[tuple[Callable[[], Any], Future]] = deque()
-        self._asked = threading.Semaphore(0)
-        self._starting, self._running = threading.Lock(), threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._running = threading.Lock()
         self._overdue: Future | None = None
 
     def __call__(
@@ -71,35 +67,24 @@ class WriteQueue:
 
     def _wait(self, result: Future) -> bool:
         """Whether a piece that is pending is done in time."""
-        with self._starting:
-            if self._thread is None or not self._thread.is_alive():  # or an interrupt kept it from starting
-                self._thread = threading.Thread(target=self._run, name="vivim-disk", daemon=True)
-                self._thread.start()
-        self._asked.release()
+        # Each has a thread of its own, also one whose caller was interrupted before he could start it. A thread that
+        # waits for the next piece is woken later than a new one starts where the machine is busy.
+        threading.Thread(target=self._run, name="vivim-disk", daemon=True).start()
         if wait([result], SECONDS).done:
             return True
         self._overdue = result
         return False
 
     def _run(self) -> None:
-        """Do all that is pending, in order, until nothing comes any more; a second thread waits for its turn."""
+        """Do all that is pending, in order; a second thread waits, and mostly finds nothing left."""
         with self._running:
-            while True:
-                if not self._asked.acquire(timeout=LINGER_SECONDS):
-                    with self._starting:
-                        if not self._asked.acquire(blocking=False):
-                            self._thread = None
-                            return
-                while self._pending:
-                    self._do_next()
-
-    def _do_next(self) -> None:
-        work, result = self._pending[0]
-        try:
-            value = work()
-        except BaseException as error:  # handed to whoever waits
-            self._pending.popleft()
-            result.set_exception(error)
-        else:
-            self._pending.popleft()
-            result.set_result(value)
+            while self._pending:
+                work, result = self._pending[0]
+                try:
+                    value = work()
+                except BaseException as error:  # handed to whoever waits
+                    self._pending.popleft()
+                    result.set_exception(error)
+                else:
+                    self._pending.popleft()
+                    result.set_result(value)

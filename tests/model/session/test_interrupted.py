@@ -34,7 +34,6 @@ class Slow:
             write(masks, t, pixels)
 
         monkeypatch.setattr(MaskStore, "__setitem__", slowly)
-        monkeypatch.setattr(write_queue, "LINGER_SECONDS", 0.1)
 
 
 def interrupted(work: Callable[[], object], when: threading.Event, release: threading.Event) -> None:
