@@ -89,7 +89,7 @@ class LastClose:
 
     @classmethod
     def read(cls, folder: Path, frames: int) -> LastClose | None:
-        """What is there of a session of so many frames; None if there is nothing, or it cannot be used."""
+        """Read it for a session of so many frames. None if there is nothing, or it cannot be used."""
         path = folder / CLOSED
         try:
             if path.stat().st_size > CLOSED_BYTES:
@@ -177,8 +177,8 @@ class DamageCheck:
     def opened(self, unclean: bool, steps: UndoSteps) -> None:
         """Recover from a crash, and find which frames are damaged already, and whether all are to be compared.
 
-        `unclean` says that who wrote last did not close the session, and `steps` what persons did. Raises an `OSError`
-        if it cannot be written.
+        `unclean` says that who wrote last did not close the session, and `steps` what persons did. Raises an
+        `OSError` if it cannot be written.
         """
         frames, before = self._frames, self._before
         if unclean and not self._gate.read_only:
@@ -216,7 +216,7 @@ class DamageCheck:
             self._frames.mark_damaged(t, LOST)
 
     def note_close(self) -> None:
-        """Write what the next opening is to find, if it has changed; once all is on disk."""
+        """Write what the next opening is to find, if it has changed. All must be on the disk before."""
         persons: list[tuple[int, int]] = []
         for t in self._frames.frames_with(*PERSONS):
             adjoins = bool(persons) and persons[-1][1] == t - 1
@@ -233,25 +233,25 @@ class DamageCheck:
             _log.warning("%s/%s was not written: %s", name, CLOSED, error.strerror or error)
 
     def problem(self, t: int) -> str:
-        """What is wrong with a frame now; empty if nothing is. Compares its mask, unless nothing has changed since."""
+        """What is wrong with a frame, empty if nothing is. Compares its mask, unless that has not changed since."""
         stamp = self._masks.stamp(t)
         if t not in self._frames.damaged and t in self._sound and self._sound[t] == stamp:
             return ""
         return self._judged(t, self._masks.readable(t), stamp)
 
     def is_sound(self, t: int) -> bool:
-        """Whether nothing is wrong with a frame, as far as this program has seen; quicker than `problem`."""
+        """Whether nothing is wrong with a frame, as far as this program has seen. Quicker than `problem`."""
         return t not in self._frames.damaged and (t in self._sound or not self.problem(t))
 
     def shown(self, t: int) -> NDArray[np.uint8]:
-        """The mask ``(H, W)`` of a frame, zeros where it cannot be read; a frame that is found damaged is marked."""
+        """The mask ``(H, W)`` of a frame, zeros where it cannot be read. Marks a frame that it finds damaged."""
         stamp, pixels = self._masks.stamp(t), self._masks.readable(t)
         if pixels is None or self.due or t in self._frames.damaged:
             self._judged(t, pixels, stamp)
         return np.zeros(self._masks.shape[1:], np.uint8) if pixels is None else pixels
 
     def before_a_model_writes(self, t: int) -> bool:
-        """Whether a frame is damaged; for the thread that writes, while nobody else may."""
+        """Whether a frame is damaged. For the thread that writes, while nobody else may."""
         stamp = self._masks.stamp(t)
         if t in self._sound and self._sound[t] == stamp:
             return False
@@ -293,7 +293,7 @@ class DamageCheck:
         return found
 
     def _compared(self, t: int, pixels: NDArray[np.uint8] | None) -> str:
-        """What is wrong with a frame of this mask; empty if nothing is, or it is part of a person's stroke."""
+        """What is wrong with a frame of this mask, empty if nothing is, or it is part of a person's stroke."""
         if pixels is None:
             return UNREADABLE
         entry = self._frames.last(t)
@@ -307,7 +307,7 @@ class DamageCheck:
         return "" if is_stroke and entry.status in PERSONS else CHANGED
 
     def check(self, start: int, stop: Event | None) -> Iterator[Checked]:
-        """Compare all frames, nearest to `start` first; see `Session.check`."""
+        """Compare all frames, nearest to `start` first, see `Session.check`."""
         total = len(self._frames)
         order = sorted(range(total), key=lambda t: abs(t - start)) if start else range(total)
         for done, t in enumerate(order, start=1):
@@ -318,6 +318,6 @@ class DamageCheck:
 
 
 def damage_text(frames: Collection[int]) -> str:
-    """Say of how many frames, and which, that they are damaged; a sentence without its full stop."""
+    """Say how many frames are damaged, and which, in a sentence without its full stop."""
     numbers = ", ".join(str(t) for t in sorted(frames)[:NAMED]) + (" ..." if len(frames) > NAMED else "")
     return f"{'1 frame is' if len(frames) == 1 else f'{len(frames)} frames are'} damaged: {numbers}"

@@ -64,7 +64,7 @@ class EditGate:
         self._said: dict[int, float] = {}
 
     def run(self, work: Callable[[], list[int]]) -> list[int]:
-        """Try `work`, one step, and tell the listeners of the frames that it says it changed; returns these."""
+        """Do `work`, one step, tell the listeners of the frames that it returns as changed, and return these."""
         untold: list[int] = []
 
         def step() -> list[int]:
@@ -88,7 +88,7 @@ class EditGate:
                 self.tell(untold)
 
     def on_change(self, listener: Callable[[int, str], None]) -> Callable[[], None]:
-        """Call ``listener(frame, status)`` after every step; returns what ends that."""
+        """Call ``listener(frame, status)`` after every step, and return what ends that."""
         self._listeners.append(listener)
 
         def forget() -> None:
@@ -98,7 +98,7 @@ class EditGate:
         return forget
 
     def tell(self, untold: list[int]) -> None:
-        """Tell the listeners of changed frames; those that they have been told of are taken off the list."""
+        """Tell the listeners of changed frames, and take those off the list of which they have been told."""
         while untold:
             t = untold[0]
             status = self.frames.status(t)
@@ -107,7 +107,7 @@ class EditGate:
             del untold[:1]
 
     def state(self, t: int) -> State:
-        """What a frame counts as and its mask; None if that is damaged, which must not keep anybody from drawing."""
+        """What a frame counts as, and its mask. None if that is damaged, which must not keep anybody from drawing."""
         entry = self.frames.state(t, self.author)
         try:
             pixels = self.masks[t]
@@ -116,12 +116,12 @@ class EditGate:
         return replace(entry, mask=digest(pixels)), pixels
 
     def entry(self, t: int) -> Entry:
-        """What a frame counts as, with the digest of its mask; read from disk only if the ledger does not say it."""
+        """What a frame counts as, with the digest of its mask. Reads the mask only if the ledger does not say it."""
         entry = self.frames.state(t, self.author)
         return self.state(t)[0] if entry.mask is None or t in self.unsaid else entry
 
     def checked(self, mask: ArrayLike) -> NDArray[np.uint8]:
-        """A mask ``(H, W)`` that can be written; a `ValueError` for another shape, or labels that are no uint8."""
+        """A mask ``(H, W)`` to write. Raises a `ValueError` for another shape, or labels that are no uint8."""
         pixels, size = np.asarray(mask), self.masks.shape[1:]
         if pixels.shape != size:
             raise ValueError(f"A mask of this video is {size} pixels, not {pixels.shape}.")
@@ -134,7 +134,7 @@ class EditGate:
         return labels
 
     def put(self, entry: Entry, pixels: NDArray[np.uint8]) -> None:
-        """Record and store: what makes a frame a person's goes before its pixels, anything else after them."""
+        """Write a line and a mask: the line goes first where it makes the frame a person's, else the mask."""
         if entry.status in PERSONS:
             self._put_persons(entry, pixels)
             return
@@ -166,7 +166,7 @@ class EditGate:
         self.flusher.note_mask(t, said)
 
     def put_status(self, entry: Entry) -> None:
-        """Record that a frame counts as something else from now on; its mask stays."""
+        """Write that a frame counts as something else from now on, without touching its mask."""
         self.say_unsaid()
         self._append(entry)
 

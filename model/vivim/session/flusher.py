@@ -71,7 +71,7 @@ class Flusher:
             self._wake()
 
     def replace(self, path: Path, text: str) -> None:
-        """Let a file hold something else from now on; until flushed it lies beside, see `waiting_for`."""
+        """Let a file hold something else from now on. Until flushed it lies beside, see `waiting_for`."""
         part = path.with_name(f".{path.name}.part")
         try:
             part.write_text(text, encoding="utf-8")
@@ -85,7 +85,7 @@ class Flusher:
             self._wake()
 
     def _wake(self) -> None:
-        """Start the thread, or wake it; for whoever holds `_turn`."""
+        """Start the thread, or wake it. For whoever holds `_turn`."""
         if self._closed:
             return
         if self._thread is None or not self._thread.is_alive():
@@ -94,7 +94,7 @@ class Flusher:
         self._turn.notify_all()
 
     def wait_for_room(self) -> None:
-        """Wait while the disk is far behind; for whoever is about to write."""
+        """Wait while the disk is far behind. For whoever is about to write."""
         with self._turn:
             self._turn.wait_for(lambda: self._lines <= MOST_LINES or self._failed is not None)
             failed, self._failed = self._failed, None
@@ -122,7 +122,7 @@ class Flusher:
                 self._turn.notify_all()
 
     def close(self) -> None:
-        """Flush what is left, and end; safe to call twice."""
+        """Flush what is left, and end. Safe to call twice."""
         with self._turn:
             self._closed = True
             self._turn.notify_all()

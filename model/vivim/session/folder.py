@@ -30,10 +30,10 @@ def check_place(folder: Path) -> None:
 
 
 def create_folder(folder: Path, description: Description) -> bool:
-    """Make the folder of a new session, on the disk; ``session.json`` comes last and stands only on a whole session.
+    """Make the folder of a new session, on the disk.
 
-    Returns False if another program has made it in the meantime. Raises a `SessionError` if it cannot be written, or
-    holds work whose ``session.json`` is lost.
+    ``session.json`` comes last and stands only on a whole session. Returns False if another program has made it in
+    the meantime. Raises a `SessionError` if it cannot be written, or holds work whose ``session.json`` is lost.
     """
     try:
         check_place(folder)
@@ -57,9 +57,10 @@ def create_folder(folder: Path, description: Description) -> bool:
 
 
 def brought_up_to_date(folder: Path) -> Description:
-    """The description of a session that is locked; one of an older schema is backed up and written anew.
+    """Read the description of a session that is locked, and bring it up to date.
 
-    Raises a `SessionError` if it is damaged or newer, or the backup cannot be made: nothing is changed then.
+    One of an older schema is backed up and written anew. Raises a `SessionError` if it is damaged or newer, or the
+    backup cannot be made: nothing is changed then.
     """
     description = Description.read(folder / FILE)
     if description.schema != SCHEMA:
@@ -78,7 +79,7 @@ def brought_up_to_date(folder: Path) -> Description:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what a killed program left half-written in a session; for its one writer, before anything is written."""
+    """Remove what a killed program left half-written in a session. For its one writer, before it writes."""
     old = [f".{name}.part" for name in (FILE, CLOSED, LEDGER, "backup-schema-*")]
     left = half_written(folder / MASKS)
     for pattern in (*old, f"{PART}-*", f"backup-schema-*/{PART}-*", f"{PROPOSALS}/.*.part"):

@@ -16,7 +16,7 @@ from vivim.errors import SessionError
 
 LOCK, HOLDER = "lock", "lock.holder"
 MARKER = "lock.marker"
-"""Stands for the lock on a disk that knows no locks; names its process, so that a dead one's is taken away."""
+"""Stands for the lock on a disk that knows no locks. Names its process, so that a dead one's is taken away."""
 
 _FILES = (LOCK, HOLDER, "session.json", "ledger.jsonl", "closed.json")
 _FOLDERS = ("masks.zarr", "undo", "proposals")
@@ -71,7 +71,7 @@ class FolderLock:
             ) from error
 
     def release(self) -> None:
-        """Let go of it; safe to call twice."""
+        """Let go of it. Safe to call twice."""
         if self.clean and self._let_go is not None:
             with suppress(OSError):  # the folder may be gone; then nothing is left to say
                 self._holder.unlink()
@@ -87,7 +87,7 @@ class FolderLock:
 
 
 def _locked(folder: Path) -> Callable[[], object]:
-    """Lock a folder, and return what unlocks it; a `Timeout` if another program has it."""
+    """Lock a folder, and return what unlocks it. Raises a `Timeout` if another program has it."""
     if os.name == "nt":
         lock = FileLock(folder / LOCK, timeout=0, thread_local=False)
         lock.acquire()
@@ -124,8 +124,8 @@ def _locked(folder: Path) -> Callable[[], object]:
 def check_entries(folder: Path, follow: bool = False) -> None:
     """Raise a `SessionError` if something in a session leads out of it, or is no file or folder at all.
 
-    Masks are looked at when they are written. `follow` allows symbolic links to files and folders, where nothing is to
-    be written. Raises an `OSError` if the folder cannot be read.
+    Masks are looked at when they are written. `follow` allows symbolic links to files and folders, where nothing is
+    to be written. Raises an `OSError` if the folder cannot be read.
     """
     entries = list(os.scandir(folder))
     for entry in entries:  # and those in its folders, which join them
@@ -141,14 +141,15 @@ def check_entries(folder: Path, follow: bool = False) -> None:
             or (is_file and name in _FOLDERS)
         ):
             wanted = "folder" if name in _FOLDERS else "file"
-            raise SessionError(f"{entry.path} is no {wanted}. Delete it, or restore the session from a backup.")
+            advice = "Delete it, or restore the session from a backup."
+            raise SessionError(f"{entry.path} is no {wanted}. {advice}")
         is_ours = name in _FOLDERS or name.startswith("backup-schema-")
         if is_folder and is_ours and Path(entry.path).parent == folder:
             entries += os.scandir(entry.path)
 
 
 def refuse_links(folder: Path, *parts: str) -> None:
-    """Raise an `OSError` if a part of a path inside `folder` is a symbolic link; it need not be there."""
+    """Raise an `OSError` if a part of a path inside `folder`, which need not be there, is a symbolic link."""
     path = os.fspath(folder)
     for part in parts:
         path = os.path.join(path, part)

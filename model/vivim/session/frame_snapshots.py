@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from vivim.session.ledger import LINE_BYTES, NO_ENTRY, Entry, digest, from_line, to_line, write_whole
 
 State = tuple[Entry, NDArray[np.uint8] | None]
-"""What a frame counted as, and its mask ``(H, W)``; None where only its status is kept."""
+"""What a frame counted as, and its mask ``(H, W)``. None where only its status is kept."""
 
 PROPOSALS = "proposals"
 STEPS_KEPT = 200
@@ -30,13 +30,13 @@ _log = logging.getLogger(__name__)
 
 
 def pack(entry: Entry, pixels: NDArray[np.uint8] | None) -> bytes:
-    """A state as bytes; `entry` carries the digest of the pixels."""
+    """A state as bytes. `entry` holds the digest of the pixels."""
     packed = b"" if pixels is None else zlib.compress(np.ascontiguousarray(pixels).data, 1)
     return to_line(entry) + b"%d\n" % len(packed) + packed
 
 
 def entries(path: Path, most: int | None = None) -> list[Entry]:
-    """Read the lines of the first `most` states of a file without unpacking any mask; none where there is no file."""
+    """Read the lines of the first `most` states of a file, if there is one, without unpacking any mask."""
     if not path.is_file():
         return []
     with path.open("rb") as file:
@@ -48,9 +48,10 @@ def entries(path: Path, most: int | None = None) -> list[Entry]:
 
 
 def states(path: Path, size: tuple[int, int]) -> Generator[State, None, None]:
-    """The states a file holds, as far as they are whole; one whose pixels are damaged is left out.
+    """Read the states of a file, as far as they are whole.
 
-    `size` is height and width of a mask. Nothing is found where there is no file.
+    One whose pixels are damaged is left out. `size` is height and width of a mask. Nothing is found where there is no
+    file.
     """
     if not path.is_file():
         return
@@ -74,7 +75,7 @@ def states(path: Path, size: tuple[int, int]) -> Generator[State, None, None]:
 
 
 def _header(file: BinaryIO) -> tuple[Entry, int] | None:
-    """The line of the next state, and how many bytes its pixels take; None where there is none that is whole."""
+    """The line of the next state, and how many bytes its pixels take. None where there is none that is whole."""
     try:
         entry = from_line(file.readline(LINE_BYTES))
         length = int(file.readline(_LENGTH_BYTES))
@@ -111,7 +112,7 @@ class Proposals(_Snapshots):
         self._changed(path)
 
     def of(self, t: int) -> State | None:
-        """A frame's proposal; None if none is kept, or it is damaged."""
+        """A frame's proposal. None if none is kept, or it is damaged."""
         kept = next(states(self._folder / f"{t}.mask", self._size), None)
         return kept if kept is not None and kept[0].frame == t else None
 
@@ -125,7 +126,7 @@ class UndoSteps(_Snapshots):
         self._taken = 0
 
     def load(self) -> None:
-        """Look what is there. A step that a power cut left empty is none; the log is told of one that is no file."""
+        """Look what is there. A step that a power cut left empty is none, and one that is no file is logged."""
         self._steps, self._taken = [], 0
         for path in self._folder.iterdir() if self._folder.is_dir() else ():
             if _STEP_NAME.fullmatch(path.name) is None:
@@ -141,7 +142,7 @@ class UndoSteps(_Snapshots):
         return step in self._steps
 
     def begin(self, side: str) -> str:
-        """The next step on one side, `UNDO` or `REDO`; it is there once a state is added to it."""
+        """The next step on one side, `UNDO` or `REDO`. It is there once a state is added to it."""
         self._taken = max([self._taken, *map(_number, self._steps[-1:])])
         return f"{self._taken + 1:08d}.{side}"
 

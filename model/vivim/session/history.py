@@ -29,8 +29,8 @@ class _OpenStep:
 class History:
     """The steps of one session. Each thread has a step of its own under way.
 
-    Methods that take ``me`` are part of a step that is run: `me` is the thread that asked for it, and an `OSError` says
-    what the disk could not take.
+    Methods that take ``me`` are part of a step that is run: `me` is the thread that asked for it, and an `OSError`
+    says what the disk could not take.
     """
 
     def __init__(self, gate: EditGate) -> None:
@@ -42,7 +42,7 @@ class History:
 
     @contextmanager
     def one_step(self, frames: Iterable[int] | None = None) -> Iterator[None]:
-        """Make one step of all that the calling thread does in a ``with`` block; see `Session.one_step`."""
+        """Make one step of all that the calling thread does in a ``with`` block, see `Session.one_step`."""
         opened = self._open.get(get_ident())
         if opened is not None and opened.joining:  # within another block
             yield
@@ -66,7 +66,7 @@ class History:
             self._open.pop(get_ident(), None)
 
     def before(self, t: int) -> Entry | None:
-        """What a frame was before the step that the calling thread is at; None if that has not changed it."""
+        """What a frame was before the step that the calling thread is at. None if that has not changed it."""
         opened = self._open.get(get_ident())
         return opened.before.get(t) if opened is not None else None
 
@@ -94,7 +94,7 @@ class History:
         return restored
 
     def keep(self, t: int, me: int, with_mask: bool = True) -> None:
-        """Keep what a frame is before it changes, once a step; without its mask where only its status is to change."""
+        """Keep what a frame is before it changes, once a step. Its mask is left out where only its status changes."""
         opened = self._open.get(me)
         if opened is not None and t in opened.before and (opened.step is None or opened.step in self.steps):
             return
@@ -118,7 +118,7 @@ class History:
                 opened.before.pop(t, None)
 
     def proposal(self, entry: Entry, pixels: NDArray[np.uint8] | None) -> State | None:
-        """What a model proposed last for a frame in this state; None if nothing, or it is damaged."""
+        """What a model proposed last for a frame in this state. None if nothing, or it is damaged."""
         return self._shown_proposal(entry, pixels) or self._proposals.of(entry.frame)
 
     def _shown_proposal(
@@ -131,7 +131,7 @@ class History:
         return proposal, pixels
 
     def _exchange_next(self, states: Iterator[State], step: str, back: str) -> list[int]:
-        """Exchange one frame with its state in `step`; drop that once there is none left."""
+        """Exchange one frame with its state in `step`, and drop that once there is none left."""
         state = next(states, None)
         if state is None:
             self.steps.drop(step)

@@ -34,7 +34,7 @@ PERSON, MODEL = "person", "model"
 PERSONS = ("corrected", "accepted")
 """Statuses of frames that models leave alone."""
 LINE_BYTES = 2**16
-"""No line is longer; what is, is no ledger."""
+"""A file with a longer line is no ledger."""
 MOST_DAMAGE = 2**24
 """More damaged bytes than that are no ledger."""
 NO_ENTRY = (ValueError, TypeError, RecursionError, OverflowError)
@@ -47,9 +47,9 @@ _BEGINNING = b'{"frame":'
 class Entry:
     """One line: frame, what it counts as from then on, who wrote it (a person, or a model's version), when (UTC).
 
-    `mask` is the digest of the frame's pixels, where the line knows it: BLAKE2b of 16 bytes, hexadecimal. `uncertainty`
-    is how unsure the model was, in bits, and `windows` what of that came from windows that disagree; see
-    `vivim.inference.uncertainty`.
+    `mask` is the digest of the frame's pixels, where the line knows it: BLAKE2b of 16 bytes, hexadecimal.
+    `uncertainty` is how unsure the model was, in bits, and `windows` what of that came from windows that disagree;
+    see `vivim.inference.uncertainty`.
     """
 
     frame: int
@@ -73,7 +73,7 @@ def now() -> str:
 
 
 def seconds_of(text: str) -> float:
-    """A time as `now` writes it in seconds since 1970; 0 for any other text."""
+    """A time as `now` writes it in seconds since 1970, 0 for any other text."""
     try:
         return float(calendar.timegm(time.strptime(text, "%Y-%m-%dT%H:%M:%SZ")))
     except ValueError:
@@ -87,7 +87,7 @@ def to_line(entry: Entry) -> bytes:
 
 
 def from_line(line: bytes) -> Entry:
-    """The entry a line holds; raises one of `NO_ENTRY` if it holds none."""
+    """Read the entry of a line. Raises one of `NO_ENTRY` if it holds none."""
     values: dict[str, Any] = json.loads(line)
     entry = Entry(**values)
     if not (
@@ -114,7 +114,7 @@ def from_line(line: bytes) -> Entry:
 
 
 def write_whole(file: FileIO, data: bytes) -> None:
-    """Write to a file without a buffer; an `OSError` where the disk takes only part of it."""
+    """Write to a file without a buffer. Raises an `OSError` where the disk takes only part of it."""
     if file.write(data) != len(data):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -152,14 +152,14 @@ class Ledger:
         self.kept_in: Path | None = None
 
     def size(self) -> int:
-        """Bytes of the file as it is now; 0 if there is none."""
+        """Bytes of the file as it is now, 0 if there is none."""
         try:
             return self._path.stat().st_size
         except OSError:
             return 0
 
     def read(self, on_damage: Callable[[DamagedLine], None] = lambda line: None) -> Iterator[Entry]:
-        """All whole lines, oldest first; each damaged one is given to `on_damage` in its turn."""
+        """Read all whole lines, oldest first. `on_damage` gets each damaged one in its turn."""
         self.end, self.damage, at, damaged = 0, [], 0, 0
         try:
             if not self._path.exists():
@@ -187,7 +187,7 @@ class Ledger:
             raise self._unusable(error) from error
 
     def open(self) -> None:
-        """Open for appending, behind the last whole line that `read` found; a damaged end is kept in a file beside."""
+        """Open for appending, behind the last whole line that `read` found. A damaged end is kept in a file beside."""
         try:
             self._file = self._path.open("ab", buffering=0)
             if os.fstat(self._file.fileno()).st_size > self.end:
@@ -220,7 +220,7 @@ class Ledger:
         return kept
 
     def __iter__(self) -> Iterator[Entry]:
-        """Every entry up to now, read from disk; what is damaged is passed over."""
+        """Read every entry up to now. What is damaged is passed over."""
         left = self.end
         if left:
             with self._path.open("rb") as file:
@@ -265,7 +265,7 @@ class Ledger:
         return self._file
 
     def close(self) -> None:
-        """Wait until the disk has everything and close; safe to call twice."""
+        """Wait until the disk has everything and close. Safe to call twice."""
         if self._file is not None:
             file, self._file = self._file, None
             try:
@@ -347,11 +347,11 @@ class FrameTable:
         return self._last.get(t)
 
     def proposal(self, t: int) -> Entry | None:
-        """The line by which a model proposed what a frame shows now, accepted or not; None if it shows none."""
+        """The line by which a model proposed what a frame shows now, accepted or not. None if it shows none."""
         return self._last[t] if self.status(t) == "proposed" else self._accepted.get(t)
 
     def state(self, t: int, author: str) -> Entry:
-        """A line that says of a frame, now, what it counts as already; `author` speaks where nobody has."""
+        """A line that says of a frame, now, what it counts as already. `author` speaks where nobody has."""
         if t in self.damaged:
             return Entry(t, self.status(t), author, PERSON, now())
         last = self._last.get(t) or Entry(t, "empty", author, PERSON, "")
@@ -359,7 +359,7 @@ class FrameTable:
 
 
 def _found_in(line: bytes) -> tuple[Entry | None, bool]:
-    """The entry that a line holds, or ends with behind something damaged; and whether the line is whole."""
+    """The entry that a line holds, or ends with behind something damaged, and whether the line is whole."""
     if line.endswith(b"\n"):  # else it is cut short
         for start in (0, max(0, line.rfind(_BEGINNING))):
             try:

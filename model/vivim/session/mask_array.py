@@ -91,8 +91,8 @@ class MaskEditor(FrameArray):
     Reading gives copies. Writing follows NumPy's rules for integers, slices, boolean masks and tuples of index
     arrays; each frame whose pixels change goes through the gate as a person's edit (`Session.edit`) and counts as
     corrected from then on. One write is one step for `Session.undo`, and so are several to the same frames until
-    `Session.end_step`. A write that changes no pixel of a frame leaves its status alone. A mask that cannot be read is
-    empty here; any write to it counts.
+    `Session.end_step`. A write that changes no pixel of a frame leaves its status alone. A mask that cannot be read
+    is empty here; any write to it counts.
     """
 
     def __init__(self, session: Session) -> None:
@@ -109,7 +109,7 @@ class MaskEditor(FrameArray):
             self._changes += 1
 
     def _frame(self, t: int) -> NDArray[np.uint8]:
-        """One frame, from memory if it is there; not to be changed by the caller."""
+        """One frame, from the cache if it is there. The caller must not change it."""
         changes, cached = self._changes, self._cache.get(t)
         if cached is None:
             cached = self._session.shown(t)

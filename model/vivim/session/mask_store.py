@@ -3,8 +3,8 @@
 A new mask is first written beside the old one, as ``waiting.N``, and is the frame's mask from then on for everybody
 who reads through this module. It takes the chunk's own name, so that Zarr alone reads it too, once the disk has both
 the mask and its line in the ledger; see `vivim.session.flusher`. So no power cut finds an old mask gone and the new
-one, or what it counts as, not there yet. ``stroke.N`` is part of a stroke that has no line of its own yet. N counts up
-with every write to the frame.
+one, or what it counts as, not there yet. ``stroke.N`` is part of a stroke that has no line of its own yet. N counts
+up with every write to the frame.
 
 What is read is not trusted: a folder may come from anywhere, and a chunk may claim to be larger than a frame.
 """
@@ -37,7 +37,7 @@ METADATA = "zarr.json"
 PARTIAL = ".partial"
 """How the names of files end that are being written."""
 CHUNK, WAITING, STROKE = "0", "waiting", "stroke"
-"""Files in a frame's folder: its mask; those that wait for the disk; those whose line was left out."""
+"""Files in a frame's folder: its mask, those that wait for the disk, those whose line was left out."""
 METADATA_BYTES = 2**16
 """A larger ``zarr.json`` is none of ours."""
 
@@ -50,10 +50,10 @@ _MOST_OVERHEAD = 4096
 
 
 class MaskStore(FrameArray):
-    """Array-like ``(T, H, W)`` uint8 of a session's masks; all zeros until it is created or opened.
+    """Array-like ``(T, H, W)`` uint8 of a session's masks.
 
-    Written by the session's gate only. Methods that write raise an `OSError` if the disk cannot take it. `path` is the
-    Zarr folder, `shape` that of the video.
+    All zeros until it is created or opened. Written by the session's gate only. Methods that write raise an `OSError`
+    if the disk cannot take it. `path` is the Zarr folder, `shape` that of the video.
     """
 
     def __init__(self, path: Path, shape: tuple[int, int, int]) -> None:
@@ -66,7 +66,7 @@ class MaskStore(FrameArray):
         self._new_folders: set[int] = set()
 
     def create(self) -> None:
-        """Make a new array of zeros in place of any there; frames never written take no space."""
+        """Make a new array of zeros in place of any there. Frames never written take no space."""
         zarr.create_array(
             store=str(self.path),
             shape=self.shape,
@@ -167,14 +167,14 @@ class MaskStore(FrameArray):
                     flush_one(f"{self._folder(t)}/{name}.{n}")
 
     def forget_older(self, t: int, n: int) -> bool:
-        """Remove the files of a frame's masks before the one of number `n`; whether there were any."""
+        """Remove the files of a frame's masks before number `n`, and return whether there were any."""
         older = [name for name in self.names(t) if number(name) < n]
         for name in older:
             os.unlink(f"{self._folder(t)}/{name}")
         return bool(older)
 
     def put_in_place(self, t: int, n: int) -> None:
-        """Give a new mask its chunk's name; once the disk has its line."""
+        """Give a new mask its chunk's name, once the disk has its line."""
         for name in (WAITING, STROKE):
             with self._turn, suppress(FileNotFoundError):
                 os.replace(f"{self._folder(t)}/{name}.{n}", f"{self._folder(t)}/{CHUNK}")
@@ -192,7 +192,7 @@ class MaskStore(FrameArray):
         self._new_folders.difference_update(frames)
 
     def keep(self, t: int, name: str) -> None:
-        """Let one of a frame's files be its mask, and the only one; on the disk when this returns."""
+        """Let one of a frame's files be its only mask, on the disk when this returns."""
         folder = self._folder(t)
         self._new_folders.add(t)
         if name != CHUNK:
@@ -228,7 +228,7 @@ class MaskStore(FrameArray):
         return None
 
     def readable(self, t: int) -> NDArray[np.uint8] | None:
-        """One frame ``(H, W)``, None if it cannot be read; a `SessionError` if all are gone, and none is damaged."""
+        """One frame ``(H, W)``, None if it cannot be read. Raises a `SessionError` if all masks are gone."""
         try:
             return self[t]
         except SessionError as error:
@@ -239,7 +239,7 @@ class MaskStore(FrameArray):
             return None
 
     def stamp(self, t: int) -> tuple[int, int, int] | None:
-        """What tells a frame's file from an earlier or later one; None if there is none, and the frame is zeros."""
+        """What tells a frame's file from an earlier or later one. None if there is none, and the frame is zeros."""
         try:
             with self._turn:  # the latest mask is one that waits for the disk, or the chunk
                 info = os.stat(f"{self._folder(t)}/{(self.names(t) or [CHUNK])[-1]}")
@@ -282,7 +282,7 @@ class MaskStore(FrameArray):
         return open(descriptor, "rb", buffering=0)
 
     def _unpacked(self, file: BinaryIO) -> NDArray[np.uint8]:
-        """The mask ``(H, W)`` that a file holds, which is closed; a `ValueError` if it does not unpack to one."""
+        """Read the mask ``(H, W)`` of a file, and close that. Raises a `ValueError` if it does not unpack to one."""
         pixels = np.empty(self.shape[1:], np.uint8)
         with file:
             info = os.fstat(file.fileno())
@@ -299,7 +299,7 @@ class MaskStore(FrameArray):
 
 
 def number(name: str) -> int:
-    """Of a file of a mask that waits for the disk or its line; 0 for any other name."""
+    """Number in the name of a mask that waits for the disk or its line, 0 for any other name."""
     kind, _, digits = name.partition(".")
     return int(digits) if kind in (WAITING, STROKE) and digits.isdecimal() and len(digits) < 10 else 0
 
@@ -312,9 +312,9 @@ def half_written(path: Path) -> list[Path]:
 
 
 def _frame_folders(path: Path) -> Iterator[tuple[str, str, list[str]]]:
-    """The folders of frames in a Zarr folder: name of the frame, path, names in it; no symbolic links.
+    """The folders of frames in a Zarr folder: name of the frame, path, names in it.
 
-    Looks only where they can be, which takes a quarter of a second for 20,000 frames.
+    Symbolic links are left out. Looks only where they can be, which takes a quarter of a second for 20,000 frames.
     """
     chunks = path / "c"
     frames = [one.name for one in os.scandir(chunks) if not one.is_symlink()] if chunks.is_dir() else []

@@ -34,8 +34,8 @@ class Description:
     """The contents of ``session.json``. No patient data: file name, size and identity by content, geometry.
 
     `schema` is the one the file was read with; it is written with `SCHEMA`. `video` is the name of the video's file;
-    of a session that an older version wrote it is the path from the session's folder. `earlier` are the videos that it
-    was once about: ``identity``, the digest of the content, and ``until``, a time in UTC.
+    of a session that an older version wrote it is the path from the session's folder. `earlier` are the videos that
+    it was once about: ``identity``, the digest of the content, and ``until``, a time in UTC.
     """
 
     schema: int
@@ -51,7 +51,7 @@ class Description:
     area: Area | None = None
 
     def write(self, path: Path) -> None:
-        """Write atomically, in the present schema; a power cut leaves the old one or the new one."""
+        """Write atomically, in the present schema. A power cut leaves the old one or the new one."""
         with atomic_write(path) as part:
             part.write_text(self.text(), encoding="utf-8")
 
@@ -61,10 +61,10 @@ class Description:
 
     @classmethod
     def read(cls, path: Path) -> Description:
-        """Read and check; what an older version wrote is brought up to date in memory.
+        """Read and check.
 
-        A newer one that waits beside it for the disk counts, if it is whole. Raises a `SessionError` if it is damaged,
-        or written by a newer version.
+        What an older version wrote is brought up to date in memory. A newer one that waits beside it for the disk
+        counts, if it is whole. Raises a `SessionError` if it is damaged, or written by a newer version.
         """
         if waiting_for(path).is_file():
             with suppress(SessionError):  # a power cut left part of it: what was before still holds
@@ -156,7 +156,7 @@ def size_of(path: Path) -> int:
 
 
 def checked_class_names(names: Sequence[str]) -> tuple[str, ...]:
-    """`names`, if classes can be called so; a `ValueError` if there is none, one is empty, or two are alike."""
+    """Return `names`. Raises a `ValueError` if there is none, one is empty, or two are alike."""
     if not names or not all(name.strip() for name in names) or len(set(names)) != len(names):
         raise ValueError(f"Classes need names that differ, not {list(names)}.")
     return tuple(names)
@@ -165,9 +165,9 @@ def checked_class_names(names: Sequence[str]) -> tuple[str, ...]:
 def agreed(have: tuple[str, ...], names: tuple[str, ...], drawn: bool) -> tuple[str, ...]:
     """Names of a session's classes once a model proposes.
 
-    Names that the session has stay, more of the model's are added, and a model of one class outlines class 1, whatever
-    its name. Unless a person has drawn or accepted masks, the model's names take the place of others. Raises a
-    `SessionError` if what is drawn has other names.
+    Names that the session has stay, more of the model's are added, and a model of one class outlines class 1,
+    whatever its name. Unless a person has drawn or accepted masks, the model's names take the place of others. Raises
+    a `SessionError` if what is drawn has other names.
     """
     if names == have[: len(names)] or (len(names) == 1 and have != UNNAMED):
         return have

@@ -1,11 +1,11 @@
-"""Sessions that older versions of this program wrote, brought up to date; what was there is kept as a backup.
+"""Bring sessions that older versions of this program wrote up to date.
 
-Schema 1: as released first. Schema 2: ``session.json`` also keeps the video's size (to find it again when it was
-renamed) and the videos a session was about before; lines of the ledger carry the digest of the mask they speak of.
-Schema 3: of the video's path only the name is kept, since folders may name a patient; see
-`vivim.session.video_link`. In
-backups, too, the folders are left out, unless the video lies beside the session. `area` is new. Schema 4: lines of the
-ledger may say what of a model's uncertainty comes from windows that disagree.
+What was there is kept as a backup. Schema 1: as released first. Schema 2: ``session.json`` also keeps the video's
+size (to find it again when it was renamed) and the videos a session was about before; lines of the ledger carry the
+digest of the mask they speak of. Schema 3: of the video's path only the name is kept, since folders may name a
+patient; see `vivim.session.video_link`. In backups, too, the folders are left out, unless the video lies beside the
+session. `area` is new. Schema 4: lines of the ledger may say what of a model's uncertainty comes from windows that
+disagree.
 """
 
 import json
@@ -30,9 +30,9 @@ def name_of(path: str) -> str:
 
 
 def upgraded(values: dict[str, Any]) -> dict[str, Any]:
-    """The contents of a ``session.json`` of any older schema as `SCHEMA` has them; lines of a ledger stay valid.
+    """The contents of a ``session.json`` of any older schema as `SCHEMA` has them.
 
-    Raises a `KeyError` if there never was such a schema.
+    Lines of a ledger stay valid. Raises a `KeyError` if there never was such a schema.
     """
     while (schema := values["schema"]) != SCHEMA:
         values = {**values, **_NEW_VALUES[schema], "schema": schema + 1}
@@ -40,9 +40,10 @@ def upgraded(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def back_up(folder: Path, schema: int, names: tuple[str, ...]) -> None:
-    """Copy files of a session into ``backup-schema-N`` in it, all or none; a backup that is there is kept.
+    """Copy files of a session into ``backup-schema-N`` in it, all or none.
 
-    The first of them is its description, see `leave_folders_out`. Raises an `OSError` if it cannot be written.
+    A backup that is there is kept. The first of them is its description, see `leave_folders_out`. Raises an `OSError`
+    if it cannot be written.
     """
     backup = folder / f"backup-schema-{schema}"
     if backup.is_dir():

@@ -2,8 +2,8 @@
 
 A power cut leaves any part of what was not flushed yet, see `vivim.session.flusher`. Of every frame there is the old
 mask with its line, or the new one with its line, or something between. A frame whose new mask and new line are both
-there has them. Otherwise it has its old mask, and the ledger says so in a new line; it is told where the new line was a
-person's. What a person drew and the disk has stays the person's, whatever else is missing.
+there has them. Otherwise it has its old mask, and the ledger says so in a new line; it is told where the new line was
+a person's. What a person drew and the disk has stays the person's, whatever else is missing.
 """
 
 import os
@@ -27,9 +27,9 @@ SECONDS_CHECKED = 60
 def recover(gate: EditGate, lines_since_close: int) -> list[int]:
     """Make masks and ledger of a session agree in what its last writer was at when it ended.
 
-    They are open for writing, and replayed. The disk has all lines but `lines_since_close`. Returns the frames that are
-    what they were before, since a person's latest mask is not on the disk as a whole. Raises an `OSError` if it cannot
-    be written; it can be done again.
+    They are open for writing, and replayed. The disk has all lines but `lines_since_close`. Returns the frames that
+    are what they were before, since a person's latest mask is not on the disk as a whole. Raises an `OSError` if it
+    cannot be written; it can be done again.
     """
     store = gate.masks
     for name in (UNDO, PROPOSALS):

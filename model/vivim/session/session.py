@@ -1,8 +1,8 @@
 """`Session`: a folder that holds all work on one video.
 
 The folder: ``session.json`` (what video, since when), ``masks.zarr`` (what the masks are), ``ledger.jsonl`` (what
-each frame counts as, who wrote it, when), ``undo`` and ``proposals`` (what can be taken back), ``closed.json`` (how it
-was when last closed), ``lock`` (one writer at a time). All writing goes through `EditGate`.
+each frame counts as, who wrote it, when), ``undo`` and ``proposals`` (what can be taken back), ``closed.json`` (how
+it was when last closed), ``lock`` (one writer at a time). All writing goes through `EditGate`.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ AT_ONCE = 500
 
 
 class Session:
-    """All work on one video. Open with `Session.open`; close it, or use it in a ``with`` block.
+    """All work on one video.
 
-    Methods may be called from any thread. Those that write raise a `SessionError` if the disk cannot take it, or
-    another program has the folder.
+    Open it with `Session.open`, and close it, or use it in a ``with`` block. Methods may be called from any thread.
+    Those that write raise a `SessionError` if the disk cannot take it, or another program has the folder.
 
     Attributes
     ----------
     folder : Path
         Where the session lives.
     masks : MaskStore
-        Masks ``(T, H, W)`` uint8 on disk, indexed like an array: 0 is background, 1 the first class. To be read only. A
-        mask that cannot be read raises a `SessionError`; see `damaged` and `shown`.
+        Masks ``(T, H, W)`` uint8 on disk, indexed like an array: 0 is background, 1 the first class. To be read only.
+        A mask that cannot be read raises a `SessionError`; see `damaged` and `shown`.
     author : str
         Who corrects.
     shape : tuple of int
@@ -211,12 +211,12 @@ class Session:
             remember_place(self._description, self.folder, Path(self._video.path))
 
     def flush(self) -> None:
-        """Wait until the disk has everything that was written; it is told to take it every 0.2 s anyway."""
+        """Wait until the disk has everything that was written, which it is told to take every 0.2 s anyway."""
         with writing_in(self.folder):
             self._flusher.flush()
 
     def close(self) -> None:
-        """Write everything out and let go of the folder; safe to call twice."""
+        """Write everything out and let go of the folder. Safe to call twice."""
         if self._closed:
             return
         self._gate.read_only = True
@@ -259,9 +259,10 @@ class Session:
     def __exit__(self, *error: object) -> None:
         self.close()
 
+    # -- the video -----------------------------------------------------------------------------------------------
     @property
     def video_path(self) -> Path:
-        """Where the video is: beside the session, where it was, or near; where it was, if it is gone."""
+        """Where the video is: beside the session, where it was, or near. Where it was, if it is gone."""
         if self._video is not None and Path(self._video.path).exists():
             return Path(self._video.path)
         return find_video(self._description, self.folder)
@@ -305,7 +306,7 @@ class Session:
         self._video = video
 
     def _describe(self, description: Description) -> None:
-        """Say something else from now on, and in the folder if there is one to write; nobody waits for the disk."""
+        """Take another description, and write it if there is a folder, without waiting for the disk."""
         if description != self._description and self._made and not self.read_only:
             with writing_in(self.folder):
                 self._flusher.replace(self.folder / FILE, description.text())
@@ -331,14 +332,14 @@ class Session:
 
     @property
     def area(self) -> Area | None:
-        """The part of the picture that models are shown and propose in, ``(y0, x0, y1, x1)``; None is all of it."""
+        """The part of the picture that models are shown and propose in, ``(y0, x0, y1, x1)``. None is all of it."""
         return self._description.area
 
     def set_area(self, area: Area | None) -> None:
-        """Let models work on a part of the picture only, from now on; masks stay those of the whole picture.
+        """Let models work on a part of the picture only, from now on.
 
-        What was proposed or drawn outside before stays as it is. Raises a `ValueError` if it reaches beyond the
-        picture, or is too small.
+        Masks stay those of the whole picture. What was proposed or drawn outside before stays as it is. Raises a
+        `ValueError` if it reaches beyond the picture, or is too small.
         """
         found = None if area is None else check_area(area, self.shape[1:])
         with self._gate.lock:
@@ -350,7 +351,7 @@ class Session:
         return self._description.classes
 
     def name_classes(self, names: Sequence[str]) -> None:
-        """Name the classes 1 and up; kept with the session.
+        """Name the classes 1 and up, for good.
 
         Raises a `ValueError` if a name is empty, or two are alike.
         """
@@ -367,13 +368,14 @@ class Session:
         if names != self.classes:
             self.name_classes(names)
 
+    # -- the frames ----------------------------------------------------------------------------------------------
     @property
     def read_only(self) -> bool:
-        """Whether nothing can be written; so it is once the session is closed."""
+        """Whether nothing can be written, as once the session is closed."""
         return self._gate.read_only
 
     def editable(self) -> MaskEditor:
-        """The masks as an array that a person may paint on; every write goes through `edit`."""
+        """The masks as an array that a person may paint on. Every write goes through `edit`."""
         return MaskEditor(self)
 
     @property
@@ -383,12 +385,12 @@ class Session:
 
     @property
     def uncertainty(self) -> NDArray[np.float32]:
-        """How unsure the model was of each frame, in bits, ``(T,)``; NaN where it proposed nothing."""
+        """How uncertain the model was of each frame, in bits, ``(T,)``. NaN where it proposed nothing."""
         return self._frames.uncertainty.copy()
 
     @property
     def disagreement(self) -> NDArray[np.float32]:
-        """What of `uncertainty` comes from windows that disagree, ``(T,)``; NaN where older versions did not say."""
+        """What of `uncertainty` comes from windows that disagree, ``(T,)``. NaN where older versions did not say."""
         return self._frames.disagreement.copy()
 
     def status(self, t: int) -> str:
@@ -404,7 +406,7 @@ class Session:
         return iter(self._ledger)
 
     def on_change(self, listener: Callable[[int, str], None]) -> Callable[[], None]:
-        """Call ``listener(frame, status)`` after every write, in the thread that wrote; returns what ends that."""
+        """Call ``listener(frame, status)`` after every write, in the thread that wrote, and return what ends that."""
         return self._gate.on_change(listener)
 
     def _checked(self, t: int) -> int:
@@ -412,20 +414,22 @@ class Session:
             raise IndexError(f"Frame {t} is not in a video of {len(self)} frames.")
         return int(t)
 
+    # -- damage --------------------------------------------------------------------------------------------------
     def damaged(self, t: int) -> bool:
-        """Whether a frame's mask cannot be read, or is not what the ledger says; its `status` is a person's then.
+        """Whether a frame's mask cannot be read, or is not what the ledger says.
 
-        Compares the mask with the ledger, unless that was done and the mask has not changed since.
+        Its `status` is a person's then. Compares the mask with the ledger, unless that was done and the mask has not
+        changed since.
         """
         return bool(self._damage.problem(self._checked(t)))
 
     def problem(self, t: int) -> str:
-        """What is known to be wrong with a frame, in words, empty if nothing is; nothing is read from disk."""
+        """What is known to be wrong with a frame, in words, empty if nothing is. Reads nothing from disk."""
         return self._frames.damaged.get(t, "")
 
     @property
     def damage(self) -> dict[int, str]:
-        """What is wrong with each frame that is known to be damaged, in words; nothing is read from disk."""
+        """What is wrong with each frame that is known to be damaged, in words. Reads nothing from disk."""
         return dict(sorted(self._frames.damaged.items()))
 
     @property
@@ -463,7 +467,7 @@ class Session:
         return self._damage.check(self._checked(start), stop)
 
     def verify(self) -> list[int]:
-        """Frames that are damaged; reads every mask."""
+        """Frames that are damaged. Reads every mask."""
         return [one.frame for one in self.check() if one.problem]
 
     def mend(self) -> list[int]:
@@ -503,8 +507,9 @@ class Session:
         """Frames that a person corrected or accepted and whose masks are not damaged: what models may learn from."""
         return [t for t in self._frames.frames_with(*PERSONS) if self._damage.is_sound(t)]
 
+    # -- what a person does --------------------------------------------------------------------------------------
     def correct(self, t: int, mask: ArrayLike, author: str | None = None) -> None:
-        """A person drew this frame's mask ``(H, W)``; it counts as corrected from now on.
+        """Write the mask ``(H, W)`` that a person drew. The frame counts as corrected from now on.
 
         Raises
         ------
@@ -537,7 +542,7 @@ class Session:
             self._gate.run(work)
 
     def accept(self, t: int, author: str | None = None) -> None:
-        """A person vouches for this frame's mask as it is shown; models leave it alone from now on.
+        """Accept a frame's mask as it is shown, for a person. Models leave it alone from now on.
 
         A mask that cannot be read is shown empty, and accepted as that. Raises a `SessionError` also if there is
         nothing to accept yet.
@@ -553,7 +558,7 @@ class Session:
                 self._replace(t, "accepted", shown, author)
 
     def accept_frames(self, frames: Iterable[int], author: str | None = None) -> list[int]:
-        """A person vouches for the masks of several frames as they are, in one step.
+        """Accept the masks of several frames as they are, for a person, in one step.
 
         Returns
         -------
@@ -583,14 +588,14 @@ class Session:
             return self._in_parts(work, frames)
 
     def clear(self, t: int, author: str | None = None) -> None:
-        """A person gives this frame back: its mask is emptied and models may propose again; one that is empty stays."""
+        """Empty a frame's mask, for a person. Models may propose again, and a frame that is empty stays so."""
         t = self._checked(t)
         if self.status(t) != "empty" or self.damaged(t):
             with self.one_step():
                 self._replace(t, "empty", np.zeros(self.shape[1:], np.uint8), author)
 
     def revert(self, t: int) -> bool:
-        """A person gives this frame the mask back that a model had proposed, and models may propose again.
+        """Give a frame the mask back that a model had proposed, for a person. Models may propose again.
 
         A damaged frame for which no proposal is kept becomes empty.
 
@@ -616,7 +621,7 @@ class Session:
             return bool(self._gate.run(work))
 
     def _replace(self, t: int, status: str, pixels: NDArray[np.uint8], author: str | None) -> None:
-        """A person gives a frame another mask; the one before is kept."""
+        """Give a frame another mask, for a person, and keep the one before."""
         me = get_ident()
 
         def work() -> list[int]:
@@ -627,7 +632,7 @@ class Session:
         self._gate.run(work)
 
     def _in_parts(self, work: Callable[[list[int]], list[int]], frames: list[int]) -> list[int]:
-        """Do `work` to many frames, and let others write in between; returns what it changed."""
+        """Do `work` to many frames, let others write in between, and return what it changed."""
         changed: list[int] = []
         for start in range(0, len(frames), AT_ONCE):
             changed += self._gate.run(partial(work, frames[start : start + AT_ONCE]))
@@ -636,6 +641,7 @@ class Session:
     def _by_person(self, t: int, status: str, author: str | None) -> Entry:
         return Entry(t, status, author or self.author, PERSON, now())
 
+    # -- steps to take back --------------------------------------------------------------------------------------
     def one_step(self, frames: Iterable[int] | None = None) -> AbstractContextManager[None]:
         """All that the calling thread does to frames in a ``with`` block of this is one step for `undo`.
 
@@ -665,7 +671,7 @@ class Session:
         return self._history.restore(UNDO, REDO)
 
     def redo(self) -> list[int]:
-        """Take back the last `undo`, if nothing else was done since; returns what that does."""
+        """Take back the last `undo`, if nothing else was done since. Returns what that does."""
         return self._history.restore(REDO, UNDO)
 
     def undo_frames(self) -> list[int]:
@@ -676,6 +682,7 @@ class Session:
         """The frames that the next `redo` would change."""
         return self._history.next_frames(REDO)
 
+    # -- what a model does ---------------------------------------------------------------------------------------
     def propose(
         self,
         t: int,
@@ -684,7 +691,7 @@ class Session:
         uncertainty: float | None = None,
         windows: float | None = None,
     ) -> bool:
-        """A model proposes this frame's mask ``(H, W)``.
+        """Write the mask ``(H, W)`` that a model proposes.
 
         Parameters
         ----------
@@ -695,7 +702,7 @@ class Session:
         model_version : str
             Who proposes.
         uncertainty, windows : float, optional
-            How unsure the model is, in bits, and what of that comes from windows that disagree; see
+            How uncertain the model is, in bits, and what of that comes from windows that disagree; see
             `vivim.inference.uncertainty`.
 
         Returns

@@ -33,8 +33,8 @@ _log = logging.getLogger(__name__)
 def linked(description: Description, video: Video, folder: Path, relink: bool) -> Description:
     """What a session says of its video once `video` is taken for it.
 
-    With `relink` it is taken although its content is another, as long as it has as many frames of the same size. Raises
-    a `VideoChangedError` if it is another video, or without `relink` the same one in another encoding.
+    With `relink` it is taken although its content is another, as long as it has as many frames of the same size.
+    Raises a `VideoChangedError` if it is another video, or without `relink` the same one in another encoding.
     """
     (frames, height, width), (count, high, wide) = description.shape, shape_of(video)
     identity, name = video.identity(), Path(video.path).name
@@ -79,8 +79,8 @@ def find_video(description: Description, folder: Path) -> Path:
 def home_of(video: Video) -> Path:
     """The folder of a video's session: beside it and named after it, or after what it was called before.
 
-    Where the settings name a folder for sessions, new ones are made there, under the video's name and the beginning of
-    its content's digest: videos of many folders may be called alike.
+    Where the settings name a folder for sessions, new ones are made there, under the video's name and the beginning
+    of its content's digest: videos of many folders may be called alike.
     """
     path = Path(video.path)
     home = path.with_name(shortened(path.name + SUFFIX))
@@ -103,7 +103,7 @@ def home_of(video: Video) -> Path:
 
 
 def _is_it(path: Path, description: Description) -> bool:
-    """Whether there is the very video described under another name; only files of its size are opened."""
+    """Whether there is the very video described under another name. Opens only files of its size."""
     from vivim.video import open_video
 
     try:
@@ -159,7 +159,7 @@ def known_place(identity: str) -> Path | None:
 
 
 def remember_place(description: Description, folder: Path, video: Path) -> None:
-    """Note where a session's video is, unless it lies beside under its name; if that fails, the log is told."""
+    """Note where a session's video is, unless it lies beside under its name. If that fails, the log says so."""
     home, video = Path(os.path.abspath(folder)), Path(os.path.abspath(video))
     note, beside = _note(description.identity), video.with_name(shortened(video.name + SUFFIX))
     if note is None or home == beside or video == known_place(description.identity):
@@ -178,5 +178,5 @@ def remember_place(description: Description, folder: Path, video: Path) -> None:
 
 
 def _note(identity: str) -> Path | None:
-    """The file for a video; None for an identity that is none, as in a damaged session."""
+    """The file for a video. None for an identity that is none, as in a damaged session."""
     return vivim_home() / NOTES / identity if identity.isalnum() and len(identity) <= 128 else None

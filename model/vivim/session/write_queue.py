@@ -18,7 +18,7 @@ SECONDS = 10.0
 
 
 class WriteQueue:
-    """Runs one piece of work at a time; its callers take turns by a lock of their own."""
+    """Runs one piece of work at a time. Its callers take turns by a lock of their own."""
 
     def __init__(self) -> None:
         self._pending: deque[tuple[Callable[[], Any], Future]] = deque()
@@ -76,7 +76,7 @@ class WriteQueue:
         return False
 
     def _run(self) -> None:
-        """Do all that is pending, in order; a second thread waits, and mostly finds nothing left."""
+        """Do all that is pending, in order. A second thread waits, and mostly finds nothing left."""
         with self._running:
             while self._pending:
                 work, result = self._pending[0]
