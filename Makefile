@@ -38,10 +38,10 @@ N ?= 10
 BUSY ?= 0
 
 test: $(VENV)/installed
-	@scripts/with_display.sh $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(if $(SEED),--randomly-seed=$(SEED))
+	@scripts/with_display.sh $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(if $(SEED),--randomly-seed=$(SEED))
 
 test-robustness: $(VENV)/installed
-	@scripts/with_display.sh $(BIN)/python -m pytest --numprocesses $(WORKERS) -m robustness
+	@scripts/with_display.sh $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal -m robustness
 
 test-repeat: $(VENV)/installed
 	@scripts/with_display.sh $(BIN)/python scripts/repeat_tests.py --times $(N) --workers $(WORKERS) --busy $(BUSY)

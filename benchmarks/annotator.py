@@ -21,9 +21,10 @@ import vivim
 from PIL import Image
 from vivim.api import finetune
 from vivim.devices import choose_device
-from vivim.finetuning import Finished, Standby
+from vivim.finetuning.events import Finished
 from vivim.finetuning.precompute import precompute
 from vivim.finetuning.warmup import warm_up
+from vivim.finetuning.worker_process import Standby
 from vivim.video.phantom import make_phantom
 
 from benchmarks.report import machine, parser, set_threads, write

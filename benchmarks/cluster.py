@@ -25,8 +25,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from vivim.batch import Job, Outcome, Segmenting, Working, run
 from vivim.batch.dask_cluster import connected, local_cluster
+from vivim.batch.jobs import Job, Outcome, Segmenting, Working
+from vivim.batch.run import run
 from vivim.batch.scheduler import run_on
 
 from benchmarks.cluster_videos import ended, jobs_of, make_videos, written
@@ -164,9 +165,9 @@ def _loaded(client: Any, scheduler: Any, videos: int, words: int) -> dict[str, A
 
 def memory(args: argparse.Namespace) -> dict[str, object]:
     """One worker for a short video, a long one, and several at once; the most memory it ever held after each."""
-    from vivim.batch.process_video import loaded
+    from vivim.registry.registry import load_model
 
-    options = Segmenting("starter", loaded("starter").version, device="cpu")
+    options = Segmenting("starter", load_model("starter").version, device="cpu")
     result: dict[str, object] = {"frames": args.frames, "size": SIZE}
     with tempfile.TemporaryDirectory(prefix="vivim-cluster") as name:
         root = Path(name)
@@ -196,8 +197,8 @@ def kill(args: argparse.Namespace) -> dict[str, object]:
     """Kill a worker after every fifth video, in the middle of the next."""
     import torch
     from vivim import Vivim, VivimConfig
-    from vivim.batch.process_video import loaded
     from vivim.network.checkpoints import save_checkpoint
+    from vivim.registry.registry import load_model
 
     rng, killed, tried = random.Random(0), 0, []
     with tempfile.TemporaryDirectory(prefix="vivim-cluster") as name:
@@ -206,7 +207,7 @@ def kill(args: argparse.Namespace) -> dict[str, object]:
         torch.manual_seed(0)
         model = Vivim(VivimConfig(size="b0", guided=True, input_size=(64, 64)))
         save_checkpoint(model, root / "tiny.safetensors", {"licence": "test"})
-        version = loaded(str(root / "tiny.safetensors")).version
+        version = load_model(str(root / "tiny.safetensors")).version
         options = Segmenting(
             str(root / "tiny.safetensors"), version, "cpu", formats=FORMATS, split=args.split
         )
@@ -267,7 +268,7 @@ def deadly(args: argparse.Namespace) -> dict[str, object]:
 def digest(args: argparse.Namespace) -> dict[str, object]:
     """Seconds to read a video and digest it, to find its digest in the cache, and to segment it."""
     from vivim.batch.content import FRESH_SECONDS, content_of
-    from vivim.batch.process_video import loaded
+    from vivim.registry.registry import load_model
 
     def read(path: Path) -> float:
         began = time.perf_counter()
@@ -282,7 +283,7 @@ def digest(args: argparse.Namespace) -> dict[str, object]:
         large.write_bytes(os.urandom(2**20) * 2**10)
         time.sleep(2 * FRESH_SECONDS)
         first, again = read(large), read(large)
-        options = Segmenting("starter", loaded("starter").version, device="cpu")
+        options = Segmenting("starter", load_model("starter").version, device="cpu")
         outcomes = ended(jobs_of(Path(name, "videos"), Path(name, "out"), options))
         size = sum(path.stat().st_size for path in Path(name, "videos").iterdir())
     seconds = sum(outcome.seconds for outcome in outcomes)

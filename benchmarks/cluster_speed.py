@@ -19,8 +19,8 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from vivim.batch import Segmenting
 from vivim.batch.dask_cluster import connected, local_cluster
+from vivim.batch.jobs import Segmenting
 
 from benchmarks.cluster_videos import ended, jobs_of, make_videos, written
 
@@ -123,9 +123,9 @@ def _set(videos: Path, kinds: list[str]) -> Iterator[dict[str, Connection]]:
 def _work(pipe: Connection, kind: str, videos: Path) -> None:
     """What a process does until it is sent no more folders."""
     from dask.system import CPU_COUNT
-    from vivim.batch.process_video import loaded
+    from vivim.registry.registry import load_model
 
-    options = Segmenting("starter", loaded("starter").version, device="cpu")
+    options = Segmenting("starter", load_model("starter").version, device="cpu")
     if kind == PLAIN:
         pipe.send("ready")
         while out := pipe.recv():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vivim.batch import Job, Outcome, Segmenting, run
+from vivim.batch.jobs import Job, Outcome, Segmenting
+from vivim.batch.run import run
 
 
 def make_videos(folder: Path, count: int, frames: int, size: tuple[int, int]) -> None:

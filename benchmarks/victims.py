@@ -82,7 +82,7 @@ def propose(folder: Path, out: Path, rng: np.random.Generator) -> None:
 def finetune(folder: Path, out: Path, rng: np.random.Generator) -> None:
     """Fine-tune into new versions, in turn here and in a process apart."""
     from vivim.api import finetune as run
-    from vivim.finetuning import Finished
+    from vivim.finetuning.events import Finished
 
     model, apart = small_model(), bool(rng.integers(2))
     with Session.open(folder) as session:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from napari.utils.notifications import show_warning
 from vivim.errors import VideoError, VivimError
 from vivim.settings import settings
 from vivim.video.open import (
@@ -16,12 +17,12 @@ from vivim.video.open import (
     open_video,
     suffix_of,
 )
-from vivim.video.readers.image_folder import dicoms_in, pictures_in
+from vivim.video.readers.image_folder import dicoms_in, is_dicom, pictures_in
 
 from napari_vivim.auto_open_dock import open_dock_soon
 from napari_vivim.background.imports import in_background, load_layers
 from napari_vivim.layers.video_frames import SESSION_KEY, LayerData, image_layer
-from napari_vivim.qt.plain_text import plain_errors
+from napari_vivim.qt.plain_text import plain, plain_errors
 
 SESSION_SUFFIX = ".vivim"
 
@@ -36,10 +37,7 @@ def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[LayerData]] | 
 def _ours(path: Path) -> bool:
     if path.is_dir():
         return (path / "session.json").is_file() or bool(pictures_in(path) or dicoms_in(path))
-    suffix = suffix_of(path)
-    if suffix in SUFFIXES:
-        return True
-    return suffix == "" and path.is_file() and path.open("rb").read(132)[128:] == b"DICM"
+    return suffix_of(path) in SUFFIXES or is_dicom(path)
 
 
 def read(path: str | Path) -> list[LayerData]:
@@ -52,6 +50,8 @@ def read(path: str | Path) -> list[LayerData]:
     """
     with plain_errors():
         layers, chosen = in_background(lambda: (_read(Path(path)), settings()))
+        for note in layers[0][0].video.notes:
+            show_warning(plain(note))
     open_dock_soon(chosen)
     return layers
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from vivim.errors import ExportError
 
 from napari_vivim.qt.plain_text import plain_errors
 
@@ -41,16 +42,12 @@ class Frames:
     """
 
     def __init__(self, data: Any) -> None:
-        from vivim.errors import ExportError
-
         self._data = data if data.ndim > 2 else np.asarray(data)[None]
         if self._data.ndim != 3:
             raise ExportError(f"These labels have {data.ndim} axes; a video's have time, rows and columns.")
         self.shape: tuple[int, ...] = tuple(self._data.shape)
 
     def __getitem__(self, t: int) -> NDArray[np.uint8]:
-        from vivim.errors import ExportError
-
         labels = np.asarray(self._data[t])
         if labels.min() < 0 or labels.max() > MOST:
             raise ExportError(f"Frame {t} has labels that are not from 0 to {MOST}. Renumber them first.")
@@ -88,7 +85,6 @@ def write_labels(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
 
 
 def _write(path: str, stack: MaskStack) -> list[str]:
-    from vivim.errors import ExportError
     from vivim.io.export import write_as
     from vivim.io.mask_source import Work
 

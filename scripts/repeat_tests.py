@@ -56,7 +56,7 @@ def run(seed: int, workers: str, words: list[str]) -> tuple[list[str], int]:
             f"--randomly-seed={seed}",
             f"--junitxml={report}",
         ]
-        command += ["--numprocesses", workers, "--dist", "loadfile", *words]
+        command += ["--numprocesses", workers, "--dist", "worksteal", *words]
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         cases = list(ElementTree.parse(report).iter("testcase")) if report.exists() else []
     names = [

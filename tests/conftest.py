@@ -17,8 +17,23 @@ import hypothesis
 import psutil
 import pytest
 import vivim.settings
+from vivim.utils.system import cores
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# A viewer under test puts all settings of napari back to what they were when it was installed. Those of the person who
+# runs the tests are none of its business, and so none has a file: empty means so.
+os.environ["NAPARI_CONFIG"] = ""
+
+# Each worker, and what it starts, takes its share of the cores: threads that wait for each other on cores which another
+# worker uses take a quarter more of the processor's seconds for the same work.
+_workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // _workers)))
+
+# Where this is set, as in many containers, each process of the tests would compile all modules anew, and pytest
+# besides rewrite those of napari. A process that loads PyTorch then starts in 8 seconds instead of 3.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 hypothesis.settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]

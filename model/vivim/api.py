@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from vivim.devices import choose_device, is_remote, telling_of_full_memory
 from vivim.errors import FinetuneError
-from vivim.finetuning.events import FinetuneEvent, Finished, PassedOver, Scored
+from vivim.finetuning.events import FinetuneEvent, Finished, PassedOver, Scored, Trained
 from vivim.finetuning.worker_process import Standby, in_own_process
-from vivim.registry.lineage import untouched_ancestor
+from vivim.registry.registry import untouched_ancestor
 
 if TYPE_CHECKING:
     from vivim.inference.proposals import ProposeEvent, ProposeOptions
@@ -137,12 +137,14 @@ def finetune(
     elif choose_device(device).type == "cpu" if in_process is None else not in_process:
         events = in_own_process(sessions, model, scope, device, seed, standby)
     else:
-        events = _in_this_process(sessions, model, scope, device, seed)
+        from vivim.finetuning.feature_store import FeatureStore
+        from vivim.finetuning.job import run
+
+        events = run(sessions, model, scope, device, seed, FeatureStore())
     with telling_of_full_memory():
         for event in events:
-            if isinstance(event, tuple):
-                tuned, promoted = event
-                yield _register(tuned, promoted, model, name, sessions, scored, time.monotonic() - began)
+            if isinstance(event, Trained):
+                yield _register(event, model, name, sessions, scored, time.monotonic() - began)
                 return
             scored = event if isinstance(event, Scored) else scored
             yield event
@@ -159,19 +161,8 @@ def damaged_frames(sessions: Sequence[Session]) -> tuple[tuple[int, int], ...]:
     )
 
 
-def _in_this_process(
-    sessions: Sequence[Session], model: Vivim, scope: str, device: str, seed: int
-) -> Iterator[FinetuneEvent | tuple[Vivim, bool]]:
-    from vivim.finetuning.feature_store import FeatureStore
-    from vivim.finetuning.job import Trained, run
-
-    for event in run(sessions, model, scope, device, seed, FeatureStore()):
-        yield (event.model, event.promoted) if isinstance(event, Trained) else event
-
-
 def _register(
-    tuned: Vivim,
-    promoted: bool,
+    trained: Trained,
     parent: Vivim,
     name: str | None,
     sessions: Sequence[Session],
@@ -180,6 +171,7 @@ def _register(
 ) -> Finished:
     from vivim.registry.registry import save_version
 
+    tuned = trained.model
     provenance: dict[str, Any] = {
         "parent": parent.name,
         "parent_version": parent.version,
@@ -193,5 +185,11 @@ def _register(
     tuned.classes = parent.classes
     info = save_version(tuned, name or f"{parent.name}-tuned", provenance)
     return Finished(
-        info.name, info.version, str(info.path), promoted, provenance["before"], provenance["after"], seconds
+        info.name,
+        info.version,
+        str(info.path),
+        trained.promoted,
+        provenance["before"],
+        provenance["after"],
+        seconds,
     )

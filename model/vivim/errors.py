@@ -11,6 +11,10 @@ class VideoError(VivimError):
     """A video cannot be opened or a frame of it cannot be decoded."""
 
 
+class FrameError(VideoError):
+    """A frame of a video is damaged, or its file is cut short there. Other frames may be whole."""
+
+
 class SessionError(VivimError):
     """A session cannot be opened, is in use elsewhere, or cannot be written."""
 

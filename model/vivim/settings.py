@@ -11,15 +11,13 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import Field, dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from vivim.errors import SettingsError
-from vivim.utils.atomic_files import atomic_write
+from vivim.utils.atomic_files import atomic_write, free_path, locked
 
 FILE = "settings.json"
 BROKEN = f"{FILE}.broken"
@@ -231,7 +229,8 @@ def change_settings(**changes: Any) -> Settings:
     """
     global _writes
     Settings(**changes)
-    with _one_at_a_time():
+    lock = vivim_home() / ".settings.lock"
+    with locked(lock, LOCK_SECONDS, SettingsError, f"the settings in {settings_path()}"):
         content, problem = _content(settings_path())
         if problem:
             os.replace(settings_path(), _free(settings_path().with_name(BROKEN)))
@@ -273,21 +272,6 @@ def _taken_over(content: dict[str, Any]) -> dict[str, Any]:
     return {new: content[old] for old, new in _FROM_REMOTE_FILE.items() if content.get(old)}
 
 
-@contextmanager
-def _one_at_a_time() -> Iterator[None]:
-    """Between reading and writing the file no other process writes it."""
-    from filelock import FileLock, Timeout
-
-    try:
-        vivim_home().mkdir(parents=True, exist_ok=True)
-        with FileLock(vivim_home() / ".settings.lock", timeout=LOCK_SECONDS):
-            yield
-    except Timeout as error:
-        raise SettingsError("Another program is writing the settings. Try again.") from error
-    except OSError as error:
-        raise SettingsError(f"{settings_path()} cannot be written: {error.strerror or error}.") from error
-
-
 def _check(one: Field, value: Any) -> None:
     """Raise a `SettingsError` if a setting cannot have a value."""
     limits: About = one.metadata["about"]
@@ -320,11 +304,7 @@ def settings_path() -> Path:
 
 
 def _free(path: Path) -> Path:
-    candidate, number = path, 1
-    while candidate.exists():
-        number += 1
-        candidate = path.with_name(f"{path.name}-{number}")
-    return candidate
+    return free_path(lambda number: path if number == 1 else path.with_name(f"{path.name}-{number}"))
 
 
 @cache

@@ -21,18 +21,10 @@ PATIENCE = 10.0
 def close_in_background(
     opened: Sequence[Session | Video], jobs: Sequence[Job], failed: Callable[[Exception], object]
 ) -> None:
-    """Close sessions and videos once `jobs`, which were cancelled, have stopped.
+    """Close sessions and videos, in order, once `jobs`, which were cancelled, have stopped.
 
-    The thread is no daemon: a program that ends waits for it, so that what was acknowledged is on disk.
-
-    Parameters
-    ----------
-    opened : sequence of Session or Video
-        To be closed, in this order.
-    jobs : sequence of Job
-        All that still work on them.
-    failed : callable
-        Called in the thread with a `VivimError` if one cannot be closed properly.
+    The thread is no daemon: a program that ends waits for it, so that what was acknowledged is on disk. It calls
+    `failed` with a `VivimError` if one cannot be closed properly.
     """
 
     def work() -> None:

@@ -15,14 +15,8 @@ from qtpy.QtCore import QObject, Signal
 class Job(QObject):
     """One piece of work, whose items are reported as they come.
 
-    Signals arrive in the thread the job was made in.
-
-    Parameters
-    ----------
-    start : callable
-        Returns a generator of the items; called in the worker's thread.
-    stop : threading.Event, optional
-        Set on cancelling. Work that looks at it between two items stops sooner.
+    `start`, called in the worker's thread, returns a generator of the items. `stop` is set on cancelling: work that
+    looks at it between two items stops sooner. Signals arrive in the thread the job was made in.
     """
 
     event = Signal(object)
@@ -80,10 +74,7 @@ class Worker:
     def close(self, finish: bool = False) -> None:
         """End the thread without waiting for it. Safe to call twice.
 
-        Parameters
-        ----------
-        finish : bool
-            Do first what waits, instead of cancelling what runs and forgetting the rest.
+        With `finish` it first does what waits, instead of cancelling what runs and forgetting the rest.
         """
         if not finish:
             if (current := self._current) is not None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject
-from vivim.finetuning import Standby
+from vivim.finetuning.worker_process import Standby
 from vivim.session import Session
 from vivim.settings import settings
 
@@ -27,16 +27,8 @@ QUIET_MS = 700
 class IdlePrecompute(QObject):
     """Precomputes for one video in its worker, and keeps a process ready.
 
-    Parameters
-    ----------
-    parent : QObject
-        Whom it ends with.
-    worker : Worker
-        Where the video's other jobs are done, too.
-    load : callable
-        Returns a model by name; called in the worker.
-    claim : callable
-        Returns the session and the frame to start at, or None while there is nothing to do.
+    `load`, called in the worker, returns a model by name. `claim` returns the session and the frame to start at, or
+    None while there is nothing to do.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The jobs of one video: one at a time, in the video's worker."""
+"""The jobs of one video, which its controller runs one at a time in the video's worker."""
 
 from __future__ import annotations
 
@@ -8,81 +8,19 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject, Signal
 from vivim.session import Session
 from vivim.settings import Settings, settings
 
 from napari_vivim.background.imports import load_torch
 from napari_vivim.background.session_closing import wait_for_closing
-from napari_vivim.background.worker import Job, Worker
 from napari_vivim.layers.masks_layer import warm_up_masks_layer
 
 if TYPE_CHECKING:
-    from vivim.finetuning import Standby
+    from vivim.finetuning.worker_process import Standby
     from vivim.network import Vivim
 
     Load = Callable[[str], Vivim]
     """From a model's name to the model."""
-
-
-class Jobs(QObject):
-    """Runs named jobs. Signals arrive in the window's thread.
-
-    Parameters
-    ----------
-    name : str
-        Of the worker's thread.
-    """
-
-    job_started = Signal(str)
-    """"propose", "finetune", "export", "import" or "open" began."""
-    job_event = Signal(object)
-    job_failed = Signal(str, object)
-    job_ended = Signal(str, bool)
-    """A job is over: its name, and whether it was finished."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        self.worker = Worker(name)
-        self.job: Job | None = None
-        self.job_name = ""
-
-    @property
-    def busy(self) -> bool:
-        """Whether a job runs."""
-        return self.job is not None
-
-    def run(self, name: str, work: Callable[[threading.Event], Iterator[Any]]) -> None:
-        """Begin a job, while there is none.
-
-        Parameters
-        ----------
-        name : str
-            What it is called in the signals.
-        work : callable
-            ``work(stop)`` returns a generator of the items to report. It is called in the worker's thread, and `stop`
-            is set on cancelling.
-        """
-        stop = threading.Event()
-        job = Job(lambda: work(stop), stop)
-        self.job, self.job_name = job, name
-        job.event.connect(self.on_event)
-        job.failed.connect(lambda error: self.job_failed.emit(name, error))
-        job.ended.connect(self._on_ended)
-        self.job_started.emit(name)
-        self.worker.submit(job)
-
-    def on_event(self, event: Any) -> None:
-        """Pass on what the running job reports."""
-        self.job_event.emit(event)
-
-    def on_ended(self, name: str) -> None:
-        """Do what is due when a job is over, before `job_ended`."""
-
-    def _on_ended(self, finished: bool) -> None:
-        name, self.job, self.job_name = self.job_name, None, ""
-        self.on_ended(name)
-        self.job_ended.emit(name, finished)
 
 
 REST_SECONDS = 0.3
@@ -146,7 +84,7 @@ def finetune(
 ) -> Iterator[Any]:
     """Learn from the corrected frames of this and other sessions. A better version renews the proposals."""
     from vivim.api import finetune
-    from vivim.finetuning import Finished
+    from vivim.finetuning.events import Finished
 
     finished: Finished | None = None
     with ExitStack() as stack:

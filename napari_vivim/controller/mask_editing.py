@@ -10,6 +10,7 @@ from napari.layers import Labels
 from napari.utils.notifications import show_info
 from numpy.typing import NDArray
 from vivim.analysis.active_learning import Suggestion
+from vivim.errors import VivimError
 from vivim.imaging import morphology
 from vivim.imaging.signed_distance import between
 from vivim.session import MaskEditor, Session
@@ -17,7 +18,7 @@ from vivim.session.damage_check import UNREADABLE
 
 from napari_vivim.background.worker import Job, Worker
 from napari_vivim.controller.frame_navigation import FrameNavigation
-from napari_vivim.qt.napari_window import current_frame
+from napari_vivim.layers.time_axis import frame_on_screen, show_frame
 from napari_vivim.qt.notifications import show_problem
 
 Mask = NDArray[np.uint8]
@@ -28,14 +29,8 @@ AT_ONCE = 8
 class MaskEditing:
     """Edits of the masks of one open session by a person.
 
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Says which frame is on screen.
-    session, editor, masks
-        Open session, its array to paint on, the layer that shows it.
-    on_suggested : callable
-        Called with each `Suggestion` that the person is led to.
+    `editor` is the session's array to paint on, and `masks` the layer that shows it. `on_suggested` is called with each
+    `Suggestion` that the person is led to.
     """
 
     def __init__(
@@ -55,8 +50,20 @@ class MaskEditing:
 
     @property
     def frame(self) -> int:
-        """Number of the frame on screen."""
-        return current_frame(self._viewer)
+        """Number of the frame on screen.
+
+        Raises
+        ------
+        VivimError
+            If the slider is past the ends of the video, or time is an axis of the canvas.
+        """
+        frame = frame_on_screen(self._viewer, self._masks)
+        if frame is None:
+            raise VivimError(
+                "No frame of the video is on screen, so nothing is changed. Move the slider to one of its frames, "
+                "in the 2D view."
+            )
+        return frame
 
     @property
     def busy(self) -> bool:
@@ -146,7 +153,11 @@ class MaskEditing:
         if not frames:
             show_info("Nothing is proposed between the last frame you dealt with and this one.")
             return
-        self._many(frames, lambda: self._session.accept_frames(frames), _report_accepted)
+        self._many(
+            frames,
+            lambda: self._session.accept_frames(frames),
+            lambda done: show_info(f"{len(done)} frames accepted. Ctrl-Z takes it back."),
+        )
 
     def revert(self) -> None:
         """Restore the model's proposal in the frame on screen."""
@@ -173,7 +184,7 @@ class MaskEditing:
         self._many(self._session.redo_frames(), self._session.redo, self._show_restored)
 
     def _show_restored(self, frames: list[int]) -> None:
-        if frames and self.frame not in frames:
+        if frames and frame_on_screen(self._viewer, self._masks) not in frames:
             self._go_to(frames[0])
         self._masks.refresh()
 
@@ -200,7 +211,7 @@ class MaskEditing:
         self._on_suggested(suggestion)
 
     def _go_to(self, frame: int) -> None:
-        self._viewer.dims.set_current_step(0, frame)
+        show_frame(self._viewer, self._masks, frame)
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
@@ -236,7 +247,3 @@ class MaskEditing:
         job.failed.connect(show_problem)
         job.ended.connect(lambda finished: self._jobs.remove(job))
         self._worker.submit(job)
-
-
-def _report_accepted(frames: list[int]) -> None:
-    show_info(f"{len(frames)} frames accepted. Ctrl-Z takes it back.")

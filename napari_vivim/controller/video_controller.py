@@ -15,26 +15,26 @@ from typing import Any
 
 import napari
 from napari.layers import Image, Labels, Layer
-from qtpy.QtCore import Signal
+from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QApplication
+from vivim.registry.registry import ModelCache
 from vivim.session import STATUS_NAMES, MaskEditor, Session
 from vivim.settings import Settings
-from vivim.video import Video
 
 from napari_vivim.background.session_closing import close_in_background
-from napari_vivim.background.worker import Job
+from napari_vivim.background.worker import Job, Worker
 from napari_vivim.controller import jobs
 from napari_vivim.controller.idle_precompute import IdlePrecompute
-from napari_vivim.controller.jobs import Jobs
 from napari_vivim.controller.mask_editing import MaskEditing
-from napari_vivim.controller.model_cache import ModelCache
-from napari_vivim.layers.class_colors import appearance, class_features
+from napari_vivim.layers.copies import add_copy, part_from_session, shows
 from napari_vivim.layers.lesion_layer import LesionLayer
-from napari_vivim.layers.masks_layer import masks_layer
+from napari_vivim.layers.masks_layer import appearance, class_features, masks_layer
 from napari_vivim.layers.scrubbing import Scrubbing
+from napari_vivim.layers.time_axis import nearest_frame, show_frame
 from napari_vivim.layers.video_frames import PATH_KEY, SESSION_KEY, ShownFrames
 from napari_vivim.layers.visibility import show_alone
-from napari_vivim.qt.napari_window import current_frame, main_window
+from napari_vivim.qt.components import single_shot
+from napari_vivim.qt.napari_window import main_window, set_play_speed
 from napari_vivim.qt.notifications import guarded, show_problem
 
 _log = logging.getLogger(__name__)
@@ -52,7 +52,8 @@ def controller_of(viewer: napari.Viewer, layer: Image) -> VideoController:
 
 def video_layers(viewer: napari.Viewer) -> list[Image]:
     """Image layers of a viewer that are videos this plugin opened."""
-    return [layer for layer in viewer.layers if isinstance(layer, Image) and PATH_KEY in layer.metadata]
+    videos = (layer for layer in viewer.layers if isinstance(getattr(layer, "data", None), ShownFrames))
+    return [layer for layer in videos if isinstance(layer, Image) and PATH_KEY in layer.metadata]
 
 
 def controllers(viewer: napari.Viewer) -> dict[Image, VideoController | None]:
@@ -60,9 +61,15 @@ def controllers(viewer: napari.Viewer) -> dict[Image, VideoController | None]:
     return {layer: layer.metadata.get(CONTROLLER_KEY) for layer in video_layers(viewer)}
 
 
-class VideoController(Jobs):
+class VideoController(QObject):
     """Session, masks and long work of one video layer. Signals arrive in the window's thread."""
 
+    job_started = Signal(str)
+    """"propose", "finetune", "export", "import" or "open" began."""
+    job_event = Signal(object)
+    job_failed = Signal(str, object)
+    job_ended = Signal(str, bool)
+    """A job is over: its name, and whether it was finished."""
     opened = Signal()
     """The session is open and the masks layer is there."""
     frame_changed = Signal(int, str)
@@ -80,7 +87,10 @@ class VideoController(Jobs):
     closing_failed = Signal(object)
 
     def __init__(self, viewer: napari.Viewer, layer: Image) -> None:
-        super().__init__(f"vivim-{layer.name}")
+        super().__init__()
+        self.worker = Worker(f"vivim-{layer.name}")
+        self.job: Job | None = None
+        self.job_name = ""
         self.viewer, self.layer = viewer, layer
         self.session: Session | None = None
         self.masks: Labels | None = None
@@ -106,7 +116,11 @@ class VideoController(Jobs):
         self.job_ended.connect(lambda name, finished: self.precompute.schedule())
         self.closing_failed.connect(show_problem)
         viewer.layers.events.removed.connect(self._on_removed)
-        viewer.dims.events.current_step.connect(self.precompute.pause)
+        viewer.layers.events.inserted.connect(part_from_session)  # stays when the video goes
+        viewer.dims.events.point.connect(self.precompute.pause)
+        self._play_speed = single_shot(self, 0, self._set_play_speed)  # napari makes its sliders first
+        viewer.dims.events.range.connect(self._on_range)
+        self._play_speed.start()
         # napari keeps the layers of a window that is closed by its X, or by quitting
         main_window(viewer).destroyed.connect(self.close)
         application = QApplication.instance()
@@ -122,12 +136,21 @@ class VideoController(Jobs):
 
     @property
     def current_frame(self) -> int:
-        """Number of the frame on screen."""
-        return current_frame(self.viewer)
+        """Number of the frame on screen, or of the nearest one where the slider is past the ends of the video."""
+        return nearest_frame(self.viewer, self.layer)
 
     def go_to(self, frame: int) -> None:
         """Show a frame."""
-        self.viewer.dims.set_current_step(0, frame)
+        show_frame(self.viewer, self.layer, frame)
+
+    def _on_range(self, event: Any) -> None:
+        self._play_speed.start()
+
+    def _set_play_speed(self) -> None:
+        """Let *Play* show the video at its own speed, whatever the steps of the slider are."""
+        axis, fps = self.viewer.dims.ndim - self.layer.ndim, getattr(self.layer.data.video, "fps", None)
+        if fps and not self._gone:
+            set_play_speed(self.viewer, axis, float(fps * self.layer.scale[0] / self.viewer.dims.range[axis].step))
 
     def show_alone(self) -> None:
         """Show this video and its layers, and hide the other videos."""
@@ -137,8 +160,7 @@ class VideoController(Jobs):
         show_alone(self.viewer, self.layers, hidden)
         self._end_other_precomputing()
         self.precompute.schedule()
-        if self.current_frame >= len(self.layer.data):
-            self.go_to(len(self.layer.data) - 1)
+        self.go_to(self.current_frame)  # the slider may be past its end
         self.viewer.layers.selection.active = self.masks or self.layer
 
     @property
@@ -159,17 +181,18 @@ class VideoController(Jobs):
         codes = self.session.statuses
         return {name: int((codes == code).sum()) for code, name in enumerate(STATUS_NAMES)}
 
+    @property
+    def busy(self) -> bool:
+        """Whether a job runs."""
+        return self.job is not None
+
     # -- the session ----------------------------------------------------------------------------------------------
 
     def open_session(self, folder: Path | None = None, relink: bool = False) -> None:
         """Open or resume the session in the background. `opened` or `job_failed` follows.
 
-        Parameters
-        ----------
-        folder : Path, optional
-            Where it lives, instead of where the layer says or beside the video.
-        relink : bool
-            Take the video for the session's although its content has changed.
+        It lives in `folder`, instead of where the layer says or beside the video. `relink` takes the video for the
+        session's although its content has changed.
         """
         if self.session is not None or self.busy:
             return
@@ -177,13 +200,13 @@ class VideoController(Jobs):
             self.layer.metadata[SESSION_KEY] = str(folder)
         path, opened = self.video_path, self._opened
         chosen = self.layer.metadata.get(SESSION_KEY) or self.layer.metadata.get("vivim_session_folder")
-        self.run("open", lambda stop: jobs.open_session(path, chosen, relink, opened, stop))
+        self._begin("open", lambda stop: jobs.open_session(path, chosen, relink, opened, stop))
 
     def _session_opened(self, session: Session, settings: Settings) -> None:
         self.session = session
         session.on_change(self.frame_changed.emit)
         self._editor = session.editable()
-        self.masks = masks_layer(session, self._editor, self.layer, settings)
+        self.masks = masks_layer(session, self._editor, self.layer, settings, self._add_copy)
         self.editing = MaskEditing(self.viewer, session, self._editor, self.masks, self.suggested.emit)
         for key, action in (("Control-Z", self.editing.undo), ("Control-Shift-Z", self.editing.redo)):
             self.masks.bind_key(key, lambda layer, action=action: guarded(action), overwrite=True)
@@ -192,6 +215,10 @@ class VideoController(Jobs):
         self.opened.emit()
         self.warm_up()
         self.precompute.schedule()
+
+    def _add_copy(self, data: Any) -> None:
+        if self.masks is not None:
+            add_copy(self.viewer, self.masks, data)
 
     def outline_lesions(self, wanted: bool) -> None:
         """Show or remove a layer that outlines each lesion in a colour of its own."""
@@ -271,7 +298,22 @@ class VideoController(Jobs):
         """Begin a job on the session, if that is open and there is no job."""
         session = self.session
         if session is not None and not self.busy:
-            self.run(name, lambda stop: work(session, *arguments, stop))
+            self._begin(name, lambda stop: work(session, *arguments, stop))
+
+    def _begin(self, name: str, work: Callable[[threading.Event], Iterator[Any]]) -> None:
+        """Begin a job, called `name` in the signals, while there is none.
+
+        ``work(stop)``, called in the worker's thread, returns a generator of the items to report. `stop` is set on
+        cancelling.
+        """
+        stop = threading.Event()
+        job = Job(lambda: work(stop), stop)
+        self.job, self.job_name = job, name
+        job.event.connect(self._on_event)
+        job.failed.connect(lambda error: self.job_failed.emit(name, error))
+        job.ended.connect(self._on_ended)
+        self.job_started.emit(name)
+        self.worker.submit(job)
 
     def _claim_precompute(self) -> tuple[Session, int] | None:
         """The session and the frame on screen, if there is something to precompute and nothing else to do."""
@@ -293,15 +335,17 @@ class VideoController(Jobs):
         if self._gone:
             return
         self._gone = True
-        self.viewer.dims.events.current_step.disconnect(self.precompute.pause)
+        self.viewer.dims.events.point.disconnect(self.precompute.pause)
+        self.viewer.dims.events.range.disconnect(self._on_range)
         self.worker.close()
         self._scrubbing.close()
-        data = self.layer.data
-        shared = any(layer.data is data for layer in self.viewer.layers if layer is not self.layer)
-        self._close_session([data.video] if isinstance(data, ShownFrames) and not shared else [])
+        self._close_session()
+        data, others = self.layer.data, (layer for layer in self.viewer.layers if layer is not self.layer)
+        if isinstance(data, ShownFrames) and not any(shows(layer, data.video) for layer in others):
+            close_in_background([data.video], [], self.closing_failed.emit)
 
-    def _close_session(self, videos: Sequence[Video] = ()) -> None:
-        """Close the session and `videos` in the background. `open_session` resumes the work."""
+    def _close_session(self) -> None:
+        """Close the session in the background. `open_session` resumes the work."""
         self.cancel()
         self.precompute.close()
         if self.lesions is not None:
@@ -314,7 +358,7 @@ class VideoController(Jobs):
         if self._editor is not None:
             self._editor.close()
             self._editor = None
-        opened: list[Session | Video] = [*self._opened, *videos]
+        opened = [*self._opened]
         self._opened.clear()
         if self.session is not None:
             opened.insert(0, self.session)
@@ -325,7 +369,7 @@ class VideoController(Jobs):
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
-    def on_event(self, event: Any) -> None:
+    def _on_event(self, event: Any) -> None:
         """Take over an open session or a new version, and pass on progress."""
         if self.job_name == "open":
             session, settings = event
@@ -338,12 +382,14 @@ class VideoController(Jobs):
         self._name_classes()
         if getattr(event, "kind", "") == "finished" and event.promoted:
             self.model_made.emit(event.name)
-        super().on_event(event)
+        self.job_event.emit(event)
 
-    def on_ended(self, name: str) -> None:
+    def _on_ended(self, finished: bool) -> None:
         """Show the masks as the job left them."""
+        name, self.job, self.job_name = self.job_name, None, ""
         if self.masks is not None and name in ("propose", "finetune", "import"):
             self.masks.refresh()
+        self.job_ended.emit(name, finished)
 
     def _on_model_made(self, name: str) -> None:
         self.precompute.model = name

@@ -11,7 +11,7 @@ from vivim.session import Session
 from vivim.video import LazyFrames
 
 from napari_vivim.background.session_watcher import SessionWatcher
-from napari_vivim.qt.napari_window import current_frame
+from napari_vivim.layers.time_axis import frame_on_screen
 from napari_vivim.qt.notifications import show_problem
 
 OUTLINE = 1 / 200
@@ -41,19 +41,7 @@ class LesionWatcher(SessionWatcher):
 
 
 class LesionLayer(QObject):
-    """A layer of outlines that is kept up to date until it is closed or removed.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Where it is shown.
-    name : str
-        Of the layer.
-    masks : Labels
-        The layer of the session's masks.
-    session : Session
-        Whose lesions are outlined.
-    """
+    """A layer of outlines of a session's lesions, kept up to date until it is closed or removed."""
 
     closed = Signal()
 
@@ -85,7 +73,7 @@ class LesionLayer(QObject):
             self._viewer.layers.remove(self.layer)
 
     def _show(self, frames: set[int]) -> None:
-        if current_frame(self._viewer) in frames:
+        if frame_on_screen(self._viewer, self.layer) in frames:
             self.layer.refresh()
 
     def _on_removed(self, event: Any) -> None:

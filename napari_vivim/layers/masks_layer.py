@@ -1,27 +1,82 @@
 """The layer that shows a session's masks and is painted on."""
 
+from collections.abc import Callable, Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 from napari.layers import Image, Labels
+from napari.utils import DirectLabelColormap
 from vispy.visuals.line.dash_atlas import DashAtlas
 from vivim.session import MaskEditor, Session
 from vivim.settings import Settings
 
-from napari_vivim.layers.class_colors import appearance, class_features
-
+MOST_LABELS = 255
 BRUSH = 24
 """The brush is at first as wide as this part of the picture's shorter side."""
 
 
-def masks_layer(session: Session, editor: MaskEditor, video: Image, settings: Settings) -> Labels:
+class MasksLayer(Labels):
+    """A Labels layer whose data are a session's masks, always.
+
+    Parameters
+    ----------
+    editor : MaskEditor
+        The masks.
+    on_replaced : callable
+        Called with an array that was assigned to `data`, as napari does to convert them. The layer keeps its own.
+    **options
+        As for `Labels`.
+    """
+
+    _type_string = "labels"  # napari would take it from the name of the class
+
+    def __init__(self, editor: MaskEditor, on_replaced: Callable[[Any], object], **options: Any) -> None:
+        self._on_replaced = on_replaced
+        super().__init__(editor, **options)
+
+    @property
+    def data(self) -> MaskEditor:
+        """The session's masks."""
+        return self._data
+
+    @data.setter
+    def data(self, data: Any) -> None:
+        self._on_replaced(data)
+
+    def _is_frame(self, point: Sequence[float]) -> bool:
+        """Whether a point lies in a frame. napari takes a time before the first one for a time before the last."""
+        return 0 <= round(float(point[0])) < len(self._data)
+
+    def paint(self, coord: Sequence[float], new_label: int, refresh: bool = True) -> None:
+        """Paint with the brush. Outside of the video's frames nothing is painted."""
+        if self._is_frame(coord):
+            super().paint(coord, new_label, refresh)
+
+    def fill(self, coord: Sequence[float], new_label: int, refresh: bool = True) -> None:
+        """Fill with the bucket. Outside of the video's frames nothing is filled."""
+        if self._is_frame(coord):
+            super().fill(coord, new_label, refresh)
+
+    def paint_polygon(self, points: Any, new_label: int) -> None:
+        """Paint a polygon. Outside of the video's frames nothing is painted."""
+        if self._is_frame(points[0]):
+            points = np.array(points, float)
+            points[:, 0] = np.round(points[:, 0])  # napari cuts them off, and would paint into the frame before
+            super().paint_polygon(points, new_label)
+
+
+def masks_layer(
+    session: Session, editor: MaskEditor, video: Image, settings: Settings, on_replaced: Callable[[Any], object]
+) -> MasksLayer:
     """A layer on top of a video's. Every stroke on it goes through `editor` to the session.
 
     The session takes strokes back, because it knows their place among accepting, copying and the rest. The layer's own
-    history is cleared after each stroke.
+    history is cleared after each stroke. `on_replaced` as for `MasksLayer`.
     """
-    masks = Labels(
+    masks = MasksLayer(
         editor,
+        on_replaced,
         name=f"{video.name} masks",
         scale=video.scale[:3],
         units=video.units[:3],
@@ -48,3 +103,21 @@ def warm_up_masks_layer() -> None:
     """
     DashAtlas()
     Labels(np.zeros((1, 1, 1), np.uint8), features=class_features(("lesion",)), **appearance(Settings()))
+
+
+def class_colormap(colors: Sequence[str]) -> DirectLabelColormap:
+    """One colour a class, the same in every window. Further classes begin again with the first."""
+    by_label: dict[int | None, Any] = {None: "transparent", 0: "transparent"}
+    for label in range(1, MOST_LABELS + 1):
+        by_label[label] = colors[(label - 1) % len(colors)]
+    return DirectLabelColormap(color_dict=by_label)
+
+
+def appearance(settings: Settings) -> dict[str, Any]:
+    """Colours and opacity of a masks layer, as the settings want them."""
+    return {"colormap": class_colormap(settings.colors()), "opacity": settings.opacity / 100}
+
+
+def class_features(names: Sequence[str]) -> dict[str, list]:
+    """A table that lets napari's status bar name the class under the pointer."""
+    return {"index": list(range(len(names) + 1)), "class": ["background", *names]}

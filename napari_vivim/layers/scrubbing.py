@@ -13,6 +13,7 @@ from vivim.errors import VideoError
 from vivim.video import Scrubber
 from vivim.video.base import Video
 
+from napari_vivim.layers.time_axis import frame_on_screen
 from napari_vivim.layers.video_frames import ShownFrames
 from napari_vivim.qt.canvas_message import canvas_message
 from napari_vivim.qt.napari_window import main_window
@@ -37,10 +38,10 @@ class Scrubbing(QObject):
             self.failed.connect(self._say_failed)
             self._scrubber = Scrubber(layer.data.video, self.ready.emit, self.failed.emit)
             self._frames.preview_by(self._scrubber, self._moving_to)
-            viewer.dims.events.current_step.connect(self._moved)
+            viewer.dims.events.point.connect(self._moved, position="last")
 
-    def _step(self) -> int:
-        return int(self._viewer.dims.current_step[0])
+    def _step(self) -> int | None:
+        return frame_on_screen(self._viewer, self._layer)
 
     def _moving_to(self) -> int | None:
         return self._step() if self._step() != self._handled else None
@@ -69,7 +70,7 @@ class Scrubbing(QObject):
         """Show exact frames only, without waiting for the one being decoded. Safe to call twice."""
         if self._frames is None or self._scrubber is None:
             return
-        self._viewer.dims.events.current_step.disconnect(self._moved)
+        self._viewer.dims.events.point.disconnect(self._moved)
         self._frames.preview_by(None, lambda: None)
         self._frames = None
         self._say("")

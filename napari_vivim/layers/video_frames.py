@@ -2,12 +2,11 @@
 
 import threading
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from vivim.video import LazyFrames, Scrubber, Video
+from vivim.video import LazyFrames, Scrubber, Video, open_video
 
 
 class ShownFrames(LazyFrames):
@@ -29,6 +28,8 @@ class ShownFrames(LazyFrames):
         self._window_thread = threading.get_ident()
 
     def __getitem__(self, key: Any) -> NDArray:
+        if isinstance(self.video, Video) and self.video.closed:  # its layer went, but napari made another of it
+            self.video = open_video(self.video.path)
         first, *rest = key if isinstance(key, tuple) and key else (key,)
         frame = _single(first, len(self))
         if self._scrubber is None or frame is None or threading.get_ident() != self._window_thread:
@@ -53,24 +54,16 @@ def _single(key: Any, count: int) -> int | None:
 LayerData = tuple[Any, dict[str, Any], str]
 PATH_KEY, SESSION_KEY = "vivim_path", "vivim_session"
 """Keys in a layer's metadata: where its video is, and the session folder if one was opened."""
-CONTENT_KEY = "vivim_content_area"
-"""Key of a function without arguments that finds the content's ``(y0, x0, y1, x1)``. It decodes a few frames."""
 
 
 def geometry(video: Video) -> dict[str, Any]:
     """Scale, units and axis labels of a video's layers: (time, y, x)."""
     spacing = video.pixel_spacing_mm
     return {
-        "scale": (1.0, *(spacing or (1.0, 1.0))),
+        "scale": (1.0, *(spacing or (1.0, video.pixel_aspect))),
         "units": ("pixel", *(("mm", "mm") if spacing else ("pixel", "pixel"))),
         "axis_labels": ("time", "y", "x"),
     }
-
-
-def _content_area(video: Video) -> tuple[int, int, int, int]:
-    from vivim.video.content_area import content_area
-
-    return content_area(video)
 
 
 def image_layer(video: Video, **metadata: Any) -> LayerData:
@@ -80,7 +73,7 @@ def image_layer(video: Video, **metadata: Any) -> LayerData:
         "name": video.path.stem,
         "rgb": len(video.shape) == 4,
         "contrast_limits": (0, top),
-        "metadata": {PATH_KEY: str(video.path), CONTENT_KEY: partial(_content_area, video), **metadata},
+        "metadata": {PATH_KEY: str(video.path), **metadata},
         **geometry(video),
     }
     return ShownFrames(video), options, "image"

@@ -16,16 +16,8 @@ NEARLY = 0.85
 def show_alone(viewer: napari.Viewer, chosen: Sequence[Layer], others: Sequence[Sequence[Layer]]) -> None:
     """Show the layers of one video and hide those of others, which would lie over or under them.
 
-    What a person hid before stays hidden. The camera stays where it is, unless the pictures differ in size.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Of the layers.
-    chosen : sequence of Layer
-        The picture, which is shown in any case, and what belongs to it.
-    others : sequence of sequence of Layer
-        The other videos, each with its picture first.
+    Each video's picture comes first among its layers; the chosen one's is shown in any case. What a person hid before
+    stays hidden. The camera stays where it is, unless the pictures differ in size.
     """
     sizes = {_size(picture) for picture, *_ in others if picture.visible}
     for layer in (layer for video in others for layer in video if layer.visible):

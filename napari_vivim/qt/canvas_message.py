@@ -11,13 +11,7 @@ MARGIN = 10
 
 
 class CanvasMessage(PlainLabel):
-    """Text in the upper left corner of a window's picture. It lets every click through.
-
-    Parameters
-    ----------
-    window : QMainWindow
-        Whose central widget it lies on.
-    """
+    """Text in the upper left corner of a window's picture. It lets every click through."""
 
     def __init__(self, window: QMainWindow) -> None:
         super().__init__()

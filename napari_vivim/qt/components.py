@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
 from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import (
-    QComboBox,
-    QHBoxLayout,
-    QProgressBar,
-    QPushButton,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from napari_vivim.qt.plain_text import PlainLabel
 
 if TYPE_CHECKING:
     from vivim.inference.proposals import ProposeEvent
+
+W = TypeVar("W", bound=QWidget)
 
 INK = 0.75
 """Share of the text's colour in that of explaining text. The rest is the ground's."""
@@ -75,11 +70,6 @@ class Quiet(PlainLabel):
             self.setStyleSheet(style)
 
 
-def quiet(text: str = "") -> Quiet:
-    """Explaining text."""
-    return Quiet(text)
-
-
 def button(text: str, tip: str, on_click: Callable[[], object]) -> QPushButton:
     """A button."""
     made = QPushButton(text)
@@ -116,6 +106,14 @@ def column(parent: QWidget | None = None, spacing: int | None = None) -> QVBoxLa
     if spacing is not None:
         layout.setSpacing(spacing)
     return layout
+
+
+def parent_of(widget: QWidget, kind: type[W]) -> W | None:
+    """The nearest widget of a kind that a widget sits in, itself included."""
+    parent: QWidget | None = widget
+    while parent is not None and not isinstance(parent, kind):
+        parent = parent.parentWidget()
+    return parent
 
 
 def single_shot(owner: QObject, milliseconds: int, on_timeout: Callable[[], object]) -> QTimer:
@@ -164,7 +162,7 @@ class Progress(QWidget):
         self.bar = QProgressBar()
         self.bar.setTextVisible(False)
         self.bar.setMaximumHeight(8)
-        self.text = quiet()
+        self.text = Quiet()
         self.cancel = QPushButton("Cancel")
         self.cancel.setToolTip("Stop; what is done so far stays")
         layout = QVBoxLayout(self)
@@ -214,19 +212,7 @@ class Progress(QWidget):
 
 
 class Folded(QWidget):
-    """A part that is folded away at first, under a title that opens it.
-
-    Parameters
-    ----------
-    title : str
-        What stands beside the arrow.
-    tip : str
-        What the mouse is told that rests on it.
-    content : QWidget
-        What is folded away.
-    heading : bool
-        Whether the title looks like those of the sections.
-    """
+    """A part that is folded away at first, under a title that opens it. With `heading` it looks like a section's."""
 
     opened = Signal()
     """The person opened it."""

@@ -22,13 +22,7 @@ class _Above(QProxyStyle):
 
 
 class FocusRing(QFocusFrame):
-    """Goes from control to control within a dock as the focus does.
-
-    Parameters
-    ----------
-    dock : QWidget
-        Within which it is shown.
-    """
+    """Goes from control to control within a dock as the focus does."""
 
     def __init__(self, dock: QWidget) -> None:
         super().__init__(dock)

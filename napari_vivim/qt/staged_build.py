@@ -7,15 +7,7 @@ from qtpy.QtCore import QObject, QTimer
 
 
 def in_turns(owner: QObject, *steps: Callable[[], object]) -> None:
-    """Take some steps, one a turn of the event loop, from the next turn on.
-
-    Parameters
-    ----------
-    owner : QObject
-        What the steps work on: once it is gone, no further one is taken.
-    *steps : callable
-        In this order.
-    """
+    """Take some steps in order, one a turn of the event loop, from the next turn on, until their owner is gone."""
     left, timer = deque(steps), QTimer(owner)
 
     def take() -> None:

@@ -4,14 +4,10 @@ import math
 
 
 def uncertainties(total: float, windows: float) -> list[str]:
-    """How unsure the model was of a frame, part by part, in lines of rich text.
+    """How unsure the model was of a frame, in bits, part by part, in lines of rich text.
 
-    Parameters
-    ----------
-    total : float
-        The uncertainty in bits; NaN where nothing was proposed, and there is nothing to say.
-    windows : float
-        What of it comes from windows that disagree: 0 where none overlapped, NaN where older versions did not say.
+    `total` is NaN where nothing was proposed, and there is nothing to say. `windows` is what of it comes from windows
+    that disagree: 0 where none overlapped, NaN where older versions did not say.
     """
     if not math.isfinite(total):
         return []
@@ -24,20 +20,10 @@ def uncertainties(total: float, windows: float) -> list[str]:
 
 
 def shape_change(change: float, jumps: bool) -> str:
-    """How the shape differs from that in the frame before. Nothing where there is none to compare with.
+    """How the shape differs from that in the frame before.
 
-    Parameters
-    ----------
-    change : float
-        1 - Dice of the two masks; NaN where one is missing.
-    jumps : bool
-        Whether that is far more than usual in this video.
+    `change` is 1 - Dice of the two masks, NaN where one is missing.
     """
     if not math.isfinite(change):
         return ""
-    share = f"{change:.0%}"
-    return (
-        f"shape jumps: {share} unlike the frame before"
-        if jumps
-        else f"shape: {share} unlike the frame before"
-    )
+    return f"{'shape jumps' if jumps else 'shape'}: {change:.0%} unlike the frame before"

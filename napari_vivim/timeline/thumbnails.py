@@ -1,7 +1,6 @@
 """Small pictures of frames, made in a thread of their own and shown in a card beside the mouse."""
 
 import threading
-from collections import OrderedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +10,7 @@ from qtpy.QtWidgets import QFrame, QLabel, QVBoxLayout, QWidget
 from vivim.errors import SessionError, VideoError
 from vivim.imaging.drawing import outlined
 from vivim.session import Session
+from vivim.utils.lru_cache import LRUCache
 from vivim.video.base import Video
 
 from napari_vivim.background.latest_request import LatestRequest
@@ -33,25 +33,18 @@ class Thumbnails(QObject):
     def __init__(self, video: Video, session: Session) -> None:
         super().__init__()
         self._video, self._session = video, session
-        self._cache: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
-        self._requests = LatestRequest("vivim-thumbnails", self._serve)
+        self._cache: LRUCache[int, NDArray[np.uint8]] = LRUCache(CACHED)
+        self.requests = LatestRequest("vivim-thumbnails", self._serve)
 
     def ask(self, frame: int, limits: tuple[float, float]) -> None:
         """Make the thumbnail of a frame; `limits` are the values shown as black and white."""
-        self._requests.ask((frame, limits))
-
-    def cancel(self) -> None:
-        """Give up the thumbnail last asked for."""
-        self._requests.cancel()
-
-    def close(self) -> None:
-        """Make no more, without waiting for the present one. Safe to call twice."""
-        self._requests.close()
+        self.requests.ask((frame, limits))
 
     def _serve(self, request: tuple[int, tuple[float, float]], superseded: threading.Event) -> None:
         frame, limits = request
+        thumbnail = self._cache.get(frame)
         try:
-            if frame not in self._cache:
+            if thumbnail is None:
                 number, picture = self._video.preview(frame)
                 if number != frame:
                     self.ready.emit(frame, number, small(picture, (WIDTH, HEIGHT), limits))
@@ -61,14 +54,12 @@ class Thumbnails(QObject):
                     if exact is None:
                         return
                     picture = exact
-                self._cache[frame] = small(picture, (WIDTH, HEIGHT), limits)
-                if len(self._cache) > CACHED:
-                    self._cache.popitem(last=False)
+                thumbnail = small(picture, (WIDTH, HEIGHT), limits)
+                self._cache.put(frame, thumbnail)
         except VideoError:
             self.ready.emit(frame, frame, None)
             return
-        self._cache.move_to_end(frame)
-        self.ready.emit(frame, frame, self._outlined(self._cache[frame], frame))
+        self.ready.emit(frame, frame, self._outlined(thumbnail, frame))
 
     def _outlined(self, thumbnail: NDArray[np.uint8], frame: int) -> NDArray[np.uint8]:
         """A thumbnail with the outlines of the frame's mask."""

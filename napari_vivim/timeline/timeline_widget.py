@@ -18,7 +18,7 @@ from vivim.video.base import Video
 from napari_vivim.controller.video_controller import VideoController, controller_of, video_layers
 from napari_vivim.layers.video_frames import ShownFrames
 from napari_vivim.layers.visibility import fit, nearly_whole
-from napari_vivim.qt.components import LAID_OUT_MS, plural, single_shot
+from napari_vivim.qt.components import LAID_OUT_MS, parent_of, plural, single_shot
 from napari_vivim.qt.notifications import show_problem
 from napari_vivim.qt.plain_text import PlainLabel
 from napari_vivim.timeline.frame_description import shape_change, uncertainties
@@ -86,7 +86,7 @@ class TimelineWidget(QWidget):
         self.view.clicked.connect(self._go_to)
         self.view.hovered.connect(self._hover)
         self.view.range_changed.connect(self._show_range)
-        napari_viewer.dims.events.current_step.connect(self._on_step)
+        napari_viewer.dims.events.point.connect(self._on_step)
         napari_viewer.events.theme.connect(self._on_theme)
         napari_viewer.layers.events.inserted.connect(self._take_newest)
         self.destroyed.connect(self._leave)
@@ -143,7 +143,7 @@ class TimelineWidget(QWidget):
 
     def _leave(self) -> None:
         """Stop following when the dock is destroyed."""
-        self.viewer.dims.events.current_step.disconnect(self._on_step)
+        self.viewer.dims.events.point.disconnect(self._on_step)
         self.viewer.events.theme.disconnect(self._on_theme)
         self.viewer.layers.events.inserted.disconnect(self._take_newest)
         self._let_helpers_go()
@@ -155,7 +155,7 @@ class TimelineWidget(QWidget):
             for signal in (self.watch.measured, self.watch.suggested, self.watch.failed):
                 signal.disconnect()
         if self.thumbnails is not None:
-            self.thumbnails.close()
+            self.thumbnails.requests.close()
             self.thumbnails.ready.disconnect()
 
     def showEvent(self, event: Any) -> None:
@@ -166,9 +166,7 @@ class TimelineWidget(QWidget):
             QTimer.singleShot(0, self._place)
 
     def _place(self) -> None:
-        window, dock = self.window(), self.parentWidget()
-        while dock is not None and not isinstance(dock, QDockWidget):
-            dock = dock.parentWidget()
+        window, dock = self.window(), parent_of(self, QDockWidget)
         if dock is not None and isinstance(window, QMainWindow):
             if self.controller is not None and nearly_whole(self.controller.layer):
                 self._fit_next.start()  # nobody has zoomed in yet
@@ -278,7 +276,7 @@ class TimelineWidget(QWidget):
         if frame < 0 or self.controller is None or self.controller.session is None:
             self.card.hide()
             if self.thumbnails is not None:
-                self.thumbnails.cancel()
+                self.thumbnails.requests.cancel()
             return
         x = int(np.clip(self.view.x_of(frame), 0, self.view.width()))
         self.card.show_text(self.describe(frame), self.view.mapToGlobal(QPoint(x, 0)))

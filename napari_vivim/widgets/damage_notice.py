@@ -10,7 +10,7 @@ from vivim.session.damage_check import Checked, damage_text
 
 from napari_vivim.background.worker import Job, Worker
 from napari_vivim.controller.video_controller import VideoController
-from napari_vivim.qt.components import button, plural, quiet, row, single_shot
+from napari_vivim.qt.components import Quiet, button, plural, row, single_shot
 
 REST_SECONDS = 0.002
 """Between two frames, so that the window gets the interpreter and the disk."""
@@ -33,13 +33,7 @@ def checking(session: Session, start: int, stop: threading.Event) -> Iterator[Ch
 
 
 class DamageNotice(QFrame):
-    """Names the damaged frames of a video, and leads to them. Hidden while none is known.
-
-    Parameters
-    ----------
-    say_problem : callable
-        Told of a `VivimError`.
-    """
+    """Names the damaged frames of a video, and leads to them. Hidden while none is known."""
 
     def __init__(self, say_problem: Callable[[Exception], None]) -> None:
         super().__init__()
@@ -67,7 +61,7 @@ class DamageNotice(QFrame):
         self.button = button(
             "Check this session", "Compare every mask with what was written down of it", self.check_all
         )
-        self.result = quiet("")
+        self.result = Quiet("")
         self.result.hide()
         self.hide()
 

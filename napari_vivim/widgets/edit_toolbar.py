@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
 from napari_vivim.controller.shortcuts import HELP_KEY, SHORTCUTS, Shortcut, run
 from napari_vivim.controller.video_controller import VideoController
 from napari_vivim.qt.canvas_message import picture_of
-from napari_vivim.qt.components import button, column, row, subheading
+from napari_vivim.qt.components import button, column, parent_of, row, subheading
 from napari_vivim.widgets.shortcut_overlay import bind_help, shortcut_overlay
 
 COLUMNS, FLOATING_COLUMNS = 3, 2
@@ -31,13 +31,7 @@ MARGIN = 12
 
 
 class EditToolbar(QWidget):
-    """A board of buttons that can float, and comes back when its window is closed.
-
-    Parameters
-    ----------
-    controller : callable
-        Gives the controller of the video to correct, or None.
-    """
+    """A board of buttons that can float, and comes back when its window is closed."""
 
     def __init__(self, controller: Callable[[], VideoController | None]) -> None:
         super().__init__()
@@ -119,11 +113,9 @@ class _Float(QDockWidget):
 
 def _main_window(widget: QWidget) -> QMainWindow:
     """The window a widget sits in, also from within a dock that floats."""
-    parent: QWidget | None = widget
-    while parent is not None and not isinstance(parent, QMainWindow):
-        parent = parent.parentWidget()
-    assert parent is not None
-    return parent
+    window = parent_of(widget, QMainWindow)
+    assert window is not None
+    return window
 
 
 def button_for(shortcut: Shortcut, controller: Callable[[], VideoController | None]) -> QPushButton:

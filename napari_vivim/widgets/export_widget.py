@@ -115,10 +115,7 @@ class ExportWidget(VideoPanel):
         self.write = primary(
             "Export", "Write the chosen formats; files appear when they are whole", self._export
         )
-        tip = "Show what was written"
-        self.open = button(
-            "Open folder", tip, lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(self.target.text()))
-        )
+        self.open = button("Open folder", "Show what was written", self._open_folder)
         self.open.hide()
         self.progress = Progress()
         self.progress.cancel.clicked.connect(self.cancel)
@@ -130,8 +127,16 @@ class ExportWidget(VideoPanel):
         self.status = choice("Whether they count as a person's work, or may be replaced by a model's")
         self.status.addItems(list(STATUSES))
         kept = "frames that you worked on stay as they are"
-        self.take_file = button("File ...", f"TIFF stack, NIfTI or COCO JSON; {kept}", self._take_file)
-        self.take_folder = button("Folder ...", f"One PNG a frame; {kept}", self._take_folder)
+        self.take_file = button(
+            "File ...",
+            f"TIFF stack, NIfTI or COCO JSON; {kept}",
+            lambda: self.take(QFileDialog.getOpenFileName(self, "Masks", filter=MASKS)[0]),
+        )
+        self.take_folder = button(
+            "Folder ...",
+            f"One PNG a frame; {kept}",
+            lambda: self.take(QFileDialog.getExistingDirectory(self, "Folder of masks")),
+        )
         inner = QWidget()
         lines = column(inner)
         lines.addWidget(self.status)
@@ -146,12 +151,6 @@ class ExportWidget(VideoPanel):
         chosen = QFileDialog.getExistingDirectory(self, "Export into")
         if chosen:
             self.target.setText(chosen)
-
-    def _take_file(self) -> None:
-        self.take(QFileDialog.getOpenFileName(self, "Masks", filter=MASKS)[0])
-
-    def _take_folder(self) -> None:
-        self.take(QFileDialog.getExistingDirectory(self, "Folder of masks"))
 
     def take(self, path: str) -> None:
         """Bring masks into the session, if a path was chosen."""

@@ -14,7 +14,7 @@ from vivim.imaging.resize import resize_frame
 from vivim.session import Session
 
 from napari_vivim.background.worker import Job, Worker
-from napari_vivim.qt.components import quiet
+from napari_vivim.qt.components import Quiet
 from napari_vivim.qt.notifications import show_problem
 from napari_vivim.qt.pictures import pixmap_of
 from napari_vivim.qt.plain_text import PlainLabel, tip
@@ -46,8 +46,8 @@ class FinetuneResult(QFrame):
         self.verdict, self.scores, self.explanation, self.frames = (
             PlainLabel(),
             PlainLabel(),
-            quiet(),
-            quiet(),
+            Quiet(),
+            Quiet(),
         )
         self.verdict.setWordWrap(True)
         self.verdict.setStyleSheet("font-weight: 600;")
@@ -75,18 +75,9 @@ class FinetuneResult(QFrame):
     def show_result(
         self, finished: Any, scored: Any, parent: str, session: Session | None, others: Sequence[Path] = ()
     ) -> None:
-        """Fill the card. Pictures follow when they are read.
+        """Fill the card with a `Finished`, made from the model `parent`, and a `Scored` or None. Pictures follow.
 
-        Parameters
-        ----------
-        finished, scored
-            `vivim.finetuning.Finished`, and `Scored` or None.
-        parent : str
-            The model that was started from.
-        session : Session
-            The video on screen, number 0 in `scored`.
-        others : sequence of Path
-            Folders of the other sessions, from number 1 on.
+        In `scored` the video on screen, of `session`, has the number 0; those of the folders `others` follow.
         """
         rows = sorted(scored.per_frame if scored else (), key=lambda row: row[3])
         self._names = [folder.name.removesuffix(".vivim") for folder in others]

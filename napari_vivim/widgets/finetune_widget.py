@@ -13,9 +13,8 @@ from vivim.utils.time_left import TimeLeft
 
 from napari_vivim.background.imports import in_background
 from napari_vivim.controller.video_controller import VideoController
-from napari_vivim.qt.components import Progress, choice, clock, heading, plural, primary, quiet
+from napari_vivim.qt.components import Progress, Quiet, choice, clock, heading, plural, primary
 from napari_vivim.qt.notifications import show_problem
-from napari_vivim.widgets.finetune_eta import steps_to_come
 from napari_vivim.widgets.finetune_result import FinetuneResult
 from napari_vivim.widgets.loss_curve import LossCurve
 from napari_vivim.widgets.model_selector import ModelSelector, chosen_device
@@ -32,12 +31,7 @@ SCOPES = {
 class FinetuneWidget(VideoPanel):
     """Makes a model version from corrected frames, and shows its score on held-out frames.
 
-    Parameters
-    ----------
-    napari_viewer, host
-        As for `VideoPanel`.
-    device : QComboBox, optional
-        The dock's list of devices, where this is a section of one.
+    As a section of a dock it takes the dock's list of devices.
     """
 
     own_jobs = ("finetune",)
@@ -61,7 +55,7 @@ class FinetuneWidget(VideoPanel):
         form.addRow("How much", self.scope)
         if device is None:
             form.addRow("Device", self.device)
-        self.material = quiet()
+        self.material = Quiet()
         self.learn = primary(
             "Fine-tune", "Learn from every corrected and accepted frame, then propose anew", self._learn
         )
@@ -165,7 +159,7 @@ class FinetuneWidget(VideoPanel):
         self._steps += 1
         if self._steps == 1:
             self._time_left.restart(1)
-        total = self._steps + steps_to_come(event)
+        total = self._steps + event.steps_left
         left = clock(self._time_left(self._steps, total))
         self.progress.show_step(self._steps, total, " · ".join(filter(None, (round_, left))))
 

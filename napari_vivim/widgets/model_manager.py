@@ -5,20 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import (
-    QDialog,
-    QFileDialog,
-    QInputDialog,
-    QMessageBox,
-    QPushButton,
-    QVBoxLayout,
-    QWidget,
-)
-from vivim.registry.info import ModelInfo
+from qtpy.QtWidgets import QDialog, QFileDialog, QInputDialog, QMessageBox, QVBoxLayout, QWidget
+from vivim.registry import registry
+from vivim.registry.info import ModelInfo, session_key
 from vivim.registry.registry import STARTER, SUFFIX
 
 from napari_vivim.background.worker import Job, Worker
-from napari_vivim.qt.components import quiet, row
+from napari_vivim.qt.components import Quiet, button, row
 from napari_vivim.qt.notifications import show_problem
 from napari_vivim.qt.plain_text import PlainLabel, plain
 from napari_vivim.widgets.models_table import ModelsTable, usable
@@ -30,15 +23,7 @@ EMPTY = "Fine-tuning adds a version here each time; nothing is ever overwritten.
 class ModelManager(QDialog):
     """Lists the models, and reads and writes their files in a thread of its own.
 
-    Parameters
-    ----------
-    parent : QWidget
-        The window it belongs to.
-    in_use : str
-        Name of the model chosen now; see `set_in_use`.
-    videos : callable
-        ``videos()`` maps the keys of videos that are open (`vivim.registry.info.session_key`) to what they are
-        called here.
+    ``videos()`` maps the keys of videos that are open (`vivim.registry.info.session_key`) to what they are called here.
     """
 
     chosen = Signal(str)
@@ -62,43 +47,36 @@ class ModelManager(QDialog):
         self.table = ModelsTable()
         self.table.itemSelectionChanged.connect(self._describe)
         self.table.use.connect(self._use)
-        self.details = quiet()
+        self.details = Quiet()
         self.details.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.details.setMinimumHeight(84)
         self.details.setAlignment(Qt.AlignmentFlag.AlignTop)
         self.state = PlainLabel()
-        self.default = self._button("Set as default", "Offer this model first from now on", self._set_default)
-        self.rename = self._button(
-            "Rename ...", "Give it another name; versions made from it follow", self._rename
-        )
-        self.export = self._button("Export ...", "Copy it to a file, to give it to somebody", self._export)
-        self.classes = self._button(
+        self.default = button("Set as default", "Offer this model first from now on", self._set_default)
+        self.rename = button("Rename ...", "Give it another name; versions made from it follow", self._rename)
+        self.export = button("Export ...", "Copy it to a file, to give it to somebody", self._export)
+        self.classes = button(
             "Classes ...",
             "Make a version that can learn several classes, such as tissue and tool",
             self._widen,
         )
-        self.delete = self._button(
+        self.delete = button(
             "Delete ...", "Delete its file; versions made from it keep working", self._delete
         )
-        self.take = self._button(
+        self.take = button(
             "Import ...", "Add a model file, of this program or of the reference, after a check", self._import
         )
         layout = QVBoxLayout(self)
         layout.addWidget(self.table, 1)
         layout.addWidget(self.details)
         own = (self.default, self.rename, self.classes, self.export, self.delete)
+        for one in (*own, self.take):
+            one.setAutoDefault(False)
         buttons = row(*own, self.state, self.take)
         buttons.setStretch(len(own), 1)
         layout.addLayout(buttons)
         self.finished.connect(lambda: self._worker.close())
         self._do("Reading ...", lambda: None)
-
-    def _button(self, text: str, tip: str, action: Callable[[], None]) -> QPushButton:
-        button = QPushButton(text)
-        button.setToolTip(tip)
-        button.setAutoDefault(False)
-        button.clicked.connect(action)
-        return button
 
     # -- what the person does -------------------------------------------------------------------------------------
 
@@ -115,25 +93,21 @@ class ModelManager(QDialog):
         self.chosen.emit(name)
 
     def _set_default(self) -> None:
-        from vivim.registry.registry import set_default_model
-
         if (info := self.table.selected) is not None:
-            self._do("Setting ...", lambda: set_default_model(info.name), select=info.name)
+            self._do("Setting ...", lambda: registry.set_default_model(info.name), select=info.name)
 
     def _rename(self) -> None:
-        from vivim.registry.registry import rename_model
-
         info = self.table.selected
         if info is None:
             return
         question = plain(f"New name of “{info.name}”:")
         name, agreed = QInputDialog.getText(self, "Rename", question, text=info.name)
         if agreed and name.strip() and name != info.name:
-            self._do("Renaming ...", lambda: rename_model(info.name, name.strip()).name, was=info.name)
+            self._do(
+                "Renaming ...", lambda: registry.rename_model(info.name, name.strip()).name, was=info.name
+            )
 
     def _widen(self) -> None:
-        from vivim.registry.registry import add_classes
-
         info = self.table.selected
         if info is None:
             return
@@ -142,25 +116,21 @@ class ModelManager(QDialog):
         names = [name.strip() for name in text.split(",")]
         if agreed and tuple(names) != info.classes:
             new_name = f"{info.name}-classes"
-            self._do("Making it ...", lambda: add_classes(info.name, names, new_name).name)
+            self._do("Making it ...", lambda: registry.add_classes(info.name, names, new_name).name)
 
     def _export(self) -> None:
-        from vivim.registry.registry import export_model
-
         info = self.table.selected
         if info is None:
             return
         target = QFileDialog.getSaveFileName(self, "Export", f"{info.name}{SUFFIX}", f"Model (*{SUFFIX})")[0]
         if target:
             path = Path(target).with_suffix(SUFFIX)
-            self._do("Copying ...", lambda: str(export_model(info.name, path, overwrite=True)))
+            self._do("Copying ...", lambda: str(registry.export_model(info.name, path, overwrite=True)))
 
     def _delete(self) -> None:
-        from vivim.registry.registry import remove_model
-
         info = self.table.selected
         if info is not None and self._sure(info):
-            self._do("Deleting ...", lambda: remove_model(info.name), was=info.name)
+            self._do("Deleting ...", lambda: registry.remove_model(info.name), was=info.name)
 
     def _sure(self, info: ModelInfo) -> bool:
         children = [other.name for other in self.table.models if self.table.parent_of(other) is info]
@@ -175,11 +145,9 @@ class ModelManager(QDialog):
         return answer == QMessageBox.StandardButton.Yes
 
     def _import(self) -> None:
-        from vivim.registry.registry import import_model
-
         source = QFileDialog.getOpenFileName(self, "Import a model", filter=FILES)[0]
         if source:
-            self._do("Checking the file ...", lambda: import_model(source).name)
+            self._do("Checking the file ...", lambda: registry.import_model(source).name)
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
@@ -194,12 +162,10 @@ class ModelManager(QDialog):
         wanted = select or (self.table.selected.name if self.table.selected else self._in_use)
 
         def steps() -> Iterator[tuple[str, list[ModelInfo], str, str | None]]:
-            from vivim.registry.registry import default_model_name, list_models
-
             try:
                 made = work()
             finally:
-                models, default = list_models(), default_model_name()
+                models, default = registry.list_models(), registry.default_model_name()
             yield (made if made in [info.name for info in models] else wanted), models, default, made
 
         def listed(found: tuple[str, list[ModelInfo], str, str | None]) -> None:
@@ -253,14 +219,12 @@ class ModelManager(QDialog):
         own = idle and info is not None and info.name != STARTER
         self.rename.setEnabled(own)
         self.delete.setEnabled(own)
-        for button in (self.export, self.classes):
-            button.setEnabled(idle and info is not None and usable(info))
+        for one in (self.export, self.classes):
+            one.setEnabled(idle and info is not None and usable(info))
         self.default.setEnabled(idle and info is not None and info.name != self._default)
         self.take.setEnabled(idle)
 
 
 def names_of_videos(controllers: list[Any]) -> dict[str, str]:
     """The names of open videos, by their key in a model's history."""
-    from vivim.registry.info import session_key
-
     return {session_key(one.session): one.layer.name for one in controllers if one.session is not None}

@@ -6,6 +6,8 @@ from typing import Any
 from qtpy.compat import isalive
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QComboBox
+from vivim.devices import is_remote
+from vivim.remote.config import preferred_device, remote_device, split_address
 
 from napari_vivim.background.imports import load_torch
 from napari_vivim.background.worker import Job, Worker
@@ -17,13 +19,7 @@ REST_MS = 200
 
 def device_label(name: str) -> str:
     """What the list of devices shows: a name, or the host of another machine."""
-    from vivim.devices import is_remote
-
-    if not is_remote(name):
-        return name
-    from vivim.remote.config import label_of
-
-    return label_of(name)
+    return f"remote ({split_address(name)[0]})" if is_remote(name) else name
 
 
 def chosen_device(devices: QComboBox) -> str:
@@ -34,12 +30,7 @@ def chosen_device(devices: QComboBox) -> str:
 class ModelSelector:
     """Fills a list of models, and one of devices, in the background.
 
-    Parameters
-    ----------
-    models, devices : QComboBox
-        The lists.
-    wait : callable
-        True while the window has more urgent things to do: loading would slow them down.
+    Not while ``wait()``: loading would slow down what is more urgent.
     """
 
     def __init__(
@@ -75,7 +66,6 @@ class ModelSelector:
             load_torch()
             from vivim.devices import available_devices
             from vivim.registry.registry import default_model_name, list_models
-            from vivim.remote.config import preferred_device, remote_device
 
             devices, chosen = available_devices(), select or default_model_name()
             yield list_models(), devices, chosen, preferred_device(remote=False)

@@ -14,7 +14,7 @@ from qtpy.QtWidgets import (
 )
 from vivim.registry.info import ModelInfo, origin
 
-from napari_vivim.qt.components import plural, quiet
+from napari_vivim.qt.components import Quiet, plural
 
 COLUMNS = ("Name", "Made from", "Made", "Learned from", "Held-out Dice", "")
 USE_WIDTH = 84
@@ -86,7 +86,7 @@ class ModelsTable(QTableWidget):
 
     def _choice(self, info: ModelInfo, used: bool) -> QWidget:
         if used:
-            label = quiet("in use")
+            label = Quiet("in use")
             label.setAlignment(Qt.AlignmentFlag.AlignCenter)
             return label
         button = QPushButton("Use")

@@ -13,22 +13,12 @@ from dataclasses import fields
 from typing import Any
 
 import napari
+from magicgui.widgets import Container, create_widget
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QObject, Qt, QTimer, Signal
-from qtpy.QtWidgets import (
-    QComboBox,
-    QDialog,
-    QDialogButtonBox,
-    QFormLayout,
-    QGroupBox,
-    QLineEdit,
-    QListWidget,
-    QSpinBox,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QDialog, QDialogButtonBox, QGroupBox, QListWidget, QVBoxLayout, QWidget
 from vivim.errors import SettingsError
-from vivim.settings import About, Settings, about, change_settings, read_settings, vivim_home
+from vivim.settings import Settings, about, change_settings, read_settings, vivim_home
 from vivim.utils.atomic_files import part_of
 
 from napari_vivim.background.imports import in_background
@@ -167,14 +157,9 @@ class Preferences(QObject):
 
 
 def _in_step(on_page: dict[str, Any]) -> Iterator[Settings | tuple[str, str]]:
-    """Take over what a person changed on the page, then read the settings.
+    """Take over what a person changed on the page, then read the settings, and yield them as they are now.
 
-    Yields
-    ------
-    tuple of str
-        A setting that cannot be so, and why; without a name, what is wrong with the files.
-    Settings
-        As they are now, at the end.
+    Before them yield each setting that cannot be so, and why. Without a name it is what is wrong with the files.
     """
     seen = _seen() if on_page else {}
     for name, value in on_page.items():
@@ -252,14 +237,13 @@ class SettingsDialog(QDialog):
         self.setWindowTitle(f"Preferences of {DISPLAY_NAME}")
         self.setMinimumWidth(520)
         found, _ = in_background(read_settings)
-        self.inputs: dict[str, QWidget] = {}
+        self.inputs: dict[str, Any] = {}
         layout = QVBoxLayout(self)
         for group, names in shown().items():
+            inputs = {name: _input(name, getattr(found, name)) for name in names}
+            self.inputs |= inputs
             box = QGroupBox(GROUPS[group])
-            form = QFormLayout(box)
-            for name in names:
-                self.inputs[name] = _input(about(name), getattr(found, name))
-                form.addRow(about(name).title, self.inputs[name])
+            QVBoxLayout(box).addWidget(Container(widgets=list(inputs.values())).native)
             layout.addWidget(box)
         choices = QDialogButtonBox.StandardButton
         self.buttons = QDialogButtonBox(choices.Ok | choices.Cancel | choices.RestoreDefaults)
@@ -272,7 +256,7 @@ class SettingsDialog(QDialog):
 
     def accept(self) -> None:
         """Keep what was chosen, or say what cannot be and stay open."""
-        values = {name: _value(widget) for name, widget in self.inputs.items()}
+        values = {name: widget.value for name, widget in self.inputs.items()}
         try:
             in_background(lambda: change_settings(**values))
         except SettingsError as error:
@@ -282,34 +266,15 @@ class SettingsDialog(QDialog):
 
     def _restore(self) -> None:
         for name, widget in self.inputs.items():
-            _set_value(widget, getattr(Settings(), name))
+            widget.value = getattr(Settings(), name)
 
 
-def _input(limits: About, value: Any) -> QWidget:
-    widget: QComboBox | QSpinBox | QLineEdit
+def _input(name: str, value: Any) -> Any:
+    """The widget of magicgui that a setting is changed with."""
+    limits = about(name)
+    options: dict[str, Any] = {"tooltip": limits.help}
     if limits.choices:
-        widget = QComboBox()
-        widget.addItems(list(limits.choices))
+        options["choices"] = limits.choices
     elif limits.minimum is not None:
-        widget = QSpinBox()
-        widget.setRange(limits.minimum, limits.maximum or limits.minimum)
-    else:
-        widget = QLineEdit()
-    widget.setToolTip(limits.help)
-    _set_value(widget, value)
-    return widget
-
-
-def _set_value(widget: QWidget, value: Any) -> None:
-    if isinstance(widget, QComboBox):
-        widget.setCurrentText(value)
-    elif isinstance(widget, QSpinBox):
-        widget.setValue(value)
-    elif isinstance(widget, QLineEdit):
-        widget.setText(value)
-
-
-def _value(widget: QWidget) -> Any:
-    if isinstance(widget, QComboBox):
-        return widget.currentText()
-    return widget.value() if isinstance(widget, QSpinBox) else widget.text()  # type: ignore[attr-defined]
+        options |= {"min": limits.minimum, "max": limits.maximum}
+    return create_widget(value=value, name=name, label=limits.title, options=options)

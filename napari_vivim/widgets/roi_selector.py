@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Shapes
 from napari.layers.base import ActionType
-from qtpy.QtWidgets import QCheckBox, QWidget
+from qtpy.QtWidgets import QCheckBox
 from vivim.imaging import roi
 from vivim.imaging.roi import Area
 from vivim.session import Session
-from vivim.video import content_area
+from vivim.video.content_area import content_area
 
 from napari_vivim.background.worker import Job, Worker
 from napari_vivim.qt.notifications import guarded, show_problem
@@ -32,8 +32,8 @@ TIP = (
 class RoiSelector(QCheckBox):
     """Offers to let models work on a part of the picture. Hidden where the video nearly fills it."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self) -> None:
+        super().__init__()
         self.setToolTip(TIP)
         self._controller: VideoController | None = None
         self._found: Area | None = None

@@ -17,12 +17,12 @@ from napari_vivim.controller.video_controller import VideoController, controller
 from napari_vivim.qt.components import (
     Folded,
     Progress,
+    Quiet,
     button,
     choice,
     column,
     heading,
     primary,
-    quiet,
     row,
     single_shot,
 )
@@ -100,7 +100,7 @@ class SegmentWidget(VideoPanel):
     def _add_review(self) -> None:
         self.accept, self.accept_range = self._does("Accept frame"), self._does("Accept up to here")
         self.back, self.next = self._does("Back"), self._does("Next to correct")
-        self.reason = quiet()
+        self.reason = Quiet()
         self.reason.hide()
         self.classes = ClassLegend()
         self.apart = QCheckBox("Tell lesions apart")
@@ -109,7 +109,7 @@ class SegmentWidget(VideoPanel):
             "stands in the status bar under the pointer, and in the exports"
         )
         self.apart.clicked.connect(self._tell_apart)
-        self.hint = quiet(
+        self.hint = Quiet(
             "Paint, erase or fill on the masks layer: a frame you touch counts as corrected, and no model changes it. "
             "Ctrl-Z takes it back, also after a restart."
         )

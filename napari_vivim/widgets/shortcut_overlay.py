@@ -19,13 +19,7 @@ KEY_STYLE = "font-weight: 600; border: 1px solid #7b8794; border-radius: 3px; pa
 
 
 class ShortcutOverlay(QFrame):
-    """A table of the keys in the middle of a window's picture. A click hides it.
-
-    Parameters
-    ----------
-    window : QMainWindow
-        Whose central widget it covers.
-    """
+    """A table of the keys in the middle of a window's picture. A click hides it."""
 
     shown = Signal(bool)
     """It covers the picture, or no longer does."""

@@ -14,7 +14,7 @@ from superqt import QElidingLabel
 from vivim.session import Session
 
 from napari_vivim.controller.video_controller import VideoController, controller_of, video_layers
-from napari_vivim.qt.components import LAID_OUT_MS, choice, column, heading
+from napari_vivim.qt.components import LAID_OUT_MS, choice, column, heading, parent_of, single_shot
 from napari_vivim.qt.focus_ring import FocusRing
 from napari_vivim.qt.notifications import show_problem
 from napari_vivim.qt.plain_text import tip
@@ -28,14 +28,8 @@ MINIMUM_WIDTH = 315
 class VideoPanel(QWidget):
     """Base of the docks and of their sections.
 
-    Subclasses fill `self.body` and override `slots`, `on_controller`, `on_job_event`, `on_job_ended`, `update_state`.
-
-    Parameters
-    ----------
-    napari_viewer : napari.Viewer
-        Whose videos to follow.
-    host : VideoPanel, optional
-        The dock that this is a section of: it shows the video the dock shows. Alone, it has its own choice of video.
+    Subclasses fill `self.body` and override `slots`, `on_controller`, `on_job_event`, `on_job_ended`, `update_state`. A
+    section shows the video that its dock, `host`, shows. Alone, a panel has its own choice of video.
     """
 
     own_jobs: tuple[str, ...] = ()
@@ -97,12 +91,12 @@ class VideoPanel(QWidget):
     def showEvent(self, event: Any) -> None:
         """Share the place of the other Vivim docks as tabs, at the first time."""
         super().showEvent(event)
-        window, own_dock = self.window(), _dock_of(self)
+        window, own_dock = self.window(), parent_of(self, QDockWidget)
         if not isinstance(window, QMainWindow) or own_dock is None or self._placed or self.host is not None:
             return
         self._placed = True
         panels = [panel for panel in window.findChildren(VideoPanel) if panel.host is None]
-        others = [_dock_of(panel) for panel in panels if panel is not self]
+        others = [parent_of(panel, QDockWidget) for panel in panels if panel is not self]
         for dock in others:
             if dock is not None and not dock.isFloating():
                 window.tabifyDockWidget(dock, own_dock)
@@ -254,22 +248,10 @@ class VideoPanel(QWidget):
         """Enable what can be used now."""
 
 
-def _dock_of(widget: QWidget) -> QDockWidget | None:
-    """The dock a panel sits in, if any."""
-    parent = widget.parentWidget()
-    while parent is not None and not isinstance(parent, QDockWidget):
-        parent = parent.parentWidget()
-    return parent
-
-
 def reveal(widget: QWidget) -> None:
     """Scroll a panel until a widget is in sight, once it is laid out."""
-    parent = widget.parentWidget()
-    while parent is not None and not isinstance(parent, QScrollArea):
-        parent = parent.parentWidget()
-    if isinstance(parent, QScrollArea):
-        timer = QTimer(widget)  # gone with the widget
-        timer.setSingleShot(True)
-        timer.timeout.connect(partial(parent.ensureWidgetVisible, widget))
+    area = parent_of(widget, QScrollArea)
+    if area is not None:
+        timer = single_shot(widget, LAID_OUT_MS, partial(area.ensureWidgetVisible, widget))
         timer.timeout.connect(timer.deleteLater)
-        timer.start(LAID_OUT_MS)
+        timer.start()

@@ -5,7 +5,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QLabel, QVBoxLayout, QWidget
 from vivim.video.open import SUFFIXES
 
-from napari_vivim.qt.components import button, primary, quiet
+from napari_vivim.qt.components import Quiet, button, primary
 from napari_vivim.qt.notifications import guarded
 
 PLUGIN, SAMPLE = "napari-vivim", "ultrasound_phantom"
@@ -20,18 +20,12 @@ FILES = f"Videos ({' '.join(f'*{suffix}' for suffix in SUFFIXES)});;All files (*
 
 
 class Welcome(QWidget):
-    """Opens a video, or the synthetic one, in a viewer.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Where it is opened.
-    """
+    """Opens a video, or the synthetic one, in a viewer."""
 
     def __init__(self, viewer: napari.Viewer) -> None:
         super().__init__()
         self._viewer = viewer
-        self.hint, self.steps = QLabel(HINT), quiet()
+        self.hint, self.steps = QLabel(HINT), Quiet()
         self.steps.setTextFormat(Qt.TextFormat.RichText)  # of this program alone
         self.steps.setText(STEPS)
         self.hint.setTextFormat(Qt.TextFormat.RichText)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -47,6 +48,31 @@ class PatientBot(QtBot):
 @pytest.fixture
 def qtbot(qapp: Any, request: pytest.FixtureRequest) -> PatientBot:
     return PatientBot(request)
+
+
+@pytest.fixture(scope="session")
+def manifests() -> list[Any]:
+    """The installed plugins, read once: napari reads all manifests anew for each viewer, half a second each time.
+
+    What is loaded until now stays: no later search for garbage, of which there are three a viewer, looks at it.
+    """
+    import napari.viewer  # noqa: F401 (what loads with it)
+    from npe2 import PluginManifest
+
+    found = list(PluginManifest.discover())
+    gc.collect()
+    gc.freeze()
+    return found
+
+
+@pytest.fixture(autouse=True)
+def known_plugins(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A viewer finds the plugins that are installed without another search."""
+    if "make_napari_viewer" in request.fixturenames:
+        from npe2 import PluginManifest
+
+        found = request.getfixturevalue("manifests")
+        monkeypatch.setattr(PluginManifest, "discover", lambda paths=(): iter(found))
 
 
 @pytest.fixture(scope="session")

@@ -4,12 +4,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import tifffile
-from npe2 import PluginManifest
+from napari.utils.notifications import notification_manager
+from npe2 import PluginManager, PluginManifest
 from PIL import Image
 from vivim.errors import VideoError
+from vivim.video import write_video
+from vivim.video.open import SUFFIXES
 
 import napari_vivim
 from napari_vivim.readers import get_reader
@@ -59,6 +63,39 @@ def test_other_things_are_left_to_other_readers(tmp_path: Path) -> None:
     assert get_reader(str(tmp_path / "notes.txt")) is None
     (tmp_path / "empty").mkdir()
     assert get_reader(str(tmp_path / "empty")) is None
+
+
+def test_the_manifest_claims_our_files_and_no_others(tmp_path: Path) -> None:
+    manager = PluginManager()
+    manager.register(PluginManifest.from_file(MANIFEST))
+    for suffix in (*SUFFIXES, ".MP4", ".DCM"):
+        assert list(manager.iter_compatible_readers(str(tmp_path / f"a{suffix}"))), suffix
+    for name in ("1.2.840.113619.2.21.100", "2.25.329800735698586629295641978511506172918"):
+        assert list(manager.iter_compatible_readers(str(tmp_path / name))), name
+    for name in ("a.png", "IMG_1.PNG", "image.jpg", "a.csv", "a.zarr", "a.npy", "notes.txt", "frame.ome.zarr", "im"):
+        assert not list(manager.iter_compatible_readers(str(tmp_path / name))), name
+    assert list(manager.iter_compatible_readers(str(tmp_path)))
+
+
+def test_a_dicom_file_of_any_name_is_ours(tmp_path: Path) -> None:
+    for name in ("IM0001", "export.tmp", "1.2.840.10008"):
+        (tmp_path / name).write_bytes(bytes(128) + b"DICM" + bytes(20))
+        assert get_reader(str(tmp_path / name)) is not None
+
+
+def test_what_is_odd_about_a_video_is_told(tmp_path: Path) -> None:
+    frames = np.zeros((4, 32, 40), np.uint8)
+    write_video(tmp_path / "whole.mp4", frames, 25.0)
+    path = tmp_path / "fields.mkv"
+    with av.open(str(tmp_path / "whole.mp4")) as source, av.open(str(path), "w") as out:
+        stream = out.add_stream("mpeg2video", rate=25, options={"flags": "+ildct+ilme"})
+        stream.width, stream.height, stream.pix_fmt = 40, 32, "yuv420p"
+        for frame in source.decode(video=0):
+            out.mux(stream.encode(frame.reformat(format="yuv420p")))
+        out.mux(stream.encode())
+    notification_manager.records.clear()
+    get_reader(str(path))(str(path))
+    assert "interlaced" in notification_manager.records[-1].message
 
 
 def test_a_truncated_video_says_so(video: Path) -> None:

@@ -9,7 +9,6 @@ import threading
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +16,7 @@ from numpy.typing import NDArray
 from vivim.errors import SessionError
 from vivim.imaging.components import Lesion, lesions_of
 from vivim.imaging.lesion_tracking import Linker
-
-if TYPE_CHECKING:
-    from vivim.session import Session
+from vivim.session import Session
 
 STRETCH = 64
 """Frames after which the state of the numbering is kept, to go on from there."""
@@ -45,13 +42,7 @@ class _PackedLesion:
 
 
 class LesionTrack:
-    """Numbers of the lesions of all frames. `measure` and `link` belong to one thread, `frame` to any.
-
-    Parameters
-    ----------
-    session : Session
-        Whose masks are read.
-    """
+    """Numbers of the lesions of all frames of a session. `measure` and `link` belong to one thread, `frame` to any."""
 
     dtype = np.dtype(np.uint16)
 
@@ -63,12 +54,9 @@ class LesionTrack:
         self._changed: set[int] = set()
 
     def measure(self, frames: Iterable[int], stop: threading.Event | None = None) -> Iterator[int]:
-        """Find the lesions of these frames anew; `link` then numbers them.
+        """Find the lesions of these frames anew, and yield each that was read. `link` then numbers them.
 
-        Yields
-        ------
-        int
-            Each frame that was read. Setting `stop` ends it.
+        Setting `stop` ends it.
         """
         for t in sorted(set(frames)):
             if stop is not None and stop.is_set():
@@ -82,13 +70,7 @@ class LesionTrack:
             yield t
 
     def link(self, stop: threading.Event | None = None) -> list[int]:
-        """Number the lesions from the first frame that was measured anew to the last whose numbers change.
-
-        Returns
-        -------
-        list of int
-            Frames whose lesions or numbers have changed.
-        """
+        """Number the lesions from the first frame that was measured anew, and return the frames that have changed."""
         renewed: list[int] = []
         while self._changed and not (stop is not None and stop.is_set()):
             first = min(self._changed)

@@ -16,21 +16,14 @@ class Measured:
     """Measurements of one lesion, in pixels or millimetres.
 
     The centroid is from the middle of the picture's first pixel.
-
-    Attributes
-    ----------
-    area, perimeter : float
-    diameter : float
-        The largest distance between two points of its outline.
-    normal : float
-        Its extent at right angles to that diameter.
-    centroid_row, centroid_column : float
     """
 
     area: float
     perimeter: float
     diameter: float
+    """The largest distance between two points of its outline."""
     normal: float
+    """Its extent at right angles to that diameter."""
     centroid_row: float
     centroid_column: float
 

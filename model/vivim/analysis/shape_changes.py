@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vivim.analysis.calibration import area_mm2, regions_of
 from vivim.errors import SessionError
-
-if TYPE_CHECKING:
-    from vivim.session import Session
+from vivim.session import Session
 
 MIN_JUMP = 0.4
 """A change of shape below this, 1 - Dice of two neighbours, is never a jump."""
@@ -49,12 +46,9 @@ class ShapeTrack:
         self.changes: NDArray[np.float32] = np.full(len(session), np.nan, np.float32)
 
     def measure(self, frames: Iterable[int], stop: threading.Event | None = None) -> Iterator[int]:
-        """Measure these frames and their changes to both neighbours anew.
+        """Measure these frames and their changes to both neighbours anew, and yield each that was measured.
 
-        Yields
-        ------
-        int
-            Each frame that was measured. Closing the generator, or setting `stop`, ends it.
+        Closing the generator, or setting `stop`, ends it.
         """
         wanted = sorted(set(frames))
         known = self._session.statuses > 0

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from vivim.settings import vivim_home
 from vivim.utils.atomic_files import atomic_write, sweep
+from vivim.utils.json_types import fits
 
 FOLDER = "digests"
 ENTRIES = 512
@@ -36,18 +37,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Content:
-    """What some files hold, and how to see quickly that nothing has touched them since.
-
-    Attributes
-    ----------
-    digest : str
-        SHA-256 of names, sizes and bytes, hexadecimal. The name of a single file does not count.
-    stamp : str
-        Digest of names, sizes, times and inodes.
-    """
+    """What some files hold, and how to see quickly that nothing has touched them since."""
 
     digest: str
+    """SHA-256 of names, sizes and bytes, hexadecimal. The name of a single file does not count."""
     stamp: str
+    """Digest of names, sizes, times and inodes."""
 
 
 def files_in(path: Path) -> list[Path]:
@@ -62,30 +57,16 @@ def files_in(path: Path) -> list[Path]:
 
 
 def content_of(root: Path, files: Sequence[Path]) -> Generator[tuple[int, int], None, Content]:
-    """Digest files, or take their digest from the cache.
+    """Digest the files of a video or output `root`, or take their digest from the cache.
 
-    Parameters
-    ----------
-    root : Path
-        The video or output that they are.
-    files : sequence of Path
-        `root` itself, or files below it.
-
-    Yields
-    ------
-    tuple of int
-        Bytes read, and bytes in all, after each `BLOCK`.
-
-    Raises
-    ------
-    OSError
-        If one cannot be read, or is no ordinary file.
+    Yields bytes read, and bytes in all, after each `BLOCK`. Raises `OSError` if one cannot be read, or is no ordinary
+    file.
     """
     facts = _facts(root, files)
     stamp = _stamp(facts)
     key = hashlib.blake2b(os.fsencode(os.path.abspath(root)), digest_size=16).hexdigest()
-    known = _cached(key, stamp)
-    if known is not None:
+    cached_stamp, known = _entries(_file(key)).get(key, ("", ""))
+    if cached_stamp == stamp:
         return Content(known, stamp)
     total, done = sum(size for _, size, *_ in facts), 0
     digest = hashlib.sha256()  # twice as fast as BLAKE2b where the processor has instructions for it
@@ -97,7 +78,8 @@ def content_of(root: Path, files: Sequence[Path]) -> Generator[tuple[int, int], 
                 done += len(block)
                 if len(block) == BLOCK:
                     yield done, total
-    if stamp_of(root, files) == stamp and all(_is_old(times) for *_, times, _ in facts):
+    old = all(abs(time.time() - max(times) / 1e9) > FRESH_SECONDS for *_, times, _ in facts)
+    if old and stamp_of(root, files) == stamp:
         _cache(key, stamp, digest.hexdigest())
     return Content(digest.hexdigest(), stamp)
 
@@ -129,16 +111,7 @@ def _stamp(facts: list[Facts]) -> str:
     return hashlib.blake2b(repr(facts).encode(), digest_size=16).hexdigest()
 
 
-def _is_old(times: tuple[int, int]) -> bool:
-    return abs(time.time() - max(times) / 1e9) > FRESH_SECONDS
-
-
 # -- the cache ---------------------------------------------------------------------------------------------------------
-
-
-def _cached(key: str, stamp: str) -> str | None:
-    entry = _entries(_file(key)).get(key)
-    return entry[1] if entry is not None and entry[0] == stamp else None
 
 
 def _cache(key: str, stamp: str, digest: str) -> None:
@@ -170,10 +143,4 @@ def _entries(file: Path) -> dict[str, list[str]]:
         found = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError):
         return {}
-    if not isinstance(found, dict):
-        return {}
-    return {
-        key: entry
-        for key, entry in found.items()
-        if isinstance(entry, list) and len(entry) == 2 and all(isinstance(text, str) for text in entry)
-    }
+    return found if fits(found, dict[str, tuple[str, str]]) else {}

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vivim.batch.version_check import check_installed
+from vivim.devices import available_devices
 from vivim.errors import BatchError
 from vivim.utils.atomic_files import own_name, sweep
 from vivim.utils.system import ONE_HEAP
@@ -86,24 +87,21 @@ def local_cluster(
 ) -> SpecCluster:
     """Worker processes on this machine that only this machine can reach. One that dies is started again.
 
-    Parameters
-    ----------
-    workers : int or None
-        How many; by default one for each GPU, or for every `THREADS` cores.
-    device : str
-        As `vivim.devices.choose_device` takes it.
-    threads : int, optional
-        Cores of each; by default all cores are divided among them.
-    folder : str, optional
-        Where Dask keeps its own files; by default where it likes.
+    By default there is one for each GPU, or for every `THREADS` cores, and all cores, or `threads` each, are divided
+    among them. Dask keeps its own files in `folder`, by default where it likes.
     """
     import dask
     from dask.system import CPU_COUNT
     from distributed import Nanny, Scheduler, SpecCluster
 
     gpus = _gpus() if device in ("auto", "cuda") else []
-    count = workers or len(gpus) or (1 if _is_mps(device) else max(1, CPU_COUNT // THREADS))
+    on_mps = device == "mps" or (device == "auto" and available_devices()[0] == "mps")
+    count = workers or len(gpus) or (1 if on_mps else max(1, CPU_COUNT // THREADS))
     threads = threads or max(1, CPU_COUNT // count)
+    dashboard = {
+        "dashboard": importlib.util.find_spec("bokeh") is not None,
+        "dashboard_address": "127.0.0.1:0",
+    }
     settings: dict[str, Any] = {
         "temporary-directory": folder or dask.config.get("temporary-directory"),  # the scheduler's
         "distributed.scheduler.allowed-failures": ATTEMPTS - 1,
@@ -116,7 +114,7 @@ def local_cluster(
                 i: {"cls": Nanny, "options": _options(threads, gpus[i % len(gpus)] if gpus else None, folder)}
                 for i in range(count)
             },
-            scheduler={"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, **_dashboard()}},
+            scheduler={"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, **dashboard}},
             silence_logs=logging.CRITICAL,
         )
 
@@ -138,12 +136,6 @@ def _options(threads: int, gpu: str | None, folder: str | None) -> dict[str, Any
     }
 
 
-def _dashboard() -> dict[str, Any]:
-    if importlib.util.find_spec("bokeh") is None:
-        return {"dashboard": False}
-    return {"dashboard": True, "dashboard_address": "127.0.0.1:0"}
-
-
 def address_of(client: Client) -> str:
     """Where the scheduler of a client is."""
     return str(client.scheduler_info(n_workers=0)["address"])
@@ -159,13 +151,6 @@ def worker_command(address: str) -> str:
     """The command that starts a worker on another machine. One for each GPU."""
     variables = f"{'='.join(ONE_HEAP)} OMP_NUM_THREADS={THREADS}"
     return f"{variables} dask worker {address} --nthreads 1 --memory-limit 0 --no-dashboard"
-
-
-def _is_mps(device: str) -> bool:
-    """Whether work goes to the one GPU of a Mac."""
-    from vivim.devices import available_devices
-
-    return device == "mps" or (device == "auto" and available_devices()[0] == "mps")
 
 
 def _gpus() -> list[str]:

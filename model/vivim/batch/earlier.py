@@ -17,7 +17,8 @@ from vivim.errors import SessionError
 from vivim.io.export import FILES
 from vivim.session.folder_lock import HOLDER, FolderLock
 from vivim.session.metadata import FILE, Description
-from vivim.utils.atomic_files import atomic_write, remove
+from vivim.utils.atomic_files import atomic_write, free_path, remove
+from vivim.utils.json_types import fits
 
 PUT_ASIDE = re.compile(r"put-aside-\d+")
 NOTE = "content.json"
@@ -53,26 +54,18 @@ def _noted(session: Path) -> tuple[str, str] | None:
         if note.stat().st_size > NOTE_BYTES:
             return None
         values = json.loads(note.read_bytes())
-        identity, content = values["identity"], values["content"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, RecursionError):
         return None  # never noted, or damaged: as good as not known
-    return (identity, content) if isinstance(identity, str) and isinstance(content, str) else None
+    whole = fits(values, dict[str, str]) and {"identity", "content"} <= values.keys()
+    return (values["identity"], values["content"]) if whole else None
 
 
 def prepare_session(job: Job, identity: str, content: str) -> str:
     """Make sure that the session in the output, if there is one, is about this content of the video.
 
-    One of another content is put aside with all outputs; one that was put aside and fits is taken up again.
-
-    Returns
-    -------
-    str
-        What was done, for people; empty if nothing.
-
-    Raises
-    ------
-    SessionError, OSError
-        If the session is damaged or open elsewhere, or cannot be moved.
+    One of another content is put aside with all outputs; one that was put aside and fits is taken up again. Returns
+    what was done, for people. Raises `SessionError` or `OSError` if the session is damaged, open elsewhere, or cannot
+    be moved.
     """
     home, note = job.folder / SESSION, ""
     if (home / FILE).is_file():
@@ -109,10 +102,7 @@ def _put_aside(job: Job) -> Path:
 
 
 def _new_place(job: Job) -> Path:
-    number = 1
-    while os.path.lexists(job.folder / f"put-aside-{number}"):
-        number += 1
-    place = job.folder / f"put-aside-{number}"
+    place = free_path(lambda number: job.folder / f"put-aside-{number}")
     place.mkdir()
     return place
 
@@ -124,15 +114,8 @@ def _new_place(job: Job) -> Path:
 def keep_edited(job: Job, others: Mapping[str, Path]) -> Iterator[list[str]]:
     """Keep outputs that somebody may have edited while they are written anew.
 
-    Parameters
-    ----------
-    others : mapping
-        By format, outputs that are there and not known to be what was written.
-
-    Yields
-    ------
-    list of str
-        Empty; after the block it says for people what was kept. If the block fails, all are put back.
+    `others` are, by format, outputs that are there and not known to be what was written. The list is empty, and after
+    the block it says for people what was kept. If the block fails, all are put back.
     """
     notes: list[str] = []
     if not others:

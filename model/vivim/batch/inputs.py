@@ -3,6 +3,7 @@
 import glob
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path, PurePath
 
 from vivim.batch.earlier import PUT_ASIDE
@@ -11,11 +12,10 @@ from vivim.errors import VideoError
 from vivim.session.metadata import FILE
 from vivim.session.metadata import SUFFIX as SESSION_SUFFIX
 from vivim.video.open import NIFTI_SUFFIXES, VIDEO_SUFFIXES, suffix_of
-from vivim.video.readers.image_folder import DICOM_ENDINGS, dicoms_in, natural_key, pictures_in
+from vivim.video.readers.image_folder import dicoms_in, holds_series, is_dicom, natural_key, pictures_in
 
 FILES = {*VIDEO_SUFFIXES, *NIFTI_SUFFIXES, ".gif"}
 """Endings of files that are a video each; TIFF files of a folder are its frames."""
-DICOM_MARK = slice(128, 132), b"DICM"
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def _without_ending(name: PurePath, path: Path) -> PurePath:
 def _meant(path: Path, out: Path, sessions: bool) -> list[tuple[Path, PurePath]]:
     """What one path means, each with its name relative to the folder that was searched."""
     if _is_glob(path):
-        root = Path(*_plain_parts(path))
+        root = Path(*takewhile(lambda part: not glob.has_magic(part), path.parts[:-1]))
         passed_over = None if _holds(out, root) else out
         matches = sorted(glob.glob(str(path), recursive=True), key=natural_key)
         below = [found for name in matches for found in _matched(Path(name), path, passed_over, sessions)]
@@ -145,24 +145,16 @@ def _is_video_folder(folder: Path) -> bool:
     """Whether a folder is one video: pictures, or a DICOM series of them, and no video file beside them."""
     if not folder.is_dir() or any(_ends_as_video(entry) for entry in folder.iterdir()):
         return False
-    dicoms = dicoms_in(folder)
-    return not _is_cine(dicoms[0]) if dicoms else bool(pictures_in(folder))
+    return not _is_cine(dicoms_in(folder)[0]) if holds_series(folder) else bool(pictures_in(folder))
 
 
 def _is_video_file(path: Path) -> bool:
     """Whether a file is a video by its ending, or by the mark of DICOM."""
-    return _ends_as_video(path) or (
-        path.is_file() and path.suffix.lower() in DICOM_ENDINGS and _is_dicom(path)
-    )
+    return _ends_as_video(path) or (path.name != "DICOMDIR" and is_dicom(path))
 
 
 def _ends_as_video(path: Path) -> bool:
     return suffix_of(path) in FILES and not path.name.startswith(".") and path.is_file()
-
-
-def _is_dicom(path: Path) -> bool:
-    with path.open("rb") as file:
-        return path.name != "DICOMDIR" and file.read(132)[DICOM_MARK[0]] == DICOM_MARK[1]
 
 
 def _is_cine(path: Path) -> bool:
@@ -182,15 +174,6 @@ def _is_cine(path: Path) -> bool:
 
 def _is_glob(path: Path) -> bool:
     return glob.has_magic(str(path)) and not path.exists()
-
-
-def _plain_parts(path: Path) -> list[str]:
-    parts = []
-    for part in path.parts[:-1]:
-        if glob.has_magic(part):
-            break
-        parts.append(part)
-    return parts
 
 
 def _is_inside(path: Path, out: Path | None) -> bool:

@@ -9,7 +9,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,14 +18,15 @@ from filelock import FileLock, Timeout
 
 from vivim.batch.jobs import DONE, FAILED, Job, Outcome
 from vivim.errors import BatchError
+from vivim.utils.atomic_files import free_path
+from vivim.utils.json_types import fits, fits_fields
 
 NAME = "manifest.jsonl"
 SCHEMA = 1
 LOCK_SECONDS = 60.0
 LINE_BYTES = 2**20
 """A longer line is none of ours."""
-MOST = 2**53
-"""A number beyond this is damaged."""
+Scalar = str | bool | float | None
 _log = logging.getLogger(__name__)
 
 
@@ -38,12 +39,8 @@ class Manifest:
     def read(self) -> dict[tuple[str, str], dict[str, Any]]:
         """The latest line of every task and video, by both. The log is told of lines that are passed over.
 
-        A manifest that cannot be read is renamed.
-
-        Raises
-        ------
-        BatchError
-            If it cannot be renamed, or not be added to, or a newer version of this program wrote all of it.
+        A manifest that cannot be read is renamed. Raises `BatchError` if it cannot be renamed, or not be added to, or a
+        newer version of this program wrote all of it.
         """
         latest: dict[tuple[str, str], dict[str, Any]] = {}
         if not os.path.lexists(self.path):
@@ -83,9 +80,7 @@ class Manifest:
         return latest
 
     def _rename_damaged(self, error: OSError) -> None:
-        number = 1
-        while os.path.lexists(place := self.path.with_name(f"{NAME}.damaged-{number}")):
-            number += 1
+        place = free_path(lambda number: self.path.with_name(f"{NAME}.damaged-{number}"))
         try:
             os.rename(self.path, place)
         except OSError:
@@ -102,10 +97,7 @@ class Manifest:
     def append(self, record: dict[str, Any]) -> None:
         """Add a line. It is on the disk when this returns.
 
-        Raises
-        ------
-        BatchError
-            If another program keeps it locked, or it cannot be written.
+        Raises `BatchError` if another program keeps it locked, or it cannot be written.
         """
         text = json.dumps(record, allow_nan=False) + "\n"  # in ASCII: names of files may be no UTF-8
         try:
@@ -121,8 +113,10 @@ class Manifest:
 
     def _write(self, line: bytes) -> None:
         with self.path.open("a+b") as file:
-            if file.tell() and _last_byte(file.fileno(), file.tell()) != b"\n":
-                line = b"\n" + line  # a power cut has left half a line
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":
+                    line = b"\n" + line  # a power cut has left half a line
             file.write(line)
             file.flush()
             os.fsync(file.fileno())
@@ -162,11 +156,6 @@ def nameless(reason: str, job: Job) -> str:
     return reason
 
 
-def _last_byte(descriptor: int, size: int) -> bytes:
-    os.lseek(descriptor, size - 1, os.SEEK_SET)
-    return os.read(descriptor, 1)
-
-
 def _lines(file: BinaryIO) -> Iterator[bytes]:
     """Lines of a file. The beginning alone of those that are too long to be ours."""
     while line := file.readline(LINE_BYTES):
@@ -198,42 +187,11 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
     if type(schema) is not int or not 1 <= schema <= SCHEMA or record["status"] not in (DONE, FAILED):
         return None
     # what an older version did not say has its default
-    record = {**asdict(Outcome("", "")), **record}
-    return record if all(fits(record[name]) for name, fits in _FITS.items()) else None
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < MOST
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and _is_number(value)
-
-
-def _is_texts_by_name(value: Any) -> bool:
-    return isinstance(value, dict) and all(map(_is_text, value.values()))
-
-
-def _is_options(value: Any) -> bool:
-    """Whether a value is options by name: texts, numbers, or lists of them."""
-    return isinstance(value, dict) and all(
-        not isinstance(part, dict | list)
-        for option in value.values()
-        for part in (option if isinstance(option, list) else [option])
+    defaults = asdict(Outcome("", ""))
+    record = {**defaults, **record}
+    whole = (
+        fits_fields({name: record[name] for name in defaults}, Outcome)
+        and fits([record["task"], record["video"]], list[str])
+        and fits(record["options"], dict[str, Scalar | list[Scalar]])
     )
-
-
-_FITS: dict[str, Callable[[Any], bool]] = {
-    **dict.fromkeys(("task", "stem", "status", "video", "state", "content", "reason", "note"), _is_text),
-    **dict.fromkeys(("frames", "lesion_frames", "largest_area_px"), _is_count),
-    **dict.fromkeys(("seconds", "mean_area_px"), _is_number),
-    **dict.fromkeys(("files", "digests"), _is_texts_by_name),
-    "mean_area_mm2": lambda value: value is None or _is_number(value),
-    "damaged": lambda value: isinstance(value, list) and all(map(_is_count, value)),
-    "options": _is_options,
-}
-"""What the values of a line must be."""
+    return record if whole else None

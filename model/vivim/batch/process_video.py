@@ -6,24 +6,29 @@ export is written beside its place and moved there. That a video is done is said
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import logging
 import os
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from vivim.batch.content import Content, content_of, files_in, stamp_of
 from vivim.batch.earlier import is_of, keep_edited, note_content, prepare_session
 from vivim.batch.jobs import DONE, FAILED, LONG, PART, SESSION, SKIPPED, Job, Outcome, Segmenting, Working
 from vivim.batch.manifest import outcome_of
-from vivim.batch.splitting import join, part_folder, remove_parts, splittable
+from vivim.batch.splitting import join, lost_frames, part_folder, remove_parts, splittable
 from vivim.errors import CheckpointError, VideoChangedError, VideoError, VideoMissingError, VivimError
-from vivim.io.export import FILES
+from vivim.imaging.components import Cleaning
+from vivim.io.export import FILES, chosen_frames, export
+from vivim.registry.registry import ModelCache
+from vivim.session import Session
+from vivim.session.damage_check import damage_text
 from vivim.session.ledger import LEDGER
 from vivim.session.mask_store import MASKS
 from vivim.session.metadata import FILE
@@ -31,11 +36,12 @@ from vivim.utils.system import trim
 
 if TYPE_CHECKING:
     from vivim.network import Vivim
-    from vivim.session import Session
     from vivim.video import Video
 
 Doing = Generator[Working, None, Outcome]
 _log = logging.getLogger(__name__)
+models = ModelCache()
+"""The model of the latest job, for the next."""
 
 
 def do(job: Job) -> Doing:
@@ -53,7 +59,12 @@ def do(job: Job) -> Doing:
     """
     began = time.monotonic()
     try:
-        outcome = yield from _doing(job)
+        if not isinstance(job.options, Segmenting):
+            outcome = yield from _export(job)
+        elif job.part is None:
+            outcome = yield from _segment(job, job.options)
+        else:
+            outcome = yield from _part(job, job.options)
     except VideoChangedError as error:
         return Outcome(
             job.stem,
@@ -73,12 +84,6 @@ def do(job: Job) -> Doing:
     return replace(outcome, seconds=round(time.monotonic() - began, 3))
 
 
-def _doing(job: Job) -> Doing:
-    if not isinstance(job.options, Segmenting):
-        return (yield from _export(job))
-    return (yield from (_segment(job, job.options) if job.part is None else _part(job, job.options)))
-
-
 # -- what was done before ----------------------------------------------------------------------------------------------
 
 
@@ -92,13 +97,7 @@ class Seen:
     content: Content
 
     def check(self, job: Job) -> Iterator[Working]:
-        """Make sure that the video still holds what it held.
-
-        Raises
-        ------
-        VideoError
-            If it was changed.
-        """
+        """Make sure that the video still holds what it held. Raises `VideoError` if it was changed."""
         if stamp_of(self.path, self.files) == self.content.stamp:
             return
         content = yield from _digested(job, self.path, self.files)
@@ -174,12 +173,6 @@ def _written_again(session: Session, job: Job, formats: Sequence[str], others: M
     return replace(before, files=files, digests=digests, note=" ".join(notes))
 
 
-def _session_folder(job: Job) -> Path:
-    """Where the session of a video is segmented into: itself, or in the output."""
-    path = Path(job.path)
-    return path if (path / FILE).is_file() else job.folder / SESSION
-
-
 def state_of(folder: Path) -> str:
     """Digest of a session's ledger, which grows with everything that is done to a mask, and of what it describes.
 
@@ -203,11 +196,10 @@ def _masks_too(job: Job, folder: Path) -> Generator[Working, None, str]:
 
 
 def _segment(job: Job, options: Segmenting) -> Doing:
-    from vivim.session import Session
-
     seen = yield from _see_for(job)
-    home, note = _session_folder(job), ""
-    if home == Path(job.path):
+    home, note = job.folder / SESSION, ""
+    if (Path(job.path) / FILE).is_file():
+        home = Path(job.path)
         _check_own(home, seen)
     else:
         note = prepare_session(job, seen.identity, seen.content.digest)
@@ -232,25 +224,21 @@ def _segment(job: Job, options: Segmenting) -> Doing:
             yield from join(session, job, options)
         else:
             yield from _propose(session, job, options, None)
-        outcome = yield from _written(session, job)
+        beyond = range(len(session), session.video.frames_stated)
+        lost = lost_frames(session.video, [*session.frames_with("empty"), *beyond])
+        outcome = yield from _written(session, job, lost)
         yield from seen.check(job)
         session.flush()
         state = yield from _masks_too(job, session.folder)  # before anybody else may open it
-        note = " ".join(filter(None, (note, outcome.note)))
+        told = f"{damage_text(lost)} in {seen.path.name} itself, and without masks." if lost else ""
+        note = " ".join(filter(None, (note, *session.video.notes, told, outcome.note)))
         outcome = replace(outcome, content=seen.content.digest, state=state, note=note)
     remove_parts(job)
     return outcome
 
 
 def _see_for(job: Job) -> Generator[Working, None, Seen]:
-    """The video to segment.
-
-    Raises
-    ------
-    VideoError
-        If a part of it was segmented when it was another.
-    """
-    from vivim.session import Session
+    """The video to segment. Raises `VideoError` if a part of it was segmented when it was another."""
     from vivim.video import open_video
 
     if (Path(job.path) / FILE).is_file():
@@ -266,8 +254,6 @@ def _see_for(job: Job) -> Generator[Working, None, Seen]:
 
 def _check_own(home: Path, seen: Seen) -> None:
     """Refuse a session that was named itself, if a person corrected frames of another content of its video."""
-    from vivim.session import Session
-
     if is_of(home, seen.identity, seen.content.digest):
         return
     with Session.open(home, read_only=True) as session:
@@ -280,8 +266,6 @@ def _check_own(home: Path, seen: Seen) -> None:
 
 def _part(job: Job, options: Segmenting) -> Doing:
     """Propose one range of a long video, in a session of its own. What is there from an earlier run is kept."""
-    from vivim.session import Session
-
     assert job.part is not None
     frames = range(*job.part)
     yield from _see_for(job)
@@ -308,9 +292,8 @@ def _propose(session: Session, job: Job, options: Segmenting, frames: range | No
         batch_size=options.batch_size,
         precision=options.precision,
     )
-    before = (
-        frames.start if frames is not None else 0
-    )  # ranges are done in order: where this one is in the video
+    # ranges are done in order: where this one is in the video
+    before = frames.start if frames is not None else 0
     for event in events:
         total = event.total if frames is None else len(session)
         stage = f"proposing {event.note}".strip()
@@ -322,7 +305,7 @@ def _set_area(session: Session, options: Segmenting) -> None:
     if options.area is None:
         return
     if isinstance(options.area, str):
-        from vivim.video import content_area
+        from vivim.video.content_area import content_area
 
         area = content_area(session.video)
     else:
@@ -336,12 +319,9 @@ def _set_area(session: Session, options: Segmenting) -> None:
 def model_for(options: Segmenting) -> Vivim:
     """The model of a job, kept in memory for the next.
 
-    Raises
-    ------
-    CheckpointError
-        If it cannot be loaded, or is another here than where the work was handed out.
+    Raises `CheckpointError` if it cannot be loaded, or is another here than where the work was handed out.
     """
-    model = loaded(options.model)
+    model = models.load(options.model)
     if model.version != options.version:
         raise CheckpointError(
             f"The model {model.name!r} is of version {model.version} on this machine, but {options.version} is asked "
@@ -350,27 +330,10 @@ def model_for(options: Segmenting) -> Vivim:
     return model
 
 
-def loaded(name: str) -> Vivim:
-    """A model by name or path. The last one stays in memory until its file changes."""
-    from vivim.registry.registry import model_path
-
-    path = model_path(name)
-    return _loaded(path, path.stat().st_mtime_ns if path.is_file() else 0)
-
-
-@functools.lru_cache(maxsize=1)
-def _loaded(path: Path, _changed: int) -> Vivim:
-    from vivim.registry.registry import load_model
-
-    return load_model(path)
-
-
 # -- writing -----------------------------------------------------------------------------------------------------------
 
 
 def _export(job: Job) -> Doing:
-    from vivim.session import Session
-
     with Session.open(job.path, read_only=True) as session:
         # what somebody corrects from now on may come too late for the files
         state, seen = state_of(session.folder), (yield from _seen_if_there(job, session))
@@ -396,21 +359,19 @@ def _seen_if_there(job: Job, session: Session) -> Generator[Working, None, Seen 
     return (yield from _see(job, video))
 
 
-def _written(session: Session, job: Job) -> Doing:
-    """Export all formats, and measure what was exported."""
+def _written(session: Session, job: Job, lost: Collection[int] = ()) -> Doing:
+    """Export all formats, and measure what was exported. Of frames that are `lost` there is no picture."""
     _, others = yield from stale(job)
     with keep_edited(job, others) as notes:
-        files, digests = yield from _exported(session, job, job.options.formats)
-    outcome = yield from _measured(session, job, files)
+        files, digests = yield from _exported(session, job, job.options.formats, lost)
+    outcome = yield from _measured(session, job, files, lost)
     return replace(outcome, digests=digests, note=" ".join(notes))
 
 
 def _exported(
-    session: Session, job: Job, formats: Sequence[str]
+    session: Session, job: Job, formats: Sequence[str], lost: Collection[int] = ()
 ) -> Generator[Working, None, tuple[dict[str, str], dict[str, str]]]:
     """Export some formats. Returns where each is below the output folder, and the digest of what it holds."""
-    from vivim.io.export import export
-
     options, files, digests = job.options, {}, {}
     events = export(
         session,
@@ -420,6 +381,7 @@ def _exported(
         frames=options.frames,
         min_area_px=options.min_area_px,
         fill_holes=options.fill_holes,
+        lost=lost,
     )
     for event in events:
         files[event.format] = event.path.relative_to(job.out).as_posix()
@@ -430,17 +392,13 @@ def _exported(
     return files, digests
 
 
-def _measured(session: Session, job: Job, files: dict[str, str]) -> Doing:
+def _measured(session: Session, job: Job, files: dict[str, str], lost: Collection[int]) -> Doing:
     """Lesion areas of the frames that were written. All classes together, cleaned as they were for writing."""
-    import numpy as np
-
     from vivim.analysis.calibration import area_mm2, regions_of
-    from vivim.imaging.components import Cleaning
-    from vivim.io.export import chosen_frames
 
     options = job.options
     chosen = chosen_frames(session, options.only, options.frames)
-    frames = [t for t in chosen if not session.damaged(t)]
+    frames = [t for t in chosen if t not in lost and not session.damaged(t)]
     clean = Cleaning(options.min_area_px, options.fill_holes)
     regions, spacing = regions_of(session.video), session.pixel_spacing_mm
     areas, seen_mm2 = [], []
@@ -464,5 +422,5 @@ def _measured(session: Session, job: Job, files: dict[str, str]) -> Doing:
         largest_area_px=max(areas, default=0),
         mean_area_mm2=None if mean_mm2 is None or len(known) < len(seen) else round(mean_mm2, 4),
         files=files,
-        damaged=[t for t in chosen if t in session.damage],
+        damaged=sorted({*lost, *(t for t in chosen if t in session.damage)}),
     )

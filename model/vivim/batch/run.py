@@ -16,21 +16,14 @@ from vivim.session.video_link import remember_place
 
 @dataclass(frozen=True)
 class Connected:
-    """The workers are there, or will be.
-
-    Attributes
-    ----------
-    scheduler : str
-        Its address.
-    workers : int
-        How many there are now; more may come and go.
-    dashboard : str or None
-        Address of Dask's dashboard.
-    """
+    """The workers are there, or will be."""
 
     scheduler: str
+    """Its address."""
     workers: int
+    """How many there are now; more may come and go."""
     dashboard: str | None
+    """Address of Dask's dashboard."""
 
 
 def run(

@@ -48,26 +48,10 @@ def run_here(jobs: Iterable[Job]) -> Events:
 
 
 def run_on(client: Client, jobs: Iterable[Job], work: Callable[[Job, str], Outcome | None] = work) -> Events:
-    """Have jobs done by the workers of a cluster.
+    """Have jobs, taken up as they are needed, done by the workers of a cluster, who run `work`.
 
-    Parameters
-    ----------
-    client : distributed.Client
-        Of the scheduler whose workers do it.
-    jobs : iterable of Job
-        Taken up as they are needed.
-    work : callable
-        What a worker runs.
-
-    Yields
-    ------
-    Working or Outcome
-        As they come. Closing the generator takes back what is on the way; workers stop at their next frame.
-
-    Raises
-    ------
-    BatchError
-        If the scheduler is lost.
+    Closing the generator takes back what is on the way; workers stop at their next frame. Raises `BatchError` if the
+    scheduler is lost.
     """
     run = uuid.uuid4().hex[:8]
     topic = f"vivim-{run}"
@@ -181,13 +165,7 @@ class _Cut:
 
 
 def _outcome(future: Future, job: Job, client: Client) -> Outcome:
-    """What came back for a job, also where nothing did.
-
-    Raises
-    ------
-    BatchError
-        If the scheduler is lost.
-    """
+    """What came back for a job, also where nothing did. Raises `BatchError` if the scheduler is lost."""
     from distributed import KilledWorker
 
     if future.status == "finished":

@@ -9,16 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vivim.batch.jobs import Job, Segmenting, Working
-from vivim.errors import BatchError
+from vivim.errors import BatchError, FrameError
+from vivim.session import Session
 from vivim.utils.atomic_files import remove
-
-if TYPE_CHECKING:
-    from vivim.session import Session
+from vivim.video import Video
 
 HIDDEN = ".ranges-"
 SPLIT = 4096
@@ -56,28 +54,35 @@ def part_folder(job: Job, part: tuple[int, int]) -> Path:
 def join(session: Session, job: Job, options: Segmenting) -> Iterator[Working]:
     """Copy the masks of all ranges into the session of the video.
 
-    Raises
-    ------
-    BatchError
-        If a range is of another video or not whole.
+    Raises `BatchError` if a range is of another video or not whole.
     """
-    from vivim.session import Session
-
     for first, stop in job.parts:
         with Session.open(part_folder(job, (first, stop)), read_only=True) as part:
-            there = set(part.frames_with("proposed"))
-            if part.identity != session.identity or not there.issuperset(range(first, stop)):
+            there = part.frames_with("proposed")
+            missing = set(range(first, stop)).difference(there)
+            if part.identity != session.identity or missing.difference(lost_frames(session.video, missing)):
                 raise BatchError(
                     f"Frames {first} to {stop} of {job.stem} are not whole. Run the same command again."
                 )
             session.take_classes(part.classes)
             uncertainties, disagreements = part.uncertainty, part.disagreement
-            for t in range(first, stop):
+            for t in there:
                 windows = None if math.isnan(disagreements[t]) else float(disagreements[t])
                 session.propose(
                     t, part.masks[t], options.version, uncertainty=float(uncertainties[t]), windows=windows
                 )
                 yield Working(job.stem, "joining", t + 1, len(session))
+
+
+def lost_frames(video: Video, frames: Iterable[int]) -> list[int]:
+    """Those of some frames of a video that cannot be decoded."""
+    lost = []
+    for t in frames:
+        try:
+            video.frame(t)
+        except FrameError:
+            lost.append(t)
+    return lost
 
 
 def remove_parts(job: Job) -> None:

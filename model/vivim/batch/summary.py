@@ -18,10 +18,7 @@ COLUMNS = (
 def write_summary(outcomes: Iterable[Outcome], out: Path) -> Path:
     """Write the table in one piece. Areas are means over the frames with a lesion, see `Outcome`.
 
-    Raises
-    ------
-    BatchError
-        If it cannot be written.
+    Raises `BatchError` if it cannot be written.
     """
     final = out / NAME
     try:

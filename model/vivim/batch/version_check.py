@@ -11,6 +11,7 @@ import time
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
+from vivim import __version__
 from vivim.errors import BatchError
 
 if TYPE_CHECKING:
@@ -28,10 +29,7 @@ _log = logging.getLogger(__name__)
 def check_installed(client: Client) -> None:
     """Ask all of them for the version of napari-vivim.
 
-    Raises
-    ------
-    BatchError
-        If one of them has none or another than this process: which, and what to do.
+    Raises `BatchError` if one of them has none or another than this process: which, and what to do.
     """
     scheduler = f"The scheduler at {client.scheduler_info(n_workers=0)['address']}"
     try:
@@ -75,8 +73,6 @@ class Newcomers:
 
     def _on_event(self, event: tuple[float, dict[str, Any]]) -> None:
         """What the scheduler says of its workers, in the client's own thread."""
-        from vivim import __version__
-
         told = event[1]
         if told.get("action") == "add-worker":
             self._came[told["worker"]] = time.monotonic()
@@ -99,8 +95,6 @@ def _check(who: str, found: str | Exception) -> None:
 
 def _problem(who: str, found: str | Exception) -> str | None:
     """What is wrong with a process that gave this answer, and what to do. None if it is gone, or as this one."""
-    from vivim import __version__
-
     if found == __version__ or isinstance(found, OSError):
         return None
     what = f"cannot load napari-vivim ({found})" if isinstance(found, Exception) else f"has version {found}"

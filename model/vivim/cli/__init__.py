@@ -6,7 +6,6 @@ Such a module has ``add_arguments(parser)`` and ``run(args) -> dict``; what `run
 import argparse
 import importlib
 import json
-import math
 import os
 import sys
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from typing import Any
 import vivim
 from vivim.devices import is_out_of_memory, out_of_memory
 from vivim.errors import VivimError
+from vivim.utils.json_types import as_json
 
 COMMANDS = {
     "info": ("vivim.cli.info", "versions, devices, scan backends, models"),
@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with redirect_stdout(sys.stderr) if args.json else nullcontext():
             result = _module(args.command).run(args)
         if args.json:
-            print(json.dumps(_plain(result), allow_nan=False), flush=True)
+            print(json.dumps(as_json(result), allow_nan=False), flush=True)
         else:
             sys.stdout.flush()
     except VivimError as error:
@@ -105,19 +105,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _plain(value: Any) -> Any:
-    """`value` with null for the numbers that JSON has no word for (not a number, infinite)."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
 def _failed(given: list[str], message: str, result: dict[str, Any] | None = None) -> int:
     """Say what went wrong in one line on stderr, and with ``--json`` also on stdout, beside what was done."""
     line = " ".join(message.split())
     print(f"vivim: {line}", file=sys.stderr)
     if "--json" in given:
-        print(json.dumps(_plain({"error": line, **(result or {})}), allow_nan=False), flush=True)
+        print(json.dumps(as_json({"error": line, **(result or {})}), allow_nan=False), flush=True)
     return 1

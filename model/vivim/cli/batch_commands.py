@@ -46,17 +46,9 @@ def cluster(text: str) -> str:
 def go(
     found: Sequence[Found], args: argparse.Namespace, options: Segmenting | Exporting, device: str = "cpu"
 ) -> dict[str, Any]:
-    """Do all, showing how far it is.
+    """Do all, showing how far it is, and return what ``--json`` prints: an entry a video, and where the table is.
 
-    Returns
-    -------
-    dict
-        For ``--json``: one entry a video, in the order they were found, and where the table is.
-
-    Raises
-    ------
-    BatchError
-        If some failed, or have damaged frames and that is not allowed; the others are done.
+    Raises `BatchError` if some failed, or have damaged frames and that is not allowed. The others are done.
     """
     from vivim.batch.jobs import FAILED, Job
     from vivim.batch.summary import NAME

@@ -18,6 +18,8 @@ from PIL import Image, ImageDraw
 
 from vivim.cli.options import add_device
 from vivim.errors import VivimError
+from vivim.registry.registry import load_model
+from vivim.utils.atomic_files import free_path
 
 if TYPE_CHECKING:
     from vivim.session import Session
@@ -58,12 +60,8 @@ def why_headless(asked: bool) -> str | None:
 def show(out: Path) -> dict:
     """Write the synthetic video and open it in napari with the panel "Vivim Segment". Returns when it is closed.
 
-    napari runs in a process of its own: this package imports nothing of it.
-
-    Raises
-    ------
-    VivimError
-        If napari ends with an error.
+    napari runs in a process of its own: this package imports nothing of it. Raises `VivimError` if napari ends with an
+    error.
     """
     from vivim.video import make_phantom, write_video
 
@@ -100,10 +98,9 @@ def run_demo(out: str | Path, *, device: str = "auto", report: Callable[[str], N
     """
     from vivim.analysis.active_learning import suggest_frames
     from vivim.api import finetune, propose
-    from vivim.finetuning import Finished, Scored
+    from vivim.finetuning.events import Finished, Scored
     from vivim.imaging.metrics import dice
     from vivim.io.export import export
-    from vivim.registry.registry import load_model
     from vivim.session import Session
     from vivim.video import make_phantom, write_video
 
@@ -114,7 +111,7 @@ def run_demo(out: str | Path, *, device: str = "auto", report: Callable[[str], N
     report("Making a synthetic ultrasound video with a known lesion ...")
     write_video(video, phantom.frames, phantom.fps)
     model = load_model("starter")
-    with Session.open(video, folder=_fresh(folder, "session"), author="simulated annotator") as session:
+    with Session.open(video, folder=_fresh_session(folder), author="simulated annotator") as session:
 
         def score() -> NDArray[np.float64]:
             return np.array(
@@ -170,13 +167,9 @@ def _drain(events) -> None:
         pass
 
 
-def _fresh(folder: Path, name: str) -> Path:
+def _fresh_session(folder: Path) -> Path:
     """A folder that does not exist yet, so that earlier demos stay as they are."""
-    number, path = 1, folder / f"{name}.vivim"
-    while path.exists():
-        number += 1
-        path = folder / f"{name}-{number}.vivim"
-    return path
+    return free_path(lambda n: folder / ("session.vivim" if n == 1 else f"session-{n}.vivim"))
 
 
 def score_table(scores: dict) -> str:
@@ -215,10 +208,9 @@ def before_after(session: Session, truth: NDArray, first: NDArray, frames: NDArr
 
 def _outlined(frame: NDArray, mask: NDArray, truth: NDArray) -> NDArray[np.uint8]:
     """RGB frame with the mask tinted green and the true outline in white."""
-    from skimage.segmentation import find_boundaries
+    from vivim.imaging.drawing import tinted
+    from vivim.imaging.metrics import outline
 
-    rgb = np.repeat(frame[..., None], 3, 2) if frame.ndim == 2 else frame.copy()
-    inside = mask > 0
-    rgb[inside] = (0.55 * rgb[inside] + 0.45 * np.array([40, 200, 120])).astype(np.uint8)
-    rgb[find_boundaries(truth > 0, mode="inner")] = 255
+    rgb = tinted(frame, mask, ["#28c878"])
+    rgb[outline(truth)] = 255
     return rgb

@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 
 from vivim.cli.options import add_clips, add_device, add_model, say
+from vivim.devices import choose_device
+from vivim.registry.registry import load_model
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,12 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict:
     """Score every clip, and print a table."""
-    from vivim.devices import choose_device
     from vivim.evaluation.evaluate import evaluate
     from vivim.evaluation.report import summary, table, write_worst
-    from vivim.registry.registry import default_model_name, load_model
 
-    model = load_model(args.model or default_model_name())
+    model = load_model(args.model)
     clips = list(
         evaluate(
             args.dataset,

@@ -102,12 +102,7 @@ def write(
 ) -> tuple[dict[str, str], tuple[int, ...]]:
     """Export with progress and the options of `vivim.io.export.export`.
 
-    Returns
-    -------
-    dict
-        What was written where, by format.
-    tuple of int
-        Damaged frames that were left out.
+    Returns what was written where, by format, and the damaged frames that were left out.
     """
     from vivim.cli.progress import Progress
     from vivim.io.export import export

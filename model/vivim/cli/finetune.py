@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vivim.cli.options import add_device, add_model, say
+from vivim.registry.registry import checked_name, load_model
 
 if TYPE_CHECKING:
-    from vivim.finetuning import Finished, PassedOver
+    from vivim.finetuning.events import Finished, PassedOver
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,13 +38,12 @@ def run(args: argparse.Namespace) -> dict:
     """Fine-tune. Ctrl-C stops it and leaves every model as it was."""
     from vivim.api import finetune
     from vivim.cli.progress import Progress
-    from vivim.finetuning import Finished, PassedOver, Preparing, Scored, Step, Waiting
-    from vivim.registry.registry import checked_name, default_model_name, load_model
+    from vivim.finetuning.events import Finished, PassedOver, Preparing, Scored, Step, Waiting
     from vivim.session import Session
     from vivim.session.damage_check import damage_text
 
     name = checked_name(args.output)
-    model = load_model(args.model or default_model_name())
+    model = load_model(args.model)
     frames, damaged = 0, dict[str, list[int]]()
     result: Finished | None = None
     with ExitStack() as stack:

@@ -6,6 +6,7 @@ from importlib import metadata
 from typing import Any
 
 import vivim
+from vivim.devices import available_devices
 
 PACKAGES = ("torch", "numpy", "numba", "zarr", "av", "napari", "mamba-ssm")
 
@@ -28,7 +29,6 @@ def versions() -> dict[str, str | None]:
 def run(args: argparse.Namespace) -> dict:
     """Print what there is."""
     from vivim.cli.models import as_row
-    from vivim.devices import available_devices
     from vivim.registry.registry import default_model_name, list_models, models_folder
     from vivim.scan import available_backends
     from vivim.settings import settings_path

@@ -1,6 +1,7 @@
 """``vivim models``: list, import, export, rename, widen and remove models, and choose the one offered first."""
 
 import argparse
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,34 +21,34 @@ from vivim.registry.registry import (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the actions."""
-    parser.set_defaults(action="list")
+    parser.set_defaults(act=_list)
     actions = parser.add_subparsers(metavar="ACTION")
 
-    def action(name: str, summary: str) -> argparse.ArgumentParser:
+    def action(name: str, summary: str, act: Callable[[argparse.Namespace], dict]) -> argparse.ArgumentParser:
         sub = actions.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
-        sub.set_defaults(action=name)
+        sub.set_defaults(act=act)
         # suppressed, so that `vivim models --json list` is not undone by the action's own default
         sub.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
         return sub
 
-    action("list", "show all models")
-    adding = action("import", "check a model file, of this program or of the reference, and add it")
+    action("list", "show all models", _list)
+    adding = action("import", "check a model file, of this program or of the reference, and add it", _import)
     adding.add_argument("file", type=Path)
     adding.add_argument("--name", help="its name here; the file's by default")
-    copying = action("export", "copy a model to a file")
+    copying = action("export", "copy a model to a file", _export)
     copying.add_argument("name")
     copying.add_argument("file", type=Path)
-    renaming = action("rename", "give a model another name")
+    renaming = action("rename", "give a model another name", _rename)
     renaming.add_argument("name")
     renaming.add_argument("new_name")
-    widening = action("classes", "make a new version that can learn several classes")
+    widening = action("classes", "make a new version that can learn several classes", _classes)
     widening.add_argument("name")
     widening.add_argument(
         "classes", nargs="+", metavar="CLASS", help="all of them, in the order of their labels"
     )
     widening.add_argument("-o", "--output", required=True, metavar="NEW", help="name of the new version")
-    action("remove", "delete a model for good").add_argument("name")
-    action("default", "offer a model first from now on").add_argument("name")
+    action("remove", "delete a model for good", _remove).add_argument("name")
+    action("default", "offer a model first from now on", _default).add_argument("name")
 
 
 def as_row(info: ModelInfo) -> dict[str, Any]:
@@ -57,7 +58,7 @@ def as_row(info: ModelInfo) -> dict[str, Any]:
 
 def run(args: argparse.Namespace) -> dict:
     """Do what the action says."""
-    return _ACTIONS[args.action](args)
+    return args.act(args)
 
 
 def _list(args: argparse.Namespace) -> dict:
@@ -113,14 +114,3 @@ def _default(args: argparse.Namespace) -> dict:
     set_default_model(args.name)
     print(f"{args.name} is offered first from now on")
     return {"default": args.name}
-
-
-_ACTIONS = {
-    "list": _list,
-    "import": _import,
-    "export": _export,
-    "rename": _rename,
-    "classes": _classes,
-    "remove": _remove,
-    "default": _default,
-}

@@ -8,6 +8,7 @@ from typing import Any
 
 from vivim.devices import DEVICES, is_remote
 from vivim.io.formats import FORMATS
+from vivim.registry.registry import default_model_name
 from vivim.remote.config import preferred_device
 
 
@@ -15,6 +16,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     """Declare ``--model``."""
     parser.add_argument(
         "--model",
+        default=default_model_name(),
         metavar="M",
         help="a name from `vivim models list`, or a file (default: the one set by `vivim models default`, "
         "at first the starter)",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from types import TracebackType
 from typing import TextIO
 
 from vivim.utils.time_left import clock
@@ -14,15 +13,7 @@ SPARSE_SECONDS = 10.0
 
 
 class Progress:
-    """Use in a ``with`` block, so that the line is ended whatever happens.
-
-    Parameters
-    ----------
-    label : str
-        Stands before the numbers.
-    stream : text stream, optional
-        Standard error by default.
-    """
+    """Use in a ``with`` block, so that the line is ended whatever happens. The label stands before the numbers."""
 
     def __init__(self, label: str, stream: TextIO | None = None) -> None:
         self._label = label
@@ -73,7 +64,5 @@ class Progress:
     def __enter__(self) -> Progress:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._end_line()

@@ -21,8 +21,10 @@ from vivim.cli.options import (
     cleaning,
     positive,
 )
-from vivim.devices import PRECISIONS
+from vivim.devices import PRECISIONS, choose_device, is_remote
 from vivim.inference.sliding_windows import MODES
+from vivim.registry.registry import STARTER, model_path
+from vivim.settings import settings
 
 if TYPE_CHECKING:
     from vivim.batch.jobs import Segmenting
@@ -95,13 +97,12 @@ def area(text: str) -> tuple[int, ...] | str:
 def run(args: argparse.Namespace) -> dict:
     """Segment all videos that are not done yet. One that fails does not stop the others."""
     from vivim.batch.inputs import find
-    from vivim.batch.process_video import loaded
-    from vivim.devices import choose_device, is_remote
+    from vivim.batch.process_video import models
 
     found = find(args.videos, args.output)
     if args.cluster is None and not is_remote(args.device):
         choose_device(args.device)
-    model = loaded(args.model or _default_model())
+    model = models.load(args.model)
     result = go(found, args, _options(args, model.version), args.device)
     return {"model": model.name, "version": model.version, **result}
 
@@ -109,10 +110,9 @@ def run(args: argparse.Namespace) -> dict:
 def _options(args: argparse.Namespace, version: str) -> Segmenting:
     from vivim.batch.jobs import Segmenting
     from vivim.batch.splitting import SPLIT
-    from vivim.settings import settings
 
     return Segmenting(
-        model=_for_any_machine(args.model or _default_model()),
+        model=_for_any_machine(args.model),
         version=version,
         device=args.device,
         clip_length=args.clip_length or settings().clip_length,
@@ -126,14 +126,6 @@ def _options(args: argparse.Namespace, version: str) -> Segmenting:
     )
 
 
-def _default_model() -> str:
-    from vivim.registry.registry import default_model_name
-
-    return default_model_name()
-
-
 def _for_any_machine(name: str) -> str:
     """A model as a worker on another machine finds it: the starter is in the package, others are files."""
-    from vivim.registry.registry import STARTER, model_path
-
     return STARTER if name == STARTER else str(model_path(name).absolute())

@@ -13,6 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vivim.cli.options import add_device, positive
+from vivim.devices import choose_device
+from vivim.remote.config import is_address, is_loopback, server_token
+from vivim.remote.protocol import RemoteError
+from vivim.settings import vivim_home
+from vivim.utils.atomic_files import sweep
 
 if TYPE_CHECKING:
     from vivim.remote.server import Serving
@@ -68,9 +73,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict:
     """Serve until told to stop by Ctrl-C or a signal."""
-    from vivim.remote.config import server_token
-    from vivim.settings import vivim_home
-
     path = args.token_file or vivim_home() / TOKEN_FILE
     token = server_token(path)
     if args.show_token:
@@ -82,15 +84,10 @@ def run(args: argparse.Namespace) -> dict:
 def _serving(args: argparse.Namespace, token: str) -> Serving:
     """The options, checked.
 
-    Raises
-    ------
-    RemoteError
-        If they would let the token and the pictures travel in the open, or the certificate cannot be used.
+    Raises `RemoteError` if they would let the token and the pictures travel in the open, or the certificate cannot be
+    used.
     """
-    from vivim.devices import choose_device
-    from vivim.remote.config import is_address, is_loopback
     from vivim.remote.limits import Limits
-    from vivim.remote.protocol import RemoteError
     from vivim.remote.server import Serving
 
     if (args.certificate is None) != (args.key is None):
@@ -110,8 +107,6 @@ def _serving(args: argparse.Namespace, token: str) -> Serving:
 
 
 def _tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
-    from vivim.remote.protocol import RemoteError
-
     if certificate is None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -124,7 +119,6 @@ def _tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
 
 async def _serve(serving: Serving, token_file: Path) -> dict:
     from vivim.remote.server import Server
-    from vivim.utils.atomic_files import sweep
 
     until, loop = asyncio.Event(), asyncio.get_running_loop()
     if sys.platform != "win32":  # there Ctrl-C ends the loop by itself

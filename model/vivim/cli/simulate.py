@@ -3,6 +3,7 @@
 import argparse
 
 from vivim.cli.options import add_clips, add_device, add_model, numbers, say
+from vivim.registry.registry import load_model
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,9 +30,8 @@ def run(args: argparse.Namespace) -> dict:
     """Simulate on every clip, and print a table."""
     from vivim.evaluation.simulated_annotator import simulate
     from vivim.evaluation.simulation_report import summary, table
-    from vivim.registry.registry import default_model_name, load_model
 
-    model = load_model(args.model or default_model_name())
+    model = load_model(args.model)
     results = list(
         simulate(
             args.dataset,

@@ -12,19 +12,19 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
 
 from vivim.devices import choose_device
 from vivim.errors import VivimError
+from vivim.imaging.resize import resize_frame
+from vivim.network import Vivim
+from vivim.network.weight_conversion import fetch_segformer, load_segformer
 from vivim.training.config import TrainConfig
 from vivim.training.datasets import Clip, load_dataset
 from vivim.training.recipes import default_recipe, merged, read_recipe, recipe_names, to_config
 from vivim.training.run_log import RunLog, table_head, table_line
-
-if TYPE_CHECKING:
-    import torch
-
-    from vivim.network import Vivim
 
 WHOLE_NUMBERS = ("steps", "validate_every", "log_every", "patience", "parts", "seed")
 NUMBERS = ("epochs", "learning_rate", "average_decay", "boundary_weight", "seconds", "pause_after")
@@ -113,9 +113,6 @@ def weighted(
 
 def phantoms(count: int, size: tuple[int, int]) -> list[Clip]:
     """Synthetic clips with known lesions, half speckle and half mucosa."""
-    import numpy as np
-
-    from vivim.imaging.resize import resize_frame
     from vivim.video import make_phantom
 
     clips = []
@@ -166,13 +163,8 @@ def validation_clips(
 ) -> tuple[list[Clip], list[float], list[Clip]]:
     """Take about `part` of the clips out, at least one and never all, drawn from `seed`.
 
-    Raises
-    ------
-    VivimError
-        If there are fewer than two clips.
+    Raises `VivimError` if there are fewer than two clips.
     """
-    import numpy as np
-
     if not part:
         return clips, weights, []
     if len(clips) < 2:
@@ -185,6 +177,8 @@ def validation_clips(
 
 def run(args: argparse.Namespace) -> dict:
     """Train. Returns the summary that ``--json`` prints."""
+    from vivim.training.trainer import train
+
     device = choose_device(args.device)
     config = recipe(args, device.type)
     output = Path(args.output)
@@ -206,10 +200,29 @@ def run(args: argparse.Namespace) -> dict:
         "recipe": {k: v for k, v in asdict(config).items() if k not in ("seconds", "pause_after")},
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
-    return _train(
-        args, config, clips, stills, held, say, first, provenance=provenance, validation=validation,
-        clip_weights=clip_weights, still_weights=still_weights, device=device,
-    )  # fmt: skip
+    say(
+        f"{len(clips)} clips, {sum(len(s.frames) for s in stills)} stills, {len(held)} clips held out, on {device}"
+    )
+    event, log = None, None
+    for event in train(
+        clips, stills, output, config, validation_clips=held, initial=starting_weights(args, config), device=device,
+        provenance=provenance, validation=validation, clip_weights=clip_weights, still_weights=still_weights,
+    ):  # fmt: skip
+        if log is None:
+            log = RunLog(output, [clip.name for clip in validation])
+            say(table_head())
+        if first:
+            log.add(event)
+        say(table_line(event))
+    peak = peak_memory(device)
+    if peak is not None:
+        say(f"most memory on the device: {peak:.0f} MiB")
+    return {
+        "model": str(output / ("best.safetensors" if held else "model.safetensors")),
+        "log": str(output / "log.csv"),
+        "peak_memory_mib": peak,
+        **(asdict(event) if event else {}),
+    }
 
 
 def starting_weights(args: argparse.Namespace, config: TrainConfig) -> Vivim | None:
@@ -217,11 +230,7 @@ def starting_weights(args: argparse.Namespace, config: TrainConfig) -> Vivim | N
 
     What SegFormer does not have, all of the temporal half, is random by the seed of the run.
     """
-    import torch
-
-    from vivim.network import Vivim
     from vivim.network.checkpoints import load_checkpoint
-    from vivim.network.weight_conversion import fetch_segformer, load_segformer
 
     if args.initial:
         return load_checkpoint(Path(args.initial))
@@ -233,36 +242,6 @@ def starting_weights(args: argparse.Namespace, config: TrainConfig) -> Vivim | N
     return model
 
 
-def _train(
-    args: argparse.Namespace, config: TrainConfig, clips: list[Clip], stills: list[Clip], held: list[Clip],
-    say: Callable[[str], None], first: bool, **material: Any,
-) -> dict:  # fmt: skip
-    """Run the trainer with a live table and a log."""
-    from vivim.training.trainer import train
-
-    output, initial = Path(args.output), starting_weights(args, config)
-    say(
-        f"{len(clips)} clips, {sum(len(s.frames) for s in stills)} stills, {len(held)} clips held out, "
-        f"on {material['device']}"
-    )
-    event, log = None, None
-    for event in train(clips, stills, output, config, validation_clips=held, initial=initial, **material):
-        if log is None:
-            log = RunLog(output, [clip.name for clip in material["validation"]])
-            say(table_head())
-        if first:
-            log.add(event)
-        say(table_line(event))
-    model = output / ("best.safetensors" if held else "model.safetensors")
-    peak = peak_memory(material["device"])
-    if peak is not None:
-        say(f"most memory on the device: {peak:.0f} MiB")
-    log_of_run = {"model": str(model), "log": str(output / "log.csv"), "peak_memory_mib": peak}
-    return {**log_of_run, **(asdict(event) if event else {})}
-
-
 def peak_memory(device: torch.device) -> float | None:
     """The most memory that tensors took on a CUDA device so far, in MiB. None on others."""
-    import torch
-
     return torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else None

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -27,11 +26,9 @@ from vivim.imaging import metrics
 from vivim.imaging.mask_files import read_mask_picture
 from vivim.imaging.resize import resize_frame
 from vivim.inference.proposals import CLIP_LENGTH
+from vivim.network import Vivim
 from vivim.network.preprocessing import normalise, stack_frames
 from vivim.training.datasets import binary_mask, find_clips, pair_files, split_label
-
-if TYPE_CHECKING:
-    from vivim.network import Vivim
 
 RESAMPLES = 2000
 """Draws of clips for the confidence intervals."""

@@ -9,10 +9,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from vivim.evaluation.evaluate import SCORES, ClipScore, overall, predict_clip
+from vivim.evaluation.evaluate import ClipScore, overall, predict_clip
 from vivim.imaging.metrics import outline
 from vivim.network import Vivim
 from vivim.training.datasets import pair_files
+from vivim.utils.json_types import as_json
 
 COLUMNS = {
     "dice": "Dice",
@@ -44,21 +45,19 @@ def summary(clips: Sequence[ClipScore]) -> dict[str, Any]:
             "frames": len(clip.frames),
             "empty_frames": clip.empty_frames,
             "false_alarms": clip.false_alarms,
-            **{name: _rounded(clip.scores[name]) for name in SCORES},
+            **clip.scores,
         }
         for clip in clips
     ]
-    return {
-        **{name: _rounded(value) for name, value in means.items()},
-        "interval": {
-            name: None if pair is None else [_rounded(value) for value in pair]
-            for name, pair in intervals.items()
-        },
+    report = {
+        **means,
+        "interval": intervals,
         "frames": sum(len(clip.frames) for clip in clips),
         "empty_frames": sum(clip.empty_frames for clip in clips),
         "false_alarms": sum(clip.false_alarms for clip in clips),
         "clips": rows,
     }
+    return as_json(report, digits=4)
 
 
 def table(clips: Sequence[ClipScore]) -> str:
@@ -84,19 +83,12 @@ def _line(title: str, frames: str, values: Sequence[float | None]) -> str:
     return f"{title:28} {frames:>6} " + " ".join(shown)
 
 
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
-
-
 def write_worst(
     clips: Sequence[ClipScore], model: Vivim, device: torch.device, folder: Path, count: int = 12
 ) -> list[Path]:
     """Write the frames with the lowest Dice as pictures, the true outline in green, the predicted one in red.
 
-    Returns
-    -------
-    list of Path
-        ``01_CLIP_FRAME.png`` and so on, the worst first.
+    Returns their paths, ``01_CLIP_FRAME.png`` and so on, the worst first.
     """
     ranked = sorted(
         (

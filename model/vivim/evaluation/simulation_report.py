@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from vivim.utils.json_types import as_json
+
 GOOD = 0.90
 """Dice that masks should reach, and keep."""
 
@@ -69,47 +71,31 @@ def summary(results: Sequence[SimulationResult]) -> dict:
     """
     queue, even = ([r for r in results if r.choose == name] for name in ("queue", "even"))
     report = _of_one_chooser(queue or even)
-    return {**report, "even": _of_one_chooser(even)} if queue and even else report
+    if queue and even:
+        report["even"] = _of_one_chooser(even)
+    return as_json(report, digits=4)
 
 
-def _of_one_chooser(results: Sequence[SimulationResult]) -> dict:
+def _of_one_chooser(results: Sequence[SimulationResult]) -> dict[str, Any]:
     mean = {}
     for number in sorted({r.corrections for r in results}):
         rows = [r for r in results if r.corrections == number]
         mean[str(number)] = {
-            key: _number(float(np.mean([getattr(r, key) for r in rows])))
+            key: np.mean([getattr(r, key) for r in rows])
             for key in ("dice", "interpolation_dice", "propagation_dice", "mean_seconds")
         } | {
-            "common_dice": _number(float(np.mean([r.common_history[-1] for r in rows]))),
+            "common_dice": np.mean([r.common_history[-1] for r in rows]),
             "clips": len(rows),
             "clips_below_baselines": sum(r.below_baselines for r in rows),
             "clips_fallen": sum(bool(r.falls) for r in rows),
-            "largest_fall": _number(max((fall for r in rows for fall in r.falls), default=0.0)),
+            "largest_fall": max((fall for r in rows for fall in r.falls), default=0.0),
         }
-    report = {
-        "clips": [
-            {key: _plain(value) for key, value in asdict(r).items()}
-            | {"below_baselines": r.below_baselines, "falls": _plain(r.falls)}
-            for r in results
-        ],
-        "mean": mean,
-    }
+    clips = [asdict(r) | {"below_baselines": r.below_baselines, "falls": r.falls} for r in results]
+    report: dict[str, Any] = {"clips": clips, "mean": mean}
     if any(r.choose == "queue" for r in results):
         last = {r.clip: r for r in results}
         report["corrections_until_good"] = {clip: corrections_until(r.history) for clip, r in last.items()}
     return report
-
-
-def _plain(value: Any) -> Any:
-    """A value of a `SimulationResult` as JSON can hold it."""
-    if isinstance(value, float):
-        return _number(value)
-    return [_plain(item) for item in value] if isinstance(value, tuple) else value
-
-
-def _number(value: float) -> float | None:
-    """A rounded number that JSON can hold, None for NaN."""
-    return round(float(value), 4) if np.isfinite(value) else None
 
 
 def table(results: Sequence[SimulationResult]) -> str:

@@ -1,9 +1,15 @@
-"""Events of a fine-tune, which can be written as lines of JSON."""
+"""Events of a fine-tune, which can be written as lines of JSON, and its result."""
+
+from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from vivim.utils.json_types import fits_fields
+
+if TYPE_CHECKING:
+    from vivim.network import Vivim
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,12 @@ class Step:
     fold: int
     rounds: int = 0
 
+    @property
+    def steps_left(self) -> int:
+        """Steps after this one in all rounds, or fewer where the last round is shorter than the others."""
+        rounds = max(1, self.rounds)
+        return self.total - self.step + (rounds - (self.fold or rounds)) * self.total
+
 
 @dataclass(frozen=True)
 class HeldOut:
@@ -87,15 +99,19 @@ class Finished:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A new model, and whether it is clearly better on held-out frames than its parent."""
+
+    model: Vivim
+    promoted: bool
+
+
 FinetuneEvent = PassedOver | Waiting | Preparing | Step | HeldOut | Scored | Finished
 
 _KINDS: dict[str, type] = {
     cls.kind: cls for cls in (PassedOver, Waiting, Preparing, Step, HeldOut, Scored, Finished)
 }
-
-
-_ROW = {"session": "int", "frame": "int", "before": "float", "after": "float"}
-"""Names and types of a row of `Scored.per_frame`."""
 
 
 def to_line(event: FinetuneEvent) -> str:
@@ -104,38 +120,10 @@ def to_line(event: FinetuneEvent) -> str:
 
 
 def from_line(line: str) -> FinetuneEvent:
-    """Read the event that `to_line` wrote.
-
-    Raises
-    ------
-    ValueError
-        If the line is not an event.
-    """
+    """Read the event that `to_line` wrote. Raises `ValueError` if the line is not an event."""
     values: dict[str, Any] = json.loads(line)
     kind = values.pop("kind", None)
-    if kind not in _KINDS:
+    if kind not in _KINDS or not fits_fields(values, _KINDS[kind]):
         raise ValueError(f"Not an event: {line[:80]!r}")
-    if kind == "scored":
-        values["per_frame"] = tuple(tuple(row) for row in values["per_frame"])
-        for row in values["per_frame"]:
-            _check_types(dict(zip(_ROW, row, strict=True)), _ROW)
-    if kind == "passed-over":
-        values["frames"] = tuple(tuple(pair) for pair in values["frames"])
-    _check_types(values, _KINDS[kind].__annotations__)
-    return _KINDS[kind](**values)
-
-
-def _check_types(values: dict[str, Any], declared: dict[str, str]) -> None:
-    """Raise a `ValueError` where a value is not of its declared type, as a line from another machine may have it."""
-    for name, value in values.items():
-        kinds = declared.get(name, "unknown")
-        right = (
-            ("int" in kinds and type(value) is int and 0 <= value < 2**31)
-            or ("float" in kinds and isinstance(value, float) and math.isfinite(value))
-            or ("str" in kinds and isinstance(value, str))
-            or ("bool" in kinds and isinstance(value, bool))
-            or ("None" in kinds and value is None)
-            or ("tuple" in kinds and isinstance(value, tuple))
-        )
-        if not right:
-            raise ValueError(f"Not an event: {name} is {str(value)[:40]!r}")
+    lists = {name: tuple(map(tuple, value)) for name, value in values.items() if isinstance(value, list)}
+    return _KINDS[kind](**{**values, **lists})

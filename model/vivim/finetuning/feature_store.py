@@ -33,14 +33,9 @@ def key_of(*parts: Any) -> str:
 
 
 class FeatureStore:
-    """Store of encoded frames: a folder of named tensors.
+    """Store of encoded frames: a folder of named tensors, `store_folder` by default, made when first written to.
 
-    Parameters
-    ----------
-    folder : Path, optional
-        `store_folder` by default. It is made when first written to.
-    limit : int
-        Most bytes that `trim` leaves. The files unused for longest go first.
+    `trim` leaves `limit` bytes at most. The files unused for longest go first.
     """
 
     def __init__(self, folder: Path | None = None, limit: int = LIMIT_BYTES) -> None:

@@ -1,16 +1,15 @@
 """Run a fine-tune in this process: encode, judge on held-out frames, train."""
 
 import copy
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from vivim.devices import choose_device
 from vivim.errors import FinetuneError
 from vivim.finetuning.cross_validation import held_out_scores, mean_of, split_folds
-from vivim.finetuning.events import HeldOut, Preparing, Scored, Step
+from vivim.finetuning.events import HeldOut, Preparing, Scored, Step, Trained
 from vivim.finetuning.feature_store import FeatureStore
 from vivim.finetuning.samples import Sample, Source, check_labels, corrected_frames, encoded, variants
 from vivim.finetuning.trainables import DecoderTrainable, NetworkTrainable, Trainable
@@ -21,16 +20,6 @@ from vivim.session import Session
 from vivim.utils.system import check_fits
 
 SCOPES = ("decoder", "last-stage", "all")
-
-
-@dataclass(frozen=True)
-class Trained:
-    """Result of a fine-tune: a new model and its scores on held-out frames."""
-
-    model: Vivim
-    promoted: bool
-    scored: Scored
-    seconds: float
 
 
 def run(
@@ -58,7 +47,6 @@ def run(
     """
     if scope not in SCOPES:
         raise FinetuneError(f"Unknown scope {scope!r}. Choose one of {', '.join(SCOPES)}.")
-    began = time.monotonic()
     target = choose_device(device)
     keys = corrected_frames(sessions)
     if not keys:
@@ -93,10 +81,9 @@ def run(
     yield scored
     for step in trainable.fit(set(keys), steps, seed, 0):
         yield replace(step, rounds=rounds)
-    promoted = clearly_better(scored)
     learned_from = sorted({*model.provenance.get("learned_from", []), *map(session_key, sessions)})
     tuned.provenance = {**tuned.provenance, "learned_from": learned_from, NEW_CLASSES: False}
-    yield Trained(tuned.cpu().eval(), promoted, scored, time.monotonic() - began)
+    yield Trained(tuned.cpu().eval(), clearly_better(scored))
 
 
 def clearly_better(scored: Scored) -> bool:

@@ -13,7 +13,7 @@ from vivim.finetuning.samples import Source, corrected_frames, encoded, variants
 from vivim.inference.batch_runner import stoppable
 from vivim.inference.proposals import CLIP_LENGTH, ProposeOptions, propose
 from vivim.network import Vivim
-from vivim.registry.lineage import untouched_ancestor
+from vivim.registry.registry import untouched_ancestor
 from vivim.session import Session
 from vivim.utils.cancellation import Stopped
 
@@ -24,22 +24,8 @@ def precompute_features(
     """Encode the corrected frames as a fine-tune of `model` will ask for them.
 
     The optical flow serves proposing too, because `vivim.inference.feature_cache` keeps that of a session in memory.
-
-    Parameters
-    ----------
-    sessions : sequence of Session
-        Sessions with corrected frames. Nothing is written to them.
-    model : Vivim
-        Moved to the device and put into evaluation mode.
-    device : torch.device
-        Where to encode.
-    stop : threading.Event, optional
-        Set it from another thread to stop within a block of the network.
-
-    Raises
-    ------
-    Stopped
-        If `stop` was set.
+    Nothing is written to the sessions. `model` is moved to the device and put into evaluation mode. Raises `Stopped` if
+    `stop` was set, within a block of the network.
     """
     cache, total = FeatureStore(), len(corrected_frames(sessions))
     model = model.to(device).eval()
@@ -65,21 +51,9 @@ def precompute(
     device: str = "auto",
     stop: threading.Event | None = None,
 ) -> Iterator[int]:
-    """Fill the caches of a session for the next fine-tune and the next proposal.
+    """Fill the caches of a session for the next fine-tune and the next proposal, and yield the number of windows done.
 
-    Parameters
-    ----------
-    session : Session
-        Nothing is written to it.
-    model : Vivim
-        The one in use.
-    start, clip_length, device, stop
-        As for `propose`, but no device of another machine.
-
-    Yields
-    ------
-    int
-        Number of windows done.
+    Nothing is written to the session. Options are those of `propose`, but for devices of other machines.
     """
     target, done = choose_device(device), 0
     with contextlib.suppress(Stopped):

@@ -97,10 +97,7 @@ def target_planes(mask: np.ndarray, classes: int) -> Tensor:
 def check_labels(sessions: Sequence[Session], model: Vivim) -> None:
     """Make sure that a model of several classes knows every label drawn. With one class every label counts as it.
 
-    Raises
-    ------
-    FinetuneError
-        If a label is beyond the classes, so that its pixels would be learned as background.
+    Raises `FinetuneError` if a label is beyond the classes, so that its pixels would be learned as background.
     """
     classes = model.config.num_classes
     for number, t in corrected_frames(sessions) if classes > 1 else ():
@@ -139,19 +136,7 @@ def variants(sessions: Sequence[Session], guidable: bool) -> Iterator[Variant]:
 
 
 class Source:
-    """Corrected frames of some sessions as network input.
-
-    Parameters
-    ----------
-    sessions : sequence of Session
-        Where the frames are.
-    model : Vivim
-        Says which size, how many classes, and whether guidance is possible.
-    device : torch.device
-        Where windows are wanted.
-    stop : threading.Event, optional
-        Set it for `Stopped` at the next frame.
-    """
+    """Corrected frames of some sessions as input of a network, on a device. `stop` ends the work with `Stopped`."""
 
     def __init__(
         self,

@@ -38,17 +38,7 @@ Item = TypeVar("Item", Sample, Variant)
 
 
 class Trainable(ABC, Generic[Item]):
-    """A model of which some part is trained in place, with the corrected frames that it learns from.
-
-    Parameters
-    ----------
-    model : Vivim
-        Trained in place.
-    items : sequence of Sample or Variant
-        The frames, in all their variants.
-    device : torch.device
-        Where `model` is.
-    """
+    """A model on a device of which some part is trained in place, with the frames it learns from, in all variants."""
 
     known_classes_rate = DECODER_LEARNING_RATE
     max_gradient: float | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,10 +12,8 @@ from torch import Tensor, nn
 from vivim.devices import unprepared
 from vivim.errors import FinetuneError
 from vivim.finetuning.events import Step
+from vivim.network import Vivim
 from vivim.registry.info import NEW_CLASSES
-
-if TYPE_CHECKING:
-    from vivim.network import Vivim
 
 Scores = dict[tuple[int, int], float]
 """Dice by (session, frame)."""
@@ -85,18 +83,11 @@ def train(
     parameters : sequence of mapping
         Groups as an optimiser takes them, each with its own ``lr``, warmed up over `WARM_UP` steps.
     losses : callable
-        Returns the loss of the next step, a scalar.
-    steps, fold : int
-        Number of steps, and the held-out round that the events name.
+        Returns the loss of the next step, a scalar. `FinetuneError` is raised if it is no longer a number.
     max_gradient : float, optional
         Norm that gradients are clipped to.
     pull : float
         Weight of the squared distance to the first weights.
-
-    Raises
-    ------
-    FinetuneError
-        If the loss is no longer a number.
     """
     moved = [p for group in parameters for p in group["params"]]
     parents = [p.detach().clone() for p in moved]

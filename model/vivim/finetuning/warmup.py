@@ -20,15 +20,7 @@ LENGTHS = (2 * CONTEXT + 1, 2 * CONTEXT + 3)
 
 
 def warm_up_finetuning(model: Vivim, device: torch.device) -> None:
-    """Encode empty windows and take one training step with a copy of `model`, which is left as it is.
-
-    Parameters
-    ----------
-    model : Vivim
-        Of the kind that will be fine-tuned; on `device`.
-    device : torch.device
-        Where the fine-tune will run.
-    """
+    """Encode empty windows and take one training step with a copy of `model`, which is on `device`."""
     height, width = model.config.input_size
     tuned = copy.deepcopy(model).eval()
     samples: list[Sample] = []
@@ -45,21 +37,9 @@ def warm_up_finetuning(model: Vivim, device: torch.device) -> None:
 def warm_up(model: Vivim, device: str = "auto", stop: threading.Event | None = None) -> None:
     """Compile kernels and propose one empty window, so that the first mask comes quickly.
 
-    On CUDA also warm up fine-tuning.
-
-    Parameters
-    ----------
-    model : Vivim
-        Moved to the device and put into evaluation mode.
-    device : str
-        As for `vivim.propose`. Nothing is done for another machine's device.
-    stop : threading.Event, optional
-        Set it to leave out what has not started yet.
-
-    Raises
-    ------
-    DeviceError
-        If the device is absent or its memory too small.
+    On CUDA also warm up fine-tuning. Nothing is done for another machine's device. The model is moved to the device and
+    put into evaluation mode. What has not started when `stop` is set is left out. Raises `DeviceError` if the device is
+    absent or its memory too small.
     """
     if is_remote(device):
         return

@@ -14,9 +14,9 @@ import torch
 
 from vivim.devices import telling_of_full_memory
 from vivim.errors import DeviceError, VivimError
-from vivim.finetuning.events import to_line
+from vivim.finetuning.events import Trained, to_line
 from vivim.finetuning.feature_store import FeatureStore
-from vivim.finetuning.job import Trained, run
+from vivim.finetuning.job import run
 from vivim.finetuning.warmup import warm_up_finetuning
 from vivim.network import Vivim, VivimConfig
 from vivim.network.checkpoints import load_checkpoint, save_checkpoint
@@ -32,7 +32,7 @@ def work(job: Path) -> None:
         for event in run(sessions, model, task["scope"], task["device"], task["seed"], FeatureStore()):
             if isinstance(event, Trained):
                 save_checkpoint(event.model, job / "result.safetensors", event.model.provenance)
-                line = json.dumps({"kind": "trained", "promoted": event.promoted, "seconds": event.seconds})
+                line = json.dumps({"kind": "trained", "promoted": event.promoted})
             else:
                 line = to_line(event)
             print(line, flush=True)

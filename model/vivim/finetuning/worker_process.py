@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from vivim.devices import choose_device
 from vivim.errors import DeviceError, FinetuneError
-from vivim.finetuning.events import FinetuneEvent, from_line
+from vivim.finetuning.events import FinetuneEvent, Trained, from_line
 from vivim.utils.atomic_files import own_name, sweep
 
 if TYPE_CHECKING:
@@ -61,10 +61,14 @@ class WorkerProcess:
         """Whether the process has not ended."""
         return self.process.poll() is None
 
-    def last_words(self) -> str:
-        """The last line that the process wrote to its standard error."""
+    def unexpected_end(self) -> FinetuneError:
+        """Tell how the process ended, by the last line that it wrote to its standard error."""
         self._errors.seek(0)
-        return (self._errors.read().strip().splitlines() or ["it left no message"])[-1]
+        last_words = (self._errors.read().strip().splitlines() or ["it left no message"])[-1]
+        return FinetuneError(
+            f"Fine-tuning stopped unexpectedly (exit code {self.process.returncode}: {last_words}). The model is as it "
+            "was; close other programs if memory is short, and try again."
+        )
 
     def close(self) -> None:
         """Kill the process and remove its folder. Safe to call twice."""
@@ -148,8 +152,8 @@ class Standby:
 
 def in_own_process(
     sessions: Sequence[Session], model: Vivim, scope: str, device: str, seed: int, standby: Standby | None
-) -> Iterator[FinetuneEvent | tuple[Vivim, bool]]:
-    """Fine-tune in a process of its own, and yield its events, then the new model and whether it is promoted.
+) -> Iterator[FinetuneEvent | Trained]:
+    """Fine-tune in a process of its own, with the events of `vivim.finetuning.job.run`.
 
     Frames are encoded here while the process loads, because proposing uses the same optical flow.
     """
@@ -173,9 +177,9 @@ def in_own_process(
         )
         promoted = yield from _relay(worker.process)
         if worker.process.wait() != 0 or promoted is None:
-            raise FinetuneError(_unexpected_end(worker))
+            raise worker.unexpected_end()
         tuned = load_checkpoint(worker.folder / "result.safetensors")
-    yield tuned, promoted
+    yield Trained(tuned, promoted)
 
 
 def _relay(process: subprocess.Popen[str]) -> Generator[FinetuneEvent, None, bool | None]:
@@ -193,10 +197,3 @@ def _relay(process: subprocess.Popen[str]) -> Generator[FinetuneEvent, None, boo
         else:
             yield from_line(text)
     return promoted
-
-
-def _unexpected_end(worker: WorkerProcess) -> str:
-    return (
-        f"Fine-tuning stopped unexpectedly (exit code {worker.process.returncode}: {worker.last_words()}). The "
-        f"model is as it was; close other programs if memory is short, and try again."
-    )

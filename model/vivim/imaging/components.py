@@ -4,23 +4,18 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
 from skimage.measure import label, regionprops
 
 
 @dataclass(frozen=True)
 class Cleaning:
-    """Cleaning of masks before they are exported. Does nothing by default.
-
-    Attributes
-    ----------
-    min_area_px : int
-        Connected components of fewer pixels are removed.
-    fill_holes : bool
-        Background that a mask encloses becomes part of it.
-    """
+    """Cleaning of masks before they are exported. Does nothing by default."""
 
     min_area_px: int = 0
+    """Connected components of fewer pixels are removed."""
     fill_holes: bool = False
+    """Background that a mask encloses becomes part of it."""
 
     def __call__(self, mask: ArrayLike) -> NDArray[np.uint8]:
         """Return the cleaned mask.
@@ -45,13 +40,11 @@ class Cleaning:
 
 def _filled(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Fill background that does not reach the border, with the class to the left of its first pixel."""
-    holes = label(mask == 0, connectivity=1)
-    outside = np.unique(np.concatenate([holes[0], holes[-1], holes[:, 0], holes[:, -1]]))
+    holes = ndimage.binary_fill_holes(mask > 0) & (mask == 0)
     filled = mask.copy()
-    for region in regionprops(holes):
-        if region.label not in outside:
-            row, column = region.coords[0]
-            filled[region.slice][region.image] = mask[row, column - 1]
+    for region in regionprops(label(holes, connectivity=1)):
+        row, column = region.coords[0]
+        filled[region.slice][region.image] = mask[row, column - 1]
     return filled
 
 
@@ -63,25 +56,17 @@ def _without_small(mask: NDArray[np.uint8], area: int) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True)
 class Lesion:
-    """One connected component of one frame's mask.
-
-    Attributes
-    ----------
-    id : int
-        Its number, the same in all frames, from 1; 0 before it has one.
-    category : int
-        Its class, from 1.
-    top, left : int
-        Where `image` lies in the frame, in pixels.
-    image : ndarray
-        ``(h, w)`` bool, within its bounding box.
-    """
+    """One connected component of one frame's mask."""
 
     id: int
+    """Its number, the same in all frames, from 1; 0 before it has one."""
     category: int
+    """Its class, from 1."""
     top: int
     left: int
+    """Where `image` lies in the frame, in pixels."""
     image: NDArray[np.bool_]
+    """``(h, w)`` bool, within its bounding box."""
 
     @property
     def box(self) -> tuple[slice, slice]:

@@ -14,21 +14,14 @@ NEAR = 64
 
 
 class MaskPicture(NamedTuple):
-    """A mask as its file holds it.
-
-    Attributes
-    ----------
-    values : ndarray
-        ``(H, W)``, 0 for background. Where `coloured`, the colours as ``0xRRGGBB``.
-    indexed : bool
-        Whether the file has a palette, whose first colour is background.
-    coloured : bool
-        Whether the file is a colour picture with more than shades of grey.
-    """
+    """A mask as its file holds it."""
 
     values: NDArray
+    """``(H, W)``, 0 for background. Where `coloured`, the colours as ``0xRRGGBB``."""
     indexed: bool = False
+    """Whether the file has a palette, whose first colour is background."""
     coloured: bool = False
+    """Whether the file is a colour picture with more than shades of grey."""
 
 
 def read_mask_picture(path: Path) -> MaskPicture:

@@ -61,11 +61,7 @@ def precision_context(precision: str, device: torch.device) -> contextlib.Abstra
     """Autocast to bfloat16 where asked for, or by ``"auto"`` on GPUs that have it natively; else float32.
 
     On CPUs "auto" stays in float32: see docs/speed.md for what bfloat16 gains there and how many pixels it moves.
-
-    Raises
-    ------
-    ValueError
-        If the precision is unknown.
+    Raises `ValueError` if the precision is unknown.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"Unknown precision {precision!r}; choose one of {', '.join(PRECISIONS)}.")
@@ -136,10 +132,7 @@ class Runner:
     def __call__(self, x: Tensor, planes: Tensor | None) -> Tensor:
         """Return logits ``(B, T, C, H, W)`` float32 of clips ``(B, T, 3, H, W)``, both on the device.
 
-        Raises
-        ------
-        Stopped
-            If `stop` was set meanwhile.
+        Raises `Stopped` if `stop` was set meanwhile.
         """
         with self._inference():
             return self._forward(x, planes) if self._graphed is None else self._graphed(x, planes)

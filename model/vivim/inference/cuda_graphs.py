@@ -45,11 +45,8 @@ class _Graph:
 class GraphedForward:
     """A pass on a CUDA device, recorded for the shapes of batch that come again and again.
 
-    Parameters
-    ----------
-    forward : callable
-        From ``(B, T, 3, H, W)`` and guide planes ``(B, T, 2, H, W)`` or None to a Tensor, without gradients. It
-        runs the same kernels each time, whatever the weights.
+    `forward` goes from ``(B, T, 3, H, W)`` and guide planes ``(B, T, 2, H, W)`` or None to a Tensor, without gradients.
+    It runs the same kernels each time, whatever the weights.
     """
 
     def __init__(self, forward: Forward) -> None:

@@ -11,7 +11,6 @@ import hashlib
 import threading
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import torch
@@ -19,11 +18,9 @@ from torch import Tensor, nn
 
 from vivim.inference.sliding_windows import Window
 from vivim.propagation.mask_propagator import MaskGuide
-from vivim.propagation.optical_flow import new_flow_cache
+from vivim.propagation.optical_flow import FLOWS_KEPT, FlowCache
+from vivim.session import Session
 from vivim.utils.lru_cache import LRUCache
-
-if TYPE_CHECKING:
-    from vivim.session import Session
 
 LIMIT_BYTES = 640 * 2**20
 """Bytes of encoded windows kept, those used last."""
@@ -59,17 +56,11 @@ class WindowScores:
 
 
 class SessionCache:
-    """Flows, encoded windows and scores of one session, for any thread.
-
-    Parameters
-    ----------
-    key : hashable
-        Size and area of the frames that they are of.
-    """
+    """Flows, encoded windows and scores of one session, for any thread. `key` is the size and area of its frames."""
 
     def __init__(self, key: Hashable) -> None:
         self.key = key
-        self.flows = new_flow_cache()
+        self.flows: FlowCache = LRUCache(FLOWS_KEPT)
         self.confidences: dict[Hashable, float] = {}
         self.scores: dict[Hashable, WindowScores] = {}
         self.encoded: LRUCache[Hashable, EncodedFrames] = LRUCache(LIMIT_BYTES, lambda value: value.nbytes)
@@ -78,16 +69,7 @@ class SessionCache:
 class EncodedWindows:
     """The encoded windows of a session, as one encoder with one guide makes them.
 
-    Parameters
-    ----------
-    cache : SessionCache
-        Where they are kept.
-    encoder : str
-        Digest of the encoder's weights, and the precision it runs in.
-    guide : MaskGuide, optional
-        What guides it.
-    frames : int
-        How many will be asked for.
+    `encoder` is the digest of its weights, and the precision it runs in; `frames` is how many will be asked for.
     """
 
     def __init__(self, cache: SessionCache, encoder: str, guide: MaskGuide | None, frames: int) -> None:

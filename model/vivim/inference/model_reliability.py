@@ -9,7 +9,7 @@ and over the video.
 from __future__ import annotations
 
 from collections.abc import Hashable, MutableMapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from torch import Tensor
@@ -21,9 +21,7 @@ from vivim.inference.sliding_windows import Window
 from vivim.network.preprocessing import dice_of_logits
 from vivim.propagation.confidence import MIN_PIXELS
 from vivim.propagation.mask_propagator import MaskGuide
-
-if TYPE_CHECKING:
-    from vivim.session import Session
+from vivim.session import Session
 
 T = TypeVar("T")
 
@@ -85,29 +83,16 @@ def model_reliability(
     encoded_cache: EncodedWindows,
     weights: str,
 ) -> float:
-    """Judge the unguided network on the video of a session, in [0, 1]; see `reliability_from`.
+    """Judge the unguided network on the video of a session, in [0, 1]; see `reliability_from`. Raises as `Runner.run`.
 
     Parameters
     ----------
-    session : Session
-        With at least one corrected or accepted frame.
-    reader : ResizedFrames
-        Its frames.
-    runner : Runner
-        Runs the network.
-    guide : MaskGuide
-        Knows the corrected masks.
+    session, reader, guide
+        A session with at least one corrected or accepted frame, its frames, and the guide by its corrected masks.
     windows : sequence of Window
         Windows without guidance, each corrected frame kept by one of them.
-    encoded_cache : EncodedWindows
-        Where encoded windows are kept.
     weights : str
         Digest of the network's weights, by which scores are cached. Empty to cache none.
-
-    Raises
-    ------
-    Stopped, DeviceError
-        As `Runner.run`.
     """
     cached: MutableMapping[Hashable, WindowScores] = reader.cache.scores if weights else {}
     judged = spread_evenly(session.vouched_frames())

@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,15 +25,13 @@ from vivim.inference.fusion import equal_weights, fuse_windows, weigh_guided, we
 from vivim.inference.model_reliability import model_reliability
 from vivim.inference.session_inputs import ResizedFrames, guide_of, window_inputs
 from vivim.inference.sliding_windows import Window, interleave, plan
+from vivim.network import Vivim
 from vivim.network.preprocessing import mask_from_logits, normalise, stack_frames
+from vivim.session import Session
 from vivim.session.damage_check import damage_text
 from vivim.settings import Settings
 from vivim.utils.cancellation import Stopped, check
 from vivim.utils.time_left import TimeLeft
-
-if TYPE_CHECKING:
-    from vivim.network import Vivim
-    from vivim.session import Session
 
 CLIP_LENGTH = Settings().clip_length
 """Frames predicted together in one window, corrected frames that guide it not counted."""
@@ -52,7 +50,7 @@ class ProposeEvent:
     note: str = ""
     """Where no frame is done: what a server is waited for, or which frames are skipped."""
     damaged: tuple[int, ...] = ()
-    """Frames skipped because their masks are damaged, as far as this event has news of them."""
+    """Frames skipped because they or their masks are damaged, as far as this event has news of them."""
 
     @classmethod
     def skipping(cls, damaged: Collection[int], total: int) -> ProposeEvent:
@@ -63,42 +61,29 @@ class ProposeEvent:
 
 @dataclass(frozen=True)
 class ProposeOptions:
-    """What to propose, and how.
-
-    Attributes
-    ----------
-    frames : sequence of int, optional
-        Only these frames. All by default.
-    start : int
-        Frame to begin at, usually the one on screen.
-    clip_length : int
-        Frames predicted together.
-    guided : bool
-        Let corrected frames guide the others, where the model can.
-    windows : str
-        ``"every"``: each frame in one window. ``"overlap"``: the mean of two windows. ``"centre"``: a window around
-        each frame. See `vivim.inference.sliding_windows`.
-    batch_size : int, optional
-        Windows that go through the network at once. By default what fits into memory. Halved when memory runs out.
-    precision : str
-        ``"float32"``, ``"bfloat16"``, or ``"auto"``: bfloat16 on GPUs that have it natively.
-    have : collection of int
-        Frames that an earlier call with the same options proposed before it was stopped. Windows are laid as if they
-        were not there, so that the others get the masks they would have got. Only those are computed.
-    keep : bool
-        Write the masks into the session. Without, nothing is written, and what was computed on the way is cached for
-        the next call on this machine. A server caches nothing.
-    """
+    """What to propose, and how."""
 
     frames: Sequence[int] | None = None
+    """Only these frames. All by default."""
     start: int = 0
+    """Frame to begin at, usually the one on screen."""
     clip_length: int = CLIP_LENGTH
+    """Frames predicted together."""
     guided: bool = True
+    """Let corrected frames guide the others, where the model can."""
     windows: str = "every"
+    """``"every"``: each frame in one window. ``"overlap"``: the mean of two windows. ``"centre"``: a window around each
+    frame. See `vivim.inference.sliding_windows`."""
     batch_size: int | None = None
+    """Windows that go through the network at once. By default what fits into memory. Halved when memory runs out."""
     precision: str = "auto"
+    """``"float32"``, ``"bfloat16"``, or ``"auto"``: bfloat16 on GPUs that have it natively."""
     have: Collection[int] = ()
+    """Frames that an earlier call with the same options proposed before it was stopped. Windows are laid as if they
+    were not there, so that the others get the masks they would have got. Only those are computed."""
     keep: bool = True
+    """Write the masks into the session. Without, nothing is written, and what was computed on the way is cached for the
+    next call on this machine. A server caches nothing."""
 
 
 def propose(
@@ -164,6 +149,11 @@ def propose(
             missing = [i for i in range(len(block)) if block[i] not in done_before]
             for i in sorted(missing, key=lambda i: abs(block[i] - start)):
                 check(stop)
+                if block[i] in reader.lost:
+                    done += 1
+                    note = f"frame {block[i]} cannot be decoded and gets no mask"
+                    yield ProposeEvent(block[i], False, done, total, time_left(done, total), note, (block[i],))
+                    continue
                 # a frame at a time: enlarged together, a window of large pictures fills any memory
                 mask = uncrop(mask_from_logits(logits[i], size_of(area, whole)), area, whole)
                 written = keep and session.propose(
@@ -179,14 +169,7 @@ def propose(
 
 
 def segment_frames(
-    model: Vivim,
-    frames: NDArray,
-    *,
-    clip_length: int = CLIP_LENGTH,
-    device: str = "auto",
-    windows: str = "every",
-    batch_size: int | None = None,
-    precision: str = "auto",
+    model: Vivim, frames: NDArray, options: ProposeOptions | None = None, *, device: str = "auto", **changes: Any
 ) -> NDArray:
     """Segment an array of frames, without a session.
 
@@ -196,14 +179,15 @@ def segment_frames(
         Any Vivim.
     frames : ndarray
         ``(T, H, W, 3)`` or ``(T, H, W)``, uint8 or uint16.
-    clip_length, device, windows, batch_size, precision
-        As for `propose`.
+    options, device, **changes
+        As for `vivim.propose`. Of the options, `clip_length`, `windows`, `batch_size` and `precision` count.
 
     Returns
     -------
     ndarray
         Label masks ``(T, H, W)`` uint8.
     """
+    options = replace(options or ProposeOptions(), **changes)
     target, size = choose_device(device), model.config.input_size
 
     def prepare(window: Window) -> Inputs:
@@ -211,9 +195,9 @@ def segment_frames(
         return normalise(resized.to(target))[None], None
 
     with telling_of_full_memory(target):
-        runner = Runner(model, target, batch_size=batch_size, precision=precision)
+        runner = Runner(model, target, batch_size=options.batch_size, precision=options.precision)
         masks = np.zeros(frames.shape[:3], np.uint8)
-        planned = plan(range(len(frames)), (), len(frames), clip_length, 0, windows)
+        planned = plan(range(len(frames)), (), len(frames), options.clip_length, 0, options.windows)
         for block, logits, _ in fuse_windows(runner, planned, prepare, equal_weights):
             for t, one in zip(block, logits, strict=True):
                 masks[t] = mask_from_logits(one, (frames.shape[1], frames.shape[2]))

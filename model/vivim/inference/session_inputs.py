@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vivim.errors import FrameError, VideoError
 from vivim.imaging.resize import resize_frame, resize_mask
 from vivim.imaging.roi import crop
 from vivim.inference.feature_cache import cache_of
 from vivim.network.preprocessing import normalise, stack_frames
 from vivim.propagation.mask_propagator import MaskGuide
 from vivim.propagation.optical_flow import Motion
+from vivim.session import Session
 from vivim.utils.cancellation import check
 from vivim.utils.lru_cache import LRUCache
-
-if TYPE_CHECKING:
-    from vivim.session import Session
 
 PROPAGATED_AT_ONCE = 8
 """Corrected frames to which others are propagated side by side, on as many cores."""
@@ -37,23 +35,35 @@ class ResizedFrames:
         self._video, self._area = session.video, session.area
         self._size, self._stop = size, stop
         self._frames: LRUCache[int, NDArray[np.uint8]] = LRUCache(FRAMES_KEPT)
+        self.lost: set[int] = set()
+        """Frames of which another was returned, because they cannot be decoded. A mask of them would be a guess."""
         self.cache = cache_of(session, (size, self._area))
         self.motion = Motion(self, self.cache.flows)
 
     def __call__(self, t: int) -> NDArray[np.uint8]:
-        """Return frame `t` as RGB uint8 ``(H, W, 3)``, for any thread.
+        """Return frame `t` as RGB uint8 ``(H, W, 3)``, for any thread. One that is damaged is noted as `lost`.
 
-        Raises
-        ------
-        Stopped
-            If the work was told to stop.
+        In its place the nearest whole one is returned, so that the network sees a video without a gap.
+
+        Raises `Stopped` if the work was told to stop, `VideoError` if the video cannot be read, or no frame of it.
         """
         check(self._stop)
         found = self._frames.get(t)
         if found is None:
-            found = resize_frame(crop(self._video.frame(t), self._area), self._size)
+            found = resize_frame(crop(self._whole(t), self._area), self._size)
             self._frames.put(t, found)
         return found
+
+    def _whole(self, t: int) -> NDArray:
+        for away in range(len(self._video)):
+            for near in {t - away, t + away}:
+                if near not in self.lost and 0 <= near < len(self._video):
+                    check(self._stop)
+                    try:
+                        return self._video.frame(near)
+                    except FrameError:
+                        self.lost.add(near)
+        raise VideoError(f"No frame of {self._video.path.name} can be decoded. Copy it anew.")
 
 
 def guide_of(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -56,6 +56,7 @@ def export(
     frames: tuple[int | None, int | None] | None = None,
     min_area_px: int = 0,
     fill_holes: bool = False,
+    lost: Collection[int] = (),
 ) -> Iterator[ExportEvent]:
     """Export a session's masks.
 
@@ -76,6 +77,8 @@ def export(
         Leave out connected parts of fewer pixels.
     fill_holes : bool
         Fill what a mask encloses.
+    lost : collection of int
+        Frames that the video has no picture of. They count as damaged.
 
     Yields
     ------
@@ -98,7 +101,7 @@ def export(
     latest = ExportEvent(formats[0], 0, len(work.frames), folder / FILES[formats[0]])
     since = time.monotonic()
     try:
-        with closing(in_background(_all(session, formats, work, folder), "vivim-export")) as events:
+        with closing(in_background(_all(session, formats, work, folder, lost), "vivim-export")) as events:
             for event in events:
                 if event is None:
                     yield replace(latest, note=f"no answer for {time.monotonic() - since:.0f} s")
@@ -113,9 +116,9 @@ def export(
 
 
 def _all(
-    session: Session, formats: Sequence[str], work: Work, folder: Path
+    session: Session, formats: Sequence[str], work: Work, folder: Path, lost: Collection[int]
 ) -> Generator[ExportEvent, None, None]:
-    before, chosen, damaged = range(max(work.frames)), set(work.frames), set[int]()
+    before, chosen, damaged = range(max(work.frames)), set(work.frames), set(lost)
     by_lesion = any(known.FORMATS[name].by_lesion for name in formats)
     looked_at = sorted(chosen.union(before)) if by_lesion else work.frames
     first = ExportEvent(formats[0], 0, len(work.frames), folder / FILES[formats[0]], "looking for damage")

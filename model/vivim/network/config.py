@@ -55,8 +55,14 @@ class VivimConfig:
         Number of logit planes C; 1 means lesion against background.
     edge_head : bool
         Whether the network also predicts boundaries from its first stage.
+    organ : bool
+        Whether the decoder also has logits for organs, which are no lesions; see `vivim.network.targets`.
+    presence : bool
+        Whether the network also says for each frame whether there is a lesion; see `vivim.network.presence`.
     guided : bool
         Whether corrected masks may be given beside the frames (two extra planes, see `Vivim.forward`).
+    prompts : bool
+        Whether there is a head for clicks, boxes, scribbles and masks to start from, see `PromptHead`.
     input_size : tuple of int
         Height and width in pixels that frames are resized to; divisible by 32. The weights work at other
         sizes too, this is the size they were trained at.
@@ -71,7 +77,10 @@ class VivimConfig:
     size: str = "b0"
     num_classes: int = 1
     edge_head: bool = False
+    organ: bool = False
+    presence: bool = False
     guided: bool = False
+    prompts: bool = False
     input_size: tuple[int, int] = (256, 256)
     drop_path: float = 0.0
     scans: tuple[str, ...] = SCANS
@@ -80,7 +89,7 @@ class VivimConfig:
     def __post_init__(self) -> None:
         if not isinstance(self.size, str) or self.size not in PRESETS:
             raise ValueError(f"Unknown size {self.size!r}; choose one of {', '.join(PRESETS)}.")
-        for name in ("edge_head", "guided"):
+        for name in ("edge_head", "organ", "presence", "guided", "prompts"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be true or false, not {getattr(self, name)!r}.")
         if isinstance(self.drop_path, bool) or not 0 <= self.drop_path < 1:

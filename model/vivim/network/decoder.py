@@ -20,13 +20,16 @@ class Decoder(nn.Module):
     sum over stages equals the 1x1 convolution of their concatenation.
     """
 
-    def __init__(self, widths: tuple[int, ...], decoder_width: int, num_classes: int) -> None:
+    def __init__(
+        self, widths: tuple[int, ...], decoder_width: int, num_classes: int, organ: bool = False
+    ) -> None:
         super().__init__()
         self.linears = nn.ModuleList(nn.Linear(width, decoder_width) for width in widths)
         self.fuse = nn.Conv2d(len(widths) * decoder_width, decoder_width, 1, bias=False)
         self.norm = nn.BatchNorm2d(decoder_width, eps=EPS)
         self.dropout = nn.Dropout(0.1)
         self.classify = nn.Conv2d(decoder_width, num_classes, 1)
+        self.organ = nn.Conv2d(decoder_width, 1, 1) if organ else None
 
     def folded(self) -> list[tuple[Tensor, Tensor]]:
         """Matrix ``(decoder_width, width)`` and bias of each stage: its linear layer, then its slice of `fuse`."""
@@ -47,9 +50,12 @@ class Decoder(nn.Module):
         (matrix, bias), *others = [(scale[:, None] * m, scale * b) for m, b in self.folded()]
         return [(matrix, bias + norm.bias - norm.running_mean * scale), *others]
 
-    def forward(self, features: list[Tensor]) -> Tensor:
-        """Decode features ``(n, width_i, h_i, w_i)``, finest first, to logits ``(n, num_classes, h_0, w_0)``."""
-        if not self.training and fused_ops.usable(*features, self.classify.weight):
+    def forward(self, features: list[Tensor], with_organ: bool = False) -> Tensor:
+        """Decode features ``(n, width_i, h_i, w_i)``, finest first, to logits ``(n, num_classes, h_0, w_0)``.
+
+        `with_organ` adds one plane of logits for organs, the last.
+        """
+        if not (self.training or with_organ) and fused_ops.usable(*features, self.classify.weight):
             weight, bias = self.classify.weight.flatten(1), self.classify.bias
             assert bias is not None
             return fused_ops.mix_and_classify(features, self._folded_with_norm(), weight, bias)
@@ -62,4 +68,6 @@ class Decoder(nn.Module):
                 y = F.interpolate(y, size=grid, mode="bilinear", align_corners=False)
             mixed = y if mixed is None else mixed.add_(y)
         assert mixed is not None
-        return self.classify(self.dropout(F.relu(self.norm(mixed) if self.norm.training else mixed)))
+        hidden = self.dropout(F.relu(self.norm(mixed) if self.norm.training else mixed))
+        logits = self.classify(hidden)
+        return torch.cat((logits, self.organ(hidden)), 1) if with_organ and self.organ is not None else logits

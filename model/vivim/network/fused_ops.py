@@ -68,7 +68,7 @@ def depthwise_gelu(x: Tensor, weight: Tensor, bias: Tensor, frames: int) -> Tens
     y = torch.empty_like(x)
     arrays = x.numpy(), taps, bias.detach().float().numpy(), frames, y.numpy()
     rows = x.shape[0] * x.shape[1]
-    run_each(lambda span: kernels.depthwise_gelu(*arrays, span.l0, span.l1), spans(1, rows))
+    run_each(lambda number, b, l0, l1: kernels.depthwise_gelu(*arrays, l0, l1), spans(1, rows))
     return y
 
 
@@ -107,5 +107,5 @@ def mix_and_classify(
         bias.detach().float().numpy(),
         logits.numpy(),
     )
-    run_each(lambda span: kernels.mix_and_classify(*arrays, span.l0, span.l1), spans(1, n * height))
+    run_each(lambda number, b, l0, l1: kernels.mix_and_classify(*arrays, l0, l1), spans(1, n * height))
     return logits.permute(0, 3, 1, 2)

@@ -4,12 +4,13 @@ Source: Yang, Xing, Zhu, "Vivim: a Video Vision Mamba for Medical Video Segmenta
 
 This is the fast form. `vivim.network.paper` has the same network as the paper writes it, with a glossary of its
 letters, and gives the same numbers from the same state dict. What is arranged in another way says here what it equals
-there. Ours alone are guidance by corrected masks and stochastic depth.
+there. Ours alone are guidance by corrected masks, prompts, and stochastic depth.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -17,6 +18,8 @@ from vivim.network.config import HEADS, KEY_REDUCTION, VivimConfig, class_names
 from vivim.network.decoder import Decoder
 from vivim.network.layers import conv2d_on_tokens, drop_path_rates, init_weights
 from vivim.network.mix_transformer import MiTBlock, PatchEmbedding
+from vivim.network.presence import PresenceHead
+from vivim.network.prompt_head import EmbeddedFrame, PromptHead
 from vivim.network.temporal_mamba import ScanBranch, TemporalMambaBlock
 from vivim.network.weight_conversion import LoadReport, load_reference_state_dict
 
@@ -86,7 +89,10 @@ class Vivim(nn.Module):
         self.config = config or VivimConfig()
         preset = self.config.preset
         self.encoder = Encoder(self.config)
-        self.decoder = Decoder(preset.widths, preset.decoder_width, self.config.num_classes)
+        self.decoder = Decoder(
+            preset.widths, preset.decoder_width, self.config.num_classes, self.config.organ
+        )
+        self.presence = PresenceHead(preset.widths) if self.config.presence else None
         self.edge_head = nn.Conv2d(preset.widths[0], 1, 1) if self.config.edge_head else None
         self.guide_embed = (
             nn.Conv2d(GUIDE_PLANES, preset.widths[0], 7, 4, padding=3) if self.config.guided else None
@@ -96,6 +102,7 @@ class Vivim(nn.Module):
         self.provenance: dict[str, Any] = {}
         self.classes: tuple[str, ...] = class_names(self.config.num_classes)
         self._initialise()
+        self.prompt_head = PromptHead(preset.widths) if self.config.prompts else None
 
     def _initialise(self) -> None:
         self.apply(init_weights)
@@ -147,9 +154,34 @@ class Vivim(nn.Module):
         if tuple(guide.shape) != expected:
             raise ValueError(f"guide must be {expected}, not {tuple(guide.shape)}.")
 
-    def decode(self, features: list[Tensor], size: tuple[int, int]) -> Tensor:
-        """Decode features ``(B*T, width, h, w)`` to logits ``(B*T, C, *size)``."""
-        return F.interpolate(self.decoder(features), size=size, mode="bilinear", align_corners=False)
+    def decode(self, features: list[Tensor], size: tuple[int, int], with_organ: bool = False) -> Tensor:
+        """Decode features ``(B*T, width, h, w)`` to logits ``(B*T, C, *size)``, one more plane `with_organ`."""
+        logits = self.decoder(features, with_organ)
+        return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+
+    def embed_for_prompts(self, features: list[Tensor], picture: Tensor, class_id: int = 1) -> EmbeddedFrame:
+        """Compute what the prompt head needs of frames, once for any number of prompts.
+
+        Parameters
+        ----------
+        features : list of Tensor
+            Those of `features` for n frames, ``(n, width, h, w)``.
+        picture : Tensor
+            The n frames, normalised, ``(n, 3, H, W)``.
+        class_id : int
+            The class that is prompted, from 1.
+
+        Raises
+        ------
+        ValueError
+            If the network has no prompt head.
+        """
+        if self.prompt_head is None:
+            raise ValueError("This network takes no prompts: it was made with prompts=False.")
+        logits, classes = self.decoder(features, self.config.organ), self.config.num_classes
+        own = logits[:, class_id - 1 : class_id]
+        organ = logits[:, classes:] if self.config.organ else torch.zeros_like(own)
+        return self.prompt_head.embed(features, picture, torch.cat((own, organ), dim=1))
 
     def forward(
         self, x: Tensor, guide: Tensor | None = None, return_edges: bool = False

@@ -37,11 +37,6 @@ FlowCache = LRUCache[tuple[int, int], Future[NDArray[np.float16]]]
 """Flows of one video by (source, target), finished or being computed."""
 
 
-def new_flow_cache() -> FlowCache:
-    """Return an empty cache of `FLOWS_KEPT` flows."""
-    return LRUCache(FLOWS_KEPT)
-
-
 class Motion:
     """Optical flow between neighbouring frames of one video.
 
@@ -56,7 +51,7 @@ class Motion:
     """
 
     def __init__(self, frame: Callable[[int], NDArray[np.uint8]], flows: FlowCache | None = None) -> None:
-        self._flows = new_flow_cache() if flows is None else flows
+        self._flows: FlowCache = LRUCache(FLOWS_KEPT) if flows is None else flows
         self.grey = functools.lru_cache(GREY_KEPT)(functools.partial(_grey, frame))
         """``grey(t)``: frame `t` in grey, uint8 ``(H, W)``."""
 

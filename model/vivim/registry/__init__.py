@@ -1,1 +1,1 @@
-"""Model versions: list, load, lineage."""
+"""Model versions: list, load, ancestors."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vivim.errors import CheckpointError
+from vivim.utils.json_types import fits
 
 if TYPE_CHECKING:
     from vivim.session import Session
@@ -59,35 +60,29 @@ def describe(path: Path, name: str) -> ModelInfo:
     description += ", guided by corrections" if config.guided else ""
     description += f", {len(classes)} classes" if len(classes) > 1 else ""
 
-    def text(key: str) -> str | None:
+    def said(key: str, kind: Any) -> Any:
         value = provenance.get(key)
-        return value if isinstance(value, str) else None
-
-    def count(key: str) -> int | None:
-        value = provenance.get(key)
-        return value if isinstance(value, int) and not isinstance(value, bool) else None
+        return value if fits(value, kind) else None
 
     def score(key: str) -> float | None:
-        value = provenance.get(key)
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return float(value) if is_number and 0 <= value <= 1 else None
+        value = said(key, float)
+        return float(value) if value is not None and 0 <= value <= 1 else None
 
-    learned_from = provenance.get("learned_from")
     return ModelInfo(
         name,
-        text("version") or "",
-        text("parent"),
-        text("created"),
-        count("frames"),
+        said("version", str) or "",
+        said("parent", str),
+        said("created", str),
+        said("frames", int),
         score("before"),
         score("after"),
         path,
         description,
-        count("sessions"),
+        said("sessions", int),
         classes,
-        text("parent_version"),
-        tuple(key for key in learned_from if isinstance(key, str)) if isinstance(learned_from, list) else (),
-        text("licence"),
+        said("parent_version", str),
+        tuple(said("learned_from", list[str]) or ()),
+        said("licence", str),
     )
 
 

@@ -11,18 +11,19 @@ import re
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vivim.errors import CheckpointError
-from vivim.registry.info import NEW_CLASSES, ModelInfo, describe, origin
+from vivim.registry.info import NEW_CLASSES, ModelInfo, describe, origin, session_key
 from vivim.settings import change_settings, settings, vivim_home
-from vivim.utils.atomic_files import atomic_write, sweep
+from vivim.utils.atomic_files import atomic_write, free_path, locked, sweep
 
 if TYPE_CHECKING:
     from vivim.network import Vivim
+    from vivim.session import Session
 
 STARTER = "starter"
 SUFFIX = ".safetensors"
@@ -62,14 +63,23 @@ def load_model(name_or_path: str | Path = STARTER) -> Vivim:
     return model
 
 
-def model_path(name_or_path: str | Path) -> Path:
-    """Find the file of a model given by name or path.
+class ModelCache:
+    """Loads models and keeps the last one, until its file changes. For one thread."""
 
-    Raises
-    ------
-    CheckpointError
-        If there is none.
-    """
+    def __init__(self) -> None:
+        self._models: dict[tuple[Path, int], Vivim] = {}
+
+    def load(self, name_or_path: str | Path) -> Vivim:
+        """Load a model that is not the last one, see `load_model`."""
+        path = model_path(name_or_path)
+        key = path, path.stat().st_mtime_ns if path.is_file() else 0
+        if key not in self._models:
+            self._models = {key: load_model(name_or_path)}
+        return self._models[key]
+
+
+def model_path(name_or_path: str | Path) -> Path:
+    """Find the file of a model given by name or path. Raises `CheckpointError` if there is none."""
     text = str(name_or_path)
     if text == STARTER:
         return starter_path()
@@ -86,15 +96,12 @@ def list_models() -> list[ModelInfo]:
     """List the starter and all own versions, oldest first. A damaged file has that as its description."""
     try:
         with os.scandir(models_folder()) as entries:
-            paths = [Path(entry.path) for entry in entries if _is_version(entry.name)]
+            names = [entry.name for entry in entries if entry.name.endswith(SUFFIX)]
+        paths = [models_folder() / name for name in names if not name.startswith(".")]  # temporary files are hidden
     except OSError:  # not made yet, or on a share that is not there
         paths = []
     starter = [starter_path()] if os.path.isfile(starter_path()) else []
     return [model_info(path) for path in [*starter, *sorted(paths, key=_written_at)]]
-
-
-def _is_version(name: str) -> bool:
-    return name.endswith(SUFFIX) and not name.startswith(".")  # temporary files are hidden
 
 
 def _written_at(path: Path) -> float:
@@ -118,15 +125,29 @@ def model_of_version(version: str | None, name: str | None) -> ModelInfo | None:
     return origin(version, name, list_models())
 
 
+def untouched_ancestor(model: Vivim, sessions: Sequence[Session]) -> Vivim:
+    """Find the nearest ancestor of `model` that has not learned from any of `sessions`.
+
+    A model that has seen these corrected frames cannot be judged on them. Starting from its ancestor, with all
+    corrected frames there are now, keeps the held-out scores honest. A model whose ancestor is gone is returned itself.
+    """
+    keys = {session_key(session) for session in sessions}
+    while keys & set(model.provenance.get("learned_from", [])):
+        ancestor = model_of_version(model.provenance.get("parent_version"), model.provenance.get("parent"))
+        if ancestor is None:
+            break
+        try:
+            model = load_model(ancestor.path)
+        except CheckpointError:
+            break
+    return model
+
+
 def save_version(model: Vivim, name: str, provenance: dict[str, Any]) -> ModelInfo:
     """Add a version to the registry under `name`, or `name-2`, `name-3` ... where that is taken.
 
-    `provenance` may hold parent, frames, before, after and more. Version and time are added.
-
-    Raises
-    ------
-    CheckpointError
-        If the name is not usable or the file cannot be written.
+    `provenance` may hold parent, frames, before, after and more. Version and time are added. Raises `CheckpointError`
+    if the name is not usable or the file cannot be written.
     """
     import torch
 
@@ -150,10 +171,8 @@ def save_version(model: Vivim, name: str, provenance: dict[str, Any]) -> ModelIn
 def checked_name(name: str) -> str:
     """Return `name` if it can be the name of a model and of a file.
 
-    Raises
-    ------
-    CheckpointError
-        If it is empty, reserved, or has characters other than letters, digits, ``.``, ``_``, ``-`` and space.
+    Raises `CheckpointError` if it is empty, reserved, or has characters other than letters, digits, ``.``, ``_``, ``-``
+    and space.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,79}", name) or name == STARTER:
         raise CheckpointError(
@@ -163,28 +182,14 @@ def checked_name(name: str) -> str:
     return name
 
 
-@contextmanager
-def _one_at_a_time() -> Iterator[None]:
+def _one_at_a_time() -> AbstractContextManager:
     """Lock the models folder, so that no other process takes a name between finding it free and writing the file."""
-    from filelock import FileLock, Timeout
-
-    home = vivim_home()
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        with FileLock(home / ".models.lock", timeout=LOCK_SECONDS):
-            yield
-    except Timeout as error:
-        raise CheckpointError(f"Another program is writing models in {home}. Try again.") from error
-    except OSError as error:
-        raise CheckpointError(f"Cannot write models in {home}: {error.strerror or error}.") from error
+    return locked(vivim_home() / ".models.lock", LOCK_SECONDS, CheckpointError, f"models in {vivim_home()}")
 
 
 def _free_path(name: str) -> Path:
-    path, number = models_folder() / f"{name}{SUFFIX}", 1
-    while os.path.lexists(path):  # a link that leads nowhere is not overwritten either
-        number += 1
-        path = models_folder() / f"{name}-{number}{SUFFIX}"
-    return path
+    folder = models_folder()
+    return free_path(lambda number: folder / f"{name if number == 1 else f'{name}-{number}'}{SUFFIX}")
 
 
 def _own_path(name: str) -> Path:
@@ -289,12 +294,7 @@ def default_model_name() -> str:
 def set_default_model(name: str) -> None:
     """Offer `name` first from now on.
 
-    Raises
-    ------
-    CheckpointError
-        If there is no such model.
-    SettingsError
-        If the settings cannot be written.
+    Raises `CheckpointError` if there is no such model, `SettingsError` if the settings cannot be written.
     """
     model_path(name)
     change_settings(default_model=name)

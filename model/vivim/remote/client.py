@@ -6,40 +6,27 @@ Masks go into the session as they arrive, through its gate. A lost connection is
 from __future__ import annotations
 
 import contextlib
-import math
 import secrets
 import threading
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from vivim.finetuning.events import FinetuneEvent, Finished, Scored, Waiting, from_line
+from vivim.finetuning.events import FinetuneEvent, Finished, Scored, Trained, Waiting, from_line
 from vivim.imaging.roi import size_of, uncrop
 from vivim.inference.proposals import ProposeEvent, ProposeOptions
+from vivim.network import Vivim
 from vivim.registry.info import session_key
 from vivim.remote.client_connection import Conversation, Retrying, SessionAnswers
 from vivim.remote.limits import Limits
-from vivim.remote.protocol import (
-    HAVE,
-    KNOWN,
-    WANTED,
-    Message,
-    RemoteError,
-    digest_of,
-    expand,
-    pack,
-    squeeze,
-)
+from vivim.remote.protocol import HAVE, KNOWN, WANTED, Message, RemoteError, digest_of, expand, pack, squeeze
 from vivim.remote.weights import model_from
+from vivim.session import Session
 from vivim.utils.cancellation import Stopped
+from vivim.utils.json_types import fits
 from vivim.utils.time_left import TimeLeft
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from vivim.network import Vivim
-    from vivim.session import Session
 
 
 def propose(
@@ -115,16 +102,12 @@ def finetune(
     device: str,
     seed: int,
     stop: threading.Event | None = None,
-) -> Iterator[FinetuneEvent | tuple[Vivim, bool]]:
-    """Fine-tune on a server, and yield its events, then the new model and whether it is promoted.
+) -> Iterator[FinetuneEvent | Trained]:
+    """Fine-tune on a server, with the events of `vivim.finetuning.job.run`.
 
     The server goes on while the connection is lost, and sends what was missed on the next one. Where it has dropped the
-    job, it starts the same job again, and events that were seen before are left out.
-
-    Raises
-    ------
-    RemoteError
-        If the server refuses, or the connection is lost for good. Every model is as it was.
+    job, it starts the same job again, and events that were seen before are left out. Raises `RemoteError` if the server
+    refuses, or the connection is lost for good. Every model is as it was.
     """
     flags = np.concatenate([_flags(s, s.vouched_frames()) for s in sessions])
     values = {
@@ -153,7 +136,7 @@ def finetune(
                 trained.take(message)
             else:
                 yield Waiting(_note(message))
-        yield trained.model(), trained.promoted
+        yield Trained(trained.model(), trained.promoted)
 
 
 class _Weights:
@@ -177,10 +160,9 @@ class _Weights:
         if len(self._data) != self._size:
             raise RemoteError("The server sent no whole model. Every model is as it was; try again.")
         model = model_from(bytes(self._data), Limits.input_pixels)
-        learned = model.provenance.get("learned_from")
-        if model.config != self._parent.config or not isinstance(learned, list):
+        if model.config != self._parent.config:
             raise RemoteError("The server sent another network than it was given. Every model is as it was.")
-        if not all(isinstance(key, str) for key in learned):
+        if not fits(model.provenance.get("learned_from"), list[str]):
             raise RemoteError("The server sent a model of unclear origin. Every model is as it was.")
         return model
 
@@ -215,11 +197,7 @@ def _proposal(
     if t not in missing:
         raise RemoteError(f"The server sent frame {t}, which was not asked for.")
     mask = expand(message.payload, size_of(session.area, session.shape[1:]))
-    finite = [
-        value is None or (isinstance(value, float) and math.isfinite(value))
-        for value in uncertainties.values()
-    ]
-    if mask.max() > classes or not all(finite):
+    if mask.max() > classes or not fits(uncertainties, dict[str, float | None]):
         raise RemoteError(f"The server sent a mask of frame {t} that this model cannot make.")
     return t, uncrop(mask, session.area, session.shape[1:]), uncertainties
 
@@ -227,7 +205,7 @@ def _proposal(
 def _event(message: Message, sessions: Sequence[Session]) -> FinetuneEvent:
     try:
         event = from_line(message.text("line", 2**15))
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise RemoteError("The server sent an event that cannot be read. Is it of this version?") from error
     if isinstance(event, Finished | Waiting):
         raise RemoteError("The server claims what is decided here. Every model is as it was.")

@@ -9,11 +9,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from vivim.inference.session_inputs import ResizedFrames, resized_mask
+from vivim.network import Vivim
 from vivim.remote.config import authority, client_token, split_address
 from vivim.remote.protocol import (
     CHUNK,
@@ -35,11 +36,8 @@ from vivim.remote.transport import (
     connect,
 )
 from vivim.remote.weights import weights_of
+from vivim.session import Session
 from vivim.utils.cancellation import check
-
-if TYPE_CHECKING:
-    from vivim.network import Vivim
-    from vivim.session import Session
 
 DELAYS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 30.0, 30.0, 60.0, 60.0, 60.0)
 """Seconds before each new attempt after a connection that worked was lost, five minutes in all."""
@@ -78,10 +76,7 @@ class SessionAnswers:
     def to(self, message: Message) -> Iterator[bytes]:
         """Yield the messages that answer one of the server's.
 
-        Raises
-        ------
-        RemoteError
-            If it asks for pixels outside the request.
+        Raises `RemoteError` if it asks for pixels outside the request.
         """
         if message.kind == "model":
             data = weights_of(self._model)
@@ -116,21 +111,10 @@ def _trusted() -> ssl.SSLContext:
 
 
 class Conversation:
-    """One request, over as many connections as it takes.
+    """One request to a device ``"remote:https://host:port"``, over as many connections as it takes.
 
-    Parameters
-    ----------
-    device : str
-        ``"remote:https://host:port"``.
-    request : callable
-        Makes the request for what has not arrived yet.
-    answers : SessionAnswers
-        Answers the server's questions.
-
-    Attributes
-    ----------
-    failures : int
-        Connections lost in a row. The reader of `messages` sets it to 0 when something new has arrived.
+    ``request()`` makes the request for what has not arrived yet, and `answers` those to the server's questions.
+    `failures` are the connections lost in a row: the reader of `messages` sets it to 0 when something new has arrived.
     """
 
     def __init__(self, device: str, request: Callable[[], bytes], answers: SessionAnswers) -> None:
@@ -142,12 +126,7 @@ class Conversation:
     def messages(self) -> Iterator[Message | Retrying]:
         """Yield all messages that are no questions, and `Retrying` once a second before a new attempt.
 
-        Raises
-        ------
-        Stopped
-            If the work was told to stop.
-        RemoteError
-            If the server refuses, or cannot be reached any more.
+        Raises `Stopped` if the work was told to stop, `RemoteError` if the server refuses or is out of reach for good.
         """
         while True:
             try:

@@ -25,10 +25,7 @@ AUTHORITY = "VIVIM_REMOTE_CA"
 def remote_device() -> str | None:
     """Return the device ``"remote:https://host:port"`` that is configured, or None.
 
-    Raises
-    ------
-    RemoteError
-        If the configured address cannot be used.
+    Raises `RemoteError` if the configured address cannot be used.
     """
     address = os.environ.get(ADDRESS) or settings().remote_address
     if not address:
@@ -40,10 +37,7 @@ def remote_device() -> str | None:
 def split_address(device: str) -> tuple[str, int, bool]:
     """Split ``"remote:https://host:port"`` into host, port, and whether TLS is used.
 
-    Raises
-    ------
-    RemoteError
-        If it is not of this form, or would send the token through a network in the open.
+    Raises `RemoteError` if it is not of this form, or would send the token through a network in the open.
     """
     parts = urlsplit(device.removeprefix(REMOTE))
     try:
@@ -60,19 +54,8 @@ def split_address(device: str) -> tuple[str, int, bool]:
     return host, port or 8765, parts.scheme == "https"
 
 
-def label_of(device: str) -> str:
-    """Label of a device in the window's list."""
-    return f"remote ({split_address(device)[0]})"
-
-
 def client_token() -> str:
-    """Return the token for the server.
-
-    Raises
-    ------
-    RemoteError
-        If there is none, or others can read its file.
-    """
+    """Return the token for the server. Raises `RemoteError` if there is none, or others can read its file."""
     if token := os.environ.get(TOKEN):
         return token
     named = os.environ.get(TOKEN_FILE) or settings().remote_token_file
@@ -85,13 +68,7 @@ def client_token() -> str:
 
 
 def read_token(path: Path) -> str:
-    """Read the token in a file.
-
-    Raises
-    ------
-    RemoteError
-        If others can read it, or it holds no token.
-    """
+    """Read the token in a file. Raises `RemoteError` if others can read it, or it holds no token."""
     if os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
         raise RemoteError(f"Others can read the token in {path}. Run: chmod 600 {path}")
     token = path.read_text().strip()
@@ -103,10 +80,7 @@ def read_token(path: Path) -> str:
 def server_token(path: Path) -> str:
     """Read the token of a server, or make it in a file that only its owner can read.
 
-    Raises
-    ------
-    RemoteError
-        If the file cannot be used.
+    Raises `RemoteError` if the file cannot be used.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -126,10 +100,7 @@ def authority() -> str | None:
 def preferred_device(remote: bool = True) -> str:
     """Return the device in the settings, or ``"auto"`` where that is a server but none is configured or wanted.
 
-    Raises
-    ------
-    RemoteError
-        If the server's address in the settings cannot be used.
+    Raises `RemoteError` if the server's address in the settings cannot be used.
     """
     name = settings().device
     if name != "remote":

@@ -35,30 +35,14 @@ MOST_WINDOWS = 64
 
 
 class RequestHandler:
-    """Handler of one request at a time, which keeps the latest models in memory and nothing on disk.
-
-    Parameters
-    ----------
-    device : str
-        As `vivim.devices.choose_device` takes it.
-    limits : Limits
-        Limits of the server.
-    """
+    """Handler of one request at a time, which keeps the latest models in memory and nothing on disk."""
 
     def __init__(self, device: str, limits: Limits) -> None:
         self._device, self._limits = device, limits
         self._models: LRUCache[str, Vivim] = LRUCache(limits.models)
 
     def handle(self, request: Message, link: Link) -> None:
-        """Handle one request, and send the results.
-
-        Raises
-        ------
-        Stopped
-            If the client has gone.
-        VivimError
-            If something is wrong with what it sent, or with the device.
-        """
+        """Handle one request, and send the results. Raises `Stopped` if the client has gone."""
         check(link.stop)
         shapes = received_shapes(request, self._limits)
         flags = _flags(request.payload, sum(shape[0] for shape, _ in shapes))
@@ -120,8 +104,8 @@ class RequestHandler:
     def _finetune(
         self, sessions: list[RemoteSession], model: Vivim, request: Message, link: LastingLink
     ) -> None:
-        from vivim.finetuning.events import to_line
-        from vivim.finetuning.job import SCOPES, Trained, run
+        from vivim.finetuning.events import Trained, to_line
+        from vivim.finetuning.job import SCOPES, run
 
         seed = request.number("seed", 0, 2**31 - 1)
         scope = _one_of(request, "scope", SCOPES)
@@ -129,7 +113,11 @@ class RequestHandler:
         with closing(events):  # type: ignore[type-var]
             for event in events:
                 if isinstance(event, Trained):
-                    link.end(_result_messages(event.model, event.promoted))
+                    data = weights_of(event.model)
+                    chunks = [pack("weights", data[i : i + CHUNK]) for i in range(0, len(data), CHUNK)]
+                    link.end(
+                        [pack("trained", promoted=event.promoted, size=len(data)), *chunks, pack("done")]
+                    )
                 else:
                     link.report("event", line=to_line(event))
 
@@ -143,13 +131,6 @@ class RequestHandler:
                 raise RemoteError("The weights that arrived are not those announced.", again=True)
             self._models.put(digest, model)
         return model
-
-
-def _result_messages(model: Vivim, promoted: bool) -> list[bytes]:
-    """Make the last messages of a fine-tune: its weights, in chunks."""
-    data = weights_of(model)
-    pieces = [pack("weights", data[first : first + CHUNK]) for first in range(0, len(data), CHUNK)]
-    return [pack("trained", promoted=promoted, size=len(data)), *pieces, pack("done")]
 
 
 def _receive_weights(link: Link, most: int) -> bytes:

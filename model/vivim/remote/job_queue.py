@@ -19,23 +19,15 @@ SHORTEST_NAME = 32
 
 @dataclass(eq=False)
 class Job:
-    """A request in the queue, in work, or done.
-
-    Attributes
-    ----------
-    name : str
-        Name by which its client finds it again, or empty where it ends with its connection.
-    work : concurrent.futures.Future
-        Result of the work in the thread.
-    done : asyncio.Future
-        `work` for the event loop.
-    """
+    """A request in the queue, in work, or done."""
 
     request: Message
     link: Link
     name: str
+    """Name by which its client finds it again, or empty where it ends with its connection."""
     work: Future[None]
     done: asyncio.Future[None] = field(init=False)
+    """`work` for the event loop."""
     timer: asyncio.TimerHandle | None = None
 
     def __post_init__(self) -> None:
@@ -50,15 +42,7 @@ class Job:
 
 
 class JobQueue:
-    """Queue of jobs that are done one after another. Named ones are kept for clients that were cut off.
-
-    Parameters
-    ----------
-    limits : Limits
-        Limits of the server.
-    do : callable
-        Handles a request, in the one thread.
-    """
+    """Queue of jobs that `do` works through in one thread. Named ones are kept for clients that were cut off."""
 
     def __init__(self, limits: Limits, do: Callable[[Message, Link], None]) -> None:
         self._limits, self._do = limits, do
@@ -69,10 +53,7 @@ class JobQueue:
     def join(self, request: Message, connection: ServerConnection) -> Job:
         """Return the job of a request: a new one at the end of the queue, or the one that its client was cut off from.
 
-        Raises
-        ------
-        RemoteError
-            If the queue is full, or another request has this name.
+        Raises `RemoteError` if the queue is full, or another request has this name.
         """
         name = request.text("job", 64) if request.kind == "finetune" else ""
         if name and len(name) < SHORTEST_NAME:

@@ -1,9 +1,11 @@
 """Limits of a server, and counters of clients' attempts."""
 
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from vivim.utils.lru_cache import LRUCache
 
 ADDRESSES = 4096
 """Clients whose attempts are counted."""
@@ -50,19 +52,16 @@ class Attempts:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._seen: OrderedDict[str, deque[float]] = OrderedDict()
+        self._seen: LRUCache[str, deque[float]] = LRUCache(ADDRESSES)
 
     def full(self, client: str) -> bool:
         """Whether a client has reached the limit."""
-        times: Sequence[float] = self._seen.get(client, ())
+        times: Sequence[float] = self._seen.get(client) or ()
         return len(times) == self._limit and time.monotonic() - times[0] < 60.0
 
     def add(self, client: str) -> None:
         """Count one more attempt, and drop the clients with the oldest attempts."""
-        self._seen.setdefault(client, deque(maxlen=self._limit)).append(time.monotonic())
-        self._seen.move_to_end(client)
-        if len(self._seen) > ADDRESSES:
-            self._seen.popitem(last=False)
+        self._seen.get_or_make(client, lambda: deque(maxlen=self._limit)).append(time.monotonic())
 
     def allow(self, client: str) -> bool:
         """Count one more attempt, and return whether it is within the limit."""

@@ -64,10 +64,7 @@ class Message:
     def number(self, name: str, low: int, high: int) -> int:
         """Return a whole number within bounds, both included.
 
-        Raises
-        ------
-        RemoteError
-            If it is missing, no whole number, or out of bounds.
+        Raises `RemoteError` if it is missing, no whole number, or out of bounds.
         """
         value = self.values.get(name)
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
@@ -75,13 +72,7 @@ class Message:
         return value
 
     def text(self, name: str, longest: int = 80) -> str:
-        """Return a short text.
-
-        Raises
-        ------
-        RemoteError
-            If it is missing, no text, or too long.
-        """
+        """Return a short text. Raises `RemoteError` if it is missing, no text, or too long."""
         value = self.values.get(name)
         if not isinstance(value, str) or len(value) > longest:
             raise RemoteError(f"{name!r} must be a text of at most {longest} characters.")
@@ -95,13 +86,7 @@ def pack(kind: str, payload: bytes = b"", **values: Any) -> bytes:
 
 
 def unpack(data: bytes | str) -> Message:
-    """Unpack a message.
-
-    Raises
-    ------
-    RemoteError
-        If it is none.
-    """
+    """Unpack a message. Raises `RemoteError` if it is none."""
     if isinstance(data, str) or len(data) < 4:
         raise RemoteError("What arrived is not a message of this program.")
     length = struct.unpack(">I", data[:4])[0]
@@ -127,10 +112,7 @@ def squeeze(pixels: NDArray[np.uint8]) -> bytes:
 def expand(data: bytes, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """Undo `squeeze`, without making more than `shape` holds.
 
-    Raises
-    ------
-    RemoteError
-        If the data are damaged, or not exactly as many as `shape` holds.
+    Raises `RemoteError` if the data are damaged, or not exactly as many as `shape` holds.
     """
     size = int(np.prod(shape))
     unpacking = zlib.decompressobj()

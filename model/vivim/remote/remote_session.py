@@ -33,6 +33,9 @@ class Pixels:
         )
         self._lock = threading.Lock()
 
+    def __len__(self) -> int:
+        return self._count
+
     def __getitem__(self, t: int) -> NDArray[np.uint8]:
         """One frame or mask."""
         with self._lock:
@@ -55,22 +58,10 @@ class Pixels:
 
 
 class RemoteSession:
-    """One session of a request, on the server.
+    """One session of a request, on the server: its place among those, and the frames, height and width of its masks.
 
-    Parameters
-    ----------
-    number : int
-        Its place among those of the request.
-    shape : tuple of int
-        Frames, height and width of the masks.
-    flags : ndarray
-        ``(T,)`` uint8, a sum of `WANTED`, `KNOWN` and `HAVE` for each frame.
-    key : str
-        Identity of the video: the beginning of its content's digest.
-    size : tuple of int
-        Height and width of the frames that arrive: the network's input.
-    ask : callable
-        Fetches pixels from the client.
+    `flags` ``(T,)`` uint8 are a sum of `WANTED`, `KNOWN` and `HAVE` for each frame. `key` is the beginning of the
+    digest of the video's content. Frames arrive at `size`, height and width of the network's input.
     """
 
     def __init__(
@@ -135,10 +126,7 @@ class RemoteSession:
 def received_shapes(request: Message, limits: Limits) -> list[tuple[tuple[int, int, int], str]]:
     """Read and check the shape and key of each session of a request.
 
-    Raises
-    ------
-    RemoteError
-        If something is missing or beyond the limits.
+    Raises `RemoteError` if something is missing or beyond the limits.
     """
     sessions = request.values.get("sessions")
     if not isinstance(sessions, list) or not 1 <= len(sessions) <= limits.sessions:

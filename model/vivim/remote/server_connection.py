@@ -20,32 +20,21 @@ class Gone(Exception):
 
 
 class Link:
-    """Blocking conversation with a client from another thread than the event loop's, over one connection.
-
-    Attributes
-    ----------
-    connection : ServerConnection or None
-        Connection to the client, or None while it is away.
-    stop : threading.Event
-        Set when the client has gone for good, so that its job ends.
-    """
+    """Blocking conversation with a client from another thread than the event loop's, over one connection."""
 
     def __init__(self, connection: ServerConnection, seconds: float) -> None:
         self.connection: ServerConnection | None = connection
+        """Connection to the client, or None while it is away."""
         self._seconds = seconds
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
         self.stop = threading.Event()
+        """Set when the client has gone for good, so that its job ends."""
 
     def send(self, kind: str, payload: bytes = b"", **values: Any) -> None:
         """Send a message, and wait while the client takes no more.
 
-        Raises
-        ------
-        Stopped
-            If the client has gone.
-        RemoteError
-            If it takes too long.
+        Raises `Stopped` if the client has gone, `RemoteError` if it takes too long.
         """
         self._wait(lambda connection: connection.send(pack(kind, payload, **values)))
 
@@ -118,10 +107,7 @@ class LastingLink(Link):
     def report(self, kind: str, **values: Any) -> None:
         """Keep a numbered message for the client, without waiting for it to be sent.
 
-        Raises
-        ------
-        Stopped
-            If the client has gone for good.
+        Raises `Stopped` if the client has gone for good.
         """
         check(self.stop)
         self._count += 1
@@ -130,12 +116,7 @@ class LastingLink(Link):
     def converse(self, talk: Callable[[], T]) -> T:
         """Run an exchange of several messages, again from its beginning where a connection breaks.
 
-        Raises
-        ------
-        Stopped
-            If the client has gone for good.
-        RemoteError
-            If it stays away too long.
+        Raises `Stopped` if the client has gone for good, `RemoteError` if it stays away too long.
         """
         while True:
             connection = self.connection

@@ -3,25 +3,10 @@
 from vivim.remote.protocol import MISSING, RemoteError
 
 try:
-    from websockets.asyncio.server import ServerConnection, broadcast, serve
-    from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus
-    from websockets.frames import CloseCode
-    from websockets.http11 import Request, Response
-    from websockets.sync.client import ClientConnection, connect
+    from websockets.asyncio.server import ServerConnection, broadcast, serve  # noqa: F401
+    from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus  # noqa: F401
+    from websockets.frames import CloseCode  # noqa: F401
+    from websockets.http11 import Request, Response  # noqa: F401
+    from websockets.sync.client import ClientConnection, connect  # noqa: F401
 except ImportError as error:
     raise RemoteError(MISSING) from error
-
-__all__ = [
-    "ClientConnection",
-    "CloseCode",
-    "ConnectionClosed",
-    "InvalidHandshake",
-    "InvalidMessage",
-    "InvalidStatus",
-    "Request",
-    "Response",
-    "ServerConnection",
-    "broadcast",
-    "connect",
-    "serve",
-]

@@ -31,10 +31,7 @@ def weights_of(model: Vivim) -> bytes:
 def model_from(data: bytes, input_pixels: int) -> Vivim:
     """Undo `weights_of`, with all checks of a file of ours.
 
-    Raises
-    ------
-    RemoteError
-        If it is no model of ours, or its network's input has more pixels than `input_pixels`.
+    Raises `RemoteError` if it is no model of ours, or its network's input has more pixels than `input_pixels`.
     """
     from vivim.network.checkpoints import load_checkpoint, read_header
 

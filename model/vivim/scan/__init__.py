@@ -6,7 +6,7 @@ a backend needs them.
 
 from vivim.scan.backends import ScanBackendError, available_backends
 from vivim.scan.conv import causal_conv
-from vivim.scan.dispatch import selective_scan, warm_up
+from vivim.scan.dispatch import selective_scan
 from vivim.scan.token_orders import backward_order, temporal_order
 
 __all__ = [
@@ -16,5 +16,4 @@ __all__ = [
     "causal_conv",
     "selective_scan",
     "temporal_order",
-    "warm_up",
 ]

@@ -9,7 +9,6 @@ import importlib
 import importlib.util
 import logging
 import os
-import time
 from collections.abc import Callable
 
 import torch
@@ -30,7 +29,6 @@ _PACKAGE_OF = {"triton": "triton", "mamba-ssm": "mamba_ssm", "numba": "numba"}
 READ_BY_ORDER = frozenset({"numba"})
 """Backends that read tokens by index. The others are given reordered copies."""
 
-_TRIALS = 3
 _log = logging.getLogger(__name__)
 
 
@@ -51,10 +49,7 @@ def available_backends() -> tuple[str, ...]:
 def load_backend(name: str) -> ScanFunction:
     """Import a backend and return its function.
 
-    Raises
-    ------
-    ScanBackendError
-        No backend has that name, or the package it is written in is not installed.
+    Raises `ScanBackendError` if no backend has that name, or the package it is written in is not installed.
     """
     if name not in _FUNCTION_OF:
         known = ", ".join(repr(known) for known in _FUNCTION_OF)
@@ -78,12 +73,11 @@ def compiled_for_cpu() -> bool:
     return choice_from_environment() in ("auto", "numba") and numba_works()
 
 
-def choose_backend(backend: str, u: torch.Tensor, states: int = 16) -> str:
+def choose_backend(backend: str, u: torch.Tensor) -> str:
     """Choose the backend of one call by the argument, else the variable VIVIM_SCAN, else the device.
 
-    By device: numba on the CPU where it works, Triton or mamba-ssm on CUDA, PyTorch everywhere else. Where both work
-    on CUDA, it is the one that was faster on tensors of this size when first measured. Tensors in float64 go to
-    PyTorch, the only backend that keeps their precision.
+    By device: numba on the CPU where it works, Triton or else mamba-ssm on CUDA, PyTorch everywhere else. Tensors in
+    float64 go to PyTorch, the only backend that keeps their precision.
     """
     if backend == "auto":
         backend = choice_from_environment()
@@ -92,11 +86,7 @@ def choose_backend(backend: str, u: torch.Tensor, states: int = 16) -> str:
     if u.dtype == torch.float64:
         return "torch"
     if u.device.type == "cuda":
-        working = _working_on_cuda()
-        if len(working) > 1:
-            batch, length, width = u.shape
-            return _fastest(working, batch, 1 << (length - 1).bit_length(), width, states, u.dtype, u.device)
-        return working[0] if working else "torch"
+        return (*_working_on_cuda(), "torch")[0]
     if u.device.type == "cpu" and numba_works():
         return "numba"
     return "torch"
@@ -104,37 +94,6 @@ def choose_backend(backend: str, u: torch.Tensor, states: int = 16) -> str:
 
 def _working_on_cuda() -> tuple[str, ...]:
     return tuple(name for name in ("triton", "mamba-ssm") if _works_on_cuda(name))
-
-
-@functools.lru_cache(maxsize=256)
-def _fastest(
-    names: tuple[str, ...],
-    batch: int,
-    length: int,
-    width: int,
-    states: int,
-    dtype: torch.dtype,
-    device: torch.device,
-) -> str:
-    """Time backends forward on tensors of one size, by the fastest of `_TRIALS` runs after one that is not timed."""
-    with torch.inference_mode():
-        rows = torch.zeros(batch, length, width, dtype=dtype, device=device)
-        weights = torch.zeros(batch, length, states, dtype=dtype, device=device)
-        vector, rates = rows.new_ones(width), -torch.ones(width, states, device=device)
-        inputs = ScanInputs(rows, rows, rates, weights, weights, vector, None, vector)
-        seconds = {}
-        for name in names:
-            scan = load_backend(name)
-            runs = []
-            for _ in range(_TRIALS + 1):
-                torch.cuda.synchronize(device)
-                began = time.perf_counter()
-                scan(inputs)
-                torch.cuda.synchronize(device)
-                runs.append(time.perf_counter() - began)
-            seconds[name] = min(runs[1:])
-    _log.info("Scan of (%d, %d, %d): %s", batch, length, width, seconds)
-    return min(seconds, key=seconds.__getitem__)
 
 
 @functools.cache

@@ -6,9 +6,7 @@ Takes float tensors (float16, bfloat16, float32, float64) of one device. Every b
 import torch
 
 from vivim.scan.backends import READ_BY_ORDER, choose_backend, load_backend
-from vivim.scan.conv import causal_conv
-from vivim.scan.inputs import ScanInputs
-from vivim.scan.precision import without_autocast
+from vivim.scan.inputs import ScanInputs, without_autocast
 from vivim.scan.token_orders import check_order, inverse_order
 
 
@@ -47,8 +45,7 @@ def selective_scan(
         Added to `delta` inside the softplus, shape (E,).
     backend : str
         "auto", "triton" or "mamba-ssm" (CUDA), "numba" (CPU) or "torch" (any device). "auto" follows the
-        environment variable VIVIM_SCAN, then the tensors' device. Where several work there, it is the one that was
-        faster when first measured.
+        environment variable VIVIM_SCAN, then the tensors' device.
     order : torch.Tensor, optional
         Permutation of the tokens, shape (L,), int64, on the device of `u`: the recurrence visits token ``order[0]``,
         then ``order[1]`` and so on. Inputs and output stay where they lie in memory. By default the recurrence
@@ -75,7 +72,7 @@ def selective_scan(
     inputs.check()
     if order is not None:
         check_order(order, u)
-    name = choose_backend(backend, u, A.shape[1])
+    name = choose_backend(backend, u)
     scan = load_backend(name)
     if u.numel() == 0:
         return u.clone()
@@ -85,12 +82,3 @@ def selective_scan(
         if name in READ_BY_ORDER:
             return scan(inputs, order).to(u.dtype)
         return scan(inputs.in_order(order)).to(u.dtype)[:, inverse_order(order)]
-
-
-def warm_up(device: torch.device | str = "cpu") -> None:
-    """Compile the kernels that the network's scans use on a device, forward and backward."""
-    values = torch.ones(1, 2, 16, device=device, requires_grad=True)
-    vector = torch.ones(16, device=device, requires_grad=True)
-    rates = -torch.ones(16, 16, device=device)
-    u = causal_conv(values, torch.ones(16, 4, device=device), vector)
-    selective_scan(u, values, rates, values, values, vector, values, vector).sum().backward()

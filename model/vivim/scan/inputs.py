@@ -1,9 +1,11 @@
-"""The tensors of one scan, and the check that they fit together."""
+"""The tensors of one scan, the check that they fit together, and the precision they are computed in."""
 
 from __future__ import annotations
 
+import contextlib
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -50,3 +52,10 @@ class ScanInputs(NamedTuple):
         u, delta, B, C = (x[:, order] for x in (self.u, self.delta, self.B, self.C))
         z = None if self.z is None else self.z[:, order]
         return self._replace(u=u, delta=delta, B=B, C=C, z=z)
+
+
+def without_autocast(device: torch.device) -> contextlib.AbstractContextManager:
+    """Return a context in which autocast is off, so that the recurrence is not computed in half precision."""
+    if torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return contextlib.nullcontext()

@@ -11,8 +11,7 @@ import torch
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from vivim.scan.inputs import ScanInputs
-from vivim.scan.precision import without_autocast
+from vivim.scan.inputs import ScanInputs, without_autocast
 
 _LONG_SEQUENCE = 4096
 _STATES_AT_ONCE = 64 * 2**20  # numbers kept by the backward at a time: 256 MiB in float32

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from vivim.errors import SessionError
 from vivim.utils.lru_cache import LRUCache
+from vivim.utils.system import check_fits
 
 if TYPE_CHECKING:
     from vivim.session.session import Session
@@ -149,6 +151,22 @@ class MaskEditor(FrameArray):
             changes = self._changes
             self._session.edit(t, frame)
             self._keep(t, frame, changes + 1)
+
+    def _block(self, frames: list[int]) -> NDArray[np.uint8]:
+        if len(frames) == len(self):
+            try:
+                check_fits(self.nbytes, "A copy of all masks")
+            except MemoryError as error:
+                raise SessionError(f"{error}. Export the masks instead.") from None
+        return super()._block(frames)
+
+    def astype(self, dtype: DTypeLike) -> NDArray:
+        """A copy in memory, of another type."""
+        return np.asarray(self).astype(dtype)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> NDArray[np.uint8]:
+        """A copy in memory, which no session knows."""
+        return np.asarray(self)
 
     def close(self) -> None:
         """Stop listening to the session."""

@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from enum import IntEnum
 
 from torch import Tensor
+
+
+class Marks(IntEnum):
+    """What the masks of a clip mark."""
+
+    LESION = 0
+    ORGAN = 1
+    """An organ, where no lesion is."""
+    ORGAN_WITH_LESIONS = 2
+    """An organ that may hold lesions, which are not marked."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +32,23 @@ class Batch:
     """``(B, T)`` bool: frames whose masks are given as guidance."""
     prior: Tensor
     """``(B, T, H, W)`` float: the propagated signed distance by itself, for comparison."""
+    marks: Tensor
+    """``(B,)`` int64: what the masks mark, as in `Marks`."""
+
+    @property
+    def guided(self) -> Tensor:
+        """``(B, 1)`` bool: clips in which any mask is given."""
+        return self.known.any(dim=1, keepdim=True)
+
+    @property
+    def lesion_known(self) -> Tensor:
+        """``(B, 1)`` bool: clips in which it is known what the network is to call lesion, see `lesions`."""
+        return self.guided | (self.marks != Marks.ORGAN_WITH_LESIONS)[:, None]
+
+    @property
+    def lesions(self) -> Tensor:
+        """``(B, T, H, W)``: what the network is to call lesion: what was given as guidance, and else no organ."""
+        return self.masks * (self.guided | (self.marks == Marks.LESION)[:, None])[..., None, None]
 
     def tensors(self) -> list[Tensor]:
         """All tensors of the batch."""

@@ -20,6 +20,8 @@ class ClipPool:
         ``(N, H, W, 3)`` and ``(N, H, W)`` uint8, clip after clip.
     starts, lengths : ndarray
         Where each clip begins, and how many frames it has.
+    marks : Tensor
+        ``(clips,)`` int64: what its masks mark, as in `vivim.training.batch.Marks`.
     """
 
     def __init__(self, clips: Sequence[Clip], device: torch.device) -> None:
@@ -27,6 +29,7 @@ class ClipPool:
         self.masks = torch.from_numpy(np.concatenate([c.masks for c in clips])).to(device)
         lengths = [len(c.frames) for c in clips]
         self.lengths = np.array(lengths)
+        self.marks = torch.tensor([int(c.marks) for c in clips], device=device)
         self.starts = np.concatenate(([0], np.cumsum(lengths)[:-1]))
 
     def __len__(self) -> int:

@@ -19,9 +19,8 @@ from vivim.errors import VivimError
 from vivim.imaging.mask_files import read_mask_picture
 from vivim.imaging.resize import resize_frame, resize_mask
 from vivim.imaging.roi import crop
-from vivim.session import Session
-from vivim.session.damage_check import damage_text
-from vivim.session.metadata import FILE
+from vivim.training.batch import Marks
+from vivim.training.kept_out import LIST, Part, wanted
 
 PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 
@@ -34,6 +33,7 @@ class Clip:
     frames: NDArray[np.uint8]
     masks: NDArray[np.uint8]
     stills: bool = False
+    marks: Marks = Marks.LESION
 
 
 WITHIN = (("frames", "masks"), ("Frame", "GT"), ("Frames", "GT"))
@@ -99,10 +99,13 @@ def find_clips(dataset: Path, leave_out: tuple[str, ...] = ()) -> list[Path]:
     return clips
 
 
-def pair_files(clip: Path, skipped: Callable[[str], None] | None = None) -> list[tuple[Path, Path]]:
+def pair_files(
+    clip: Path, skipped: Callable[[str], None] | None = None, part: Part = "all"
+) -> list[tuple[Path, Path]]:
     """Pair the frame and mask files of one clip, in order of their names.
 
-    A frame without a mask is an error. Given `skipped`, it is told to that function and left out.
+    A frame without a mask is an error. Given `skipped`, it is told to that function and left out. `part` takes the
+    pictures for training or those kept out of it, which may be none.
 
     Raises
     ------
@@ -122,7 +125,8 @@ def pair_files(clip: Path, skipped: Callable[[str], None] | None = None) -> list
         if skipped is None:
             raise VivimError(message)
         skipped(message)
-    return [(p, masks[p.stem]) for p in frames if p.stem in masks]
+    kept = wanted(clip, [p.stem for p in frames], part)
+    return [(p, masks[p.stem]) for p, keep in zip(frames, kept, strict=True) if keep and p.stem in masks]
 
 
 def binary_mask(values: NDArray, label: int | None = None) -> NDArray[np.uint8]:
@@ -147,11 +151,16 @@ def load_clip(
     label: int | None = None,
     stills: bool = False,
     skipped: Callable[[str], None] | None = None,
-) -> Clip:
+    part: Part = "all",
+) -> Clip | None:
     """Read one clip, resized to `size` (height, width) without keeping the aspect.
 
-    A bad file is an error. Given `skipped`, it is told to that function and left out.
+    A bad file is an error. Given `skipped`, it is told to that function and left out. None where all pictures belong to
+    another `part`.
     """
+    files = pair_files(folder, skipped, part)
+    if not files:
+        return None
 
     def read(pair: tuple[Path, Path]) -> tuple[NDArray, NDArray] | None:
         try:
@@ -163,7 +172,7 @@ def load_clip(
             return None
 
     with ThreadPoolExecutor() as pool:
-        pairs = [pair for pair in pool.map(read, pair_files(folder, skipped)) if pair is not None]
+        pairs = [pair for pair in pool.map(read, files) if pair is not None]
     if not pairs:
         raise VivimError(f"No picture of {folder} can be read.")
     frames, masks = zip(*pairs, strict=True)
@@ -182,20 +191,26 @@ def load_dataset(
     stills: bool = False,
     leave_out: tuple[str, ...] = (),
     skipped: Callable[[str], None] | None = None,
+    part: Part = "training",
 ) -> list[Clip]:
     """Read a dataset given as ``FOLDER``, or as ``FOLDER:LABEL`` for one label of label pictures.
 
     ``FOLDER`` may also be a session of this program, or hold sessions. Their corrected and accepted frames count.
+    Pictures on the list of `vivim.training.kept_out` are left out, unless another `part` is asked for.
     """
-    folder, wanted = split_label(spec)
+    folder, label = split_label(spec)
     sessions = find_sessions(folder)
     if sessions:
         kept = [session for session in sessions if session.name not in leave_out]
-        found = [clip for path in kept if (clip := load_session(path, size, wanted)) is not None]
+        found = [clip for path in kept if (clip := load_session(path, size, label)) is not None]
         if not found:
             raise VivimError(f"No frame of the sessions in {folder} has been corrected or accepted yet.")
         return found
-    return [load_clip(clip, size, wanted, stills, skipped) for clip in find_clips(folder, leave_out)]
+    loaded = [load_clip(clip, size, label, stills, skipped, part) for clip in find_clips(folder, leave_out)]
+    found = [clip for clip in loaded if clip is not None]
+    if not found:
+        raise VivimError(f"All of {folder} is kept out of training; see {LIST.name} of vivim.training.")
+    return found
 
 
 _log = logging.getLogger(__name__)
@@ -203,6 +218,8 @@ _log = logging.getLogger(__name__)
 
 def is_session(folder: Path) -> bool:
     """Whether `folder` is a session's."""
+    from vivim.session.metadata import FILE
+
     return (folder / FILE).is_file()
 
 
@@ -210,7 +227,7 @@ def find_sessions(folder: Path) -> list[Path]:
     """The session that `folder` is, else the sessions in it."""
     if is_session(folder):
         return [folder]
-    return sorted(path.parent for path in folder.glob(f"*/{FILE}"))
+    return sorted(path for path in folder.glob("*") if is_session(path))
 
 
 def load_session(folder: Path, size: tuple[int, int], label: int | None = None) -> Clip | None:
@@ -223,6 +240,9 @@ def load_session(folder: Path, size: tuple[int, int], label: int | None = None) 
     SessionError, VideoError
         If the session is damaged or its video is not there.
     """
+    from vivim.session import Session
+    from vivim.session.damage_check import damage_text
+
     with Session.open(folder, read_only=True) as session:
         finished = session.vouched_frames()
         damaged = set(session.frames_with("corrected", "accepted")).difference(finished)

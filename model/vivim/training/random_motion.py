@@ -24,6 +24,21 @@ def smooth_motion(
     return affine_matrices(torch.tensor(np.stack(path, axis=1), dtype=torch.float32))
 
 
+def panned(rng: np.random.Generator, theta: Tensor, share: float) -> Tensor:
+    """Let a close-up pan across the picture in about `share` of the trajectories ``(count, frames, 2, 3)``.
+
+    What is marked may be out of view in some or all of the frames.
+    """
+    count, frames = theta.shape[:2]
+    close = torch.from_numpy(np.where(rng.random(count) < share, rng.uniform(0.35, 0.7, count), 1.0))
+    ends = torch.from_numpy(rng.uniform(-1, 1, (count, 2, 2))) * (1 - close)[:, None, None]
+    along = torch.linspace(0, 1, frames, dtype=ends.dtype)[:, None]
+    path = ends[:, :1] + (ends[:, 1:] - ends[:, :1]) * along
+    moved = theta * close.view(-1, 1, 1, 1).to(theta)
+    moved[..., 2] += path.to(theta)
+    return moved
+
+
 def affine_matrices(parameters: Tensor) -> Tensor:
     """Matrices ``(..., 2, 3)`` from (rotation, scale, stretch, shift x, shift y) ``(..., 5)``."""
     rotation, scale, stretch, x, y = parameters.unbind(-1)

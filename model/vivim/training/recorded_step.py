@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vivim.training.training_model import TrainingModel
+from vivim.training.training_model import Outputs, TrainingModel
 
 Shape = tuple[int, int, int, int]
 """Clips, frames, height and width of a batch."""
@@ -24,7 +24,7 @@ class _OneShape(nn.Module):
         self.trainable = trainable
 
     def forward(self, x: Tensor, guide: Tensor) -> tuple[Tensor, ...]:
-        return self.trainable(x, guide)
+        return tuple(v for v in self.trainable(x, guide) if v is not None)
 
 
 class RecordedStep:
@@ -36,6 +36,8 @@ class RecordedStep:
     def __init__(self, trainable: TrainingModel, shapes: Iterable[Shape], device: torch.device) -> None:
         self._trainable = trainable
         self._recordings: dict[Shape, Callable[..., Any]] = {}
+        config = trainable.model.config
+        self._has = (True, trainable.predicts_edges, config.organ, config.presence)
         kept = copy.deepcopy({k: v for k, v in trainable.named_buffers()})
         for shape in shapes:
             clips, frames, height, width = shape
@@ -50,7 +52,7 @@ class RecordedStep:
             buffer.copy_(kept[name])
         trainable.zero_grad(set_to_none=True)
 
-    def __call__(self, x: Tensor, guide: Tensor | None) -> tuple[Tensor, ...]:
+    def __call__(self, x: Tensor, guide: Tensor | None) -> Outputs:
         """Return what ``trainable(x, guide)`` returns."""
         module = (
             self._recordings.get((x.shape[0], x.shape[1], x.shape[3], x.shape[4]))
@@ -58,4 +60,7 @@ class RecordedStep:
             else None
         )
         with torch.autocast("cuda", torch.bfloat16, cache_enabled=False):
-            return self._trainable(x, guide) if module is None else module(x, guide)
+            if module is None:
+                return self._trainable(x, guide)
+            found = iter(module(x, guide))
+        return Outputs(*(next(found) if has else None for has in self._has))

@@ -21,12 +21,15 @@ from vivim.training.batch import Batch
 from vivim.training.clip_pool import ClipPool, distances_where
 from vivim.training.datasets import Clip
 from vivim.training.propagated_masks import PropagatedMasks
-from vivim.training.random_motion import elastic_field, smooth_motion, warp
+from vivim.training.random_motion import elastic_field, panned, smooth_motion, warp
 from vivim.training.training_windows import Windows, draw_windows, known_frames
 from vivim.utils.system import cores
 
 MISLED = 0.15
 """Part of the clips whose propagated masks are moved away, as optical flow does where a lesion jumps."""
+
+PANNED = 0.2
+"""Part of the clips that are close-ups which pan across the picture, so that a lesion leaves the view."""
 
 MOST_PROCESSES = 15
 """Processes that propagate masks where there are many cores. Each takes 0.3 GiB."""
@@ -43,6 +46,7 @@ class _Drawn:
     distance: Tensor
     away: Tensor
     known: Tensor
+    marks: Tensor
 
 
 class Sampler:
@@ -117,7 +121,7 @@ class Sampler:
         augment = Augment(generator, count)
         pictures, masks, distance = augment.flips(drawn.pictures, drawn.masks, drawn.distance)
         guide = guidance_planes.planes(distance, drawn.away)
-        return Batch(augment.look(pictures), masks, guide, drawn.known, distance)
+        return Batch(augment.look(pictures), masks, guide, drawn.known, distance, drawn.marks)
 
     def share(
         self, number: int, count: int, frames: int, size: tuple[int, int], parts: int, first: int, mine: int
@@ -155,15 +159,16 @@ class Sampler:
         masks = self.clips.masks[index].float()
         prior, away = self._propagated(chosen, windows)
         prior = _mislead(rng, prior, known)
-        theta = smooth_motion(rng, count, frames, 0.22, 0.02, zoom=0.15).to(self.device)
+        theta = panned(rng, smooth_motion(rng, count, frames, 0.22, 0.02, zoom=0.15), PANNED).to(self.device)
         bend = elastic_field(generator, count, frames, size, 0.02)
         together = torch.cat((pictures, masks[:, :, None], prior[:, :, None]), dim=2).flatten(0, 1)
         moved = warp(together, theta.flatten(0, 1), bend, size).unflatten(0, (count, frames))
         scale = size[0] / masks.shape[-2] / torch.linalg.det(theta[..., :2]).abs().sqrt()
         drawn = (moved[:, :, :3], (moved[:, :, 3] > 0.5).float(), moved[:, :, 4] * scale[..., None, None])
+        marks = self.clips.marks[torch.from_numpy(chosen).to(self.device)]
         if rng.random() < 0.5:  # time runs backwards
-            return _Drawn(*(v.flip(1) for v in (*drawn, away, known)))
-        return _Drawn(*drawn, away, known)
+            return _Drawn(*(v.flip(1) for v in (*drawn, away, known)), marks)
+        return _Drawn(*drawn, away, known, marks)
 
     def _from_stills(
         self,
@@ -182,7 +187,7 @@ class Sampler:
         given = np.stack([known_frames(rng, frames, self.guided_share) for _ in range(count)])
         known = torch.from_numpy(given).to(self.device)
         step = float(rng.choice([0.03, 0.08, 0.16]))
-        theta = smooth_motion(rng, count, frames, 0.25, step, zoom=0.2).to(self.device)
+        theta = panned(rng, smooth_motion(rng, count, frames, 0.25, step, zoom=0.2), PANNED).to(self.device)
         bend = elastic_field(generator, count, frames, size, 0.03)
         together = torch.cat((still, mask[:, None]), dim=1).repeat_interleave(frames, 0)
         moved = warp(together, theta.flatten(0, 1), bend, size).unflatten(0, (count, frames))
@@ -190,7 +195,8 @@ class Sampler:
         pace = torch.from_numpy(rng.choice([1.0, 2.0, 4.0], count)).float().to(self.device)
         times = torch.arange(frames, device=self.device) * pace[:, None]
         prior, away = self._imperfect_copy(generator, mask, masks, known, theta, bend, times)
-        return _Drawn(regrained(rng, moved[:, :, :3]), masks, prior, away, known)
+        marks = self.stills.marks[torch.from_numpy(pool).to(self.device)]
+        return _Drawn(regrained(rng, moved[:, :, :3]), masks, prior, away, known, marks)
 
     def _imperfect_copy(
         self, generator: torch.Generator, mask: Tensor, masks: Tensor, known: Tensor, theta: Tensor,

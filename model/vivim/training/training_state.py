@@ -97,7 +97,7 @@ class State:
         self._stepper.step()
         self.step += 1
         self._update_average()
-        return loss, outputs[0].detach()[:, :, 0]
+        return loss, outputs.logits.detach()[:, :, 0]
 
     def _set_rate(self, progress: float) -> None:
         config = self.config

@@ -47,9 +47,9 @@ class RunningMeans:
     def add(self, batch: Batch, loss: Tensor, logits: Tensor) -> None:
         """Add the loss and the logits ``(B, T, H, W)`` of one step."""
         self.losses.append(loss)
-        asked = ~batch.known
-        guided = batch.known.any(dim=1, keepdim=True).expand_as(asked)
-        mine, prior = (_dice_of_masks(v > 0, batch.masks > 0.5) for v in (logits, batch.prior))
+        asked = ~batch.known & batch.lesion_known
+        guided = batch.guided.expand_as(asked)
+        mine, prior = (_dice_of_masks(v > 0, batch.lesions > 0.5) for v in (logits, batch.prior))
         picks = ((mine, asked & ~guided), (mine, asked & guided), (prior, asked & guided))
         self.dice.append(tuple(torch.stack((v[pick].sum(), pick.sum())) for v, pick in picks))
 

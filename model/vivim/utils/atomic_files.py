@@ -14,9 +14,12 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
+
+from vivim.errors import VivimError
 
 PART, OLD = ".part", ".old"
 _NAME = re.compile(
@@ -84,6 +87,38 @@ def atomic_write(final: str | Path) -> Iterator[Path]:
         remove(part)
 
 
+@contextmanager
+def locked(path: Path, seconds: float, failed: type[VivimError], what: str) -> Iterator[None]:
+    """Hold a lock file, so that no other process writes the same at that time.
+
+    Parameters
+    ----------
+    path : Path
+        The lock file. Its folder is made.
+    seconds : float
+        How long to wait for another process.
+    failed : type
+        The error to raise where that takes longer, or where the block or the lock meets an `OSError`.
+    what : str
+        What is written, for the error's message.
+    """
+    from filelock import FileLock, Timeout
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path, timeout=seconds):
+            yield
+    except Timeout as error:
+        raise failed(f"Another program is writing {what}. Try again.") from error
+    except OSError as error:
+        raise failed(f"Cannot write {what}: {error.strerror or error}.") from error
+
+
+def free_path(named: Callable[[int], Path]) -> Path:
+    """The first of ``named(1)``, ``named(2)`` ... that is not there, not even as a link that leads nowhere."""
+    return next(path for path in map(named, count(1)) if not os.path.lexists(path))
+
+
 def shortened(name: str, most: int = NAME_BYTES) -> str:
     """Shorten a name to `most` bytes: a digest of the whole name replaces its middle."""
     raw = os.fsencode(name)
@@ -148,13 +183,7 @@ def remove(path: Path) -> None:
 
 
 def flush(path: Path) -> None:
-    """Flush a file, or all files of a folder, to the disk.
-
-    Raises
-    ------
-    OSError
-        If the disk cannot take them.
-    """
+    """Flush a file, or all files of a folder, to the disk. Raises `OSError` if the disk cannot take them."""
     entries = [path, *path.rglob("*")] if path.is_dir() else [path]
     for entry in sorted(entries, key=os.path.isdir):  # files first
         flush_one(entry)
@@ -163,10 +192,7 @@ def flush(path: Path) -> None:
 def flush_one(path: str | Path) -> None:
     """Flush one file, or the entries of one folder, to the disk.
 
-    Raises
-    ------
-    OSError
-        If it is not there, or the disk cannot take it.
+    Raises `OSError` if it is not there, or the disk cannot take it.
     """
     if os.name == "nt" and os.path.isdir(path):
         return  # Windows keeps no folder open, and needs none
@@ -193,12 +219,8 @@ def flush_open(descriptor: int) -> None:
 def put_in_place(part: Path, final: Path) -> None:
     """Rename a file, or a folder that was flushed, to its final name. A power cut leaves the old one or the new one.
 
-    A folder cannot replace another at once: the old one is renamed until the new one stands, see `sweep`.
-
-    Raises
-    ------
-    OSError
-        If the disk cannot take it, or a file would replace a folder. `final` is then as it was.
+    A folder cannot replace another at once: the old one is renamed until the new one stands, see `sweep`. Raises
+    `OSError` if the disk cannot take it, or a file would replace a folder. `final` is then as it was.
     """
     if not part.is_dir():
         flush_one(part)

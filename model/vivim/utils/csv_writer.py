@@ -10,12 +10,9 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|nan)")
 
 
 class CsvWriter:
-    """Writes rows. Text that a spreadsheet would take for a formula gets an apostrophe before it, numbers none.
+    """Writes rows to a text file that was opened with ``newline=""``.
 
-    Parameters
-    ----------
-    file : text file
-        Opened with ``newline=""``.
+    Text that a spreadsheet would take for a formula gets an apostrophe before it, numbers none.
     """
 
     def __init__(self, file: TextIO) -> None:

@@ -10,14 +10,9 @@ V = TypeVar("V")
 
 
 class LRUCache(Generic[K, V]):
-    """Values by key, those used last, for any thread.
+    """Values by key, those used last, for any thread. Their sizes are `limit` together at most.
 
-    Parameters
-    ----------
-    limit : int
-        Sum of the sizes that is kept at most.
-    size_of : callable
-        Size of a value in the unit of `limit`; 1 by default, which makes `limit` a number of values.
+    ``size_of(value)`` is 1 by default, which makes `limit` a number of values.
     """
 
     def __init__(self, limit: int, size_of: Callable[[V], int] = lambda value: 1) -> None:

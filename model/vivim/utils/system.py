@@ -22,10 +22,8 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 def check_fits(needed: float, what: str) -> None:
     """Refuse work that needs more memory than is free: Linux would end the whole program halfway.
 
-    Raises
-    ------
-    MemoryError
-        If `needed` bytes are more than are free, and more than `KEPT`, which may be free inside the process.
+    Raises `MemoryError` if `needed` bytes are more than are free, and more than `KEPT`, which may be free inside the
+    process.
     """
     if needed <= KEPT:
         return

@@ -5,13 +5,7 @@ from collections.abc import Callable
 
 
 class TimeLeft:
-    """Estimate the time left of a job from its mean speed since it began.
-
-    Parameters
-    ----------
-    now : callable
-        Clock in seconds.
-    """
+    """Estimate the time left of a job from its mean speed since it began, by ``now()`` in seconds."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now

@@ -6,12 +6,14 @@ differs faintly, the dark part of a sector, unless that is the mere halo that co
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vivim.errors import FrameError
 from vivim.video.base import Video
 
 Box = tuple[int, int, int, int]
@@ -133,7 +135,11 @@ def content_area(video: Video) -> Box:
     times = sorted({round(t) for t in np.linspace(0, len(video) - 1, min(FRAMES, len(video)))})
     share = min(1.0, SIDE / max(height, width))
     size = (max(1, round(width * share)), max(1, round(height * share)))
-    content = _content(np.stack([_small(video.frame(t), size) for t in times]), share)
+    pictures = []
+    for t in times:
+        with suppress(FrameError):  # the others show it as well
+            pictures.append(_small(video.frame(t), size))
+    content = _content(np.stack(pictures), share) if pictures else None
     if content is None:
         return stated or (0, 0, height, width)
     scales = (height / size[1], width / size[0])

@@ -1,10 +1,14 @@
 """A video as an array-like, for viewers that slice: nothing is decoded before it is asked for."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+
+from vivim.errors import VideoError
+from vivim.utils.system import check_fits
+from vivim.video.base import Video
 
 
 class Frames(Protocol):
@@ -81,9 +85,17 @@ class LazyFrames:
             raise IndexError(f"{len(which)} values of true and false for a video of {len(self)} frames.")
         return self._block(np.arange(len(self))[which if which.size else []])
 
-    def _block(self, frames: Iterable[int]) -> NDArray:
+    def _block(self, frames: Sequence[int] | NDArray) -> NDArray:
+        try:
+            check_fits(len(frames) * self.nbytes / len(self), f"An array of {len(frames)} frames")
+        except MemoryError as error:
+            raise VideoError(f"{error}. Take fewer frames at once.") from None
         pictures = [self.video.frame(int(t)) for t in frames]
         return np.stack(pictures) if pictures else np.empty((0, *self.shape[1:]), self.dtype)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "LazyFrames | NDArray":
+        """The same frames without what shows them: of a video, which nobody changes, lazily, else in memory."""
+        return LazyFrames(self.video) if isinstance(self.video, Video) else self[:]
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray:
         return np.asarray(self[:], dtype=dtype)

@@ -25,7 +25,7 @@ class Reader:
     suffixes : tuple of str
         Endings of its files, in small letters.
     marks : tuple of (int, bytes)
-        Bytes by which a file of another ending is known, and where they stand in its first `HEAD_BYTES`.
+        Bytes by which a file is known, whatever its ending, and where they stand in its first `HEAD_BYTES`.
     """
 
     reader: str
@@ -35,7 +35,8 @@ class Reader:
 
 HEAD_BYTES = 132
 VIDEO_SUFFIXES = (
-    ".mp4", ".m4v", ".mov", ".mkv", ".avi", ".webm", ".wmv", ".mpg", ".mpeg",
+    ".mp4", ".m4v", ".mov", ".mkv", ".avi", ".webm", ".wmv", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".vob", ".flv",
+    ".ogv", ".3gp", ".mxf", ".asf", ".dv", ".m2v", ".h264", ".264", ".hevc", ".265", ".y4m", ".ivf", ".nut", ".wtv",
 )  # fmt: skip
 TIFF_SUFFIXES = (".tif", ".tiff")
 DICOM_SUFFIXES = (".dcm", ".dicom")
@@ -47,19 +48,9 @@ READERS = (
     Reader("nifti:NiftiVideo", NIFTI_SUFFIXES, ()),
     Reader("tiff:TiffVideo", TIFF_SUFFIXES, ((0, b"II*\0"), (0, b"MM\0*"), (0, b"II+\0"), (0, b"MM\0+"))),
     Reader("gif:GifVideo", GIF_SUFFIXES, ((0, b"GIF8"),)),
-    Reader(
-        "ffmpeg:FFmpegVideo",
-        VIDEO_SUFFIXES,
-        (
-            (4, b"ftyp"),  # mp4
-            (0, b"\x1aE\xdf\xa3"),  # mkv
-            (8, b"AVI "),
-            (0, b"0&\xb2u\x8ef\xcf\x11"),  # wmv
-            (0, b"\0\0\1\xba"),  # mpg
-        ),
-    ),
+    Reader("ffmpeg:FFmpegVideo", VIDEO_SUFFIXES, ()),
 )
-"""Kinds of files that are read."""
+"""Kinds of files that are read. FFmpeg, the last, knows those of its own by what is in them."""
 SUFFIXES = tuple(suffix for reader in READERS for suffix in reader.suffixes)
 """Endings of all files that are read."""
 
@@ -70,8 +61,9 @@ def open_video(path: str | Path) -> Video:
     Parameters
     ----------
     path : str or Path
-        A local file (mp4, mov, mkv, avi, webm, wmv, mpg; gif; multi-page tif; DICOM; NIfTI), or a folder: pictures of
-        one size (its ``frames`` subfolder, if it has one), or one DICOM series or cine.
+        A local file (what FFmpeg decodes, as mp4, mov, mkv, avi; gif; multi-page tif; DICOM; NIfTI), known by its
+        content before its ending, or a folder: pictures of one size (of its ``frames`` subfolder, if it has
+        one), one stack, or one DICOM series or cine.
 
     Returns
     -------
@@ -97,13 +89,16 @@ def open_video(path: str | Path) -> Video:
         raise VideoError(f"{path.name} cannot be read ({error.strerror}). Check its permissions.") from error
     if not beginning:
         raise VideoError(f"{path.name} is empty. Copy it anew from where it came.")
-    reader = _reader_of(suffix_of(path), beginning)
-    if reader is None:
+    reader = reader_of(suffix_of(path), beginning)
+    try:
+        return pkgutil.resolve_name(f"vivim.video.readers.{(reader or READERS[-1]).reader}")(path)
+    except VideoError as error:
+        if reader is not None:
+            raise
         raise VideoError(
-            f"{path.name} is of a kind that is not read. Known are mp4, mov, mkv, avi, webm, wmv, mpg, gif, multi-page "
-            "tif, DICOM, NIfTI, and folders of pictures."
-        )
-    return pkgutil.resolve_name(f"vivim.video.readers.{reader.reader}")(path)
+            f"{path.name} is of a kind that is not read. Known are mp4, mov, mkv, avi and whatever else FFmpeg "
+            "decodes, gif, multi-page tif, DICOM, NIfTI, and folders of pictures."
+        ) from error
 
 
 def suffix_of(path: Path) -> str:
@@ -112,18 +107,18 @@ def suffix_of(path: Path) -> str:
 
 
 def _open_folder(path: Path) -> Video:
-    from vivim.video.readers.image_folder import FolderVideo, dicoms_in, pictures_in
+    from vivim.video.readers.image_folder import holds_series, open_pictures
 
     try:
-        if not pictures_in(path) and dicoms_in(path):
+        if holds_series(path):
             from vivim.video.readers.dicom_series import open_series
 
             return open_series(path)
+        return open_pictures(path)
     except OSError as error:
         raise VideoError(
             f"The folder {path} cannot be read ({error.strerror}). Check its permissions."
         ) from error
-    return FolderVideo(path)
 
 
 def _beginning(path: Path) -> bytes:
@@ -133,10 +128,10 @@ def _beginning(path: Path) -> bytes:
         return file.read(HEAD_BYTES)
 
 
-def _reader_of(suffix: str, beginning: bytes) -> Reader | None:
-    """The reader of a suffix, or that of the first bytes where the suffix is not known."""
-    by_suffix = (reader for reader in READERS if suffix in reader.suffixes)
+def reader_of(suffix: str, beginning: bytes) -> Reader | None:
+    """The reader that a file's first bytes tell, else that of its suffix."""
     by_mark = (
         reader for reader in READERS if any(beginning[at:].startswith(mark) for at, mark in reader.marks)
     )
-    return next(by_suffix, None) or next(by_mark, None)
+    by_suffix = (reader for reader in READERS if suffix in reader.suffixes)
+    return next(by_mark, None) or next(by_suffix, None)

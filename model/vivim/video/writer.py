@@ -5,6 +5,7 @@ import math
 from collections.abc import Generator, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,11 +60,16 @@ def write_video(
 
 
 def encoded(
-    path: Path, pictures: Iterator[NDArray[np.uint8]], fps: float, crf: int, gop: int = 48
+    path: Path,
+    pictures: Iterator[NDArray[np.uint8]],
+    fps: float,
+    crf: int,
+    gop: int = 48,
+    pixel_aspect: float = 1.0,
 ) -> Generator[int, None, None]:
-    """Encode straight into `path` with x264, PyAV's if it has one, else that of the ffmpeg program.
+    """Encode straight into `path` with PyAV's x264, or with its other encoder of H.264 where it has none.
 
-    PyAV's belongs to this process: when that is killed, nothing goes on writing.
+    The encoder belongs to this process: when that is killed, nothing goes on writing.
 
     Parameters
     ----------
@@ -75,6 +81,8 @@ def encoded(
         Frames per second.
     crf, gop : int
         As for `write_video`.
+    pixel_aspect : float
+        Width by height of a pixel. Players stretch the picture so.
 
     Yields
     ------
@@ -88,60 +96,19 @@ def encoded(
     """
     import av
 
-    if "libx264" in av.codecs_available:
-        yield from _encoded_here(path, pictures, fps, crf, gop)
-    else:
-        yield from _encoded_apart(path, pictures, fps, crf, gop)
-
-
-def _encoded_here(
-    path: Path, pictures: Iterator[NDArray[np.uint8]], fps: float, crf: int, gop: int
-) -> Generator[int, None, None]:
-    import av
-
     first = next(pictures)
     with av.open(str(path), "w", format="mp4") as container:
         rate = Fraction(fps).limit_denominator(1001)
-        stream = container.add_stream("libx264", rate=rate, options=_options(crf, gop))
+        # the same pictures make the same bytes each time
+        options = {"crf": str(crf), "g": str(gop), "x264-params": NO_TREE}
+        codec = "libx264" if "libx264" in av.codecs_available else "h264"
+        stream: Any = container.add_stream(codec, rate=rate, options=options)
         stream.width, stream.height, stream.pix_fmt = first.shape[1], first.shape[0], "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(pixel_aspect).limit_denominator(1000)
         for done, rgb in enumerate(itertools.chain((first,), pictures), start=1):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
             yield done
         container.mux(stream.encode())
-
-
-def _options(crf: int, gop: int) -> dict[str, str]:
-    """For x264. The same pictures make the same bytes each time."""
-    return {"crf": str(crf), "g": str(gop), "x264-params": NO_TREE}
-
-
-def _encoded_apart(
-    path: Path, pictures: Iterator[NDArray[np.uint8]], fps: float, crf: int, gop: int
-) -> Generator[int, None, None]:
-    """The same through the ffmpeg program that imageio-ffmpeg brings along."""
-    import imageio_ffmpeg
-
-    first = next(pictures)
-    writer = imageio_ffmpeg.write_frames(
-        str(path),
-        (first.shape[1], first.shape[0]),
-        fps=fps,
-        codec="libx264",
-        quality=None,
-        macro_block_size=2,
-        output_params=[
-            *(word for key, value in _options(crf, gop).items() for word in (f"-{key}", value)),
-            "-f",
-            "mp4",
-        ],
-    )
-    writer.send(None)
-    try:
-        for done, rgb in enumerate(itertools.chain((first,), pictures), start=1):
-            writer.send(rgb)
-            yield done
-    finally:
-        writer.close()
 
 
 def _checked(frames: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from vivim.batch import Job, Outcome, Segmenting, run
 from vivim.batch.inputs import find
+from vivim.batch.jobs import Job, Outcome, Segmenting
+from vivim.batch.run import run
 from vivim.network.checkpoints import save_checkpoint
 from vivim.video import make_phantom, write_video
 
@@ -52,9 +53,9 @@ def made_once(tmp_path_factory: pytest.TempPathFactory, tiny_model) -> Study:
         phantom = make_phantom(frames=frames, size=(64, 64), seed=i)
         write_video(root / "videos" / f"scan{i}.mp4", phantom.frames, phantom.fps)
     save_checkpoint(tiny_model, root / "tiny.safetensors", {"licence": "test"})
-    from vivim.batch.process_video import loaded
+    from vivim.registry.registry import load_model
 
-    version = loaded(str(root / "tiny.safetensors")).version
+    version = load_model(str(root / "tiny.safetensors")).version
     options = Segmenting(str(root / "tiny.safetensors"), version, device="cpu", clip_length=4)
     made = Study(root / "videos", options, root / "plain", root / "home")
     with pytest.MonkeyPatch.context() as patch:

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 from vivim import Session
-from vivim.batch import Exporting, Job, Outcome, Segmenting, Working, run
 from vivim.batch.content import FOLDER, Content, content_of, files_in
 from vivim.batch.inputs import find
-from vivim.batch.jobs import DONE, FAILED, SKIPPED
+from vivim.batch.jobs import DONE, FAILED, SKIPPED, Exporting, Job, Outcome, Segmenting, Working
+from vivim.batch.run import run
 from vivim.errors import BatchError
 from vivim.session.folder_lock import FolderLock
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from vivim import Session, cli
-from vivim.batch import Exporting, Job, run
-from vivim.batch.jobs import DONE, FAILED, SKIPPED, Outcome, Working
+from vivim.batch.jobs import DONE, FAILED, SKIPPED, Exporting, Job, Outcome, Working
+from vivim.batch.run import run
 from vivim.batch.scheduler import _outcome
 from vivim.cli.batch_progress import Board, Tally
 

@@ -6,13 +6,16 @@ import io
 import json
 import subprocess
 import sys
+from contextlib import closing, suppress
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
-from vivim import Session, Vivim, cli
+from vivim import Session, Vivim, cli, open_video
 from vivim.cli.progress import Progress
+from vivim.errors import FrameError
 from vivim.network.checkpoints import save_checkpoint
 from vivim.video import make_phantom, write_video
 
@@ -37,6 +40,45 @@ def call(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, dict,
     code = cli.main([*map(str, words), "--json"])
     out, err = capsys.readouterr()
     return code, json.loads(out.splitlines()[-1]), err
+
+
+def cut(tmp_path: Path, share: float) -> Path:
+    """A video whose index is whole and whose pictures end early."""
+    whole = write_video(tmp_path / "whole.mp4", make_phantom(frames=24, size=(64, 64)).frames, 25.0, gop=12)
+    fast, options = str(tmp_path / "fast.mp4"), {"movflags": "faststart"}
+    with av.open(str(whole)) as source, av.open(fast, "w", options=options) as out:
+        stream = out.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                out.mux(packet)
+    data = (tmp_path / "fast.mp4").read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(data[: int(len(data) * share)])
+    return tmp_path / "cut.mp4"
+
+
+@pytest.mark.parametrize("area", ([], ["--area", "auto", "--windows", "overlap"]))
+def test_a_cut_video_gets_the_masks_of_its_whole_frames(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], area: list[str]
+) -> None:
+    path, out = cut(tmp_path, 0.6), tmp_path / "out"
+    whole = []
+    with closing(open_video(path)) as video:
+        for t in range(len(video)):
+            with suppress(FrameError):
+                video.frame(t)
+                whole.append(t)
+        lost = sorted(set(range(len(video))) - set(whole))
+    assert lost and whole
+    words = ["segment", path, "-o", out, "--model", tiny, "--device", "cpu", *area]
+    formats = ["--format", "png", "--format", "mp4", "--format", "csv", "--format", "tiff"]
+    code, _, err = call(capsys, *words, *formats)
+    names = [f"{t:06d}.png" for t in whole]
+    assert code == 1 and "cut.mp4" in err and str(lost[0]) in err and "--allow-damaged" in err
+    assert [file.name for file in sorted((out / "cut" / "masks").iterdir())] == names
+    code, result, err = call(capsys, *words, *formats, "--allow-damaged")
+    assert code == 0 and result["videos"][0]["damaged"] == lost and str(lost[0]) in err
+    assert result["videos"][0]["frames"] == len(whole)
 
 
 def test_help_loads_nothing_heavy() -> None:

@@ -63,7 +63,6 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
         input=json.dumps([*asked.values()]),
         capture_output=True,
         text=True,
-        timeout=110,
         check=True,
     )
     return dict(zip(asked, map(json.loads, run.stdout.splitlines()), strict=True))

@@ -12,9 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from vivim import Session, Vivim, finetune, load_model
 from vivim.errors import FinetuneError
-from vivim.finetuning import Finished, HeldOut, Preparing, Scored, Step
 from vivim.finetuning.cross_validation import blended_scores, reliability_frames, split_folds
-from vivim.finetuning.events import from_line, to_line
+from vivim.finetuning.events import Finished, HeldOut, Preparing, Scored, Step, from_line, to_line
 from vivim.finetuning.feature_store import FeatureStore
 from vivim.finetuning.job import Trained, clearly_better, judge, run
 from vivim.finetuning.samples import Source, Window, corrected_frames, encode, variants

@@ -11,8 +11,8 @@ import psutil
 import pytest
 from vivim import Session, Vivim, finetune, load_model
 from vivim.errors import FinetuneError
-from vivim.finetuning import Finished, Preparing, Standby, Step
-from vivim.finetuning.worker_process import WorkerProcess
+from vivim.finetuning.events import Finished, Preparing, Step
+from vivim.finetuning.worker_process import Standby, WorkerProcess
 from vivim.registry.registry import list_models
 
 PATIENCE = 500
@@ -99,7 +99,8 @@ def test_once_closed_nothing_is_started(standby: Standby, begun: list[WorkerProc
 
 def test_it_ends_when_the_program_that_started_it_is_killed() -> None:
     program = (
-        "import time; from vivim.finetuning import Standby; Standby().start(); print('on'); time.sleep(600)"
+        "import time; from vivim.finetuning.worker_process import Standby; "
+        "Standby().start(); print('on'); time.sleep(600)"
     )
     with subprocess.Popen([sys.executable, "-u", "-c", program], stdout=subprocess.PIPE, text=True) as parent:
         try:

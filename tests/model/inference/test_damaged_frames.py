@@ -15,8 +15,7 @@ from vivim import Session, propose
 from vivim.api import finetune
 from vivim.cli import main
 from vivim.errors import ExportError, FinetuneError
-from vivim.finetuning import PassedOver
-from vivim.finetuning.events import from_line, to_line
+from vivim.finetuning.events import PassedOver, from_line, to_line
 from vivim.io.export import export
 
 ROOT = Path(__file__).resolve().parents[2]

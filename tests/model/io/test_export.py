@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 import errno
+from fractions import Fraction
 from pathlib import Path
 
 import av
-import imageio_ffmpeg
 import numpy as np
 import psutil
 import pytest
@@ -17,6 +17,7 @@ from vivim import Session
 from vivim.errors import ExportError
 from vivim.imaging.drawing import framed
 from vivim.io.export import FORMATS, export
+from vivim.io.formats import overlay_video
 from vivim.io.formats import tiff as export_tiff
 
 WITHOUT_DICOM = tuple(name for name in FORMATS if name != "dicom-seg")
@@ -91,26 +92,33 @@ def test_tiff_of_any_length_has_a_page_a_frame_and_its_scale(
 def test_an_encoder_that_ran_out_of_disk_is_not_taken_for_done(
     worked: Session, tmp_path: Path, monkeypatch
 ) -> None:
-    begin = imageio_ffmpeg.write_frames
+    whole = overlay_video.encoded
 
     def cut_short(path, *args, **options):
-        def frames():
-            writer = begin(path, *args, **options)
-            writer.send(None)
-            try:
-                while True:
-                    writer.send((yield))
-            finally:
-                writer.close()
-                Path(path).write_bytes(Path(path).read_bytes()[:1000])
+        yield from whole(path, *args, **options)
+        path.write_bytes(path.read_bytes()[:1000])
 
-        return frames()
-
-    monkeypatch.setattr(av, "codecs_available", set())
-    monkeypatch.setattr(imageio_ffmpeg, "write_frames", cut_short)
+    monkeypatch.setattr(overlay_video, "encoded", cut_short)
     with pytest.raises(ExportError, match="could not be finished"):
         list(export(worked, tmp_path / "out", ["mp4"]))
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_overlay_and_measurements_follow_the_shape_of_a_pixel(
+    worked: Session, sample, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(type(worked.video), "pixel_aspect", 4 / 3)
+    run(worked, tmp_path, ["mp4", "csv"])
+    with av.open(str(tmp_path / "overlay.mp4")) as container:
+        assert container.streams.video[0].sample_aspect_ratio == Fraction(4, 3)
+    rows = list(csv.DictReader((tmp_path / "measurements.csv").open()))
+    row = next(row for row in rows if row["frame"] == "3" and row["lesion"])
+    mask = sample.masks[3] > 0
+    points = np.argwhere(mask) * (1, 4 / 3)
+    farthest = np.linalg.norm(points[:, None] - points[None], axis=-1).max()
+    assert farthest < float(row["diameter_px"]) < farthest + 4 / 3 + 1
+    assert float(row["centroid_column_px"]) == pytest.approx(np.argwhere(mask)[:, 1].mean(), abs=0.01)
+    assert int(row["area_px"]) == mask.sum()
 
 
 def test_overlay_plays_and_shows_the_mask(worked: Session, sample, tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from skimage.measure import perimeter_crofton, regionprops
 from vivim import Session
 from vivim.analysis.measurements import measure, perimeter
 from vivim.analysis.shape_changes import ShapeTrack
-from vivim.batch import Job, Outcome, run
-from vivim.batch.jobs import Exporting
+from vivim.batch.jobs import Exporting, Job, Outcome
+from vivim.batch.run import run
 from vivim.imaging.components import Lesion
 from vivim.imaging.lesion_tracking import Lesions
 from vivim.io.export import export

@@ -69,7 +69,13 @@ def assert_close(found: Tensor, wanted: Tensor) -> None:
     assert (found - wanted).abs().max() <= 1e-5 * max(float(wanted.abs().max()), 1.0)
 
 
-@pytest.mark.parametrize("size", PRESETS)
+BETWEEN = {"b1", "b2", "b4"}
+"""Sizes whose every kind of part is in a smaller and in a larger one."""
+
+
+@pytest.mark.parametrize(
+    "size", [pytest.param(s, marks=pytest.mark.robustness if s in BETWEEN else ()) for s in PRESETS]
+)
 def test_every_size_equals_the_paper(size: str) -> None:
     fast, plain = both_forms(VivimConfig(size=size))
     x = clip(1, 2, 3, 32, 64)

@@ -20,7 +20,7 @@ import vivim.inference.proposals
 from vivim import Session, finetune, load_model, propose
 from vivim.devices import REMOTE
 from vivim.errors import DeviceError
-from vivim.finetuning import Finished, Step, Waiting
+from vivim.finetuning.events import Finished, Step, Waiting
 from vivim.registry.registry import list_models
 from vivim.remote.config import read_token, remote_device, server_token, split_address
 from vivim.remote.limits import Limits

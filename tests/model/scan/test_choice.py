@@ -10,7 +10,7 @@ import sys
 import pytest
 import torch
 from vivim.errors import VivimError
-from vivim.scan import ScanBackendError, available_backends, selective_scan, warm_up
+from vivim.scan import ScanBackendError, available_backends, selective_scan
 from vivim.scan.backends import choose_backend
 
 
@@ -168,10 +168,6 @@ def test_kernels_load_where_no_cache_can_be_written():
         "from vivim.scan.cpu import scan_kernels as k; print(type(k.forward._cache).__name__)"
     )
     assert run_python(code) == "NullCache"
-
-
-def test_warm_up_compiles():
-    warm_up()
 
 
 def test_threads_give_the_same_numbers(inputs):

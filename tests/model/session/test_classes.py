@@ -13,7 +13,7 @@ from PIL import Image
 from vivim import Session, Vivim, VivimConfig, finetune, load_model, propose
 from vivim.errors import CheckpointError, FinetuneError, SessionError
 from vivim.evaluation.simulated_annotator import simulate
-from vivim.finetuning import Finished, Scored, Step
+from vivim.finetuning.events import Finished, Scored, Step
 from vivim.finetuning.job import Trained, run
 from vivim.finetuning.training_loop import NEW_CLASS_STEPS, STEP_CHOICES, step_choices
 from vivim.imaging.metrics import dice, label_dice

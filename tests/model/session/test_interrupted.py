@@ -30,7 +30,7 @@ class Slow:
 
         def slowly(masks: MaskStore, t: int, pixels: np.ndarray) -> None:
             self.begun.set()
-            self.go.wait(20)
+            self.go.wait(60)
             write(masks, t, pixels)
 
         monkeypatch.setattr(MaskStore, "__setitem__", slowly)
@@ -43,7 +43,7 @@ def interrupted(work: Callable[[], object], when: threading.Event, release: thre
     me = threading.get_ident()
 
     def strike() -> None:
-        when.wait(10)
+        when.wait(60)
         signal.pthread_kill(me, signal.SIGINT)
         release.wait(0.3)  # the interrupt comes while the disk is still at it
         release.set()
@@ -73,7 +73,7 @@ def test_what_is_drawn_after_an_interrupt_is_not_written_over_by_what_came_befor
     session.end_step()
     session.correct(3, of(session, 2))
     for thread in disk_threads():
-        thread.join(10)
+        thread.join(60)
     assert (session.masks[3] == 2).all() and heard == [3, 3]
     assert session.undo() == [3] and (session.masks[3] == 1).all()
     assert session.undo() == [3] and session.status(3) == "empty"
@@ -89,9 +89,9 @@ def test_a_disk_that_stays_silent_after_an_interrupt_is_said_and_nothing_gets_ou
     with pytest.raises(SessionError, match="still does not answer"):
         session.correct(3, of(session, 2))
     slow.go.set()
-    monkeypatch.setattr(write_queue, "SECONDS", 10)
+    monkeypatch.setattr(write_queue, "SECONDS", 60)
     for thread in disk_threads():
-        thread.join(10)
+        thread.join(60)
     session.correct(3, of(session, 3))
     assert (session.masks[3] == 3).all() and session.verify() == []
 

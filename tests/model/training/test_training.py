@@ -290,7 +290,7 @@ def test_vessels_keep_off_the_lesion() -> None:
 def test_a_run_resumes_to_the_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clips = [blob_clip("a", 0), blob_clip("b", 1)]
     config = TrainConfig(
-        network=VivimConfig(size="b0", guided=True, input_size=SIZE),
+        network=VivimConfig(size="b0", guided=True, input_size=SIZE, temporal_stages=(3,)),
         steps=4,
         phases=(Phase(0.5, 4, (2,), (32, 32)), Phase(1.0, 4, (2,))),
         warm_up_steps=1,
@@ -325,7 +325,7 @@ def test_phases_follow_one_another() -> None:
 def test_training_overfits_one_clip(tmp_path: Path) -> None:
     clip = blob_clip("a", 0, frames=6)
     config = TrainConfig(
-        network=VivimConfig(size="b0", input_size=SIZE),
+        network=VivimConfig(size="b0", input_size=SIZE, temporal_stages=(3,)),
         steps=45,
         phases=(Phase(1.0, 6, (3,)),),
         learning_rate=1e-3,

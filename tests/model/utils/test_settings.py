@@ -80,7 +80,7 @@ def test_changes_made_together_are_all_kept() -> None:
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("VIVIM_HOME", str(tmp_path / "file" / "home"))
-    with pytest.raises(SettingsError, match="cannot be written"):
+    with pytest.raises(SettingsError, match="Cannot write the settings in"):
         change_settings(opacity=60)
 
 

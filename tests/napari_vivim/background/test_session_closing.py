@@ -124,13 +124,13 @@ def test_a_session_that_was_being_opened_when_its_video_was_closed_is_closed(
 
     def slow(*args: Any, **kwargs: Any) -> Session:
         found.set()
-        answer.wait(10)
+        answer.wait(60)
         opened.append(real(*args, **kwargs))
         return opened[-1]
 
     monkeypatch.setattr(Session, "open", slow)
     controller.open_session()
-    assert found.wait(10)
+    assert found.wait(60)
     segment.viewer.layers.clear()
     answer.set()
     wait_for_closing()
@@ -191,6 +191,7 @@ def test_the_video_of_a_layer_is_closed_with_it_unless_another_layer_shows_it(
     layer = segment.controller.layer
     copy = segment.viewer.add_layer(Image(layer.data, name="copy", rgb=True))
     segment.viewer.layers.remove(layer)
+    qtbot.wait(1)  # it is decided in a turn of its own
     wait_for_closing()
     assert copy.data.video.frame(5).shape == (64, 64, 3)
     segment.viewer.open(layer.metadata["vivim_path"], plugin="napari-vivim")
@@ -198,8 +199,7 @@ def test_the_video_of_a_layer_is_closed_with_it_unless_another_layer_shows_it(
     layer, session = segment.controller.layer, segment.controller.session
     videos = [layer.data.video, session.video]
     segment.viewer.layers.remove(layer)
-    wait_for_closing()
-    assert [video._closed for video in videos] == [True, True]
+    qtbot.waitUntil(lambda: all(video._closed for video in videos))
 
 
 def test_a_job_that_does_not_stop_holds_nobody(qtbot: Any) -> None:

@@ -136,7 +136,7 @@ def test_a_thumbnail_comes_at_once_and_the_exact_one_after_it(qtbot, tmp_path) -
         qtbot.waitUntil(lambda: len(got) == 4, timeout=5000)
         assert got[2:] == [(30, 30), (47, 47)] and video.decoded == [47]
     finally:
-        thumbnails.close()
+        thumbnails.requests.close()
 
 
 def test_any_picture_makes_a_thumbnail() -> None:

@@ -8,7 +8,7 @@ from napari.utils.notifications import notification_manager
 from PIL import Image
 from qtpy.QtWidgets import QScrollArea
 from vivim.errors import FinetuneError
-from vivim.finetuning import Finished, HeldOut, Preparing, Scored, Step
+from vivim.finetuning.events import Finished, HeldOut, Preparing, Scored, Step
 from vivim.session import Session
 
 from napari_vivim.widgets.replay_videos import ReplayVideos

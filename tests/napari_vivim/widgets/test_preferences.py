@@ -130,12 +130,12 @@ def test_the_dialog_for_an_older_napari(qtbot: Any, monkeypatch: pytest.MonkeyPa
     change_settings(opacity=70)
     dialog = SettingsDialog()
     qtbot.addWidget(dialog)
-    assert dialog.inputs["opacity"].value() == 70
-    dialog.inputs["device"].setCurrentText("cpu")
-    dialog.inputs["own_colors"].setText("green")
+    assert dialog.inputs["opacity"].value == 70
+    dialog.inputs["device"].value = "cpu"
+    dialog.inputs["own_colors"].value = "green"
     dialog.accept()
     assert said and settings() == Settings(opacity=70)
-    dialog.inputs["own_colors"].setText("#00ff00")
+    dialog.inputs["own_colors"].value = "#00ff00"
     dialog.accept()
     assert settings() == Settings(opacity=70, device="cpu", own_colors="#00ff00")
     dialog._restore()

@@ -111,7 +111,7 @@ def test_proposing_is_that_of_this_machine_though_the_connection_breaks(
 
 
 def test_a_finetune_goes_on_though_the_connection_breaks(server, controller, relay, qtbot) -> None:
-    from vivim.finetuning import Finished, Step
+    from vivim.finetuning.events import Finished, Step
     from vivim.registry.registry import list_models
 
     correct(controller, 2)  # one: nothing to hold out, which would take longer
@@ -166,7 +166,7 @@ def test_the_card_of_a_finetune_on_the_server_is_that_of_one_here(
 
 
 def test_cancelling_frees_the_server_and_loses_nothing(server, controller, qtbot) -> None:
-    from vivim.finetuning import Step
+    from vivim.finetuning.events import Step
     from vivim.registry.registry import list_models
 
     correct(controller, 2, 9)

@@ -95,9 +95,10 @@ def test_a_proposal_never_touches_a_persons_frame_nor_do_old_strokes_touch_a_pro
     )
 
 
-def test_strokes_survive_reopening(segment, video: Path) -> None:
+def test_the_first_stroke_makes_the_folder_and_survives_reopening(segment, video: Path) -> None:
     segment.controller.go_to(1)
     segment.controller.masks.paint((1, 20, 20), 1)
+    assert (video.with_name("phantom.mp4.vivim") / "session.json").is_file()
     image = segment.controller.layer
     segment.viewer.layers.remove(image)
     with Session.open(video) as again:  # the lock is free
@@ -110,12 +111,6 @@ def test_looking_at_a_video_leaves_no_folder_behind(segment, video: Path) -> Non
     segment.controller.go_to(4)
     segment.viewer.layers.remove(segment.controller.layer)
     assert not folder.exists()
-
-
-def test_the_first_stroke_makes_the_folder(segment, video: Path) -> None:
-    folder = video.with_name("phantom.mp4.vivim")
-    segment.controller.masks.paint((1, 20, 20), 1)
-    assert (folder / "session.json").is_file()
 
 
 def press_key(viewer, key: str) -> None:
@@ -327,15 +322,15 @@ def test_a_step_shows_when_it_can_be_used(segment, qtbot, fake_model) -> None:
     assert segment.learning.controller is segment.exporting.controller is segment.controller
 
 
-@pytest.mark.parametrize("theme", ["dark", "light"])
-def test_nothing_is_cut_off(segment, qtbot, theme: str) -> None:
-    segment.viewer.theme = theme
+def test_nothing_is_cut_off_in_any_theme(segment, qtbot) -> None:
     for part in (segment.learn, segment.export):
         part.show()
         part.expand()
     area = segment.findChild(QScrollArea)
-    bar = area.verticalScrollBar().sizeHint().width()
-    assert area.widget().minimumSizeHint().width() + bar <= segment.minimumWidth()
+    for theme in ("dark", "light"):
+        segment.viewer.theme = theme
+        bar = area.verticalScrollBar().sizeHint().width()
+        assert area.widget().minimumSizeHint().width() + bar <= segment.minimumWidth(), theme
 
 
 def test_of_several_videos_only_the_chosen_one_is_shown(segment, qtbot, video: Path, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Area, outline, diameters and centroid of every lesion in every frame, as a table."""
 
 from collections.abc import Generator
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 
 from vivim.analysis.calibration import Scale, regions_of, scale_of, scale_of_picture
@@ -22,7 +22,8 @@ COLUMNS = (
 def write_measurements(work: Work, path: Path) -> Generator[int, None, None]:
     """Write one row for each lesion of each frame. Yields how many frames are done.
 
-    A frame without a lesion gets one row with area 0 and nothing else measured. Columns in mm are empty where the
+    Lengths in pixels count heights of a pixel: where it is wider than high, each counts by its width. A frame without a
+    lesion gets one row with area 0 and nothing else measured. Columns in mm are empty where the
     size of a pixel is not known; ``scale`` says why, or which region's it is. ``lesion`` is its number over time.
     """
     with path.open("w", newline="", encoding="utf-8") as file:
@@ -38,21 +39,24 @@ def rows_of(work: Work, t: int) -> list[list[str | int]]:
     source = work.source
     head: list[str | int] = [t, f"{source.video.frame_time(t):.4f}" if source.fps else "", source.status(t)]
     regions, spacing = regions_of(source.video), source.pixel_spacing_mm
-    rows = [[*head, *_row(work, lesion, scale_of(lesion, regions, spacing))] for lesion in work.lesions.of(t)]
+    aspect = source.video.pixel_aspect
+    rows = [
+        [*head, *_row(work, lesion, scale_of(lesion, regions, spacing), aspect)] for lesion in work.lesions.of(t)
+    ]
     if rows:
         return rows
     scale, none = scale_of_picture(regions, spacing), [""] * (len(MEASURED) - 1)
     return [[*head, "", "", 0, 0, *none, 0 if scale.spacing_mm else "", *none, *_columns(scale)]]
 
 
-def _row(work: Work, lesion: Lesion, scale: Scale) -> list[str | int]:
+def _row(work: Work, lesion: Lesion, scale: Scale, aspect: float) -> list[str | int]:
     in_mm = _texts(measure(lesion, scale.spacing_mm)) if scale.spacing_mm else [""] * len(MEASURED)
     return [
         lesion.category,
         work.category(lesion.category),
         lesion.id,
         lesion.area,
-        *_texts(measure(lesion))[1:],
+        *_texts(replace(measure(lesion, (1.0, aspect)), centroid_column=measure(lesion).centroid_column))[1:],
         *in_mm,
         *_columns(scale),
     ]

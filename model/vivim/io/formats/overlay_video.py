@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vivim.errors import ExportError
+from vivim.errors import ExportError, FrameError
 from vivim.imaging.drawing import framed, tinted
 from vivim.io.mask_source import Work
 from vivim.settings import settings
@@ -18,19 +18,27 @@ CRF = 10
 
 
 def write_overlay(work: Work, path: Path) -> Generator[int, None, None]:
-    """Write one picture a frame at the video's rate, 20 a second if it has none. Yields how many are done."""
-    yield from encoded(path, _pictures(work), work.source.fps or DEFAULT_FPS, CRF)
+    """Write one picture a frame at the video's rate, 20 a second if it has none. Yields how many are done.
+
+    Its pixels are stored as the video's are, and have the same shape.
+    """
+    rate, aspect = work.source.fps or DEFAULT_FPS, work.source.video.pixel_aspect
+    yield from encoded(path, _pictures(work), rate, CRF, pixel_aspect=aspect)
     _check_finished(path)
 
 
 def _pictures(work: Work) -> Iterator[NDArray[np.uint8]]:
     colors = settings().colors()
     for t in work.frames:
-        yield even(framed(tinted(work.source.video.frame(t), work.mask(t), colors), work.source.area))
+        try:
+            picture = work.source.video.frame(t)
+        except FrameError:  # black, so that the others keep their places
+            picture = np.zeros((*work.size, 3), np.uint8)
+        yield even(framed(tinted(picture, work.mask(t), colors), work.source.area))
 
 
 def _check_finished(path: Path) -> None:
-    """Make sure that the encoder got to the end: the ffmpeg program closes silently on a full disk.
+    """Make sure that the encoder got to the end, whatever the disk has said.
 
     Raises
     ------

@@ -96,7 +96,7 @@ class _NumbaConv(torch.autograd.Function):
     ) -> torch.Tensor:
         y = torch.empty_like(u)
         arrays = [array_of(x) for x in (u, weight, bias, order, y)]
-        run_each(lambda span: forward(*arrays, *span), spans(*u.shape[:2]))
+        run_each(lambda _, *span: forward(*arrays, *span), spans(*u.shape[:2]))
         ctx.save_for_backward(u, weight, bias, order)
         return y
 
@@ -109,10 +109,7 @@ class _NumbaConv(torch.autograd.Function):
         d_weight, d_bias = weight.new_zeros(len(work), *weight.shape), bias.new_zeros(len(work), len(bias))
         inputs = [array_of(x) for x in (gradient.contiguous(), u, weight, bias, order, inner)]
         sums = array_of(d_weight), array_of(d_bias)
-        number = {span: i for i, span in enumerate(work)}
-        run_each(
-            lambda span: _inner_gradient(*inputs, sums[0][number[span]], sums[1][number[span]], *span), work
-        )
+        run_each(lambda i, *span: _inner_gradient(*inputs, sums[0][i], sums[1][i], *span), work)
         outputs = [array_of(x) for x in (inner, weight, order, d_u)]
-        run_each(lambda span: _input_gradient(*outputs, *span), work)
+        run_each(lambda _, *span: _input_gradient(*outputs, *span), work)
         return d_u, d_weight.sum(0), d_bias.sum(0), None

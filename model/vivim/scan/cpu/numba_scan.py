@@ -13,18 +13,12 @@ from torch.nn import functional as F
 from vivim.scan.backends import ScanBackendError
 from vivim.scan.cpu import scan_kernels as kernels
 from vivim.scan.cpu.simd import COUNT
-from vivim.scan.cpu.thread_pool import Share, run_each, shares
+from vivim.scan.cpu.thread_pool import run_each, shares
 from vivim.scan.inputs import ScanInputs
 
 
 def numba_scan(inputs: ScanInputs, order: torch.Tensor | None = None) -> torch.Tensor:
-    """Run the scan on the CPU, with a result in float32.
-
-    Raises
-    ------
-    ScanBackendError
-        The tensors are not on the CPU.
-    """
+    """Run the scan on the CPU, with a result in float32. Raises `ScanBackendError` if the tensors are elsewhere."""
     u, delta, A, B, C, D, z, bias = inputs
     if u.device.type != "cpu":
         raise ScanBackendError(
@@ -77,7 +71,7 @@ class _NumbaScan(torch.autograd.Function):
         checkpoints = torch.empty(batch, tiles, width // COUNT, states, COUNT)
         arrays = [array_of(x) for x in (u, delta, A, B, C, D, u if z is None else z, bias)]
         outputs = (z is not None, array_of(order), array_of(y), array_of(checkpoints), keep)
-        run_each(lambda share: kernels.forward(*arrays, *outputs, *share), shares(batch, width // COUNT))
+        run_each(lambda _, *share: kernels.forward(*arrays, *outputs, *share), shares(batch, width // COUNT))
         ctx.save_for_backward(u, delta, A, B, C, D, z, bias, order, checkpoints)
         return y
 
@@ -87,7 +81,6 @@ class _NumbaScan(torch.autograd.Function):
         u, delta, A, B, C, D, z, bias, order, checkpoints = ctx.saved_tensors
         batch, _, width = u.shape
         work = shares(batch, width // COUNT)
-        parts = {share.first: i for i, share in enumerate(work)}
         d_u, d_delta = torch.empty_like(u), torch.empty_like(u)
         d_z = None if z is None else torch.empty_like(z)
         d_A, d_D, d_bias = u.new_empty(batch, *A.shape), u.new_empty(batch, width), u.new_empty(batch, width)
@@ -99,8 +92,8 @@ class _NumbaScan(torch.autograd.Function):
         of_parts, sums = (array_of(d_B), array_of(d_C)), (array_of(d_D), array_of(d_bias))
         gated = z is not None, array_of(order), array_of(checkpoints)
 
-        def run(share: Share) -> None:
-            mine = [x[parts[share.first]] for x in of_parts]
+        def run(number: int, *share: int) -> None:
+            mine = [x[number] for x in of_parts]
             kernels.backward(*inputs, *gated, *whole, *mine, *sums, *share)
 
         run_each(run, work)

@@ -29,10 +29,7 @@ _CARRY_ROWS, _CARRY_COLUMNS = 64, 32  # chunks and states that a program takes a
 def triton_scan(inputs: ScanInputs) -> torch.Tensor:
     """Run the scan on the GPU, with a result in the dtype of `u`.
 
-    Raises
-    ------
-    ScanBackendError
-        The tensors are not on a CUDA device.
+    Raises `ScanBackendError` if the tensors are not on a CUDA device.
     """
     if not inputs.u.is_cuda and os.environ.get("TRITON_INTERPRET") != "1":
         raise ScanBackendError(
@@ -213,18 +210,9 @@ def launch(
     constants: tuple[int | bool, ...],
     warps: int,
 ) -> None:
-    """Run `programs` programs of a kernel on the current device.
+    """Run `programs` programs of a kernel, of so many warps each, on the current device.
 
-    Parameters
-    ----------
-    kernel : triton.JITFunction
-        Its parameters are, in this order, the tensors, the numbers, and the constants (``tl.constexpr``).
-    programs : int
-        Size of the one-dimensional grid.
-    tensors, numbers, constants : tuple
-        Arguments by position; the tensors are all on the current device.
-    warps : int
-        Warps of a program.
+    The kernel takes by position the tensors, all on that device, the numbers, and the constants (``tl.constexpr``).
     """
     grid = (programs, 1, 1)
     addresses = [t.data_ptr() for t in tensors]

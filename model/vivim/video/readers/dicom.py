@@ -9,16 +9,13 @@ from pathlib import Path
 from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.pixels import get_decoder, pixel_array
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
+from pydicom.uid import UID
 
-from vivim.errors import VideoError
+from vivim.errors import FrameError, VideoError
 from vivim.video.base import Video
 from vivim.video.readers.dicom_codecs import DECODER_DEPENDENCIES
 from vivim.video.readers.dicom_display import display_of
-from vivim.video.readers.dicom_header import facts_of, read_header
-
-MPEG = tuple(f"1.2.840.10008.1.2.4.{number}" for number in range(100, 109))
-"""Transfer syntaxes whose pixel data are one MPEG-2, H.264 or HEVC stream (some with a further ``.1``)."""
+from vivim.video.readers.dicom_header import MPEG, facts_of, is_in_memory, notes_of, read_header
 
 
 def open_dicom(path: Path) -> Video:
@@ -42,7 +39,7 @@ class DicomPictures:
     """The pictures of one DICOM file, decoded and as a viewer shows them."""
 
     def __init__(self, path: Path, dataset: Dataset) -> None:
-        self.path, self._dataset = path, dataset
+        self.path, self._dataset, self._here = path, dataset, is_in_memory(dataset)
         self._syntax = UID(str(getattr(dataset.file_meta, "TransferSyntaxUID", "")))
         self._check_decoder()
         try:
@@ -78,11 +75,10 @@ class DicomPictures:
         VideoError
             If it cannot be decoded.
         """
-        deflated = self._syntax == DeflatedExplicitVRLittleEndian  # then the pixels are in memory already
         try:
-            return self._display(pixel_array(self._dataset if deflated else self.path, index=i))
+            return self._display(pixel_array(self._dataset if self._here else self.path, index=i))
         except Exception as error:  # decoders raise many kinds, with values of the header in their words
-            raise VideoError(
+            raise FrameError(
                 f"Frame {i} of {self.path.name} cannot be decoded ({type(error).__name__}): the file is damaged or cut "
                 "short there. Export it anew."
             ) from None
@@ -97,7 +93,16 @@ class DicomVideo(Video):
         first = self._pictures.read(0)
         facts = facts_of(dataset, count, path.name)
         self._starts, self.regions = facts.starts, facts.regions
-        super().__init__(path, (count, *first.shape), first.dtype, facts.fps, facts.spacing_mm)
+        super().__init__(
+            path,
+            (count, *first.shape),
+            first.dtype,
+            facts.fps,
+            facts.spacing_mm,
+            pixel_aspect=facts.pixel_aspect or 1.0,
+            notes=notes_of(dataset, path.name),
+        )
+        self.frames_stated = getattr(dataset, "frames_stated", count)
         self._cache.put(0, first)
 
     def _decode(self, i: int) -> NDArray:

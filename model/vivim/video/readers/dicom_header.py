@@ -17,7 +17,14 @@ from pydicom.filereader import read_file_meta_info, read_partial
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from vivim.errors import VideoError
-from vivim.video.base import check_size
+from vivim.video.base import check_size, plausible_aspect
+from vivim.video.readers.dicom_repair import (
+    PIXEL_DATA,
+    native_frames,
+    put_whole_frames,
+    read_whole_frames,
+    unended_pixels,
+)
 
 CENTIMETRES = 3
 """Code of centimetres in Physical Units X/Y Direction (DICOM PS3.3 C.8.5.5.1.15)."""
@@ -37,7 +44,8 @@ DEFERRED = "64 KB"
 INFLATED_BYTES = 512 * 2**20
 """The most a deflated file may unpack to; it has to be in memory whole."""
 
-PIXEL_DATA = 0x7FE00010
+MPEG = tuple(f"1.2.840.10008.1.2.4.{number}" for number in range(100, 109))
+"""Transfer syntaxes whose pixel data are one MPEG-2, H.264 or HEVC stream (some with a further ``.1``)."""
 
 MAX_FRAMES = 10**6
 """More frames than this, about nine hours, are a damaged header."""
@@ -65,6 +73,9 @@ class Region:
 def read_header(path: Path) -> Dataset:
     """The header of a DICOM file, checked for sense. Large elements stay in the file, unless it is deflated.
 
+    Where the file ends within its pixels, the number of frames is that of the whole ones. Coded ones are then in
+    memory, except for streams: whatever is there of these is decoded.
+
     Raises
     ------
     VideoError
@@ -72,8 +83,12 @@ def read_header(path: Path) -> Dataset:
     """
     try:
         deflated = _is_deflated(path)
-        with path.open("rb") as file:
-            dataset = read_partial(file, _is_behind_pixels, None if deflated else DEFERRED)
+        dataset = None if deflated else _without_end(path)
+        if dataset is None:
+            with path.open("rb") as file:
+                dataset = read_partial(file, _is_behind_pixels, None if deflated else DEFERRED)
+            if not deflated and "PixelData" in dataset:
+                _keep_whole(path, dataset)
         count = int(dataset.get("NumberOfFrames", 1) or 1)
         rows, columns = int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)
     except VideoError:
@@ -87,6 +102,8 @@ def read_header(path: Path) -> Dataset:
             f"{path.name} cannot be read as DICOM ({type(error).__name__}). Export it anew."
         ) from None
     if "PixelData" not in dataset:
+        if hasattr(dataset, "frames_stated"):
+            raise VideoError(f"{path.name} ends before its first picture does. Copy or export it anew.")
         raise VideoError(
             f"{path.name} is DICOM without pictures of whole numbers. Choose an image or cine object."
         )
@@ -94,6 +111,48 @@ def read_header(path: Path) -> Dataset:
         raise VideoError(f"{path.name} says it has {count} frames, which cannot be. Export it anew.")
     check_size(rows, columns, path.name)
     return dataset
+
+
+def _keep_whole(path: Path, dataset: Dataset) -> None:
+    """Count only frames that are whole, if the file ends within pixels that are not coded."""
+    count = int(dataset.get("NumberOfFrames", 1) or 1)
+    there = native_frames(path, dataset, count)
+    if 0 < there < count:
+        dataset.frames_stated, dataset.NumberOfFrames = count, there
+
+
+def _without_end(path: Path) -> Dataset | None:
+    """The header of a file whose coded pixels do not end, with its whole frames in memory. None of any other."""
+    found = unended_pixels(path)
+    if found is None:
+        return None
+    dataset, dataset.items_start = found
+    dataset.frames_stated = count = int(dataset.get("NumberOfFrames", 1) or 1)
+    if str(dataset.file_meta.get("TransferSyntaxUID", "")).startswith(MPEG):
+        dataset.add_new(PIXEL_DATA, "OB", b"")
+    elif path.stat().st_size > INFLATED_BYTES:
+        raise VideoError(
+            f"{path.name} ends too early and takes more than {INFLATED_BYTES >> 20} MB of memory. Copy it anew."
+        )
+    elif frames := read_whole_frames(path, dataset.items_start, count):
+        put_whole_frames(dataset, frames)
+    return dataset
+
+
+def notes_of(dataset: Dataset, name: str) -> list[str]:
+    """What a person should know about a file whose header was read."""
+    stated = getattr(dataset, "frames_stated", None)
+    if stated is None:
+        return []
+    count = int(dataset.get("NumberOfFrames", 1) or 1)
+    lost = f"{count} of its {stated} frames are there" if count < stated else "all its frames are there"
+    return [f"{name} ends too early: {lost}. Copy or export it anew if you can."]
+
+
+def is_in_memory(dataset: Dataset) -> bool:
+    """Whether the pixels of a header that was read are in memory, not in the file."""
+    deflated = dataset.file_meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian
+    return deflated or hasattr(dataset, "items_start")
 
 
 def _is_behind_pixels(tag: int, vr: str | None, length: int) -> bool:
@@ -135,12 +194,15 @@ class Facts:
         Height and width of a pixel; None where regions of different scale share the picture.
     regions : tuple of Region
         Calibrated parts of the picture, B-mode first.
+    pixel_aspect : float, optional
+        Width by height of a pixel, where that is all that is stated.
     """
 
     starts: list[float] | None
     fps: float | None
     spacing_mm: tuple[float, float] | None
     regions: tuple[Region, ...]
+    pixel_aspect: float | None = None
 
 
 def facts_of(dataset: Dataset, count: int, name: str) -> Facts:
@@ -153,22 +215,29 @@ def facts_of(dataset: Dataset, count: int, name: str) -> Facts:
     """
     try:
         starts, fps = _timing(dataset, count)
-        return Facts(starts, fps, spacing(dataset), regions(dataset))
+        return Facts(starts, fps, spacing(dataset), regions(dataset), _aspect(dataset))
     except Exception as error:  # whatever damaged headers make pydicom raise, with their values in its words
         raise VideoError(
             f"The times or sizes that {name} states are damaged ({type(error).__name__}). Export it anew."
         ) from None
 
 
+def _aspect(dataset: Dataset) -> float | None:
+    """Width by height of a pixel: Pixel Aspect Ratio names the height first (DICOM PS3.3 C.7.6.3.1.7)."""
+    sizes = [float(v) for v in _values(dataset, "PixelAspectRatio")]
+    return plausible_aspect(sizes[1] / sizes[0]) if len(sizes) == 2 and min(sizes) > 0 else None
+
+
 def _timing(dataset: Dataset, count: int) -> tuple[list[float] | None, float | None]:
     """When frames are shown, and the rate.
 
-    From Frame Time Vector (increments in ms, the first of no meaning), Frame Time (ms), Cine Rate or Recommended
-    Display Frame Rate, in this order (DICOM PS3.3 C.7.6.5).
+    From Frame Time Vector (increments in ms, the first of no meaning, which some leave out), Frame Time (ms), Cine Rate
+    or Recommended Display Frame Rate, in this order (DICOM PS3.3 C.7.6.5).
     """
     vector = [float(v) / 1000 for v in _values(dataset, "FrameTimeVector")]
-    if len(vector) == count > 1 and min(vector[1:]) >= 0 and sum(vector[1:]) > 0:
-        return [0.0, *itertools.accumulate(vector[1:])], (count - 1) / sum(vector[1:])
+    steps = vector if len(vector) == count - 1 else vector[1:count]
+    if len(steps) == count - 1 > 0 and min(steps) >= 0 and sum(steps) > 0:
+        return [0.0, *itertools.accumulate(steps)], len(steps) / sum(steps)
     frame_time = _number(dataset, "FrameTime")
     rates = [1000 / frame_time if frame_time else 0.0]
     rates += [_number(dataset, name) for name in ("CineRate", "RecommendedDisplayFrameRate")]

@@ -6,30 +6,24 @@ import itertools
 from pathlib import Path
 
 from pydicom import Dataset
-from pydicom.encaps import parse_basic_offsets, parse_fragments
+from pydicom.encaps import parse_basic_offsets
 
 from vivim.errors import VideoError
 from vivim.video.readers.dicom_header import facts_of
+from vivim.video.readers.dicom_repair import items_of
 from vivim.video.readers.ffmpeg import FFmpegVideo
-
-ITEM_HEAD = 8
-"""Bytes of tag and length before each fragment."""
 
 
 class Fragments(io.RawIOBase):
-    """The fragments of encapsulated pixels, read as one stream from the file they lie in."""
+    """The fragments of encapsulated pixels, read as one stream from the file they lie in. The last may be cut."""
 
     def __init__(self, path: Path, start: int) -> None:
         self._file = path.open("rb")
         self._file.seek(start)
         parse_basic_offsets(self._file)
-        _, places = parse_fragments(self._file)
-        self._places, sizes = [], []
-        for place in places:
-            self._file.seek(place + 4)
-            sizes.append(int.from_bytes(self._file.read(4), "little"))
-            self._places.append(place + ITEM_HEAD)
-        self._starts = [0, *itertools.accumulate(sizes)]
+        items = items_of(self._file).values
+        self._places = [place for place, _, _ in items]
+        self._starts = [0, *itertools.accumulate(length for _, length, _ in items)]
         self._at = 0
 
     def readable(self) -> bool:
@@ -73,12 +67,16 @@ class EncapsulatedVideo(FFmpegVideo):
     """Frames are RGB uint8. Times are the stream's own, the rate is the header's where it states one."""
 
     def __init__(self, path: Path, dataset: Dataset) -> None:
-        self._start = dataset.get_item("PixelData").value_tell  # type: ignore[union-attr, attr-defined]
+        ended = getattr(dataset, "items_start", None)
+        self._start = ended or dataset.get_item("PixelData", keep_deferred=True).value_tell  # type: ignore[union-attr, attr-defined]
         super().__init__(path)
         facts = facts_of(dataset, len(self), path.name)
         self.pixel_spacing_mm, self.regions = facts.spacing_mm, facts.regions
         self._starts = facts.starts
         self.fps = facts.fps or self.fps
+        self._aspect = facts.pixel_aspect or self._aspect
+        if ended:
+            self.notes = (*self.notes, f"{path.name} ends too early. Copy or export it anew if you can.")
 
     def _source(self) -> Fragments:
         try:

@@ -8,7 +8,7 @@ from pydicom import Dataset, dcmread
 from vivim.errors import VideoError
 from vivim.video.base import Video
 from vivim.video.readers.dicom import DicomPictures, open_dicom
-from vivim.video.readers.dicom_header import facts_of, read_header
+from vivim.video.readers.dicom_header import facts_of, notes_of, read_header
 from vivim.video.readers.image_folder import dicoms_in
 
 TAGS = ["SOPInstanceUID", "SeriesInstanceUID", "InstanceNumber", "NumberOfFrames", "Rows", "Columns"]
@@ -26,6 +26,10 @@ def open_series(folder: Path) -> Video:
     files = dicoms_in(folder)
     heads = [_head(file) for file in files]
     pictures = [(head, file) for head, file in zip(heads, files, strict=True) if head.get("Rows")]
+    seen: dict[str, tuple[Dataset, Path]] = {}
+    for head, file in pictures:
+        seen.setdefault(str(head.get("SOPInstanceUID") or file), (head, file))
+    copies, pictures = len(pictures) - len(seen), list(seen.values())
     cines = [file for head, file in pictures if _whole(head, "NumberOfFrames") > 1]
     if len(cines) == 1 == len(pictures):
         return open_dicom(cines[0])
@@ -40,7 +44,8 @@ def open_series(folder: Path) -> Video:
             f"{folder.name} holds pictures of more than one series. Put each series into a folder of its own."
         )
     pictures.sort(key=lambda found: _whole(found[0], "InstanceNumber"))
-    return DicomSeries(folder, [file for _, file in pictures])
+    notes = [f"Files of {folder.name} that are copies of others are left out: {copies}."] if copies else []
+    return DicomSeries(folder, [file for _, file in pictures], notes)
 
 
 def _head(file: Path) -> Dataset:
@@ -62,12 +67,21 @@ def _whole(head: Dataset, name: str) -> int:
 class DicomSeries(Video):
     """Files of one picture each, in the order of their instance numbers."""
 
-    def __init__(self, folder: Path, files: list[Path]) -> None:
+    def __init__(self, folder: Path, files: list[Path], notes: list[str]) -> None:
         dataset = read_header(files[0])
         first = DicomPictures(files[0], dataset).read(0)
         facts = facts_of(dataset, len(files), files[0].name)
         self.regions = facts.regions
-        super().__init__(folder, (len(files), *first.shape), first.dtype, facts.fps, facts.spacing_mm, files=files)
+        super().__init__(
+            folder,
+            (len(files), *first.shape),
+            first.dtype,
+            facts.fps,
+            facts.spacing_mm,
+            files=files,
+            pixel_aspect=facts.pixel_aspect or 1.0,
+            notes=[*notes, *notes_of(dataset, files[0].name)],
+        )
         self._cache.put(0, first)
 
     def _decode(self, i: int) -> NDArray:

@@ -14,11 +14,19 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from vivim.errors import VideoError
-from vivim.video.base import Video
+from vivim.errors import FrameError, VideoError
+from vivim.video.base import Video, plausible_aspect
 from vivim.video.readers.ffmpeg_container import OPTIONS, PATIENCE, Packet, opened, telling
-from vivim.video.readers.ffmpeg_index import FrameIndex, is_vague, shown_order
-from vivim.video.readers.ffmpeg_keyframes import KeyFrames, turned
+from vivim.video.readers.ffmpeg_index import (
+    JOINED,
+    LONGEST_GAP,
+    FrameIndex,
+    continuous,
+    is_vague,
+    shown_order,
+    stamps_of,
+)
+from vivim.video.readers.ffmpeg_keyframes import KeyFrames, display_axes, turned
 
 KEPT = 24
 """Frames before the one wanted that are kept when they are passed: whoever jumps there steps back next."""
@@ -42,22 +50,35 @@ def _never() -> bool:
 
 
 class FFmpegVideo(Video):
-    """A video file. Frames are RGB uint8 ``(H, W, 3)``, with the file's rotation applied."""
+    """A video file. Frames are RGB uint8 ``(H, W, 3)``, turned and mirrored as the file asks for."""
 
     def __init__(self, path: Path) -> None:
         self._file = path
         self._stop: Callable[[], bool] = _never
         self._kept, self._thinned = 0, -1
-        self._index = FrameIndex([], {}, [], [], [])
+        self._entered: int | None = None
+        """Number of the key packet that decoding began with, until the first frame came out."""
+        self._lost_from: float = float("inf")
+        """Number of the first frame that did not come before the file ended."""
+        self._index = FrameIndex([], {}, [], [])
         self._open()
         try:
             self._packets = self._read_packets()
             self._decoder: Iterator[tuple[int, av.VideoFrame]] | None = None
             self._next = 0
             first = self._first_picture()
-            rate = self._stream.average_rate or self._stream.guessed_rate
+            rate = float(self._stream.average_rate or self._stream.guessed_rate or 0) or None
+            self._seconds = self._times(rate or 25.0)
+            seen = (len(self._seconds) - 1) / self._seconds[-1] if self._seconds[-1] else None
+            if seen and not (rate and 0.8 < rate / seen < 1.25):  # some state the unit of their times as the rate
+                rate = seen
             super().__init__(
-                path, (len(self._index.times), *first.shape), np.uint8, float(rate) if rate else None
+                path,
+                (len(self._index.order), *first.shape),
+                np.uint8,
+                rate,
+                pixel_aspect=self._aspect,
+                notes=self._notes,
             )
             self._cache.put(0, first)
             places = self._index.key_places(self._packets, self._telling)
@@ -120,6 +141,7 @@ class FFmpegVideo(Video):
                     order = order[self._index.index_of[rank] :]
                     self._index = FrameIndex.of(self._packets, order, self._vague)
                     self._next = 1
+                    self._look_at(frame)
                     return self._picture(frame)
         except (av.FFmpegError, OSError) as error:
             raise VideoError(
@@ -127,11 +149,35 @@ class FFmpegVideo(Video):
             ) from error
         raise VideoError(f"No frame of {self._file.name} can be decoded. Convert it to mp4.")
 
+    def _look_at(self, frame: av.VideoFrame) -> None:
+        """Take from the first frame the shape of a pixel as it is shown, and whether lines are interlaced."""
+        aspect = plausible_aspect(float(self._stream.sample_aspect_ratio or 1))
+        right, right_down, _, _ = display_axes(frame)
+        self._aspect = aspect if abs(right) >= abs(right_down) else 1 / aspect
+        self._notes = []
+        if "mov" in self._container.format.name and self._stream.frames > len(self._packets):
+            self._notes.append(
+                f"{self._file.name} is cut short: of its {self._stream.frames} frames, {len(self._packets)} are in the "
+                "file, and the last of them may be damaged. Copy it anew if you can."
+            )
+        if frame.interlaced_frame:
+            self._notes.append(
+                f"{self._file.name} is interlaced: each frame holds two moments, and edges that move look like combs. "
+                "Deinterlace it first (ffmpeg -vf yadif) if that matters."
+            )
+
+    def _times(self, rate: float) -> list[float]:
+        """When each frame is shown, in seconds from the first."""
+        base, container = float(self._stream.time_base or 1 / rate), self._container.format.name
+        stamps = stamps_of(self._packets, self._index.order, container, self._vague)
+        longest = LONGEST_GAP / base if container in JOINED else float("inf")
+        return [time * base for time in continuous(stamps, 1 / (rate * base), longest)]
+
     def _restart(self) -> None:
         """Stand at the very first packet, whatever the container thinks of seeking."""
         self._container.close()
         self._open()
-        self._kept, self._thinned = 0, -1
+        self._kept, self._thinned, self._entered = 0, -1, None
 
     def _start_before(self, i: int) -> None:
         """Start decoding at the last key frame at or before frame `i`. Where it cannot be found, at earlier ones."""
@@ -158,6 +204,7 @@ class FFmpegVideo(Video):
             found = self._rank_at.get(getattr(packet, self._telling), -1) if packet.is_keyframe else -1
             if found == rank:
                 self._decoder = self._decode_from(itertools.chain((packet,), packets), rank)
+                self._entered = rank
                 return True
             if found > rank:
                 return False
@@ -211,19 +258,28 @@ class FFmpegVideo(Video):
             if found is not None:
                 return cached, found
         picture = self._previews.picture(key) if key is not None else None
-        return (i, self.frame(i)) if key is None or picture is None else (key, picture)
+        if key is not None and picture is not None:
+            return key, picture
+        near = self._cache.get(cached) if cached is not None else None
+        return (i, self.frame(i)) if cached is None or near is None else (cached, near)
 
     def _decode(self, i: int) -> NDArray[np.uint8]:
+        if i >= self._lost_from:
+            raise FrameError(self._lost(i))
         try:
             if not self._can_go_on_to(i):
                 self._start_before(i)
             found = self._decode_on_to(i)
+            while found is None and self._is_late:  # what was taken for a key frame is whole only after frame i
+                self._start_before(i)
+                found = self._decode_on_to(i)
         except (av.FFmpegError, OSError) as error:
             self._decoder = None
-            raise VideoError(f"{self._lost(i)} ({error})") from error
+            damaged = isinstance(error, av.InvalidDataError | av.EOFError)
+            raise (FrameError if damaged else VideoError)(f"{self._lost(i)} ({error})") from error
         if found is None:
             self._decoder = None
-            raise VideoError(self._lost(i))
+            raise FrameError(self._lost(i))
         return found
 
     def _can_go_on_to(self, i: int) -> bool:
@@ -236,20 +292,32 @@ class FFmpegVideo(Video):
     def _decode_on_to(self, i: int) -> NDArray[np.uint8] | None:
         """Decode until frame `i`, keeping the last of those passed. None if it never comes."""
         assert self._decoder is not None
+        begun, self._is_late = self._next, False
         self._kept = i - min(KEPT, self._cache.limit // (2 * int(np.prod(self.shape[1:]))))
         for rank, frame in self._decoder:
             at = self._index.index_of.get(rank)
             if at is None:
                 continue
+            if self._entered is not None:
+                self._index.whole_from(self._entered, at)
+                self._entered, self._is_late = None, at > i
+                if self._is_late:
+                    return None
             self._next = max(self._next, at + 1)
             if at == i:
                 return self._sized(frame, at)
             if at > i + OUT_OF_ORDER:
                 return None
-            if at > self._kept and self._cache.get(at) is None:
+            if at > self._kept and at >= begun and self._cache.get(at) is None:
                 self._cache.put(at, self._sized(frame, at))
             if self._stop():
                 raise _Stopped
+        self._decoder = None
+        if self._entered is not None:  # nothing is whole until the end
+            self._index.whole_from(self._entered, len(self._index.order))
+            self._entered, self._is_late = None, True
+        else:
+            self._lost_from = min(self._lost_from, self._next)
         return None
 
     def _sized(self, frame: av.VideoFrame, i: int) -> NDArray[np.uint8]:
@@ -268,7 +336,7 @@ class FFmpegVideo(Video):
 
     def frame_time(self, i: int) -> float:
         """When frame `i` is shown, in seconds from the first."""
-        return float((self._index.times[i] - self._index.times[0]) * (self._stream.time_base or 1))
+        return self._seconds[i]
 
     def _release(self) -> None:
         self._decoder = None

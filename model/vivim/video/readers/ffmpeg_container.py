@@ -9,7 +9,10 @@ from vivim.errors import VideoError
 from vivim.utils.system import cores
 from vivim.video.base import MAX_PIXELS, check_size
 
-DEMUXERS = "mov,matroska,avi,asf,mpeg,mpegts,mpegvideo,m4v,h264,hevc,flv,ogg,ivf,mxf,dv"
+DEMUXERS = (
+    "mov,matroska,avi,asf,mpeg,mpegts,mpegvideo,m4v,h261,h263,h264,hevc,vvc,av1,obu,vc1,vc1test,dirac,cavsvideo,ivf,"
+    "yuv4mpegpipe,flv,live_flv,ogg,mxf,gxf,dv,rm,nut,wtv,nuv,nsv,pva,ty,swf,mjpeg,mjpeg_2000,apng,flic"
+)
 """Containers that hold their own pictures. Playlists are not among them: they make FFmpeg open other files."""
 
 OPTIONS = {"protocol_whitelist": "file", "format_whitelist": DEMUXERS}

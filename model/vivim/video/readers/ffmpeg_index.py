@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vivim.video.readers.ffmpeg_container import Packet
@@ -14,6 +16,13 @@ from vivim.video.readers.ffmpeg_keyframes import KeyPlace
 
 TIMELESS = ("avi", "h264", "hevc", "m4v", "mpegvideo", "dv")
 """Containers without presentation times of their own; those FFmpeg makes up are wrong where frames are reordered."""
+
+
+JOINED = ("mpeg", "mpegts")
+"""Containers that may be joined end to end, each part with times of its own."""
+
+LONGEST_GAP = 10.0
+"""Seconds between two frames of joined containers beyond which another part begins, as FFmpeg has it."""
 
 
 def is_vague(packets: list[Packet], container: str, reorders: bool) -> bool:
@@ -41,7 +50,33 @@ def shown_order(packets: list[Packet]) -> list[int]:
     return [rank for _, rank in sorted((p.shown_at, rank) for rank, p in enumerate(packets) if not p.discard)]
 
 
-@dataclass(frozen=True)
+def stamps_of(packets: list[Packet], order: list[int], container: str, vague: bool) -> list[int | None]:
+    """Times of the frames in the order they are shown, as the container states them. None where it states none."""
+    if vague and container in TIMELESS:  # the decoding times, in order: evenly spaced, as such containers are
+        known = sorted(packets[rank].dts or 0 for rank in order if packets[rank].dts is not None)
+        return [*known] if len(known) == len(order) else [None] * len(order)
+    return [packets[rank].pts if vague else packets[rank].shown_at for rank in order]
+
+
+def continuous(stamps: Sequence[int | None], usual: float, longest: float) -> list[float]:
+    """Times that only grow, from 0 on. Where they restart, leap or are missing, a frame is shown as long as others.
+
+    Parameters
+    ----------
+    stamps : sequence of int or None
+        Times in the order the frames are shown, in any unit.
+    usual : float
+        From one frame to the next, where the stamps do not say.
+    longest : float
+        The longest that a frame is shown.
+    """
+    pairs = list(itertools.pairwise(stamps))
+    gaps = [later - earlier if None not in (earlier, later) else None for earlier, later in pairs]  # type: ignore[operator]
+    step = statistics.median([gap for gap in gaps if gap and 0 < gap <= longest] or [usual])
+    return [0.0, *itertools.accumulate(step if gap is None or not 0 <= gap <= longest else gap for gap in gaps)]
+
+
+@dataclass
 class FrameIndex:
     """Frames by number. Frame i is made of packet ``order[i]``.
 
@@ -49,15 +84,12 @@ class FrameIndex:
     ----------
     index_of : dict
         By the number of a packet, that of its frame.
-    times : list of int
-        When each frame is shown, in the stream's time base.
     keys, key_ranks : list of int
         Frames from which decoding can start, ascending, and the key packets to start at.
     """
 
     order: list[int]
     index_of: dict[int, int]
-    times: list[int]
     keys: list[int]
     key_ranks: list[int]
 
@@ -66,8 +98,6 @@ class FrameIndex:
         """Number the frames of these packets in this order. `vague` as by `is_vague`."""
         index_of = {rank: i for i, rank in enumerate(order)}
         times = [packets[rank].shown_at for rank in order]
-        if vague:  # the decoding times, in order: evenly spaced, as such containers are
-            times = sorted(packets[rank].seek_to for rank in order)
         entries = []
         for rank, packet in enumerate(packets):
             if packet.key and rank in index_of:
@@ -75,11 +105,20 @@ class FrameIndex:
             elif packet.key and not vague:  # hidden by an edit list, it still serves the first frame after it
                 entries.append((bisect.bisect_left(times, packet.shown_at), rank))
         entries.sort()
-        return cls(order, index_of, times, [i for i, _ in entries], [rank for _, rank in entries])
+        return cls(order, index_of, [i for i, _ in entries], [rank for _, rank in entries])
 
     def entry(self, i: int) -> int:
         """Which of `keys` is the last at or before frame `i`. -1 if none is."""
         return bisect.bisect_right(self.keys, i) - 1
+
+    def whole_from(self, rank: int, i: int) -> None:
+        """Note that decoding from the key packet `rank` gives frames from `i` on, as after a recovery point."""
+        at = self.key_ranks.index(rank)
+        if self.keys[at] < i:
+            del self.keys[at], self.key_ranks[at]
+            at = bisect.bisect_right(self.keys, i)
+            self.keys.insert(at, i)
+            self.key_ranks.insert(at, rank)
 
     def key_places(self, packets: list[Packet], telling: str | None) -> dict[int, KeyPlace]:
         """By the number of the frame: where its key packet is found, if the attribute `telling` tells it."""

@@ -5,6 +5,7 @@ index of the exact decoder, so the two cannot disagree about which frame it is.
 """
 
 import bisect
+import struct
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,9 +34,26 @@ class KeyPlace:
 
 
 def turned(picture: NDArray[np.uint8], frame: av.VideoFrame) -> NDArray[np.uint8]:
-    """A picture with the rotation its frame asks for."""
-    turns = round(getattr(frame, "rotation", 0) / 90) % 4
-    return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
+    """A picture turned and mirrored as the display matrix of its frame asks for, to the next quarter turn."""
+    right, right_down, down_right, down = display_axes(frame)
+    if abs(right) < abs(right_down):
+        picture = picture.swapaxes(0, 1)
+        right, down = down_right, right_down
+    picture = picture[:: -1 if down < 0 else 1, :: -1 if right < 0 else 1]
+    return np.ascontiguousarray(picture)
+
+
+def display_axes(frame: av.VideoFrame) -> tuple[int, int, int, int]:
+    """Where a stored step to the right is shown, as steps right and down, and then one down. No turn without a matrix.
+
+    Source: libavutil/display.h, elements a, b, c and d of the matrix.
+    """
+    notes: Any = frame.side_data
+    matrix = next((bytes(note) for note in notes if note.type.name == "DISPLAYMATRIX"), b"")
+    if len(matrix) < 36:
+        return 1, 0, 0, 1
+    right, right_down, _, down_right, down = struct.unpack("=5i", matrix[:20])
+    return right, right_down, down_right, down
 
 
 class KeyFrames:
@@ -77,7 +95,8 @@ class KeyFrames:
         if small is None:
             with self._lock:
                 small = self._decoded(self._places[key])
-            if small is None:
+            if small is None:  # as of a recovery point, which is whole only some frames later
+                self._numbers = [number for number in self._numbers if number != key]
                 return None
             self._cache.put(key, small)
         height, width = self._size
@@ -115,7 +134,7 @@ class KeyFrames:
     def close(self) -> None:
         """Let go of the file."""
         with self._lock:
-            self._cache.clear()
+            self._cache.drop_to(0)
             if self._container is not None:
                 self._container.close()
                 self._container = None
