@@ -229,9 +229,11 @@ class MaskStore(FrameArray):
 
     def readable(self, t: int) -> NDArray[np.uint8] | None:
         """One frame ``(H, W)``, None if it cannot be read. Raises a `SessionError` if all masks are gone."""
+        if not self._made:
+            return np.zeros(self.shape[1:], np.uint8)
         try:
-            return self[t]
-        except SessionError as error:
+            return self._frame(t)
+        except Exception as error:  # a damaged chunk fails in any way inside its decoder
             if not (self.path / METADATA).is_file():
                 raise SessionError(
                     f"The masks in {self.path} have been moved or removed. Put them back."

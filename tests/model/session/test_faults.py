@@ -45,16 +45,16 @@ def test_a_stroke_that_did_not_fit_on_the_disk_changes_neither_mask_nor_status(
 
 
 def test_a_proposal_written_while_a_frame_is_read_is_seen_next_time(session: Session, monkeypatch) -> None:
-    editor, read = session.editable(), MaskStore.__getitem__
+    editor, read = session.editable(), MaskStore.readable
 
-    def read_late(masks: MaskStore, key) -> np.ndarray:
-        found = read(masks, key)
+    def read_late(masks: MaskStore, t: int) -> np.ndarray | None:
+        found = read(masks, t)
         patch.undo()
         session.propose(5, ones(session), "v1")
         return found
 
     with monkeypatch.context() as patch:
-        patch.setattr(MaskStore, "__getitem__", read_late)
+        patch.setattr(MaskStore, "readable", read_late)
         editor[5]
     assert editor[5].all()
 
