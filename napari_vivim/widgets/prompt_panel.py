@@ -43,7 +43,7 @@ class PromptPanel(QWidget):
         self.other = button("Mark: lesion", tip, self._mark)
         self.other.setCheckable(True)
         self.said = Quiet(HELP)
-        self.said.setMinimumHeight(LINES * self.said.fontMetrics().lineSpacing())
+        self.said.setMinimumHeight(LINES * self.said.fontMetrics().height())
         self.said.setAlignment(Qt.AlignmentFlag.AlignTop)
         self.follow = QCheckBox("Update neighbours")
         self.follow.setToolTip("After Enter, propose the frames around this one again, beginning at the nearest")

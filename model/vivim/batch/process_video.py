@@ -29,8 +29,9 @@ from vivim.io.export import FILES, chosen_frames, export
 from vivim.registry.registry import ModelCache
 from vivim.session import Session
 from vivim.session.damage_check import damage_text
+from vivim.session.ledger import LEDGER
+from vivim.session.mask_store import MASKS
 from vivim.session.metadata import FILE
-from vivim.session.record import LEDGER, MASKS
 from vivim.utils.system import trim
 
 if TYPE_CHECKING:

@@ -42,11 +42,16 @@ class LRUCache(Generic[K, V]):
     def put(self, key: K, value: V) -> None:
         """Keep a value under `key`."""
         with self._lock:
-            if key in self._values:
-                self._size -= self._size_of(self._values.pop(key))
+            self.drop(key)
             self._values[key] = value
             self._size += self._size_of(value)
             self.drop_to(self.limit)
+
+    def drop(self, key: K) -> None:
+        """Drop the value kept under `key`, if there is one."""
+        with self._lock:
+            if key in self._values:
+                self._size -= self._size_of(self._values.pop(key))
 
     def drop_to(self, size: int) -> None:
         """Drop the values not used for longest, until the sizes of the others are `size` together or less."""
