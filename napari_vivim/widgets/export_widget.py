@@ -57,7 +57,7 @@ SHOWN = 4
 """So many formats are always in sight. The others under "More formats"."""
 SCOPES = {"All frames": "all", "Corrected and accepted frames": "corrected"}
 STATUSES = {"as corrected": "corrected", "as proposed": "proposed"}
-MASKS = "Masks (*.tif *.tiff *.nii *.nii.gz *.nrrd *.json *.xml *.txt)"
+MASKS = "Masks (*.tif *.tiff *.nii *.nii.gz *.seg.nrrd *.json *.xml *.txt)"
 
 
 class ExportWidget(VideoPanel):

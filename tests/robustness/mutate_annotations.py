@@ -45,8 +45,8 @@ def drop_line(path: Path, rng: random.Random) -> None:
 def double(path: Path, rng: random.Random) -> None:
     """Write a stretch of the file twice."""
     data = path.read_bytes()
-    first = rng.randrange(len(data))
-    last = rng.randrange(first, len(data))
+    first = rng.randrange(len(data) + 1)
+    last = rng.randrange(first, len(data) + 1)
     path.write_bytes(data[:last] + data[first:])
 
 

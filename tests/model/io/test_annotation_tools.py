@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import gzip
 import json
+import tracemalloc
 from pathlib import Path
 
 import annotation_files as files
@@ -436,13 +438,26 @@ def test_a_segmentation_never_reads_another_file(session: Session, tmp_path: Pat
         bring(session, path)
 
 
-def test_a_label_nrrd_of_one_class_comes_in_by_its_values(session: Session, tmp_path: Path, nrrd) -> None:
-    mask = files.outline()
-    stack = np.zeros((12, *SIZE), np.uint8)
-    stack[6][mask] = 255
-    nrrd.write(str(tmp_path / "label.nrrd"), stack.T)
-    assert bring(session, tmp_path / "label.nrrd") == [6]
-    np.testing.assert_array_equal(np.asarray(session.masks[6]), mask)
+def test_a_segmentation_without_segments_is_refused(session: Session, tmp_path: Path, nrrd) -> None:
+    nrrd.write(str(tmp_path / "in.seg.nrrd"), np.ones((88, 72, 12), np.uint8))
+    with pytest.raises(MasksError, match="lists no segments"):
+        bring(session, tmp_path / "in.seg.nrrd")
+    (tmp_path / "in.seg.nrrd").rename(tmp_path / "in.nrrd")
+    with pytest.raises(MasksError, match=r"\.seg\.nrrd"):
+        bring(session, tmp_path / "in.nrrd")
+
+
+def test_a_segmentation_that_unpacks_to_gigabytes_is_read_no_further_than_it_says(
+    session: Session, tmp_path: Path, nrrd
+) -> None:
+    path = files.write_segmentation(tmp_path / "in.seg.nrrd")
+    head, _, data = path.read_bytes().partition(b"\n\n")
+    values = gzip.decompress(data)
+    path.write_bytes(head + b"\n\n" + gzip.compress(values + bytes(10**8), 1))
+    tracemalloc.start()
+    assert bring(session, path) == list(FRAMES)
+    assert tracemalloc.get_traced_memory()[1] < 5 * 10**7
+    tracemalloc.stop()
 
 
 # -- all ------------------------------------------------------------------------------------------------------------

@@ -57,7 +57,7 @@ MASK_FILES = {
     ".json": "labelme:find_json",
     ".xml": "cvat:find_cvat",
     ".txt": "yolo:find_yolo",
-    ".nrrd": "seg_nrrd:find_nrrd",
+    ".seg.nrrd": "seg_nrrd:find_nrrd",
     ".nii": "nifti:find_nifti",
     ".nii.gz": "nifti:find_nifti",
     ".tif": "tiff:find_tiff",

@@ -1,5 +1,6 @@
 """YOLO segmentation: a text file for each picture, in each line a class and the corners of one outline."""
 
+import re
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,8 @@ INNER = ("*.txt", "labels/*.txt", "labels/*/*.txt", "*/labels/*.txt")
 BOX = (5, 6)
 """So many numbers are a box, the last of six how sure a model was."""
 FEWEST = 7
+OUTLINE = re.compile(r"\s*-?\d[\d.]*(\s+(nan|[-+.\deE]+)){4}")
+"""How a line begins that may be an outline."""
 FARTHEST = 2.0
 """Corners farther out are no fractions of the picture."""
 
@@ -56,14 +59,11 @@ def find_yolo(
     frames = frames_of([file.stem for file in files], shape[0], options)
     named = _names(files[0].parent)
     used = {entry.label for shapes in drawn for entry in shapes}
-    if named is None:  # class 0 is class 1 in every file of a project, whichever are used
-        ids = [str(number) for number in range(max(map(int, used), default=-1) + 1)]
-        classes, _ = classes_of(used, ids)
-        names = None
-    else:
-        classes, _ = classes_of(used, list(named))
-        names = tuple(named.values())
-        names = names if len(set(names)) == len(names) and all(names) else None
+    # class 0 is class 1 in every file of a project, whichever are used
+    ids = list(named) or [str(number) for number in range(max(map(int, used), default=0) + 1)]
+    classes, _ = classes_of(used, ids)
+    unique = len(set(named.values())) == len(named) > 0 and all(named.values())
+    names = tuple(named.values()) if unique else None
     return found_shapes(dict(zip(frames, drawn, strict=True)), classes, names, shape, options)
 
 
@@ -73,18 +73,11 @@ def _texts(folder: Path) -> list[Path]:
         files = [file for file in visible(folder.glob(pattern)) if file.name not in NAMES]
         heads = []
         for file in files:
-            with file.open("rb") as opened:
-                heads.append(opened.readline(256).removeprefix(b"\xef\xbb\xbf").split())
-        if any(_are_numbers(head[:4]) for head in heads if len(head) > 4) or (files and not any(heads)):
+            with file.open(encoding="utf-8-sig", errors="replace") as opened:
+                heads.append(opened.readline(256))
+        if any(OUTLINE.match(head) for head in heads) or (files and not any(map(str.strip, heads))):
             return files
     return []
-
-
-def _are_numbers(words: list[bytes]) -> bool:
-    try:
-        return bool([float(word) for word in words])
-    except ValueError:
-        return False
 
 
 def _lines(file: Path) -> list[list[float]]:
@@ -119,24 +112,21 @@ def _shape(line: list[float], name: str, size: tuple[int, int]) -> Shape:
     return Shape(str(int(label)), partial(filled, points.reshape(-1, 2) * size[::-1], size))
 
 
-def _names(folder: Path) -> dict[str, str] | None:
-    """Name of each class by its number as text, in the order of the numbers; None if no file says."""
+def _names(folder: Path) -> dict[str, str]:
+    """Name of each class by its number as text, in the order of the numbers; empty if no file says."""
     folder = folder.resolve()
-    for place in (folder, *folder.parents[:2]):
-        for file in (place / name for name in NAMES):
-            if not file.is_file():
-                continue
-            check_length(file)
-            text = file.read_text(encoding="utf-8-sig")
-            if file.suffix not in (".yaml", ".yml"):
-                return {str(number): name.strip() for number, name in enumerate(text.strip().splitlines())}
+    files = [place / name for place in (folder, *folder.parents[:2]) for name in NAMES]
+    for file in filter(Path.is_file, files):
+        check_length(file)
+        text = file.read_text(encoding="utf-8-sig")
+        names: Any = text.strip().splitlines()
+        if file.suffix in (".yaml", ".yml"):
             # a loader that makes only texts, lists and mappings, and expands nothing
-            content: Any = yaml.load(text, yaml.BaseLoader)
-            names = content.get("names") if isinstance(content, dict) else None
-            if isinstance(names, list):
-                names = {str(number): name for number, name in enumerate(names)}
-            if isinstance(names, dict) and all(isinstance(name, str) for name in names.values()):
-                return {str(int(key)): names[key].strip() for key in sorted(names, key=int)}
-            if names is not None:
-                raise MasksError(f"{file.name} does not list the names of the classes. Mend or remove it.")
-    return None
+            content = yaml.load(text, yaml.BaseLoader)
+            names = content.get("names", []) if isinstance(content, dict) else []
+        listed = names if isinstance(names, dict) else {str(number): name for number, name in enumerate(names)}
+        if not all(isinstance(name, str) for name in listed.values()):
+            raise MasksError(f"{file.name} does not list the names of the classes. Mend or remove it.")
+        if listed:
+            return {str(int(key)): listed[key].strip() for key in sorted(listed, key=int)}
+    return {}
