@@ -14,7 +14,8 @@ from skimage.measure import find_contours
 
 from vivim.errors import MasksError
 from vivim.imaging.components import Lesion
-from vivim.io.formats.annotated_shapes import (
+from vivim.io.formats.rle import from_runs, from_text, runs, to_text
+from vivim.io.formats.shapes import (
     MOST_CLASSES,
     Shape,
     corners,
@@ -23,7 +24,6 @@ from vivim.io.formats.annotated_shapes import (
     only_boxes,
     stem,
 )
-from vivim.io.formats.rle import from_runs, from_text, runs, to_text
 from vivim.io.import_source import Found, ReadOptions, frames_of, wrong_size
 from vivim.io.mask_source import Work
 from vivim.session.ledger import PERSONS

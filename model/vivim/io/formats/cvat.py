@@ -11,19 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vivim.errors import MasksError
-from vivim.io.formats.annotated_shapes import (
-    Shape,
-    check_length,
-    classes_of,
-    corners,
-    ellipse,
-    filled,
-    found_shapes,
-    no_area,
-    only_boxes,
-    placed,
-    stem,
-)
+from vivim.io.formats import shapes
 from vivim.io.formats.rle import from_runs
 from vivim.io.import_source import Found, ReadOptions, frames_of, wrong_size
 
@@ -51,7 +39,7 @@ def find_cvat(path: Path, shape: tuple[int, int, int], keep: ExitStack, options:
     MasksError
         If it does not fit a video of `shape`, or holds boxes or lines.
     """
-    check_length(path)
+    shapes.check_length(path)
     with path.open("rb") as file:
         root = ElementTree.parse(file, ElementTree.XMLParser(target=_Plain())).getroot()
     if root.tag != "annotations":
@@ -67,21 +55,22 @@ def find_cvat(path: Path, shape: tuple[int, int, int], keep: ExitStack, options:
         raise MasksError(
             f"{path.name} holds several tasks, whose frames are counted on. Export the task of this video alone."
         )
-    numbers = frames_of([stem(image.attrib["name"]) for image in images], shape[0], options) if images else []
+    names = [shapes.stem(image.attrib["name"]) for image in images]
+    numbers = frames_of(names, shape[0], options) if images else []
     listed = [
         (t, image, entry) for t, image in zip(numbers, images, strict=True) for entry in (None, *image)
     ] + [(int(entry.attrib["frame"]), track, entry) for track in tracks for entry in track]
     drawn = _by_frame(listed, shape)
     labels = [(label.text or "").strip() for label in root.iterfind(".//labels/label/name")]
-    classes, names = classes_of({entry.label for shapes in drawn.values() for entry in shapes}, labels)
-    return found_shapes(drawn, classes, names, shape, options)
+    classes, known = shapes.classes_of({entry.label for one in drawn.values() for entry in one}, labels)
+    return shapes.found_shapes(drawn, classes, known, shape, options)
 
 
 def _by_frame(
     listed: Iterable[tuple[int, Element, Element | None]], shape: tuple[int, int, int]
-) -> dict[int, list[Shape]]:
+) -> dict[int, list[shapes.Shape]]:
     """Shapes of each frame that is listed. Each entry comes with its picture or track, which may have its label."""
-    layers: dict[int, list[tuple[int, Shape]]] = {}
+    layers: dict[int, list[tuple[int, shapes.Shape]]] = {}
     boxes = total = 0
     for t, parent, entry in listed:
         outside = entry is None or entry.get("outside") == "1"
@@ -91,24 +80,24 @@ def _by_frame(
             continue
         total, boxes = total + 1, boxes + (entry.tag == BOX)
         if entry.tag not in (*AREAS, BOX):
-            raise no_area(entry.tag)
+            raise shapes.no_area(entry.tag)
         label = (entry.get("label") or parent.get("label") or "").strip()
-        layer = (int(entry.get("z_order") or 0), Shape(label, partial(_draw, entry, shape[1:])))
+        layer = (int(entry.get("z_order") or 0), shapes.Shape(label, partial(_draw, entry, shape[1:])))
         layers.setdefault(t, []).append(layer)
     if boxes:
-        raise only_boxes(boxes, total)
-    return {t: [s for _, s in sorted(shapes, key=lambda layer: layer[0])] for t, shapes in layers.items()}
+        raise shapes.only_boxes(boxes, total)
+    return {t: [shape for _, shape in sorted(one, key=lambda layer: layer[0])] for t, one in layers.items()}
 
 
 def _draw(entry: Element, size: tuple[int, int]) -> NDArray[np.bool_]:
     said = entry.attrib
     if entry.tag == "polygon":
-        return filled(corners([corner.split(",") for corner in said["points"].split(";")]), size)
+        return shapes.filled(shapes.corners([corner.split(",") for corner in said["points"].split(";")]), size)
     if entry.tag == "ellipse":
         centre, radii = (float(said["cx"]), float(said["cy"])), (float(said["rx"]), float(said["ry"]))
-        return ellipse(centre, radii, float(said.get("rotation") or 0), size)
+        return shapes.ellipse(centre, radii, float(said.get("rotation") or 0), size)
     left, top, width, height = (int(float(said[key])) for key in ("left", "top", "width", "height"))
     if not (0 < width <= size[1] and 0 < height <= size[0]):
         raise ValueError(f"a mask of {width} x {height} pixels is none of this video")
     lengths: Any = [int(length) for length in said["rle"].split(",")]
-    return placed(from_runs(lengths, (width, height)).T, left, top, size)
+    return shapes.placed(from_runs(lengths, (width, height)).T, left, top, size)

@@ -13,19 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vivim.errors import MasksError
-from vivim.io.formats.annotated_shapes import (
-    Shape,
-    classes_of,
-    corners,
-    ellipse,
-    filled,
-    found_shapes,
-    no_area,
-    placed,
-    read_json,
-    stem,
-    visible,
-)
+from vivim.io.formats import shapes
 from vivim.io.formats.coco import find_coco
 from vivim.io.import_source import Found, ReadOptions, frames_of, wrong_size
 
@@ -45,7 +33,7 @@ def find_json(path: Path, shape: tuple[int, int, int], keep: ExitStack, options:
     MasksError
         If it does not fit a video of `shape`, or is of neither kind.
     """
-    content = read_json(path)
+    content = shapes.read_json(path)
     if _is_labelme(content):
         return _found({path: content}, shape, options)
     if not isinstance(content, dict) or not {"images", "annotations"} <= content.keys():
@@ -64,9 +52,9 @@ def find_labelme_folder(
         If they do not fit a video of `shape`, or another JSON file lies between them.
     """
     contents, others = {}, []
-    for path in visible(folder.glob("*.json")):
+    for path in shapes.visible(folder.glob("*.json")):
         try:
-            content = read_json(path)
+            content = shapes.read_json(path)
         except (ValueError, RecursionError, MasksError):
             content = None  # said below, if it lies among files of labelme
         if _is_labelme(content):
@@ -94,24 +82,24 @@ def _found(
         )
         if size != shape[1:]:
             raise wrong_size(size, shape[1:])
-    names = [stem(content.get("imagePath") or path.name) for path, content in contents.items()]
+    names = [shapes.stem(content.get("imagePath") or path.name) for path, content in contents.items()]
     drawn = [_shapes(content["shapes"], shape[1:]) for content in contents.values()]
-    used = {entry.label for shapes in drawn for entry in shapes}
-    classes, known = classes_of(used - BACKGROUND.keys())
+    used = {entry.label for one in drawn for entry in one}
+    classes, known = shapes.classes_of(used - BACKGROUND.keys())
     frames = frames_of(names, shape[0], options)
-    return found_shapes(dict(zip(frames, drawn, strict=True)), classes | BACKGROUND, known, shape, options)
+    return shapes.found_shapes(dict(zip(frames, drawn, strict=True)), classes | BACKGROUND, known, shape, options)
 
 
-def _shapes(entries: Sequence[dict[str, Any]], size: tuple[int, int]) -> list[Shape]:
-    shapes = []
+def _shapes(entries: Sequence[dict[str, Any]], size: tuple[int, int]) -> list[shapes.Shape]:
+    drawn = []
     for entry in entries:
         kind = entry.get("shape_type") or "polygon"
         if kind in AREAS:
             label = entry.get("label")
-            shapes.append(Shape("" if label is None else str(label).strip(), partial(_draw, kind, entry, size)))
+            drawn.append(shapes.Shape("" if label is None else str(label).strip(), partial(_draw, kind, entry, size)))
         elif kind not in MARKS:
-            raise no_area(kind)
-    return shapes
+            raise shapes.no_area(kind)
+    return drawn
 
 
 def _draw(kind: str, entry: Mapping[str, Any], size: tuple[int, int]) -> NDArray[np.bool_]:
@@ -121,11 +109,11 @@ def _draw(kind: str, entry: Mapping[str, Any], size: tuple[int, int]) -> NDArray
     if kind == "circle":
         centre, edge = points
         radius = float(np.hypot(*(edge - centre)))
-        return ellipse(centre.tolist(), (radius, radius), 0, size)
+        return shapes.ellipse(centre.tolist(), (radius, radius), 0, size)
     if kind == "rectangle" and len(points) == 2:
         (x0, y0), (x1, y1) = points
         points = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
-    return filled(corners(points), size)
+    return shapes.filled(shapes.corners(points), size)
 
 
 def _bitmap(text: str, points: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.bool_]:
@@ -135,4 +123,4 @@ def _bitmap(text: str, points: NDArray[np.float64], size: tuple[int, int]) -> ND
         if picture.size != (right - left + 1, bottom - top + 1) or picture.size > size[::-1]:
             raise ValueError(f"a mask of {picture.width} x {picture.height} pixels does not fill its box")
         part = np.asarray(picture.convert("L")) > 0
-    return placed(part, left, top, size)
+    return shapes.placed(part, left, top, size)

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vivim.errors import MasksError
-from vivim.io.formats.annotated_shapes import Shape, classes_of, found_shapes
 from vivim.io.formats.nifti import header_of, time_axis
+from vivim.io.formats.shapes import Shape, classes_of, found_shapes
 from vivim.io.import_source import Found, ReadOptions, wrong_count, wrong_size
 
 MOST_HEADER, MOST_FRAME = 2**22, 2**30

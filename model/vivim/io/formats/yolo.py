@@ -10,15 +10,7 @@ import numpy as np
 import yaml
 
 from vivim.errors import MasksError
-from vivim.io.formats.annotated_shapes import (
-    Shape,
-    check_length,
-    classes_of,
-    filled,
-    found_shapes,
-    only_boxes,
-    visible,
-)
+from vivim.io.formats import shapes
 from vivim.io.import_source import Found, ReadOptions, frames_of
 
 NAMES = ("data.yaml", "data.yml", "dataset.yaml", "classes.txt", "obj.names")
@@ -52,25 +44,25 @@ def find_yolo(
     lines = [_lines(file) for file in files]
     boxes = sum(len(line) in BOX for one in lines for line in one)
     if boxes:
-        raise only_boxes(boxes, sum(map(len, lines)))
+        raise shapes.only_boxes(boxes, sum(map(len, lines)))
     drawn = [
         [_shape(line, file.name, shape[1:]) for line in one] for file, one in zip(files, lines, strict=True)
     ]
     frames = frames_of([file.stem for file in files], shape[0], options)
     named = _names(files[0].parent)
-    used = {entry.label for shapes in drawn for entry in shapes}
+    used = {entry.label for one in drawn for entry in one}
     # class 0 is class 1 in every file of a project, whichever are used
     ids = list(named) or [str(number) for number in range(max(map(int, used), default=0) + 1)]
-    classes, _ = classes_of(used, ids)
+    classes, _ = shapes.classes_of(used, ids)
     unique = len(set(named.values())) == len(named) > 0 and all(named.values())
     names = tuple(named.values()) if unique else None
-    return found_shapes(dict(zip(frames, drawn, strict=True)), classes, names, shape, options)
+    return shapes.found_shapes(dict(zip(frames, drawn, strict=True)), classes, names, shape, options)
 
 
 def _texts(folder: Path) -> list[Path]:
     """The texts of a data set, if the first lines of some are numbers, or all are empty."""
     for pattern in INNER:
-        files = [file for file in visible(folder.glob(pattern)) if file.name not in NAMES]
+        files = [file for file in shapes.visible(folder.glob(pattern)) if file.name not in NAMES]
         heads = []
         for file in files:
             with file.open(encoding="utf-8-sig", errors="replace") as opened:
@@ -81,7 +73,7 @@ def _texts(folder: Path) -> list[Path]:
 
 
 def _lines(file: Path) -> list[list[float]]:
-    check_length(file)
+    shapes.check_length(file)
     lines = []
     for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), start=1):
         try:
@@ -93,7 +85,7 @@ def _lines(file: Path) -> list[list[float]]:
     return lines
 
 
-def _shape(line: list[float], name: str, size: tuple[int, int]) -> Shape:
+def _shape(line: list[float], name: str, size: tuple[int, int]) -> shapes.Shape:
     """The class and the outline of one line.
 
     Raises
@@ -109,7 +101,7 @@ def _shape(line: list[float], name: str, size: tuple[int, int]) -> Shape:
         )
     if not (np.abs(points) <= FARTHEST).all():
         raise MasksError(f"{name} holds corners that are no fractions of the picture. Export them from 0 to 1.")
-    return Shape(str(int(label)), partial(filled, points.reshape(-1, 2) * size[::-1], size))
+    return shapes.Shape(str(int(label)), partial(shapes.filled, points.reshape(-1, 2) * size[::-1], size))
 
 
 def _names(folder: Path) -> dict[str, str]:
@@ -117,7 +109,7 @@ def _names(folder: Path) -> dict[str, str]:
     folder = folder.resolve()
     files = [place / name for place in (folder, *folder.parents[:2]) for name in NAMES]
     for file in filter(Path.is_file, files):
-        check_length(file)
+        shapes.check_length(file)
         text = file.read_text(encoding="utf-8-sig")
         names: Any = text.strip().splitlines()
         if file.suffix in (".yaml", ".yml"):
