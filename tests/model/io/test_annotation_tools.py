@@ -142,6 +142,9 @@ def test_masks_of_another_size_and_files_where_nothing_is_drawn_are_refused(sess
     path = one(tmp_path, files.labelme_shapes(FRAMES[0]), imageWidth=90)
     with pytest.raises(MasksError, match="90 x 72"):
         bring(session, path)
+    path = one(tmp_path, files.labelme_shapes(FRAMES[0]), imageWidth=72, imageHeight=88)
+    with pytest.raises(MasksError, match="72 x 88"):
+        bring(session, path)
     with pytest.raises(MasksError, match="Nothing is drawn"):
         bring(session, one(tmp_path, [{"points": [[1, 1]], "shape_type": "point", "label": "a"}]))
 
@@ -299,6 +302,8 @@ def test_names_of_classes_lie_beside_the_texts(session: Session, tmp_path: Path,
         ("0 0.5 0.5 0.2 0.2", "box is no mask"),
         ("0 0.5 0.5 0.2 0.2 0.97", "box is no mask"),
         (files.yolo_line(0, CORNERS) + " 0.97", "how sure"),
+        (files.yolo_line("0 1952", CORNERS), "no class"),  # a number of the object, as some write
+        (f"{files.yolo_line(0, CORNERS)}\n0 0.5 0.5 0.2 0.2", "1 of 2 annotations"),
         (files.yolo_line(-1, CORNERS), "no class"),
         (files.yolo_line(0.5, CORNERS), "no class"),
         (files.yolo_line(0, [(x * 88, y * 72) for x, y in CORNERS]), "fractions"),
@@ -408,6 +413,30 @@ def test_a_cropped_segmentation_lies_where_slicer_says(session: Session, tmp_pat
     nrrd.write(str(path), mask[3:6, 20:31, 40:53].T, header)
     with pytest.raises(MasksError, match="13 x 11"):
         bring(session, path, overwrite=True)
+
+
+def test_a_segmentation_that_is_larger_than_the_picture_keeps_what_lies_on_it(
+    session: Session, tmp_path: Path, nrrd
+) -> None:
+    """Slicer saves a grid that holds all segments, also those beyond its picture."""
+    stack = np.zeros((14, 80, 96), np.uint8)
+    stack[5, 30:40, 20:31] = 1
+    geometry = ";".join(["1", "0", "0", "0"] * 4 + ["0", "87", "0", "71", "0", "11"])
+    header = {
+        "Segment0_ID": "a",
+        "Segment0_LabelValue": "1",
+        "Segmentation_ReferenceImageExtentOffset": "-4 -6 -1",
+        "Segmentation_ConversionParameters": f"Reference image geometry|{geometry};|y&",
+    }
+    nrrd.write(str(tmp_path / "in.seg.nrrd"), stack.T, header)
+    assert bring(session, tmp_path / "in.seg.nrrd") == [4]
+    right = np.zeros(SIZE, bool)
+    right[24:34, 16:27] = True
+    np.testing.assert_array_equal(np.asarray(session.masks[4]) > 0, right)
+    stack[5, 0, 0] = 1
+    nrrd.write(str(tmp_path / "in.seg.nrrd"), stack.T, header)
+    with pytest.raises(MasksError, match="elsewhere"):
+        bring(session, tmp_path / "in.seg.nrrd", overwrite=True)
 
 
 @pytest.mark.parametrize(

@@ -73,8 +73,7 @@ def _by_frame(
     layers: dict[int, list[tuple[int, shapes.Shape]]] = {}
     boxes = total = 0
     for t, parent, entry in listed:
-        outside = entry is None or entry.get("outside") == "1"
-        if outside or entry.tag in MARKS:
+        if entry is None or entry.get("outside") == "1" or entry.tag in MARKS:
             if t < shape[0]:  # where a track ends, CVAT writes one frame more
                 layers.setdefault(t, [])
             continue
