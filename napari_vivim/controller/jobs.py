@@ -114,11 +114,13 @@ def export(
     yield from export(session, folder, formats, **options)
 
 
-def import_masks(session: Session, path: Path, status: str, stop: threading.Event) -> Iterator[Any]:
+def import_masks(
+    session: Session, path: Path, status: str, one_class: bool, stop: threading.Event
+) -> Iterator[Any]:
     """Bring masks made elsewhere into the session, as ``"corrected"`` or ``"proposed"``."""
     from vivim.io.import_masks import import_masks
 
-    yield from import_masks(session, path, status)
+    yield from import_masks(session, path, status, one_class=one_class)
 
 
 def _proposals(

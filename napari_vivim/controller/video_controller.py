@@ -324,9 +324,9 @@ class VideoController(QObject):
         """Export masks into a folder, with the options of `vivim.io.export.export`."""
         self._run("export", jobs.export, folder, formats, options)
 
-    def import_masks(self, path: Path, status: str) -> None:
+    def import_masks(self, path: Path, status: str, one_class: bool = False) -> None:
         """Bring masks made elsewhere into the session, as ``"corrected"`` or ``"proposed"``."""
-        self._run("import", jobs.import_masks, path, status)
+        self._run("import", jobs.import_masks, path, status, one_class)
 
     def _run_with_model(
         self, name: str, work: Callable[..., Iterator[Any]], model_name: str, device: str, *arguments: Any

@@ -8,6 +8,7 @@ from napari.utils.notifications import show_info
 from qtpy.QtCore import QRegularExpression, QUrl
 from qtpy.QtGui import QDesktopServices, QRegularExpressionValidator
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QLineEdit, QSpinBox, QWidget
+from vivim.errors import MasksError
 from vivim.session.damage_check import damage_text
 from vivim.utils.time_left import TimeLeft
 
@@ -56,7 +57,7 @@ SHOWN = 4
 """So many formats are always in sight. The others under "More formats"."""
 SCOPES = {"All frames": "all", "Corrected and accepted frames": "corrected"}
 STATUSES = {"as corrected": "corrected", "as proposed": "proposed"}
-MASKS = "Masks (*.tif *.tiff *.nii *.nii.gz *.json)"
+MASKS = "Masks (*.tif *.tiff *.nii *.nii.gz *.seg.nrrd *.json *.xml *.txt)"
 
 
 class ExportWidget(VideoPanel):
@@ -70,6 +71,8 @@ class ExportWidget(VideoPanel):
         self._written, self._time_left = "", TimeLeft()
         """The format that is written now, and the time it will take."""
         self._left_out: tuple[int, ...] = ()
+        self._refused = ""
+        """The masks that were chosen last, which may have been refused."""
         self.formats = {name: QCheckBox(title) for name, (title, _) in FORMATS.items()}
         self.body.addWidget(subheading("What"))
         self._add_formats()
@@ -129,18 +132,25 @@ class ExportWidget(VideoPanel):
         kept = "frames that you worked on stay as they are"
         self.take_file = button(
             "File ...",
-            f"TIFF stack, NIfTI or COCO JSON; {kept}",
+            f"TIFF stack, NIfTI, 3D Slicer's .seg.nrrd, COCO or labelme JSON, CVAT XML; {kept}",
             lambda: self.take(QFileDialog.getOpenFileName(self, "Masks", filter=MASKS)[0]),
         )
         self.take_folder = button(
             "Folder ...",
-            f"One PNG a frame; {kept}",
+            f"One PNG a frame, or labelme JSON or YOLO texts; {kept}",
             lambda: self.take(QFileDialog.getExistingDirectory(self, "Folder of masks")),
         )
+        self.one_class = button(
+            "Import as one class",
+            "Take all that is not background in the masks that were refused for one class of lesion",
+            lambda: self.take(self._refused, one_class=True),
+        )
+        self.one_class.hide()
         inner = QWidget()
         lines = column(inner)
         lines.addWidget(self.status)
         lines.addLayout(row(self.take_file, self.take_folder))
+        lines.addWidget(self.one_class)
         tip = "Bring masks made elsewhere into this session"
         self.body.addWidget(Folded("Start from masks you have", tip, inner))
 
@@ -152,10 +162,16 @@ class ExportWidget(VideoPanel):
         if chosen:
             self.target.setText(chosen)
 
-    def take(self, path: str) -> None:
+    def take(self, path: str, one_class: bool = False) -> None:
         """Bring masks into the session, if a path was chosen."""
         if path and self.controller is not None:
-            self.controller.import_masks(Path(path), STATUSES[self.status.currentText()])
+            self._refused = path  # until they are in
+            self.controller.import_masks(Path(path), STATUSES[self.status.currentText()], one_class)
+
+    def on_problem(self, error: Exception) -> None:
+        """Show the error, and offer what its message advises."""
+        super().on_problem(error)
+        self.one_class.setVisible(isinstance(error, MasksError) and error.one_class_helps)
 
     def _export(self) -> None:
         if self.controller is None:
@@ -179,11 +195,13 @@ class ExportWidget(VideoPanel):
         path = controller.video_path
         self.target.setText(str(path.with_name(f"{path.stem}-masks")))
         self.open.hide()
+        self.one_class.hide()
 
     def on_job_started(self) -> None:
         """Show that writing or reading begins."""
         self._job = self.controller.job_name if self.controller is not None else ""
         self.open.hide()
+        self.one_class.hide()
         self._written, self._left_out = "", ()
         self.progress.busy("Starting ...")
 
@@ -216,3 +234,4 @@ class ExportWidget(VideoPanel):
         self.write.setEnabled(ready and chosen and whole)
         self.take_file.setEnabled(ready)
         self.take_folder.setEnabled(ready)
+        self.one_class.setEnabled(ready)

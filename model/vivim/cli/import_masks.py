@@ -11,8 +11,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "masks",
         metavar="MASKS",
         type=Path,
-        help="a folder of pictures, a TIFF stack, NIfTI or COCO JSON: one mask a frame, or pictures named by the "
-        "number of their frame, from 0",
+        help="a folder of pictures, of labelme JSON or of YOLO texts; a TIFF stack, NIfTI, NRRD (3D Slicer), COCO or "
+        "labelme JSON, CVAT XML: one mask a frame, or pictures named by the number of their frame, from 0",
     )
     parser.add_argument(
         "--as",

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vivim.errors import MasksError, VivimError
-from vivim.io.formats import MASK_FILES, PICTURES, loaded
+from vivim.io.formats import MASK_FILES, MASK_FOLDERS, loaded
 from vivim.io.import_source import Found, ReadOptions, wrong_size
 from vivim.session.metadata import UNNAMED
 
@@ -59,9 +59,10 @@ def import_masks(
     session : Session
         Open for writing.
     path : str or Path
-        A folder of pictures (or one with a subfolder ``masks``), a TIFF stack, NIfTI (columns, rows, time) or COCO
-        JSON. One mask a frame; or fewer, named by the number of their frame. Names of classes in the file come into
-        the session: those that it has keep their numbers, others are added.
+        A folder of pictures (or one with a subfolder ``masks``), of labelme JSON or of YOLO texts; a TIFF stack, NIfTI
+        or NRRD (columns, rows, time), COCO or labelme JSON, CVAT XML. One mask a frame; or fewer, named by the number
+        of their frame. Names of classes in the file come into the session: those that it has keep their numbers,
+        others are added.
     status : str
         ``"corrected"``: the masks count as a person's. ``"proposed"``: they may be replaced by a model's.
     overwrite : bool
@@ -172,7 +173,8 @@ def find(path: Path, shape: tuple[int, int, int], keep: ExitStack, options: Read
         If it is not there, of no known kind, or does not fit.
     """
     if path.is_dir():
-        return loaded(PICTURES)(path, shape, keep, options)
+        found = (loaded(reader)(path, shape, keep, options) for reader in MASK_FOLDERS)
+        return next(masks for masks in found if masks is not None)
     if not path.is_file():
         raise MasksError(f"{path} is not there. Choose a file or folder of masks.")
     name = path.name.lower()

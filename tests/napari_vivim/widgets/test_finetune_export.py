@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from napari.utils.notifications import notification_manager
 from PIL import Image
 from qtpy.QtWidgets import QScrollArea
@@ -190,6 +191,32 @@ def test_masks_from_elsewhere_come_in(segment, qtbot, tmp_path: Path) -> None:
     assert len(session.frames_with("proposed")) == len(session) - 1
     assert np.array_equal(session.masks[4], drawn)
     assert int(np.asarray(segment.controller.masks.data[7]).sum()) == 18 * 25
+
+
+def test_masks_that_may_be_one_class_are_offered_as_one(segment, qtbot, tmp_path: Path) -> None:
+    """The message advises it, and so a button under it does it; other refusals offer nothing."""
+    session = segment.controller.session
+    labels = np.zeros(session.shape, np.uint16)
+    labels[3:, 10:20, 10:20], labels[3, 30:40, 30:40] = 1, 400
+    tifffile.imwrite(tmp_path / "in.tif", labels)
+    widget = panel(segment, "Vivim Export")
+    qtbot.waitUntil(lambda: widget.take_file.isEnabled())
+    assert widget.one_class.isHidden()
+    widget.take(str(tmp_path / "in.tif"))
+    qtbot.waitUntil(lambda: not widget.one_class.isHidden() and widget.one_class.isEnabled(), timeout=10000)
+    assert "as one class" in widget.problem.text.text() and session.frames_with("corrected") == []
+    (tmp_path / "in.json").write_text("{}")
+    widget.take(str(tmp_path / "in.json"))
+    qtbot.waitUntil(lambda: "neither COCO nor labelme" in widget.problem.text.text(), timeout=10000)
+    qtbot.waitUntil(lambda: not segment.controller.busy, timeout=10000)
+    assert widget.one_class.isHidden()
+    widget.status.setCurrentText("as proposed")
+    widget.take(str(tmp_path / "in.tif"))
+    qtbot.waitUntil(lambda: not widget.one_class.isHidden() and widget.one_class.isEnabled(), timeout=10000)
+    widget.one_class.click()
+    qtbot.waitUntil(lambda: not segment.controller.busy, timeout=10000)
+    assert widget.one_class.isHidden() and len(session.frames_with("proposed")) == len(session)
+    np.testing.assert_array_equal(np.asarray(session.masks), labels > 0)
 
 
 def test_the_result_is_scrolled_into_sight(

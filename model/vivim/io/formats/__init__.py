@@ -1,10 +1,11 @@
 """File formats of masks: one module per format, which writes and reads it.
 
-To add a format, write a module here and add a line to `FORMATS` or `MASK_FILES`. A writer is a function
+To add a format, write a module here and add a line to `FORMATS`, `MASK_FILES` or `MASK_FOLDERS`. A writer is a function
 ``write_x(work, path)`` that makes a file or folder at `path` and yields how many frames are done, see
 `vivim.io.mask_source.Work`. A reader is a function ``find_x(path, shape, keep, options)`` that returns a
-`vivim.io.import_source.Found`. The command line, `vivim.io.export` and `vivim.io.import_masks` take them from here.
-The window names each format in `napari_vivim.widgets.export_widget.FORMATS`. The modules load when they are first used.
+`vivim.io.import_source.Found`. One of folders returns None where there is nothing of its kind. The command line,
+`vivim.io.export` and `vivim.io.import_masks` take them from here. The window names each format in
+`napari_vivim.widgets.export_widget.FORMATS`. The modules load when they are first used.
 """
 
 import pkgutil
@@ -50,10 +51,13 @@ FORMATS = {
 }
 """Formats that are written, by the name that ``--format`` takes."""
 
-PICTURES = "png:find_pictures"
-"""Reader of a folder of pictures."""
+MASK_FOLDERS = ("labelme:find_labelme_folder", "yolo:find_yolo", "png:find_pictures")
+"""Readers of folders of masks, the first that finds something of its kind. Pictures beside texts are the video's."""
 MASK_FILES = {
-    ".json": "coco:find_coco",
+    ".json": "labelme:find_json",
+    ".xml": "cvat:find_cvat",
+    ".txt": "yolo:find_yolo",
+    ".seg.nrrd": "seg_nrrd:find_nrrd",
     ".nii": "nifti:find_nifti",
     ".nii.gz": "nifti:find_nifti",
     ".tif": "tiff:find_tiff",

@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Generator
-from contextlib import ExitStack
-from pathlib import Path, PurePosixPath
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,15 @@ from skimage.measure import find_contours
 from vivim.errors import MasksError
 from vivim.imaging.components import Lesion
 from vivim.io.formats.rle import from_runs, from_text, runs, to_text
+from vivim.io.formats.shapes import (
+    MOST_CLASSES,
+    Shape,
+    corners,
+    filled,
+    found_shapes,
+    only_boxes,
+    stem,
+)
 from vivim.io.import_source import Found, ReadOptions, frames_of, wrong_size
 from vivim.io.mask_source import Work
 from vivim.session.ledger import PERSONS
@@ -86,29 +95,21 @@ def _image(work: Work, t: int) -> dict[str, Any]:
     }
 
 
-MOST_BYTES = 2**28
-"""A larger file does not fit into memory once parsed."""
-MOST_CROSSINGS = 2**24
-"""An outline that crosses more rows of pixels is none that anybody drew."""
-MOST_CLASSES = 255
 FRAME_KEYS = ("frame", "frame_index")
 """Where files say which frame of a video a picture is: this program's, and kwcoco's."""
 
 
-def find_coco(path: Path, shape: tuple[int, int, int], keep: ExitStack, options: ReadOptions) -> Found:
-    """Masks of the pictures of a COCO file that are annotated. Its list of categories gives the classes.
+def find_coco(content: dict[str, Any], shape: tuple[int, int, int], options: ReadOptions) -> Found:
+    """Masks of the annotated pictures in the content of a COCO file. Its list of categories gives the classes.
 
     A picture without an annotation is left alone, unless `options` says otherwise or this program wrote that a person
-    vouched for it. Nothing is left open in `keep`.
+    vouched for it.
 
     Raises
     ------
     MasksError
         If it does not fit a video of `shape`, or an annotation has no outline, picture or category.
     """
-    if path.stat().st_size > MOST_BYTES:
-        raise MasksError(f"{path.name} is larger than {MOST_BYTES >> 20} MB. Split it by frames.")
-    content = json.loads(path.read_text(encoding="utf-8-sig"))
     images, annotations = content["images"], content["annotations"]
     for image in images:
         size = (image.get("height", shape[1]), image.get("width", shape[2]))
@@ -116,27 +117,16 @@ def find_coco(path: Path, shape: tuple[int, int, int], keep: ExitStack, options:
             raise wrong_size(size, shape[1:])
     drawn = _by_picture(images, annotations)
     classes, names = _classes(content.get("categories") or [], annotations)
-    wanted = [
-        image
-        for image in images
+    frames = _frames(images, shape[0], options)
+    shapes = {
+        t: [
+            Shape(_category(entry), partial(shape_of, entry["segmentation"], shape[1:]))
+            for entry in drawn.get(str(image["id"]), ())
+        ]
+        for t, image in zip(frames, images, strict=True)
         if str(image["id"]) in drawn or options.include_empty or image.get("status") in PERSONS
-    ]
-    frames = dict(
-        zip((str(image["id"]) for image in images), _frames(images, shape[0], options), strict=True)
-    )
-    ids = [str(image["id"]) for image in wanted]
-
-    def read(i: int) -> NDArray:
-        mask = np.zeros(shape[1:], np.uint8)
-        for entry in drawn.get(ids[i], ()):
-            mask[shape_of(entry["segmentation"], shape[1:])] = classes[_category(entry)]
-        if ids[i] in drawn and not mask.any():
-            raise MasksError(
-                f"The annotations of frame {frames[ids[i]]} cover no pixel of the picture. Mend or remove them."
-            )
-        return mask
-
-    return Found([frames[key] for key in ids], read, classes=names, are_classes=True)
+    }
+    return found_shapes(shapes, classes, names, shape, replace(options, include_empty=True))
 
 
 def _by_picture(images: list[dict], annotations: list[dict]) -> dict[str, list[dict]]:
@@ -153,10 +143,7 @@ def _by_picture(images: list[dict], annotations: list[dict]) -> dict[str, list[d
         boxes += not entry.get("segmentation")
         drawn.setdefault(str(entry["image_id"]), []).append(entry)
     if boxes:
-        raise MasksError(
-            f"{boxes} of {len(annotations)} annotations have no outline, only a box at most. A box is no mask: export "
-            "outlines or run lengths."
-        )
+        raise only_boxes(boxes, len(annotations))
     return drawn
 
 
@@ -166,8 +153,7 @@ def _frames(images: list[dict], total: int, options: ReadOptions) -> list[int]:
         numbers = [value for image in images if type(value := image.get(key)) is int and 0 <= value < total]
         if numbers and len(set(numbers)) == len(images):
             return numbers
-    names = [unquote(image["file_name"]).replace("\\", "/") for image in images]
-    return frames_of([PurePosixPath(name).stem for name in names], total, options)
+    return frames_of([stem(image["file_name"]) for image in images], total, options)
 
 
 def _category(entry: dict) -> str:
@@ -224,42 +210,10 @@ def shape_of(segmentation: Any, size: tuple[int, int]) -> NDArray[np.bool_]:
     mask = np.zeros(size, bool)
     for polygon in [segmentation] if isinstance(segmentation, dict) else segmentation:
         if isinstance(polygon, dict):  # with holes, as kwcoco has it
-            inside = filled(_corners(polygon["exterior"]), size)
+            inside = filled(corners(polygon["exterior"]), size)
             for hole in polygon.get("interiors", ()):
-                inside &= ~filled(_corners(hole), size)
+                inside &= ~filled(corners(hole), size)
             mask |= inside
         else:
-            mask |= filled(_corners(polygon), size)
+            mask |= filled(corners(polygon), size)
     return mask
-
-
-def _corners(polygon: Any) -> NDArray[np.float64]:
-    points = np.asarray(polygon, np.float64).reshape(-1, 2)
-    if len(points) < 3:
-        raise ValueError("an outline has fewer than three corners")
-    return points
-
-
-def filled(points: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Pixels ``(H, W)`` whose middle lies within a polygon ``(N, 2)``, x before y, by the even-odd rule.
-
-    Raises
-    ------
-    ValueError
-        If it has coordinates that are no numbers, or far too many of them.
-    """
-    if not np.isfinite(points).all():
-        raise ValueError("an outline has coordinates that are no numbers")
-    (x0, y0), (x1, y1) = points.T, np.roll(points, -1, axis=0).T
-    first, last = (
-        np.clip(np.ceil(choose(y0, y1) - 0.5), 0, size[0]).astype(int) for choose in (np.minimum, np.maximum)
-    )
-    counts = np.maximum(last - first, 0)
-    if counts.sum() > MOST_CROSSINGS:
-        raise ValueError("an outline is too long")
-    edge = np.repeat(np.arange(len(points)), counts)
-    rows = np.arange(len(edge)) - np.repeat(np.cumsum(counts) - counts, counts) + first[edge]
-    x = x0[edge] + (rows + 0.5 - y0[edge]) * ((x1 - x0)[edge] / (y1 - y0)[edge])
-    crossings = np.zeros((size[0], size[1] + 1), np.int64)
-    np.add.at(crossings, (rows, np.clip(np.ceil(x - 0.5), 0, size[1]).astype(int)), 1)
-    return np.cumsum(crossings, axis=1)[:, : size[1]] % 2 == 1

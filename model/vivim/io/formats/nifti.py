@@ -48,14 +48,14 @@ def _packed(plain: BinaryIO, packed: bool) -> AbstractContextManager[Any]:
 def _header(work: Work) -> nibabel.Nifti1Header:
     """That of the video, where it is NIfTI, so that any viewer lays the masks over it; else one of our own."""
     step = 1.0 / work.source.fps if work.source.fps else 1.0
-    source = _header_of(work.source.video_path)
+    source = header_of(work.source.video_path)
     if source is not None:
         header = source.copy()
         header.extensions.clear()  # they and the texts may name the patient
         for name in {"descrip", "aux_file", "db_name", "intent_name"}.intersection(header.keys()):
             header[name] = b""
         header["vox_offset"] = 0  # where pixels begin without extensions is written with the header
-        time = _time_axis(header.get_data_shape())
+        time = time_axis(header.get_data_shape())
         shape = list(header.get_data_shape())
         if time is not None:
             shape[time] = len(work.frames)
@@ -85,7 +85,7 @@ def _header(work: Work) -> nibabel.Nifti1Header:
     return header
 
 
-def _header_of(path: Path | None) -> Any:
+def header_of(path: Path | None) -> Any:
     """The header of a video, None if it is no NIfTI or not there."""
     if path is None or not path.is_file() or not path.name.lower().endswith((".nii", ".nii.gz")):
         return None
@@ -94,7 +94,7 @@ def _header_of(path: Path | None) -> Any:
     return image.header
 
 
-def _time_axis(sizes: Sequence[int]) -> int | None:
+def time_axis(sizes: Sequence[int]) -> int | None:
     """The axis behind columns and rows that is longer than one."""
     return max((axis for axis, size in enumerate(sizes) if axis > 1 and size > 1), default=None)
 
@@ -113,10 +113,10 @@ def find_nifti(path: Path, shape: tuple[int, int, int], keep: ExitStack, options
     image: Any = nibabel.load(path, keep_file_open=True)
     keep.callback(image.uncache)
     sizes = image.shape
-    turned = _turned(image, _header_of(options.video_path))
+    turned = _turned(image, header_of(options.video_path))
     plane = (*sizes, 1, 1)[:2]
     check_sizes([size for size in sizes if size > 1], plane if turned.swapped else plane[::-1], shape)
-    time = _time_axis(sizes)
+    time = time_axis(sizes)
 
     def read(i: int) -> NDArray:
         key: list[Any] = [slice(None), slice(None), *[0] * (len(sizes) - 2)]
