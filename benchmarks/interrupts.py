@@ -89,9 +89,9 @@ def check_after(session: Session, editor: Any, value: int) -> None:
     free: list[bool] = []
 
     def other() -> None:
-        if session._lock.acquire(timeout=5):
+        if session._gate.lock.acquire(timeout=5):
             free.append(True)
-            session._lock.release()
+            session._gate.lock.release()
 
     thread = threading.Thread(target=other)
     thread.start()

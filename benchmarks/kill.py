@@ -26,7 +26,7 @@ import numpy as np
 import tifffile
 from PIL import Image
 from vivim.session import Session
-from vivim.session.record import digest
+from vivim.session.ledger import digest
 from vivim.utils import atomic_files
 from vivim.video import make_phantom, open_video, write_video
 

@@ -35,8 +35,7 @@ import tifffile
 from vivim.errors import SessionError
 from vivim.io.import_masks import import_masks
 from vivim.session import Session
-from vivim.session.record import digest
-from vivim.session.transactions import PERSONS
+from vivim.session.ledger import PERSONS, digest
 
 KINDS = ("correct", "propose", "undo", "import", "create")
 FRAMES, SIZE = 24, (96, 128)

@@ -23,9 +23,9 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from vivim.batch.dask_cluster import connected, local_cluster
 from vivim.batch.jobs import Outcome, Segmenting, Working
 from vivim.batch.run import run
-from vivim.batch.dask_cluster import connected, local_cluster
 
 from benchmarks.cluster_videos import ended, jobs_of, written
 

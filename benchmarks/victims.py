@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from vivim.session import Session
-from vivim.session.record import digest
+from vivim.session.ledger import digest
 
 FORMATS = ("png", "tiff", "mp4", "csv")
 

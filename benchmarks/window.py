@@ -6,7 +6,8 @@ programs run. The latter is told apart on Linux; `LP_NUM_THREADS=0` has Mesa dra
 else wait unseen. Measured first, in processes of their own: the turns of opening a video, see `benchmarks.opening`; on
 the ultrasound phantom: from click to first mask, stalls while proposing, while what the next click needs is worked
 out, and while fine-tuning, from Cancel to stopped; on a video of 1280 x 720: a dab of the brush with its redraw, and a
-jump of the slider, here and in plain napari, and the timeline's painting; at the end the memory. With ``--cold`` no
+jump of the slider, here and in plain napari, the timeline's painting, and from a click of the prompt tool to its
+outline; at the end the memory. With ``--cold`` no
 kernel has been compiled before, as after an installation.
 """
 
@@ -192,7 +193,9 @@ def work_on_phantom(viewer: napari.Viewer, panel: Any, report: dict[str, Any]) -
     say(report, "fine-tuning", stalls_until(lambda: not controller.busy))
 
 
-def look_at_long_video(viewer: napari.Viewer, panel: Any, frames: int, report: dict[str, Any]) -> None:
+def look_at_long_video(
+    viewer: napari.Viewer, panel: Any, frames: int, rounds: int, report: dict[str, Any]
+) -> None:
     """Paint on, and move about in, a long video of 1280 x 720."""
     from napari_vivim.timeline.timeline_widget import show_timeline
 
@@ -222,7 +225,34 @@ def look_at_long_video(viewer: napari.Viewer, panel: Any, frames: int, report: d
         say(report, "zooming the timeline", timed(zooms))
         hovers = [lambda x=x: view._hover(view.frame_at(x)) for x in range(0, view.width(), 10)]
         say(report, "hovering over the timeline", timed(hovers))
+        prompt_on_long_video(panel, rounds, report)
         viewer.layers.clear()
+
+
+def prompt_on_long_video(panel: Any, rounds: int, report: dict[str, Any]) -> None:
+    """Clicks on the 720p video, the first on a frame that was never encoded, until the outline is drawn."""
+    controller, first, others = panel.controller, [], []
+    tool = controller.prompting
+    controller.update_neighbours = False
+    tool.start()
+    turn_until(lambda: tool._encoding is None and not tool._rest.isActive())
+    rng = np.random.default_rng(0)
+    for round_ in range(4 * rounds):
+        controller.go_to(40 + 60 * round_)
+        tool._rest.stop()  # the first click comes before it is encoded in advance
+        for number in range(6):
+            place = rng.integers(100, 600), rng.integers(200, 1000)
+            began, count = time.perf_counter(), number + 1
+            tool.add_point((float(place[0]), float(place[1])), number % 3 < 2)
+            turn_until(lambda count=count: bool(tool.prompted) and len(tool.prompted.prompts.points) == count)
+            QApplication.instance().processEvents()  # draws it
+            (others if number else first).append(1e3 * (time.perf_counter() - began))
+        tool.drop()
+        turn_until(lambda: not tool._jobs)
+    tool.stop()
+    for name, times in (("first click on a frame", first), ("click", others)):
+        median, late = np.percentile(times, (50, 95))
+        say(report, f"{name} to its outline, 720p, ms", {"p50": round(median, 1), "p95": round(late, 1)})
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -240,7 +270,7 @@ def main(argv: list[str] | None = None) -> None:
     _, panel = viewer.window.add_plugin_dock_widget("napari-vivim", "Vivim Segment")
     work_on_phantom(viewer, panel, report)
     say(report, "resident after the phantom, MiB", resident_mib())
-    look_at_long_video(viewer, panel, arguments.frames, report)
+    look_at_long_video(viewer, panel, arguments.frames, arguments.rounds, report)
     say(report, "resident after the long video, MiB", resident_mib())
     write(report, arguments.json)
     viewer.close()

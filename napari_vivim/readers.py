@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from napari.utils.notifications import show_warning
 from vivim.errors import VideoError, VivimError
 from vivim.settings import settings
 from vivim.video.open import (
@@ -21,7 +22,7 @@ from vivim.video.readers.image_folder import dicoms_in, is_dicom, pictures_in
 from napari_vivim.auto_open_dock import open_dock_soon
 from napari_vivim.background.imports import in_background, load_layers
 from napari_vivim.layers.video_frames import SESSION_KEY, LayerData, image_layer
-from napari_vivim.qt.plain_text import plain_errors
+from napari_vivim.qt.plain_text import plain, plain_errors
 
 SESSION_SUFFIX = ".vivim"
 
@@ -49,6 +50,8 @@ def read(path: str | Path) -> list[LayerData]:
     """
     with plain_errors():
         layers, chosen = in_background(lambda: (_read(Path(path)), settings()))
+        for note in layers[0][0].video.notes:
+            show_warning(plain(note))
     open_dock_soon(chosen)
     return layers
 

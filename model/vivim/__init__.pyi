@@ -13,6 +13,7 @@ from .errors import CheckpointError as CheckpointError
 from .errors import DeviceError as DeviceError
 from .errors import ExportError as ExportError
 from .errors import FinetuneError as FinetuneError
+from .errors import FrameError as FrameError
 from .errors import MasksError as MasksError
 from .errors import SessionError as SessionError
 from .errors import SettingsError as SettingsError
@@ -33,6 +34,7 @@ from .finetuning.events import Preparing as Preparing
 from .finetuning.events import Scored as Scored
 from .finetuning.events import Step as Step
 from .finetuning.events import Waiting as Waiting
+from .imaging.metrics import boundary_f as boundary_f
 from .imaging.metrics import dice as dice
 from .imaging.metrics import e_measure as e_measure
 from .imaging.metrics import f_measure as f_measure

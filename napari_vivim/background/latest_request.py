@@ -9,14 +9,9 @@ T = TypeVar("T")
 
 
 class LatestRequest(Generic[T]):
-    """Serves requests in a thread of its own, each only until the next one comes.
+    """Serves requests in a thread of its own, called `name`, each only until the next one comes.
 
-    Parameters
-    ----------
-    name : str
-        Of the thread.
-    serve : callable
-        ``serve(request, superseded)``, called in the thread. It should return soon once the event `superseded` is set.
+    ``serve(request, superseded)`` is called in the thread. It should return soon once the event `superseded` is set.
     """
 
     def __init__(self, name: str, serve: Callable[[T, threading.Event], None]) -> None:

@@ -1,5 +1,7 @@
 """Lead a person from one frame worth correcting to the next, and back."""
 
+from collections.abc import Iterable
+
 from vivim.analysis.active_learning import Suggestion, suggest_frames
 from vivim.session import Session
 from vivim.session.ledger import PERSONS
@@ -36,3 +38,23 @@ class FrameNavigation:
             return None
         self._at -= 1
         return self._trail[self._at]
+
+
+def frames_around(frame: int, total: int, done: Iterable[int], before: int, after: int) -> list[int]:
+    """Frames next to one, no farther than the nearest that a person has dealt with on each side.
+
+    Parameters
+    ----------
+    frame : int
+        The one in the middle, which is left out.
+    total : int
+        Frames of the video.
+    done : iterable of int
+        Corrected and accepted frames.
+    before, after : int
+        How many frames at most on each side.
+    """
+    others = [t for t in done if t != frame]
+    first = max((t + 1 for t in others if t < frame), default=0)
+    last = min((t - 1 for t in others if t > frame), default=total - 1)
+    return [*range(max(first, frame - before), frame), *range(frame + 1, min(last, frame + after) + 1)]

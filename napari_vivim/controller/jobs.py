@@ -60,15 +60,21 @@ def warm_up(load: Load, stop: threading.Event) -> Iterator[Any]:
 
 
 def propose(
-    session: Session, load: Load, model: str, start: int, device: str, stop: threading.Event
+    session: Session,
+    load: Load,
+    model: str,
+    start: int,
+    device: str,
+    frames: Sequence[int] | None,
+    stop: threading.Event,
 ) -> Iterator[Any]:
-    """Propose masks, outward from the frame `start`."""
+    """Propose masks for some frames or all, outward from the frame `start`."""
     from vivim.devices import choose_device, is_remote
     from vivim.inference.kernel_compilation import compile_kernels
 
     if not is_remote(device) and choose_device(device).type == "cpu":
         compile_kernels(stop)
-    yield from _proposals(session, load, model, start, device, stop)
+    yield from _proposals(session, load, model, start, device, stop, frames)
 
 
 def finetune(
@@ -118,9 +124,18 @@ def import_masks(
 
 
 def _proposals(
-    session: Session, load: Load, model: str, start: int, device: str, stop: threading.Event
+    session: Session,
+    load: Load,
+    model: str,
+    start: int,
+    device: str,
+    stop: threading.Event,
+    frames: Sequence[int] | None = None,
 ) -> Iterator[Any]:
     from vivim.api import propose
+    from vivim.registry.registry import default_model_name
 
-    length = settings().clip_length
-    return propose(session, load(model), start=start, device=device, stop=stop, clip_length=length)
+    network, length = load(model or default_model_name()), settings().clip_length
+    return propose(
+        session, network, frames=frames, start=start, device=device, stop=stop, clip_length=length
+    )

@@ -24,8 +24,10 @@ from vivim.settings import Settings
 from napari_vivim.background.session_closing import close_in_background
 from napari_vivim.background.worker import Job, Worker
 from napari_vivim.controller import jobs
+from napari_vivim.controller.frame_navigation import frames_around
 from napari_vivim.controller.idle_precompute import IdlePrecompute
 from napari_vivim.controller.mask_editing import MaskEditing
+from napari_vivim.controller.prompt_tool import PromptTool
 from napari_vivim.layers.copies import add_copy, part_from_session, shows
 from napari_vivim.layers.lesion_layer import LesionLayer
 from napari_vivim.layers.masks_layer import appearance, class_features, masks_layer
@@ -33,7 +35,8 @@ from napari_vivim.layers.scrubbing import Scrubbing
 from napari_vivim.layers.time_axis import nearest_frame, show_frame
 from napari_vivim.layers.video_frames import PATH_KEY, SESSION_KEY, ShownFrames
 from napari_vivim.layers.visibility import show_alone
-from napari_vivim.qt.napari_window import main_window
+from napari_vivim.qt.components import single_shot
+from napari_vivim.qt.napari_window import main_window, set_play_speed
 from napari_vivim.qt.notifications import guarded, show_problem
 
 _log = logging.getLogger(__name__)
@@ -98,12 +101,18 @@ class VideoController(QObject):
         self._editor: MaskEditor | None = None
         self.editing: MaskEditing | None = None
         """What a person does to the masks, while the session is open."""
+        self.prompting: PromptTool | None = None
+        """Clicks, boxes and scribbles, while the session is open."""
+        self.update_neighbours, self.reach = True, 0
+        """Whether a prompted mask renews the frames around it, and how many to each side, 0 for all."""
+        self._next: Callable[[], None] | None = None
+        """What to propose once the run that is being stopped has ended."""
         self.lesions: LesionLayer | None = None
         """The layer that tells lesions apart, while it is shown."""
         self.replayed: tuple[Path, ...] = ()
         """Folders of the other sessions that the last fine-tune learned from."""
         self._scrubbing = Scrubbing(viewer, layer)
-        self._models = ModelCache()
+        self._models, self._prompt_models = ModelCache(), ModelCache()  # one for each thread
         self.warming: Job | None = None
         """Loads the model in advance. A job of the person's waits for it."""
         self.precompute = IdlePrecompute(self, self.worker, self._models.load, self._claim_precompute)
@@ -115,8 +124,11 @@ class VideoController(QObject):
         self.job_ended.connect(lambda name, finished: self.precompute.schedule())
         self.closing_failed.connect(show_problem)
         viewer.layers.events.removed.connect(self._on_removed)
-        viewer.layers.events.inserted.connect(self._on_inserted)
+        viewer.layers.events.inserted.connect(part_from_session)  # stays when the video goes
         viewer.dims.events.point.connect(self.precompute.pause)
+        self._play_speed = single_shot(self, 0, self._set_play_speed)  # napari makes its sliders first
+        viewer.dims.events.range.connect(self._on_range)
+        self._play_speed.start()
         # napari keeps the layers of a window that is closed by its X, or by quitting
         main_window(viewer).destroyed.connect(self.close)
         application = QApplication.instance()
@@ -138,6 +150,15 @@ class VideoController(QObject):
     def go_to(self, frame: int) -> None:
         """Show a frame."""
         show_frame(self.viewer, self.layer, frame)
+
+    def _on_range(self, event: Any) -> None:
+        self._play_speed.start()
+
+    def _set_play_speed(self) -> None:
+        """Let *Play* show the video at its own speed, whatever the steps of the slider are."""
+        axis, fps = self.viewer.dims.ndim - self.layer.ndim, getattr(self.layer.data.video, "fps", None)
+        if fps and not self._gone:
+            set_play_speed(self.viewer, axis, float(fps * self.layer.scale[0] / self.viewer.dims.range[axis].step))
 
     def show_alone(self) -> None:
         """Show this video and its layers, and hide the other videos."""
@@ -195,7 +216,9 @@ class VideoController(QObject):
         self._editor = session.editable()
         self.masks = masks_layer(session, self._editor, self.layer, settings, self._add_copy)
         self.editing = MaskEditing(self.viewer, session, self._editor, self.masks, self.suggested.emit)
-        for key, action in (("Control-Z", self.editing.undo), ("Control-Shift-Z", self.editing.redo)):
+        self.prompting = PromptTool(self.viewer, session, self.masks, self.editing, self._prompt_models.load)
+        self.prompting.taken.connect(self._on_prompted)
+        for key, action in (("Control-Z", self.undo), ("Control-Shift-Z", self.editing.redo)):
             self.masks.bind_key(key, lambda layer, action=action: guarded(action), overwrite=True)
         self.viewer.add_layer(self.masks)
         self._classes = session.classes
@@ -256,7 +279,39 @@ class VideoController(QObject):
 
     def propose(self, model_name: str, device: str) -> None:
         """Propose masks for all frames no person has touched, outward from the one on screen."""
-        self._run_with_model("propose", jobs.propose, model_name, device)
+        self._run_with_model("propose", jobs.propose, model_name, device, None)
+
+    def undo(self) -> None:
+        """Take back the last prompt, or else the last edit."""
+        if self.editing is not None and not (self.prompting is not None and self.prompting.undo()):
+            self.editing.undo()
+
+    def propagate(self, *, backward: bool = False, forward: bool = False) -> None:
+        """Propose the frames around the one on screen again, as far as `reach` and the next corrected frame.
+
+        A run of proposing that is under way gives way.
+        """
+        if self.session is None:
+            return
+        done, here = self.session.frames_with("corrected", "accepted"), self.current_frame
+        reach = self.reach or len(self.session)
+        frames = frames_around(here, len(self.session), done, reach if backward else 0, reach if forward else 0)
+        assert self.prompting is not None  # there is one as long as the session is open
+        model, device = self.prompting.model, self.prompting.device
+        self._next = lambda: self._run_with_model("propose", jobs.propose, model, device, frames)
+        if self.busy and self.job_name == "propose":
+            self.cancel()
+        elif not self.busy:
+            self._run_next()
+
+    def _run_next(self) -> None:
+        wanted, self._next = self._next, None
+        if wanted is not None:
+            wanted()
+
+    def _on_prompted(self, frame: int) -> None:
+        if self.update_neighbours:
+            self.propagate(backward=True, forward=True)
 
     def finetune(self, model_name: str, device: str, scope: str, others: Sequence[Path] = ()) -> None:
         """Learn from the corrected frames of this video and `others`. A better version renews the proposals."""
@@ -323,16 +378,10 @@ class VideoController(QObject):
             return
         self._gone = True
         self.viewer.dims.events.point.disconnect(self.precompute.pause)
+        self.viewer.dims.events.range.disconnect(self._on_range)
         self.worker.close()
         self._scrubbing.close()
         self._close_session()
-        if self.layer in self.viewer.layers:  # the window was closed
-            self._close_video()
-        else:  # napari may be about to add another layer that shows it
-            QTimer.singleShot(0, self._close_video)
-
-    def _close_video(self) -> None:
-        """Close the video in the background, unless another layer shows it."""
         data, others = self.layer.data, (layer for layer in self.viewer.layers if layer is not self.layer)
         if isinstance(data, ShownFrames) and not any(shows(layer, data.video) for layer in others):
             close_in_background([data.video], [], self.closing_failed.emit)
@@ -345,6 +394,10 @@ class VideoController(QObject):
             self.lesions.close()
         self.masks = None
         under_way = [job for job in (self.job, self.precompute.job) if job is not None]
+        self._next = None
+        if self.prompting is not None:
+            under_way += self.prompting.close()
+            self.prompting = None
         if self.editing is not None:
             under_way += self.editing.close()
             self.editing = None
@@ -383,6 +436,8 @@ class VideoController(QObject):
         if self.masks is not None and name in ("propose", "finetune", "import"):
             self.masks.refresh()
         self.job_ended.emit(name, finished)
+        if self._next is not None:
+            QTimer.singleShot(0, self._run_next)
 
     def _on_model_made(self, name: str) -> None:
         self.precompute.model = name
@@ -403,15 +458,11 @@ class VideoController(QObject):
             self._drawn = time.monotonic()
             self.masks.refresh()
 
-    def _on_inserted(self, event: Any) -> None:
-        part_from_session(event.value)
-
     def _on_removed(self, event: Any) -> None:
         if event.value is self.masks and self.masks is not None:
             self._close_session()
         if event.value is self.layer:
             self.viewer.layers.events.removed.disconnect(self._on_removed)
-            self.viewer.layers.events.inserted.disconnect(self._on_inserted)
             masks = self.masks
             self.close()
             if masks in self.viewer.layers:

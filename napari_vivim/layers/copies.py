@@ -31,8 +31,9 @@ def add_copy(viewer: napari.Viewer, masks: Labels, data: Any) -> None:
     show_info(f"{copied.name} is a copy. The session's masks stay as they are.")
 
 
-def part_from_session(layer: Any) -> None:
+def part_from_session(event: Any) -> None:
     """Give a layer that napari made over a session's masks, or over a video to paint on, an array of its own."""
+    layer = event.value
     data = getattr(layer, "data", None)
     lazy = isinstance(data, LazyFrames) and (isinstance(layer, Labels) or not isinstance(data.video, Video))
     ours = isinstance(layer, MasksLayer) or not getattr(layer, "editable", True)

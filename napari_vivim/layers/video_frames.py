@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from vivim.video import LazyFrames, Scrubber, Video
+from vivim.video import LazyFrames, Scrubber, Video, open_video
 
 
 class ShownFrames(LazyFrames):
@@ -28,6 +28,8 @@ class ShownFrames(LazyFrames):
         self._window_thread = threading.get_ident()
 
     def __getitem__(self, key: Any) -> NDArray:
+        if isinstance(self.video, Video) and self.video.closed:  # its layer went, but napari made another of it
+            self.video = open_video(self.video.path)
         first, *rest = key if isinstance(key, tuple) and key else (key,)
         frame = _single(first, len(self))
         if self._scrubber is None or frame is None or threading.get_ident() != self._window_thread:

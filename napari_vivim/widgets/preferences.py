@@ -157,14 +157,9 @@ class Preferences(QObject):
 
 
 def _in_step(on_page: dict[str, Any]) -> Iterator[Settings | tuple[str, str]]:
-    """Take over what a person changed on the page, then read the settings.
+    """Take over what a person changed on the page, then read the settings, and yield them as they are now.
 
-    Yields
-    ------
-    tuple of str
-        A setting that cannot be so, and why; without a name, what is wrong with the files.
-    Settings
-        As they are now, at the end.
+    Before them yield each setting that cannot be so, and why. Without a name it is what is wrong with the files.
     """
     seen = _seen() if on_page else {}
     for name, value in on_page.items():

@@ -38,6 +38,7 @@ from napari_vivim.widgets.finetune_widget import FinetuneWidget
 from napari_vivim.widgets.model_manager import ModelManager, names_of_videos
 from napari_vivim.widgets.model_selector import ModelSelector, chosen_device
 from napari_vivim.widgets.preferences import Preferences, open_preferences
+from napari_vivim.widgets.prompt_panel import PromptPanel
 from napari_vivim.widgets.roi_selector import RoiSelector
 from napari_vivim.widgets.video_panel import VideoPanel, reveal
 
@@ -114,8 +115,14 @@ class SegmentWidget(VideoPanel):
             "Ctrl-Z takes it back, also after a restart."
         )
         self.corrections = EditToolbar(lambda: self.controller)
+        self.prompts = PromptPanel(
+            lambda: self.controller, lambda: (self.model.currentText(), chosen_device(self.device))
+        )
+        for box in (self.model, self.device):
+            box.currentTextChanged.connect(lambda text: self._follow_prompts())
         self.review = QWidget()
         lines = column(self.review)
+        lines.addWidget(self.prompts)
         lines.addWidget(heading("Review"))
         lines.addWidget(self.classes)
         lines.addLayout(row(self.accept, self.accept_range))
@@ -197,6 +204,8 @@ class SegmentWidget(VideoPanel):
             (controller.classes_changed, self._show_classes),
             (controller.suggested, self._show_reason),
             (controller.lesions_closed, self._show_apart),
+            (controller.opened, self._follow_prompts),
+            (controller.closed, self.prompts.show_state),
         )
 
     def on_controller(self, controller: VideoController) -> None:
@@ -205,6 +214,7 @@ class SegmentWidget(VideoPanel):
             controller.show_alone()
         self.reason.hide()
         self._show_apart()
+        self._follow_prompts()
         self.area.follow(controller)
         self.damage.follow(controller)
         self._show_classes()
@@ -249,6 +259,10 @@ class SegmentWidget(VideoPanel):
     def _show_reason(self, suggestion: Suggestion) -> None:
         self.reason.setText(f"Frame {suggestion.frame}: {suggestion.reason}.")
         self.reason.show()
+
+    def _follow_prompts(self) -> None:
+        if self.controller is not None:
+            self.prompts.follow_controller(self.controller)
 
     def _let_area_go(self, controller: VideoController | None) -> None:
         if controller is None:

@@ -4,12 +4,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import tifffile
+from napari.utils.notifications import notification_manager
 from npe2 import PluginManager, PluginManifest
 from PIL import Image
 from vivim.errors import VideoError
+from vivim.video import write_video
 from vivim.video.open import SUFFIXES
 
 import napari_vivim
@@ -78,6 +81,21 @@ def test_a_dicom_file_of_any_name_is_ours(tmp_path: Path) -> None:
     for name in ("IM0001", "export.tmp", "1.2.840.10008"):
         (tmp_path / name).write_bytes(bytes(128) + b"DICM" + bytes(20))
         assert get_reader(str(tmp_path / name)) is not None
+
+
+def test_what_is_odd_about_a_video_is_told(tmp_path: Path) -> None:
+    frames = np.zeros((4, 32, 40), np.uint8)
+    write_video(tmp_path / "whole.mp4", frames, 25.0)
+    path = tmp_path / "fields.mkv"
+    with av.open(str(tmp_path / "whole.mp4")) as source, av.open(str(path), "w") as out:
+        stream = out.add_stream("mpeg2video", rate=25, options={"flags": "+ildct+ilme"})
+        stream.width, stream.height, stream.pix_fmt = 40, 32, "yuv420p"
+        for frame in source.decode(video=0):
+            out.mux(stream.encode(frame.reformat(format="yuv420p")))
+        out.mux(stream.encode())
+    notification_manager.records.clear()
+    get_reader(str(path))(str(path))
+    assert "interlaced" in notification_manager.records[-1].message
 
 
 def test_a_truncated_video_says_so(video: Path) -> None:

@@ -72,12 +72,15 @@ def originals(root: Path) -> list[Path]:
     grey = np.ascontiguousarray(colour[..., 0])
     codecs = {".mp4": "libx264", ".mov": "mpeg4", ".mkv": "ffv1", ".avi": "mjpeg", ".webm": "libvpx-vp9"}
     codecs |= {".m4v": "mpeg4", "b.mkv": "libx265", ".wmv": "wmv2", ".mpg": "mpeg1video"}
+    codecs |= {"refresh.ts": "libx264", ".flv": "flv1", ".y4m": "wrapped_avframe", ".vob": "mpeg2video"}
     for suffix, codec in codecs.items():
         with av.open(str(root / (f"a{suffix}" if suffix.startswith(".") else suffix)), "w") as container:
             stream = container.add_stream(codec, rate=25)
             stream.width, stream.height = WIDTH, HEIGHT
             stream.pix_fmt = {"ffv1": "bgr0", "mjpeg": "yuvj420p"}.get(codec, "yuv420p")
             stream.options = {"x265-params": "log-level=none"} if codec == "libx265" else {}
+            if suffix == "refresh.ts":
+                stream.options = {"x264-params": "intra-refresh=1:keyint=4:bframes=0"}
             for picture in colour:
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
             container.mux(stream.encode())
@@ -91,11 +94,13 @@ def originals(root: Path) -> list[Path]:
         tifffile.imwrite(root / f"{name}.tif", colour, photometric="rgb", **options)
     nibabel.save(nibabel.Nifti1Image(grey.T[:, :, None], np.eye(4)), root / "a.nii")
     nibabel.save(nibabel.Nifti1Image(grey.T[:, :, None], np.eye(4)), root / "a.nii.gz")
-    for suffix in (".png", ".jpg", ".webp", ".bmp"):
+    for suffix in (".png", ".jpg", ".webp", ".bmp", ".tif"):
         folder = root / f"pictures{suffix}"
         folder.mkdir()
         for t in range(3):
-            Image.fromarray(colour[t]).save(folder / f"{t}{suffix}")
+            exif = Image.Exif()
+            exif[0x0112] = t + 5
+            Image.fromarray(colour[t]).save(folder / f"{t}{suffix}", exif=exif)
     shutil.copy(examples.get_path("ybr_color"), root / "baseline.dcm")
     plain = examples.get_path("rgb_color")
     for name, syntax in {
@@ -112,9 +117,13 @@ def originals(root: Path) -> list[Path]:
     data = pydicom.dcmread(plain)
     coders = {"ls": (pydicom.uid.JPEGLSLossless, imagecodecs.jpegls_encode)}
     coders["2000"] = (pydicom.uid.JPEG2000Lossless, lambda p: imagecodecs.jpeg2k_encode(p, codecformat="j2k"))
+    coders["boxed"] = (pydicom.uid.JPEG2000Lossless, lambda p: imagecodecs.jpeg2k_encode(p, codecformat="jp2"))
     coders["lossless"] = (pydicom.uid.JPEGLosslessSV1, imagecodecs.ljpeg_encode)
     for name, (syntax, coder) in coders.items():
         _compressed(data, grey[:2], coder, syntax).save_as(root / f"{name}.dcm")
+    for name in ("boxed", "ls"):  # without the mark that ends the pixels
+        pixels, _, _ = (root / f"{name}.dcm").read_bytes().rpartition(b"\xfe\xff\xdd\xe0")
+        (root / f"endless-{name}.dcm").write_bytes(pixels)
     stream_data = (root / "a.mp4").read_bytes()
     _compressed(data, grey, None, pydicom.uid.MPEG4HP41, stream_data).save_as(root / "mpeg.dcm")
     return sorted(root.iterdir())

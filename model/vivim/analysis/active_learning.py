@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from vivim.session import Session
 
@@ -82,7 +83,10 @@ class Queue:
         self._taken[corrected] = True
         self._any = bool(corrected)
         self._ranks = uncertainty_ranks(uncertainty, np.flatnonzero(~self._taken), frames)
-        self._nearest = _distance_to(np.flatnonzero(self._taken), frames)
+        self._nearest = np.full(frames, float(frames))
+        """Distance ``(frames,)`` to the nearest corrected frame, the length of the video where there is none."""
+        if corrected:
+            self._nearest = ndimage.distance_transform_edt(~self._taken)
         self._served = _evenly_from(np.arange(frames), MAX_SERVED)
 
     def next(self) -> Suggestion | None:
@@ -112,17 +116,6 @@ class Queue:
         if self._ranks[t] >= UNCERTAIN_FROM:
             return UNCERTAIN
         return FAR if self._any and self._nearest[t] >= self._scale else MANY
-
-
-def _distance_to(corrected: NDArray[np.int64], frames: int) -> NDArray[np.float64]:
-    """Distance ``(frames,)`` to the nearest corrected frame. The length of the video where there is none."""
-    if not len(corrected):
-        return np.full(frames, float(frames))
-    at = np.arange(frames)
-    after = np.searchsorted(corrected, at)
-    left = corrected[np.maximum(after - 1, 0)]
-    right = corrected[np.minimum(after, len(corrected) - 1)]
-    return np.minimum(np.abs(at - left), np.abs(right - at)).astype(float)
 
 
 def _evenly_from(values: NDArray[np.int64], count: int) -> NDArray[np.int64]:

@@ -23,13 +23,7 @@ def dask_setup(worker: Any) -> None:
 
 
 def work(job: Job, topic: str) -> Outcome | None:
-    """Do a job on a worker, telling its progress to those who listen to `topic`.
-
-    Returns
-    -------
-    Outcome or None
-        None if the job was taken back meanwhile.
-    """
+    """Do a job on a worker, and tell its progress to those who listen to `topic`. None if it was taken back."""
     from distributed import get_worker
 
     keep_freed()

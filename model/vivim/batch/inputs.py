@@ -3,6 +3,7 @@
 import glob
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path, PurePath
 
 from vivim.batch.earlier import PUT_ASIDE
@@ -90,7 +91,7 @@ def _without_ending(name: PurePath, path: Path) -> PurePath:
 def _meant(path: Path, out: Path, sessions: bool) -> list[tuple[Path, PurePath]]:
     """What one path means, each with its name relative to the folder that was searched."""
     if _is_glob(path):
-        root = Path(*_plain_parts(path))
+        root = Path(*takewhile(lambda part: not glob.has_magic(part), path.parts[:-1]))
         passed_over = None if _holds(out, root) else out
         matches = sorted(glob.glob(str(path), recursive=True), key=natural_key)
         below = [found for name in matches for found in _matched(Path(name), path, passed_over, sessions)]
@@ -173,15 +174,6 @@ def _is_cine(path: Path) -> bool:
 
 def _is_glob(path: Path) -> bool:
     return glob.has_magic(str(path)) and not path.exists()
-
-
-def _plain_parts(path: Path) -> list[str]:
-    parts = []
-    for part in path.parts[:-1]:
-        if glob.has_magic(part):
-            break
-        parts.append(part)
-    return parts
 
 
 def _is_inside(path: Path, out: Path | None) -> bool:

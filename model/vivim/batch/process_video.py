@@ -29,8 +29,9 @@ from vivim.io.export import FILES, chosen_frames, export
 from vivim.registry.registry import ModelCache
 from vivim.session import Session
 from vivim.session.damage_check import damage_text
+from vivim.session.ledger import LEDGER
+from vivim.session.mask_store import MASKS
 from vivim.session.metadata import FILE
-from vivim.session.record import LEDGER, MASKS
 from vivim.utils.system import trim
 
 if TYPE_CHECKING:
@@ -223,7 +224,8 @@ def _segment(job: Job, options: Segmenting) -> Doing:
             yield from join(session, job, options)
         else:
             yield from _propose(session, job, options, None)
-        lost = lost_frames(session.video, session.frames_with("empty"))
+        beyond = range(len(session), session.video.frames_stated)
+        lost = lost_frames(session.video, [*session.frames_with("empty"), *beyond])
         outcome = yield from _written(session, job, lost)
         yield from seen.check(job)
         session.flush()
@@ -420,5 +422,5 @@ def _measured(session: Session, job: Job, files: dict[str, str], lost: Collectio
         largest_area_px=max(areas, default=0),
         mean_area_mm2=None if mean_mm2 is None or len(known) < len(seen) else round(mean_mm2, 4),
         files=files,
-        damaged=[t for t in chosen if t in lost or t in session.damage],
+        damaged=sorted({*lost, *(t for t in chosen if t in session.damage)}),
     )

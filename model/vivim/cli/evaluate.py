@@ -13,6 +13,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_clips(parser)
     add_model(parser)
     parser.add_argument(
+        "--stills", action="store_true", help="frames are independent pictures: each goes through alone"
+    )
+    parser.add_argument(
+        "--target",
+        choices=("lesion", "organ"),
+        default="lesion",
+        help="what the model is to find; the starter knows both",
+    )
+    parser.add_argument(
         "--pictures",
         type=Path,
         metavar="DIR",
@@ -25,14 +34,17 @@ def run(args: argparse.Namespace) -> dict:
     """Score every clip, and print a table."""
     from vivim.evaluation.evaluate import evaluate
     from vivim.evaluation.report import summary, table, write_worst
+    from vivim.network.targets import for_target
 
-    model = load_model(args.model)
+    model = for_target(load_model(args.model), args.target)
     clips = list(
         evaluate(
             args.dataset,
             model,
             device=args.device,
             leave_out=tuple(args.leave_out),
+            stills=args.stills,
+            part=args.part,
             report=say,
         )
     )

@@ -31,6 +31,14 @@ def add_clips(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--leave-out", action="append", default=[], metavar="CLIP", help="name of a clip to pass over"
     )
+    parser.add_argument(
+        "--kept-out",
+        action="store_const",
+        const="kept out",
+        default="all",
+        dest="part",
+        help="take only the pictures that the starter was never trained on",
+    )
 
 
 WHAT_TO_DO = "Draw these frames anew, or allow this with --allow-damaged; `vivim check` says what is wrong."

@@ -18,13 +18,15 @@ import torch
 
 from vivim.devices import choose_device
 from vivim.errors import VivimError
-from vivim.imaging.resize import resize_frame
 from vivim.network import Vivim
+from vivim.network.checkpoints import load_checkpoint, save_checkpoint
 from vivim.network.weight_conversion import fetch_segformer, load_segformer
 from vivim.training.config import TrainConfig
 from vivim.training.datasets import Clip, load_dataset
+from vivim.training.prompt_training import PromptRecipe, train_prompts
 from vivim.training.recipes import default_recipe, merged, read_recipe, recipe_names, to_config
 from vivim.training.run_log import RunLog, table_head, table_line
+from vivim.training.sources import PHANTOMS, Source, load_sources, parse_source
 
 WHOLE_NUMBERS = ("steps", "validate_every", "log_every", "patience", "parts", "seed")
 NUMBERS = ("epochs", "learning_rate", "average_decay", "boundary_weight", "seconds", "pause_after")
@@ -53,6 +55,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="single pictures to set synthetic lesions into",
     )
     parser.add_argument(
+        "--data",
+        type=Path,
+        default=Path(),
+        metavar="FOLDER",
+        help="where data sets are looked for; without any DATASET those of the recipe are taken",
+    )
+    parser.add_argument(
         "--leave-out", nargs="*", default=[], metavar="CLIP", help="names of clips never used"
     )
     parser.add_argument(
@@ -75,6 +84,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PART",
         help="keep this part of the clips out, whole clips, and choose the best weights by them",
     )
+    parser.add_argument(
+        "--prompts",
+        action="store_true",
+        help="train clicks, boxes and scribbles on top of the network given with --initial, which stays as it is",
+    )
     parser.add_argument("--skip-bad", action="store_true", help="leave out files that cannot be read")
     parser.add_argument("--size", help="b0 to b5")
     parser.add_argument("--input-size", type=int, help="height and width in pixels")
@@ -93,52 +107,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{name.replace('_', '-')}", type=float)
 
 
-def weighted(
-    specs: list[str],
-    size: tuple[int, int],
-    stills: bool,
-    leave_out: tuple[str, ...],
-    skipped: Callable[[str], None] | None = None,
-) -> tuple[list, list]:
-    """Load datasets given as ``FOLDER[:LABEL][@WEIGHT]``. A dataset's weight is shared by its clips."""
-    clips: list[Clip] = []
-    weights: list[float] = []
-    for spec in specs:
-        folder, _, weight = spec.partition("@")
-        loaded = load_dataset(folder, size, stills, leave_out, skipped)
-        clips += loaded
-        weights += [float(weight or len(loaded)) / len(loaded)] * len(loaded)
-    return clips, weights
-
-
-def phantoms(count: int, size: tuple[int, int]) -> list[Clip]:
-    """Synthetic clips with known lesions, half speckle and half mucosa."""
-    from vivim.video import make_phantom
-
-    clips = []
-    for seed in range(count):
-        texture = ("speckle", "mucosa")[seed % 2]
-        phantom = make_phantom(frames=32, size=size, texture=texture, seed=1000 + seed)
-        frames = np.stack([resize_frame(frame, size) for frame in phantom.frames])
-        clips.append(Clip(f"phantom/{texture}-{seed}", frames, phantom.masks))
-    return clips
-
-
-def add_synthetic(
-    args: argparse.Namespace, size: tuple[int, int], clips: list[Clip], clip_weights: list[float],
-    stills: list[Clip], still_weights: list[float], seed: int,
-) -> None:  # fmt: skip
-    """Add phantoms to the clips and implants to the stills, as asked."""
+def sources(args: argparse.Namespace, config: TrainConfig) -> tuple[list[Source], list[Source]]:
+    """Sources of clips and of stills: those of the command line, or else the recipe's."""
+    clips = [parse_source(text) for text in args.datasets]
     count, _, weight = args.phantoms.partition("@")
     if int(count):
-        clips += phantoms(int(count), size)
-        clip_weights += [float(weight or count) / int(count)] * int(count)
-    for spec in args.implants:
-        from vivim.training.synthetic_lesions import implanted
-
-        folder, _, weight = spec.partition("@")
-        stills.append(implanted(load_dataset(folder, size, stills=True), IMPLANTS, seed))
-        still_weights.append(float(weight or 1))
+        clips.append(Source(PHANTOMS, float(weight or count), count=int(count)))
+    stills = [parse_source(text) for text in args.stills]
+    stills += [parse_source(text, implants=IMPLANTS) for text in args.implants]
+    return (clips, stills) if clips or stills else (list(config.clips), list(config.stills))
 
 
 def recipe(args: argparse.Namespace, device: str) -> TrainConfig:
@@ -189,17 +166,26 @@ def run(args: argparse.Namespace) -> dict:
     say: Callable[[str], None] = (lambda text: print(text, flush=True)) if first else lambda text: None
     size, leave_out = config.network.input_size, tuple(args.leave_out)
     skipped = (lambda text: say(f"left out: {text}")) if args.skip_bad else None
-    clips, clip_weights = weighted(args.datasets, size, False, leave_out, skipped)
-    stills, still_weights = weighted(args.stills, size, True, leave_out, skipped)
+    given = sources(args, config)
+    (clips, clip_weights), (stills, still_weights) = (
+        load_sources(
+            part, args.data, size, number == 1, seed=config.seed, leave_out=leave_out, skipped=skipped
+        )
+        for number, part in enumerate(given)
+    )
     clips, clip_weights, held = validation_clips(clips, clip_weights, args.validation_clips, config.seed)
-    add_synthetic(args, size, clips, clip_weights, stills, still_weights, config.seed)
-    validation = [clip for folder in args.validate for clip in load_dataset(folder, size)]
+    validation = [clip for folder in args.validate for clip in load_dataset(folder, size, part="all")]
     provenance = {
         "trained_on": {clip.name: len(clip.frames) for clip in [*clips, *stills]},
         "left_out": [*leave_out, *(clip.name for clip in held)],
         "recipe": {k: v for k, v in asdict(config).items() if k not in ("seconds", "pause_after")},
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
+    if args.prompts:
+        share = config.still_share if clips and stills else float(bool(stills))
+        parts = ((clip_weights, 1 - share), (still_weights, share))
+        weights = [weight * part / sum(given) for given, part in parts for weight in given]
+        return _train_prompts(args, [*clips, *stills], weights, device, say, provenance)
     say(
         f"{len(clips)} clips, {sum(len(s.frames) for s in stills)} stills, {len(held)} clips held out, on {device}"
     )
@@ -230,8 +216,6 @@ def starting_weights(args: argparse.Namespace, config: TrainConfig) -> Vivim | N
 
     What SegFormer does not have, all of the temporal half, is random by the seed of the run.
     """
-    from vivim.network.checkpoints import load_checkpoint
-
     if args.initial:
         return load_checkpoint(Path(args.initial))
     if not args.segformer:
@@ -240,6 +224,32 @@ def starting_weights(args: argparse.Namespace, config: TrainConfig) -> Vivim | N
     model, source = Vivim(config.network), Path(args.segformer)
     load_segformer(model, source if source.is_file() else fetch_segformer(args.segformer))
     return model
+
+
+def _train_prompts(
+    args: argparse.Namespace, clips: list[Clip], weights: list[float], device: torch.device,
+    say: Callable[[str], None], provenance: dict,
+) -> dict:  # fmt: skip
+    """Train the prompt head of a network into ``RUN/model.safetensors``, which is written again and again."""
+    if not args.initial or args.resume or int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        raise VivimError(
+            "Prompts are trained in one process, on top of a network: give it with --initial. To go on with a run give "
+            "its model.safetensors."
+        )
+    if not clips:
+        raise VivimError("Nothing to train on: give at least one dataset of clips or stills.")
+    initial, path = load_checkpoint(Path(args.initial)), Path(args.output) / "model.safetensors"
+    names = {"steps": "steps", "seconds": "seconds", "learning_rate": "learning_rate", "seed": "seed",
+             "log_every": "report_every", "average_decay": "average_decay"}  # fmt: skip
+    given = {field: getattr(args, name) for name, field in names.items()}
+    recipe = PromptRecipe(**{field: value for field, value in given.items() if value is not None})
+    event = None
+    for event in train_prompts(initial, clips, recipe, weights=weights, device=device):
+        say(f"step {event.step}, {event.seconds:.0f} s, loss {event.loss:.4f}")
+        learned = {"trained_on": provenance["trained_on"], "steps": event.step, "created": provenance["created"]}
+        save_checkpoint(event.model, path, {**initial.provenance, "prompts": learned}, dtype=torch.float16)
+    assert event is not None
+    return {"model": str(path), "step": event.step, "seconds": event.seconds, "loss": event.loss}
 
 
 def peak_memory(device: torch.device) -> float | None:

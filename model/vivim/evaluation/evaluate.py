@@ -29,6 +29,10 @@ from vivim.inference.proposals import CLIP_LENGTH
 from vivim.network import Vivim
 from vivim.network.preprocessing import normalise, stack_frames
 from vivim.training.datasets import binary_mask, find_clips, pair_files, split_label
+from vivim.training.kept_out import Part
+
+SPECK = 0.002
+"""Part of the pixels up to which a prediction counts as nothing."""
 
 RESAMPLES = 2000
 """Draws of clips for the confidence intervals."""
@@ -77,30 +81,50 @@ class ClipScore:
     empty_frames: int
     """Frames without a lesion."""
     false_alarms: int
-    """Those of them in which something was predicted."""
+    """Those of them in which more than `SPECK` of the pixels were predicted."""
+    misses: int
+    """Frames with a lesion in which no more than that was predicted."""
+    presence: list[tuple[float, bool]]
+    """For each frame the probability of a lesion, and whether there is one. Empty if the model gives no probability."""
     label: int | None = None
     """The label of the mask pictures that counts, None for any."""
+    window: int = CLIP_LENGTH
+    part: Part = "all"
+    """As for `predict_clip`."""
 
 
 def predict_clip(
-    model: Vivim, folder: Path, device: torch.device, label: int | None = None, window: int = CLIP_LENGTH
-) -> Iterator[tuple[NDArray[np.float32], NDArray[np.uint8]]]:
-    """Probability ``(H, W)`` float32 and true mask ``(H, W)`` uint8 of every frame of a clip folder, in order.
+    model: Vivim,
+    folder: Path,
+    device: torch.device,
+    label: int | None = None,
+    window: int = CLIP_LENGTH,
+    part: Part = "all",
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.uint8], float | None]]:
+    """Probability ``(H, W)`` float32, true mask ``(H, W)`` uint8 and probability of a lesion of every frame, in order.
+
+    With a `window` of 1 the frames are independent pictures. The probability is None if the model gives none.
 
     Raises
     ------
     VivimError
         If a file cannot be read, or a frame and its mask differ in size.
     """
-    pairs = pair_files(folder)
+    pairs = pair_files(folder, part=part)
     for start in range(0, len(pairs), window):
         frames, masks = zip(*(_read(pair, label) for pair in pairs[start : start + window]), strict=True)
         x = stack_frames([resize_frame(frame, model.config.input_size) for frame in frames]).to(device)
         with torch.inference_mode():
-            logits = model(normalise(x)[None])[0].float()
-            for one, mask in zip(logits.amax(1, keepdim=True), masks, strict=True):
+            there: Sequence[float | None] = [None] * len(masks)
+            if model.presence is None:
+                logits = model(normalise(x)[None])[0].float()
+            else:
+                features = model.features(normalise(x)[None])
+                logits = model.decode_where_present(features, model.config.input_size).float()
+                there = model.presence(features).sigmoid().tolist()
+            for one, mask, presence in zip(logits.amax(1, keepdim=True), masks, there, strict=True):
                 own = F.interpolate(one[None], size=mask.shape, mode="bilinear", align_corners=False)
-                yield own[0, 0].sigmoid().cpu().numpy(), mask
+                yield own[0, 0].sigmoid().cpu().numpy(), mask, presence
 
 
 def _read(pair: tuple[Path, Path], label: int | None) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -126,18 +150,33 @@ def frame_scores(number: int, probability: NDArray, true: NDArray) -> FrameScore
     return FrameScore(number, scores, metrics.threshold_curves(probability, true))
 
 
-def evaluate_clip(folder: Path, model: Vivim, device: torch.device, label: int | None = None) -> ClipScore:
-    """Score one clip folder."""
+def evaluate_clip(
+    folder: Path,
+    model: Vivim,
+    device: torch.device,
+    label: int | None = None,
+    window: int = CLIP_LENGTH,
+    part: Part = "all",
+) -> ClipScore:
+    """Score one clip folder; see `predict_clip`."""
     frames: list[FrameScore] = []
     consistencies: list[float] = []
-    empty = alarms = 0
+    empty = alarms = misses = 0
+    presence: list[tuple[float, bool]] = []
     before: tuple[NDArray, NDArray] | None = None
-    for number, (probability, true) in enumerate(predict_clip(model, folder, device, label)):
+    for number, (probability, true, there) in enumerate(
+        predict_clip(model, folder, device, label, window, part)
+    ):
         frames.append(frame_scores(number, probability, true))
         predicted = probability > 0.5
-        if not true.any():
-            empty, alarms = empty + 1, alarms + int(predicted.any())
-        if before is not None and before[0].shape == predicted.shape:
+        found = predicted.mean() > SPECK
+        if true.any():
+            misses += int(not found)
+        else:
+            empty, alarms = empty + 1, alarms + int(found)
+        if there is not None:
+            presence.append((there, bool(true.any())))
+        if window > 1 and before is not None and before[0].shape == predicted.shape:
             consistencies.append(abs(metrics.dice(before[0], predicted) - metrics.dice(before[1], true)))
         before = predicted, true
     scores: dict[str, float | None] = dict.fromkeys(SCORES)
@@ -146,7 +185,8 @@ def evaluate_clip(folder: Path, model: Vivim, device: torch.device, label: int |
     for name in frames[0].curves:
         scores[f"max_{name}"] = float(np.mean([frame.curves[name] for frame in frames], axis=0).max())
     scores["consistency"] = 1 - float(np.mean(consistencies)) if consistencies else None
-    return ClipScore(f"{folder.parent.name}/{folder.name}", folder, frames, scores, empty, alarms, label)
+    name = f"{folder.parent.name}/{folder.name}"
+    return ClipScore(name, folder, frames, scores, empty, alarms, misses, presence, label, window, part)
 
 
 def evaluate(
@@ -155,6 +195,8 @@ def evaluate(
     *,
     device: str = "auto",
     leave_out: tuple[str, ...] = (),
+    stills: bool = False,
+    part: Part = "all",
     report: Callable[[str], None] = lambda text: None,
 ) -> Iterator[ClipScore]:
     """Score a model on every clip of a data set, nothing corrected.
@@ -166,6 +208,10 @@ def evaluate(
         one label of label pictures.
     model : Vivim
         Any Vivim. It is moved to the device and put into evaluation mode.
+    stills : bool
+        Whether frames are independent pictures, which go through the network one by one.
+    part : str
+        ``"kept out"`` takes only what the starter was never trained on, see `vivim.training.kept_out`.
     report : callable
         Called with a line of text as the work goes on.
 
@@ -183,7 +229,9 @@ def evaluate(
     model.to(target).eval()
     place, label = split_label(str(dataset))
     for folder in find_clips(place, leave_out):
-        result = evaluate_clip(folder, model, target, label)
+        if not pair_files(folder, part=part):
+            continue
+        result = evaluate_clip(folder, model, target, label, 1 if stills else CLIP_LENGTH, part)
         report(f"{result.clip}: {len(result.frames)} frames, Dice {result.scores['dice']:.3f}")
         yield result
 
@@ -196,6 +244,31 @@ def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float] | No
     means = np.asarray(values)[rng.integers(0, len(values), (RESAMPLES, len(values)))].mean(axis=1)
     low, high = np.percentile(means, (2.5, 97.5))
     return float(low), float(high)
+
+
+def false_alarm_rate(clips: Sequence[ClipScore]) -> float | None:
+    """Part of the frames without a lesion in which more than `SPECK` of the pixels are called lesion."""
+    empty = sum(clip.empty_frames for clip in clips)
+    return sum(clip.false_alarms for clip in clips) / empty if empty else None
+
+
+def miss_rate(clips: Sequence[ClipScore]) -> float | None:
+    """Part of the frames with a lesion in which no more than `SPECK` of the pixels are called lesion."""
+    with_lesion = sum(len(clip.frames) - clip.empty_frames for clip in clips)
+    return sum(clip.misses for clip in clips) / with_lesion if with_lesion else None
+
+
+def calibration_error(presence: Sequence[tuple[float, bool]], bins: int = 10) -> float | None:
+    """Expected calibration error of probabilities of presence, in bins of equal width.
+
+    The mean difference, over bins and weighted by their frames, between the mean probability and the part of the frames
+    that hold a lesion.
+    """
+    if not presence:
+        return None
+    said, true = np.array(presence, float).T
+    place = np.minimum((said * bins).astype(int), bins - 1)
+    return float(sum(abs((said - true)[place == b].sum()) for b in range(bins)) / len(said))
 
 
 def overall(

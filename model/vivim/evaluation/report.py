@@ -9,7 +9,14 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from vivim.evaluation.evaluate import ClipScore, overall, predict_clip
+from vivim.evaluation.evaluate import (
+    ClipScore,
+    calibration_error,
+    false_alarm_rate,
+    miss_rate,
+    overall,
+    predict_clip,
+)
 from vivim.imaging.metrics import outline
 from vivim.network import Vivim
 from vivim.training.datasets import pair_files
@@ -45,6 +52,7 @@ def summary(clips: Sequence[ClipScore]) -> dict[str, Any]:
             "frames": len(clip.frames),
             "empty_frames": clip.empty_frames,
             "false_alarms": clip.false_alarms,
+            "misses": clip.misses,
             **clip.scores,
         }
         for clip in clips
@@ -55,6 +63,10 @@ def summary(clips: Sequence[ClipScore]) -> dict[str, Any]:
         "frames": sum(len(clip.frames) for clip in clips),
         "empty_frames": sum(clip.empty_frames for clip in clips),
         "false_alarms": sum(clip.false_alarms for clip in clips),
+        "false_alarm_rate": false_alarm_rate(clips),
+        "misses": sum(clip.misses for clip in clips),
+        "miss_rate": miss_rate(clips),
+        "presence_calibration_error": calibration_error(_presence(clips)),
         "clips": rows,
     }
     return as_json(report, digits=4)
@@ -70,12 +82,22 @@ def table(clips: Sequence[ClipScore]) -> str:
     for title, end in (("  from (95 %)", 0), ("  to", 1)):
         row = [None if (pair := intervals[name]) is None else pair[end] for name in COLUMNS]
         lines.append(_line(title, "", row))
-    empty, alarms = (sum(getattr(clip, name) for clip in clips) for name in ("empty_frames", "false_alarms"))
-    lines.append(
-        f"{empty} frames without a lesion, in {alarms} of them something was predicted; they count 1 where nothing "
-        "was predicted, else 0."
+    empty, alarms, misses = (
+        sum(getattr(clip, name) for clip in clips) for name in ("empty_frames", "false_alarms", "misses")
     )
+    frames = sum(len(clip.frames) for clip in clips)
+    lines.append(
+        f"False alarms in {alarms} of {empty} frames without a lesion, misses in {misses} of {frames - empty} with "
+        "one. Frames without a lesion count 1 where nothing was predicted, else 0."
+    )
+    error = calibration_error(_presence(clips))
+    if error is not None:
+        lines.append(f"Expected calibration error of presence: {error:.3f}")
     return "\n".join(lines)
+
+
+def _presence(clips: Sequence[ClipScore]) -> list[tuple[float, bool]]:
+    return [pair for clip in clips for pair in clip.presence]
 
 
 def _line(title: str, frames: str, values: Sequence[float | None]) -> str:
@@ -88,10 +110,7 @@ def write_worst(
 ) -> list[Path]:
     """Write the frames with the lowest Dice as pictures, the true outline in green, the predicted one in red.
 
-    Returns
-    -------
-    list of Path
-        ``01_CLIP_FRAME.png`` and so on, the worst first.
+    Returns their paths, ``01_CLIP_FRAME.png`` and so on, the worst first.
     """
     ranked = sorted(
         (
@@ -105,8 +124,9 @@ def write_worst(
     for number in sorted({number for _, number, _ in ranked}):
         wanted = {frame: rank for rank, (_, n, frame) in enumerate(ranked) if n == number}
         clip = clips[number]
-        files = pair_files(clip.folder)
-        for t, (probability, true) in enumerate(predict_clip(model, clip.folder, device, clip.label)):
+        files = pair_files(clip.folder, part=clip.part)
+        predicted = predict_clip(model, clip.folder, device, clip.label, clip.window, clip.part)
+        for t, (probability, true, _) in enumerate(predicted):
             if t in wanted:
                 path = folder / f"{wanted[t] + 1:02d}_{clip.clip.replace('/', '_')}_{files[t][0].stem}.png"
                 with Image.open(files[t][0]) as picture:

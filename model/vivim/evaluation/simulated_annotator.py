@@ -8,11 +8,13 @@ can be done with evenly spaced frames.
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,18 +26,27 @@ from vivim.errors import VivimError
 from vivim.evaluation.baselines import interpolate, propagate
 from vivim.evaluation.simulation_report import SimulationResult
 from vivim.imaging.mask_files import read_mask_picture
-from vivim.imaging.metrics import label_dice
+from vivim.imaging.metrics import boundary_f, dice, jaccard, label_dice
 from vivim.inference.proposals import propose
 from vivim.inference.session_inputs import ResizedFrames
+from vivim.prompting.encoding import check_takes_prompts
 from vivim.session import Session
 from vivim.training.datasets import binary_mask, find_clips, pair_files
+from vivim.training.kept_out import Part
 
 if TYPE_CHECKING:
     from vivim.network import Vivim
 
-CHOICES = ("queue", "even", "both")
+CHOICES = ("queue", "even", "both", "first")
 """How frames are chosen: by the tool's queue, one after the other; evenly spaced, for an annotator who knows beforehand
-how many there will be; or both in turn, to be compared."""
+how many there will be; both in turn, to be compared; or the first frame alone, from which the tool goes forward, as
+trackers of video objects are scored."""
+
+ENOUGH = 0.90
+"""Dice at which the robot is content with a frame."""
+
+Annotate = Callable[[Session, "Vivim", int, NDArray[np.uint8]], tuple[NDArray[np.uint8], int]]
+"""From a session, its present model, a frame and its true mask to the mask that is drawn, and the clicks it took."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +59,7 @@ class _State:
     propagation: NDArray[np.floating] | None
     promoted: bool
     seconds: float
+    total_clicks: int = 0
 
 
 def true_masks(clip: Path, classes: int = 1) -> NDArray[np.uint8]:
@@ -83,9 +95,39 @@ def new_session(clip: Path, classes: int) -> Iterator[tuple[Session, NDArray[np.
         yield session, truth
 
 
+def draw_truth(
+    session: Session, model: Vivim, frame: int, truth: NDArray[np.uint8]
+) -> tuple[NDArray[np.uint8], int]:
+    """Draw the true mask by hand."""
+    return truth, 0
+
+
+def clicking(most: int, device: str) -> Annotate:
+    """Make an annotator that clicks on what is proposed, at most so often a frame."""
+    from vivim.evaluation.simulated_clicks import click
+    from vivim.prompting import PromptedFrame, encode_session_frame
+
+    def annotate(
+        session: Session, model: Vivim, frame: int, truth: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.uint8], int]:
+        drawn, clicks = np.array(session.masks[frame]), 0
+        encoded = encode_session_frame(session, model, frame, device)
+        for class_id in np.union1d(np.unique(drawn), np.unique(truth)).tolist():
+            wanted, have = truth == class_id, drawn == class_id
+            if class_id == 0 or dice(have, wanted) >= ENOUGH:
+                continue
+            prompted = PromptedFrame(encoded, class_id, have if have.any() else None)
+            clicks += sum(1 for _ in click(prompted, wanted, most - clicks, ENOUGH))
+            drawn = np.where(prompted.mask, class_id, np.where(have, 0, drawn)).astype(np.uint8)
+        return drawn, clicks
+
+    return annotate
+
+
 def simulate_clip(
-    clip: Path, model: Vivim, corrections: Sequence[int], device: str, report: Callable[[str], None]
-) -> Iterator[SimulationResult]:
+    clip: Path, model: Vivim, corrections: Sequence[int], device: str, report: Callable[[str], None],
+    annotate: Annotate = draw_truth,
+) -> Iterator[SimulationResult]:  # fmt: skip
     """Run the loop on one clip with the queue, and yield a result for each number of corrections asked for."""
     with new_session(clip, model.config.num_classes) as (session, truth):
         mark, current = time.monotonic(), model
@@ -97,11 +139,16 @@ def simulate_clip(
             if not queue:
                 report(f"{clip.name}: every frame is corrected after {number - 1} corrections")
                 break
-            session.correct(queue[0].frame, truth[queue[0].frame])
+            t = queue[0].frame
+            drawn, clicks = annotate(session, current, t, truth[t])
+            session.correct(t, drawn)
             tuned = _finetune(session, model, device)
             current = tuned or current
             _propose(session, current, device)
-            states.append(_state(session, truth, model, tuned is not None, mark, number in corrections))
+            clicks += states[-1].total_clicks
+            states.append(
+                _state(session, truth, model, tuned is not None, mark, number in corrections, clicks)
+            )
             report(
                 f"{clip.name}: correction {number} at frame {queue[0].frame} ({queue[0].reason}), "
                 f"Dice {_over_rest(states[-1].dice, states[-1].corrected):.3f}, {states[-1].seconds:.1f} s"
@@ -139,6 +186,23 @@ def simulate_even(
         yield _result(clip, states, place, state.seconds, "even")
 
 
+def simulate_first(
+    clip: Path, model: Vivim, corrections: Sequence[int], device: str, report: Callable[[str], None]
+) -> Iterator[SimulationResult]:
+    """Give the first frame, go forward, and score the frames after it."""
+    with new_session(clip, model.config.num_classes) as (session, truth):
+        mark = time.monotonic()
+        session.correct(0, truth[0])
+        _propose(session, model, device)
+        state = _state(session, truth, model, False, mark, True)
+        pairs = [(np.asarray(session.masks[t]), truth[t]) for t in range(1, len(truth))]
+    overlap = float(np.mean([jaccard(*pair) for pair in pairs])) if pairs else 1.0
+    outline = float(np.mean([boundary_f(*pair) for pair in pairs])) if pairs else 1.0
+    report(f"{clip.name}: from the first frame on, J&F {(overlap + outline) / 2:.3f}")
+    result = _result(clip, [state], 0, state.seconds, "first")
+    yield replace(result, jaccard=overlap, boundary_f=outline, j_and_f=(overlap + outline) / 2)
+
+
 def _propose(session: Session, model: Vivim, device: str) -> None:
     for _ in propose(session, model, device=device):
         pass
@@ -159,8 +223,9 @@ def _finetune(session: Session, base: Vivim, device: str) -> Vivim | None:
 
 
 def _state(
-    session: Session, truth: NDArray, model: Vivim, promoted: bool, began: float, baselines: bool
-) -> _State:
+    session: Session, truth: NDArray, model: Vivim, promoted: bool, began: float, baselines: bool,
+    clicks: int = 0,
+) -> _State:  # fmt: skip
     """Score the masks of a session and, if asked for, the baselines; and take the time since `began`."""
     seconds = time.monotonic() - began
     corrected = tuple(session.frames_with("corrected"))
@@ -170,7 +235,7 @@ def _state(
         motion, known = ResizedFrames(session, size).motion, {t: truth[t] for t in corrected}
         interpolated = _dice(interpolate(known, len(truth)), truth)
         propagated = _dice(propagate(known, len(truth), motion, size, classes), truth)
-    return _State(corrected, _dice(session.masks, truth), interpolated, propagated, promoted, seconds)
+    return _State(corrected, _dice(session.masks, truth), interpolated, propagated, promoted, seconds, clicks)
 
 
 def _dice(masks: Any, truth: NDArray) -> NDArray[np.floating]:
@@ -209,6 +274,8 @@ def _result(
         common_frames=len(state.dice) - len(ever),
         common_history=tuple(_over_rest(s.dice, ever, float("nan")) for s in so_far),
         choose=choose,
+        all_frames_dice=float(state.dice.mean()),
+        total_clicks=state.total_clicks,
     )
 
 
@@ -220,6 +287,8 @@ def simulate(
     device: str = "auto",
     leave_out: tuple[str, ...] = (),
     choose: str = "queue",
+    clicks: int = 0,
+    part: Part = "all",
     report: Callable[[str], None] = lambda text: None,
 ) -> Iterator[SimulationResult]:
     """Simulate an annotator on every clip of a dataset.
@@ -233,7 +302,12 @@ def simulate(
     corrections : sequence of int
         Numbers of corrected frames to report at. 0 reports the masks before any correction.
     choose : str
-        How frames are chosen, one of `CHOICES`.
+        How frames are chosen, one of `CHOICES`. With ``"first"`` there is one correction, whatever is asked for.
+    clicks : int
+        Where given, the annotator clicks on each frame until Dice is `ENOUGH`, at most so often. Else it draws the
+        true mask.
+    part : str
+        ``"kept out"`` takes only what the starter was never trained on, see `vivim.training.kept_out`.
     report : callable
         Called with a line of text as the work goes on.
 
@@ -245,13 +319,37 @@ def simulate(
     Raises
     ------
     VivimError
-        If the dataset has no clips or frames and masks do not match.
+        If the dataset has no clips, frames and masks do not match, or the model takes no clicks.
     ValueError
-        If `choose` is unknown.
+        If `choose` is unknown, or not the queue and there are clicks.
     """
     if choose not in CHOICES:
         raise ValueError(f"Unknown way to choose frames {choose!r}; choose one of {', '.join(CHOICES)}.")
-    for clip in find_clips(Path(dataset), leave_out):
-        for name, loop in (("queue", simulate_clip), ("even", simulate_even)):
-            if choose in (name, "both"):
-                yield from loop(clip, model, sorted(set(corrections)), device, report)
+    by_queue: Callable[..., Iterator[SimulationResult]] = simulate_clip
+    if clicks:
+        if choose != "queue":
+            raise ValueError("An annotator who clicks takes the frames of the queue: leave `choose` away.")
+        check_takes_prompts(model)
+        by_queue = partial(simulate_clip, annotate=clicking(clicks, device))
+    for folder in find_clips(Path(dataset), leave_out):
+        if not pair_files(folder, part=part):
+            continue
+        with _part_of(folder, part) as clip:
+            for name, loop in (("queue", by_queue), ("even", simulate_even), ("first", simulate_first)):
+                if choose == name or (choose == "both" and name != "first"):
+                    yield from loop(clip, model, sorted(set(corrections)), device, report)
+
+
+@contextmanager
+def _part_of(clip: Path, part: Part) -> Iterator[Path]:
+    """Give a folder that holds only a part of a clip."""
+    if part == "all":
+        yield clip
+        return
+    with tempfile.TemporaryDirectory(prefix="vivim-simulate-") as folder:
+        place = Path(folder) / clip.parent.name / clip.name
+        for name, files in zip(("frames", "masks"), zip(*pair_files(clip, part=part), strict=True), strict=True):
+            (place / name).mkdir(parents=True)
+            for file in files:
+                shutil.copy(file, place / name)
+        yield place

@@ -41,7 +41,17 @@ class SimulationResult:
     common_history: tuple[float, ...]
     """As `history`, over those frames alone, to show what one more correction does. NaN without any."""
     choose: str = "queue"
-    """How frames were chosen: ``"queue"`` or ``"even"``."""
+    """How frames were chosen: ``"queue"``, ``"even"`` or ``"first"``."""
+    all_frames_dice: float = float("nan")
+    """Mean Dice over all frames, those corrected too, as they were drawn."""
+    total_clicks: int = 0
+    """Clicks so far. 0 where masks are drawn."""
+    jaccard: float = float("nan")
+    """J of trackers: mean Jaccard index over the frames after the first, where only that is given."""
+    boundary_f: float = float("nan")
+    """F of trackers: mean of `vivim.imaging.metrics.boundary_f` over the same frames."""
+    j_and_f: float = float("nan")
+    """Mean of the two."""
 
     @property
     def below_baselines(self) -> bool:
@@ -71,6 +81,10 @@ def summary(results: Sequence[SimulationResult]) -> dict:
     """
     queue, even = ([r for r in results if r.choose == name] for name in ("queue", "even"))
     report = _of_one_chooser(queue or even)
+    if first := [r for r in results if r.choose == "first"]:
+        report = _of_one_chooser(first)
+        for name in ("jaccard", "boundary_f", "j_and_f"):
+            report["mean"]["1"][name] = np.mean([getattr(r, name) for r in first])
     if queue and even:
         report["even"] = _of_one_chooser(even)
     return as_json(report, digits=4)
@@ -82,7 +96,14 @@ def _of_one_chooser(results: Sequence[SimulationResult]) -> dict[str, Any]:
         rows = [r for r in results if r.corrections == number]
         mean[str(number)] = {
             key: np.mean([getattr(r, key) for r in rows])
-            for key in ("dice", "interpolation_dice", "propagation_dice", "mean_seconds")
+            for key in (
+                "dice",
+                "interpolation_dice",
+                "propagation_dice",
+                "mean_seconds",
+                "all_frames_dice",
+                "total_clicks",
+            )
         } | {
             "common_dice": np.mean([r.common_history[-1] for r in rows]),
             "clips": len(rows),

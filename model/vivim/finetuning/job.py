@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
+import torch
 
 from vivim.devices import choose_device
 from vivim.errors import FinetuneError
@@ -53,6 +54,7 @@ def run(
         raise FinetuneError("No corrected frame to learn from. Correct or accept at least one frame first.")
     check_labels(sessions, model)
     tuned = copy.deepcopy(model).to(target).eval()
+    overlooks = False
     source = Source(sessions, tuned, target)
     chosen = list(variants(sessions, tuned.config.guided))
     trainable: Trainable = NetworkTrainable(tuned, source, chosen)
@@ -67,6 +69,7 @@ def run(
             yield Preparing(len(ready), len(keys))
         if cache is not None:
             cache.trim()
+        overlooks = _overlooks(tuned, samples, target)
         trainable = DecoderTrainable(tuned, samples, target, last_stage=scope == "last-stage")
     before = trainable.score(set(keys))
     choices = step_choices(model)
@@ -81,9 +84,20 @@ def run(
     yield scored
     for step in trainable.fit(set(keys), steps, seed, 0):
         yield replace(step, rounds=rounds)
+    if overlooks or scope == "all":  # it would keep the masks of what it was taught from being proposed
+        tuned.presence, tuned.config = None, replace(tuned.config, presence=False)
     learned_from = sorted({*model.provenance.get("learned_from", []), *map(session_key, sessions)})
     tuned.provenance = {**tuned.provenance, "learned_from": learned_from, NEW_CLASSES: False}
     yield Trained(tuned.cpu().eval(), clearly_better(scored))
+
+
+@torch.inference_mode()
+def _overlooks(model: Vivim, samples: Sequence[Sample], device: torch.device) -> bool:
+    """Whether the model sees no lesion, without guidance, in some frame in which a person marked one."""
+    if model.presence is None:
+        return False
+    marked = [s for s in samples if s.in_use and s.confidence is None and s.target.any()]
+    return any(model.presence([f.to(device).float() for f in s.features]).item() < 0 for s in marked)
 
 
 def clearly_better(scored: Scored) -> bool:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
 from skimage.measure import label, regionprops
 
 
@@ -39,13 +40,11 @@ class Cleaning:
 
 def _filled(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Fill background that does not reach the border, with the class to the left of its first pixel."""
-    holes = label(mask == 0, connectivity=1)
-    outside = np.unique(np.concatenate([holes[0], holes[-1], holes[:, 0], holes[:, -1]]))
+    holes = ndimage.binary_fill_holes(mask > 0) & (mask == 0)
     filled = mask.copy()
-    for region in regionprops(holes):
-        if region.label not in outside:
-            row, column = region.coords[0]
-            filled[region.slice][region.image] = mask[row, column - 1]
+    for region in regionprops(label(holes, connectivity=1)):
+        row, column = region.coords[0]
+        filled[region.slice][region.image] = mask[row, column - 1]
     return filled
 
 

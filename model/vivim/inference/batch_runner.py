@@ -127,6 +127,8 @@ class Runner:
         self.batch_size = batch_size or 1
         self._max_batch = settings().batch_limit or MAX_BATCH
         self._measure_next = batch_size is None and device.type == "cuda"
+        self.asks_presence = False
+        """Whether frames in which the network sees no lesion get none, see `Vivim.decode_where_present`."""
         self._graphed = GraphedForward(self._forward) if device.type == "cuda" else None
 
     def __call__(self, x: Tensor, planes: Tensor | None) -> Tensor:
@@ -166,10 +168,15 @@ class Runner:
         )
 
     def _decoded(self, encoded: EncodedFrames) -> tuple[Tensor, Tensor | None]:
-        return self.model.decode(encoded.features, self.model.config.input_size).float(), encoded.planes
+        decode = self.model.decode_where_present if self.asks_presence else self.model.decode
+        return decode(encoded.features, self.model.config.input_size).float(), encoded.planes
 
     def _forward(self, x: Tensor, planes: Tensor | None) -> Tensor:
-        return self.model(x, planes).float()
+        if not self.asks_presence:
+            return self.model(x, planes).float()
+        features = self.model.features(x, planes)
+        logits = self.model.decode_where_present(features, (x.shape[-2], x.shape[-1]))
+        return logits.unflatten(0, x.shape[:2]).float()
 
     def run(
         self, windows: Sequence[Window], prepare: Prepare, encoded_cache: EncodedWindows | None = None

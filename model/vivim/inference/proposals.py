@@ -117,6 +117,8 @@ def propose(
             if options.guided and model.config.guided and corrected and total
             else None
         )
+        # a person's mask says more than the network does about what there is
+        runner.asks_presence = guide is None
         encoder = ""
         if runner.uses_cache:
             encoder = f"{digest_of_weights(model.encoder, model.guide_embed)} {precision}"
@@ -196,6 +198,7 @@ def segment_frames(
 
     with telling_of_full_memory(target):
         runner = Runner(model, target, batch_size=options.batch_size, precision=options.precision)
+        runner.asks_presence = True
         masks = np.zeros(frames.shape[:3], np.uint8)
         planned = plan(range(len(frames)), (), len(frames), options.clip_length, 0, options.windows)
         for block, logits, _ in fuse_windows(runner, planned, prepare, equal_weights):

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch import Tensor
 
 from vivim.errors import CheckpointError
 from vivim.network.config import MOST_CLASSES, VivimConfig, class_names
@@ -52,10 +53,7 @@ def save_checkpoint(
         If the file cannot be written, or a weight is no finite number of this type.
     """
     own = model.state_dict()
-    tensors = {
-        name: value.detach().to("cpu", dtype if value.is_floating_point() else value.dtype).contiguous()
-        for name, value in own.items()
-    }
+    tensors = {name: _stored(value.detach().cpu(), dtype).contiguous() for name, value in own.items()}
     check_weights(tensors, own, f"The model {model.name!r}")
     header = {
         "format": FORMAT,
@@ -70,6 +68,14 @@ def save_checkpoint(
             part.write_bytes(save(tensors, header))
     except OSError as error:
         raise CheckpointError(f"Cannot write the model to {path}: {error.strerror or error}.") from error
+
+
+def _stored(value: Tensor, dtype: torch.dtype) -> Tensor:
+    """Convert floating-point numbers to `dtype`, unless it cannot hold them: a variance may be beyond float16."""
+    if not value.is_floating_point():
+        return value
+    largest = float(value.abs().max()) if value.numel() else 0.0
+    return value if torch.finfo(dtype).max < largest < torch.inf else value.to(dtype)
 
 
 def read_header(path: Path) -> dict[str, Any]:

@@ -159,6 +159,17 @@ class Vivim(nn.Module):
         logits = self.decoder(features, with_organ)
         return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
 
+    def decode_where_present(self, features: list[Tensor], size: tuple[int, int]) -> Tensor:
+        """Decode to logits ``(B*T, C, *size)`` that are nowhere above the frame's logit of presence.
+
+        Where the network says that there is no lesion, nothing is marked. Where it is not sure, the mask stays and its
+        probabilities are low, so that the frame counts as uncertain. A network without presence decodes as ever.
+        """
+        logits = self.decode(features, size)
+        if self.presence is None:
+            return logits
+        return torch.minimum(logits, self.presence(features)[:, None, None, None].to(logits.dtype))
+
     def embed_for_prompts(self, features: list[Tensor], picture: Tensor, class_id: int = 1) -> EmbeddedFrame:
         """Compute what the prompt head needs of frames, once for any number of prompts.
 

@@ -53,6 +53,7 @@ def obey(
         missing = np.where(places, np.maximum(0, MARGIN - sign * logits), 0).astype(np.float32)
         if missing.any():
             wide = cv2.dilate(missing, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7)))
-            logits = logits + sign * np.maximum(missing, cv2.GaussianBlur(wide, (0, 0), 1.5))
-    logits = np.where(lesion, np.maximum(logits, MARGIN), logits)
-    return np.where(other, np.minimum(logits, -MARGIN), logits).astype(np.float32)
+            spread = np.maximum(missing, cv2.GaussianBlur(wide, (0, 0), 1.5))
+            logits = (logits + sign * spread).astype(np.float32)
+    certain = np.where(lesion, np.maximum(logits, MARGIN), logits)
+    return np.where(other, np.minimum(certain, -MARGIN), certain).astype(np.float32)

@@ -128,7 +128,7 @@ class PromptedFrame:
         frame, grid, spread = self.frame, self.frame.grid, self.frame.grid.spread
         lesion, other = grid.places(prompts)
         more, less = grid.places(given)
-        start = None if prompts.mask is None else grid.mask(prompts.mask)
+        start: NDArray | None = None if prompts.mask is None else grid.mask(prompts.mask)
         if before is not None:
             start = 1 / (1 + np.exp(-before))
         planes = [

@@ -92,26 +92,21 @@ class Prompts:
 
     def without_point(self, number: int) -> Prompts:
         """Leave out the point of this index."""
-        kept = [i for i in range(len(self.points)) if i != number % len(self.points)]
-        return replace(
-            self,
-            points=tuple(self.points[i] for i in kept),
-            point_labels=tuple(self.point_labels[i] for i in kept),
-        )
+        return self._with_points([i for i in range(len(self.points)) if i != number % len(self.points)])
 
     def with_box(self, box: Box | None) -> Prompts:
         """Replace the box, or leave it out."""
         return replace(self, box=box)
 
     def with_scribble(self, scribble: NDArray[np.int8]) -> Prompts:
-        """Draw over what was scribbled before. A point of the other label under the stroke counts no more."""
+        """Draw over what was said before. Points under the stroke count no more."""
         drawn = scribble if self.scribble is None else np.where(scribble != 0, scribble, self.scribble)
-        against = {1: -1, 0: 1}
-        kept = self
-        for number in reversed(range(len(self.points))):
-            if scribble[pixel_of(self.points[number])] == against[self.point_labels[number]]:
-                kept = kept.without_point(number)
-        return replace(kept, scribble=drawn)
+        kept = [i for i, point in enumerate(self.points) if not scribble[pixel_of(point)]]
+        return replace(self._with_points(kept), scribble=drawn)
+
+    def _with_points(self, kept: list[int]) -> Prompts:
+        points = tuple(self.points[i] for i in kept)
+        return replace(self, points=points, point_labels=tuple(self.point_labels[i] for i in kept))
 
 
 def pixel_of(point: Point) -> tuple[int, int]:

@@ -79,13 +79,7 @@ class ModelCache:
 
 
 def model_path(name_or_path: str | Path) -> Path:
-    """Find the file of a model given by name or path.
-
-    Raises
-    ------
-    CheckpointError
-        If there is none.
-    """
+    """Find the file of a model given by name or path. Raises `CheckpointError` if there is none."""
     text = str(name_or_path)
     if text == STARTER:
         return starter_path()
@@ -152,12 +146,8 @@ def untouched_ancestor(model: Vivim, sessions: Sequence[Session]) -> Vivim:
 def save_version(model: Vivim, name: str, provenance: dict[str, Any]) -> ModelInfo:
     """Add a version to the registry under `name`, or `name-2`, `name-3` ... where that is taken.
 
-    `provenance` may hold parent, frames, before, after and more. Version and time are added.
-
-    Raises
-    ------
-    CheckpointError
-        If the name is not usable or the file cannot be written.
+    `provenance` may hold parent, frames, before, after and more. Version and time are added. Raises `CheckpointError`
+    if the name is not usable or the file cannot be written.
     """
     import torch
 
@@ -181,10 +171,8 @@ def save_version(model: Vivim, name: str, provenance: dict[str, Any]) -> ModelIn
 def checked_name(name: str) -> str:
     """Return `name` if it can be the name of a model and of a file.
 
-    Raises
-    ------
-    CheckpointError
-        If it is empty, reserved, or has characters other than letters, digits, ``.``, ``_``, ``-`` and space.
+    Raises `CheckpointError` if it is empty, reserved, or has characters other than letters, digits, ``.``, ``_``, ``-``
+    and space.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,79}", name) or name == STARTER:
         raise CheckpointError(
@@ -306,12 +294,7 @@ def default_model_name() -> str:
 def set_default_model(name: str) -> None:
     """Offer `name` first from now on.
 
-    Raises
-    ------
-    CheckpointError
-        If there is no such model.
-    SettingsError
-        If the settings cannot be written.
+    Raises `CheckpointError` if there is no such model, `SettingsError` if the settings cannot be written.
     """
     model_path(name)
     change_settings(default_model=name)

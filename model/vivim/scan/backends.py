@@ -49,10 +49,7 @@ def available_backends() -> tuple[str, ...]:
 def load_backend(name: str) -> ScanFunction:
     """Import a backend and return its function.
 
-    Raises
-    ------
-    ScanBackendError
-        No backend has that name, or the package it is written in is not installed.
+    Raises `ScanBackendError` if no backend has that name, or the package it is written in is not installed.
     """
     if name not in _FUNCTION_OF:
         known = ", ".join(repr(known) for known in _FUNCTION_OF)

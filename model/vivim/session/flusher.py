@@ -12,10 +12,8 @@ is there until the new ones are. Which of the two it is after a cut, `vivim.sess
 
 import os
 import threading
-from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from types import MappingProxyType
 
 from vivim.session.ledger import Ledger
 from vivim.session.mask_store import MaskStore
@@ -27,7 +25,6 @@ LINGER_SECONDS = 5.0
 """The thread ends after so long without a write."""
 MOST_LINES = 1000
 """Whoever has written more lines than the disk has taken waits for it."""
-NOTHING: Mapping[int, tuple[int, bool]] = MappingProxyType({})
 
 
 def waiting_for(path: Path) -> Path:
@@ -38,10 +35,7 @@ def waiting_for(path: Path) -> Path:
 class Flusher:
     """Flushes what one session writes. Methods may be called from any thread.
 
-    Parameters
-    ----------
-    ledger, store
-        Of the session.
+    What the disk could not take is tried again; an `OSError` says so.
     """
 
     def __init__(self, ledger: Ledger, store: MaskStore) -> None:
@@ -59,25 +53,25 @@ class Flusher:
 
     def note_mask(self, t: int, said: bool = True) -> None:
         """A frame has a new mask, and the ledger its line, unless that was left out for now."""
-        number = self._store.number(t)
-        self._note(frames={t: (number, said)} if number else {})
+        with self._turn:
+            if number := self._store.number(t):
+                self._frames[t] = number, said
+                self._wake()
 
     def note_line(self) -> None:
         """The ledger has a new line."""
-        self._note(lines=1)
+        with self._turn:
+            self._lines += 1
+            self._wake()
 
     def note_file(self, path: Path) -> None:
         """A file was written or removed, in a folder that may be new."""
-        self._note(files={path})
+        with self._turn:
+            self._files.add(path)
+            self._wake()
 
     def replace(self, path: Path, text: str) -> None:
-        """Let a file hold something else from now on; it lies in a file beside, see `waiting_for`, until flushed.
-
-        Raises
-        ------
-        OSError
-            If it cannot be written.
-        """
+        """Let a file hold something else from now on. Until flushed it lies beside, see `waiting_for`."""
         part = path.with_name(f".{path.name}.part")
         try:
             part.write_text(text, encoding="utf-8")
@@ -88,30 +82,19 @@ class Flusher:
             raise
         with self._turn:
             self._replaced.add(path)
-        self._note()
+            self._wake()
 
-    def _note(
-        self, frames: Mapping[int, tuple[int, bool]] = NOTHING, files: Iterable[Path] = (), lines: int = 0
-    ) -> None:
-        with self._turn:
-            self._frames.update(frames)
-            self._files.update(files)
-            self._lines += lines
-            if self._closed:
-                return
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._run, name="vivim-flush", daemon=True)
-                self._thread.start()
-            self._turn.notify_all()
+    def _wake(self) -> None:
+        """Start the thread, or wake it. For whoever holds `_turn`."""
+        if self._closed:
+            return
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._run, name="vivim-flush", daemon=True)
+            self._thread.start()
+        self._turn.notify_all()
 
     def wait_for_room(self) -> None:
-        """Wait while the disk is far behind; for whoever is about to write.
-
-        Raises
-        ------
-        OSError
-            If the disk could not take what was written before. It is tried again.
-        """
+        """Wait while the disk is far behind. For whoever is about to write."""
         with self._turn:
             self._turn.wait_for(lambda: self._lines <= MOST_LINES or self._failed is not None)
             failed, self._failed = self._failed, None
@@ -119,17 +102,10 @@ class Flusher:
             raise OSError(failed.errno, f"the disk could not take what was written last ({failed.strerror})")
 
     def flush(self) -> None:
-        """Wait until the disk has everything that was written before.
-
-        Raises
-        ------
-        OSError
-            If it cannot take it. It is tried again.
-        """
+        """Wait until the disk has everything that was written before."""
         with self._round:
             with self._turn:
-                frames, files, lines = self._frames, self._files, self._lines
-                replaced = self._replaced
+                frames, files, replaced, lines = self._frames, self._files, self._replaced, self._lines
                 self._frames, self._files, self._replaced = {}, set(), set()
             try:
                 for path in replaced:
@@ -146,13 +122,7 @@ class Flusher:
                 self._turn.notify_all()
 
     def close(self) -> None:
-        """Flush what is left, and end; safe to call twice.
-
-        Raises
-        ------
-        OSError
-            If the disk cannot take it.
-        """
+        """Flush what is left, and end. Safe to call twice."""
         with self._turn:
             self._closed = True
             self._turn.notify_all()

@@ -1,29 +1,22 @@
 """The folder of a session: made whole or not at all, and written by one program at a time."""
 
 import os
-import shutil
 from pathlib import Path
 
 from vivim.errors import SessionError
+from vivim.session.damage_check import CLOSED
 from vivim.session.folder_lock import FolderLock, what_to_do
 from vivim.session.frame_snapshots import PROPOSALS
-from vivim.session.last_close import FILE as CLOSED
-from vivim.session.mask_store import MaskStore, half_written
+from vivim.session.ledger import LEDGER
+from vivim.session.mask_store import MASKS, MaskStore, half_written
 from vivim.session.metadata import FILE, Description
 from vivim.session.migrations import SCHEMA, back_up, leave_folders_out
-from vivim.session.record import LEDGER, MASKS
 from vivim.session.video_link import keep_place
-from vivim.utils.atomic_files import flush, flush_one
+from vivim.utils.atomic_files import PART, flush, flush_one, remove
 
 
 def check_place(folder: Path) -> None:
-    """Whether a session could be made in `folder`, which need not be there yet; nothing is written.
-
-    Raises
-    ------
-    SessionError
-        If it could not.
-    """
+    """Raise a `SessionError` if no session could be made in `folder`, which need not be there yet."""
     if (folder / LEDGER).exists() and not (folder / FILE).exists():
         raise SessionError(
             f"{folder} holds work but no {FILE}. Restore it from a backup, or choose another folder."
@@ -37,17 +30,10 @@ def check_place(folder: Path) -> None:
 
 
 def create_folder(folder: Path, description: Description) -> bool:
-    """Make the folder of a new session, on the disk; ``session.json`` comes last and stands only on a whole session.
+    """Make the folder of a new session, on the disk.
 
-    Returns
-    -------
-    bool
-        False if another program has made it in the meantime.
-
-    Raises
-    ------
-    SessionError
-        If it cannot be written, or holds work whose ``session.json`` is lost.
+    ``session.json`` comes last and stands only on a whole session. Returns False if another program has made it in
+    the meantime. Raises a `SessionError` if it cannot be written, or holds work whose ``session.json`` is lost.
     """
     try:
         check_place(folder)
@@ -57,6 +43,7 @@ def create_folder(folder: Path, description: Description) -> bool:
             if (folder / FILE).is_file():
                 return False
             check_place(folder)
+            sweep(folder)
             MaskStore(folder / MASKS, description.shape).create()
             flush(folder / MASKS)
             for path in made:
@@ -70,12 +57,10 @@ def create_folder(folder: Path, description: Description) -> bool:
 
 
 def brought_up_to_date(folder: Path) -> Description:
-    """The description of a session that is locked; one of an older schema is backed up and written anew.
+    """Read the description of a session that is locked, and bring it up to date.
 
-    Raises
-    ------
-    SessionError
-        If it is damaged or newer, or the backup cannot be made: nothing is changed then.
+    One of an older schema is backed up and written anew. Raises a `SessionError` if it is damaged or newer, or the
+    backup cannot be made: nothing is changed then.
     """
     description = Description.read(folder / FILE)
     if description.schema != SCHEMA:
@@ -93,23 +78,11 @@ def brought_up_to_date(folder: Path) -> Description:
     return description
 
 
-def sweep(folder: Path) -> int:
-    """Remove what a killed program left half-written in a session; for its one writer, before anything is written.
-
-    Returns
-    -------
-    int
-        How many files or folders.
-    """
-    left = [
-        *(folder / f".{name}.part" for name in (FILE, CLOSED, LEDGER)),
-        *folder.glob(".backup-schema-*.part"),
-        *(folder / PROPOSALS).glob(".*.part"),
-    ]
-    left += half_written(folder / MASKS)
+def sweep(folder: Path) -> None:
+    """Remove what a killed program left half-written in a session. For its one writer, before it writes."""
+    old = [f".{name}.part" for name in (FILE, CLOSED, LEDGER, "backup-schema-*")]
+    left = half_written(folder / MASKS)
+    for pattern in (*old, f"{PART}-*", f"backup-schema-*/{PART}-*", f"{PROPOSALS}/.*.part"):
+        left += folder.glob(pattern)
     for path in left:
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-    return len(left)
+        remove(path)

@@ -6,8 +6,8 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, SoftFileLock, Timeout
@@ -16,7 +16,7 @@ from vivim.errors import SessionError
 
 LOCK, HOLDER = "lock", "lock.holder"
 MARKER = "lock.marker"
-"""Stands for the lock on a disk that knows no locks; names its process, so that a dead one's is taken away."""
+"""Stands for the lock on a disk that knows no locks. Names its process, so that a dead one's is taken away."""
 
 _FILES = (LOCK, HOLDER, "session.json", "ledger.jsonl", "closed.json")
 _FOLDERS = ("masks.zarr", "undo", "proposals")
@@ -25,7 +25,10 @@ _HELD = (errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK)
 
 
 class FolderLock:
-    """The right to write in a folder: `acquire` it, or use it in a ``with`` block; any thread may release it.
+    """The right to write in a folder, for a ``with`` block, or until any thread releases it.
+
+    Entering raises a `SessionError` if another program has it, the folder cannot be written, or something in it leads
+    out.
 
     Attributes
     ----------
@@ -42,67 +45,49 @@ class FolderLock:
         self._let_go: Callable[[], object] | None = None
         self.after_crash, self.clean = False, True
 
-    def acquire(self) -> None:
-        """Take it.
-
-        Raises
-        ------
-        SessionError
-            If another program has it, the folder cannot be written, or something in it leads out of it.
-        """
+    def __enter__(self) -> FolderLock:
         try:
             check_entries(self._folder)
-            self._let_go = _locked(self._folder)
-            try:
+            with ExitStack() as undo:
+                self._let_go = _locked(self._folder)
+                undo.callback(self._unlock)
                 self.after_crash = self._holder.exists()
                 self._holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
-            except BaseException:
-                self._unlock()
-                raise
+                undo.pop_all()
+                return self
         except Timeout as error:
+            holder, marker = "", self._folder / MARKER
+            with suppress(OSError):
+                holder = f" ({self._holder.read_text(errors='replace')[:200]})"
+            # its process cannot be looked for where that runs on another machine
+            nowhere = f" If it is open nowhere any more, delete {marker}." if marker.exists() else ""
             raise SessionError(
-                f"{self._folder} is open in another window or program{self._known()}. Close it there first, or open "
-                f"it for reading only.{self._if_nowhere()}"
+                f"{self._folder} is open in another window or program{holder}. Close it there first, or open "
+                f"it for reading only.{nowhere}"
             ) from error
         except OSError as error:
             raise SessionError(
                 f"Cannot write in {self._folder}: {error.strerror or error}. {what_to_do(error)}"
             ) from error
 
-    def _known(self) -> str:
-        try:
-            return f" ({self._holder.read_text(errors='replace')[:200]})"
-        except OSError:
-            return ""
-
-    def _if_nowhere(self) -> str:
-        """What to do about a marker whose process cannot be looked for, since it runs on another machine."""
-        marker = self._folder / MARKER
-        return f" If it is open nowhere any more, delete {marker}." if marker.exists() else ""
-
     def release(self) -> None:
-        """Let go of it; safe to call twice."""
-        if self._let_go is not None:
+        """Let go of it. Safe to call twice."""
+        if self.clean and self._let_go is not None:
             with suppress(OSError):  # the folder may be gone; then nothing is left to say
-                if self.clean:
-                    self._holder.unlink()
-            self._unlock()
+                self._holder.unlink()
+        self._unlock()
 
     def _unlock(self) -> None:
         if self._let_go is not None:
             let_go, self._let_go = self._let_go, None
             let_go()
 
-    def __enter__(self) -> FolderLock:
-        self.acquire()
-        return self
-
     def __exit__(self, *error: object) -> None:
         self.release()
 
 
 def _locked(folder: Path) -> Callable[[], object]:
-    """Lock a folder, and return what unlocks it; a `Timeout` if another program has it."""
+    """Lock a folder, and return what unlocks it. Raises a `Timeout` if another program has it."""
     if os.name == "nt":
         lock = FileLock(folder / LOCK, timeout=0, thread_local=False)
         lock.acquire()
@@ -137,48 +122,34 @@ def _locked(folder: Path) -> Callable[[], object]:
 
 
 def check_entries(folder: Path, follow: bool = False) -> None:
-    """Whether nothing in a session leads out of it, or is no file or folder at all; masks are looked at when written.
+    """Raise a `SessionError` if something in a session leads out of it, or is no file or folder at all.
 
-    Parameters
-    ----------
-    follow : bool
-        Allow symbolic links to files and folders: nothing is to be written.
-
-    Raises
-    ------
-    SessionError
-        If something does.
-    OSError
-        If the folder cannot be read.
+    Masks are looked at when they are written. `follow` allows symbolic links to files and folders, where nothing is
+    to be written. Raises an `OSError` if the folder cannot be read.
     """
-    with os.scandir(folder) as found:
-        entries = list(found)
-    for entry in entries:
-        _check_entry(entry, follow)
-        if entry.is_dir() and (entry.name in _FOLDERS or entry.name.startswith("backup-schema-")):
-            with os.scandir(entry.path) as inner:
-                for one in inner:
-                    _check_entry(one, follow)
-
-
-def _check_entry(entry: os.DirEntry[str], follow: bool) -> None:
-    if entry.is_symlink() and not follow:
-        raise SessionError(
-            f"{entry.path} is a symbolic link, and this program writes only inside a session's folder. Put the file "
-            "or folder itself there, or delete the link; for reading only the session opens as it is."
-        )
-    is_file, is_folder = entry.is_file(), entry.is_dir()
-    if (
-        not (is_file or is_folder or not os.path.exists(entry.path))
-        or (is_folder and entry.name in _FILES)
-        or (is_file and entry.name in _FOLDERS)
-    ):
-        wanted = "folder" if entry.name in _FOLDERS else "file"
-        raise SessionError(f"{entry.path} is no {wanted}. Delete it, or restore the session from a backup.")
+    entries = list(os.scandir(folder))
+    for entry in entries:  # and those in its folders, which join them
+        if entry.is_symlink() and not follow:
+            raise SessionError(
+                f"{entry.path} is a symbolic link, and this program writes only inside a session's folder. Put the "
+                "file or folder itself there, or delete the link; for reading only the session opens as it is."
+            )
+        is_file, is_folder, name = entry.is_file(), entry.is_dir(), entry.name
+        if (
+            not (is_file or is_folder or not os.path.exists(entry.path))
+            or (is_folder and name in _FILES)
+            or (is_file and name in _FOLDERS)
+        ):
+            wanted = "folder" if name in _FOLDERS else "file"
+            advice = "Delete it, or restore the session from a backup."
+            raise SessionError(f"{entry.path} is no {wanted}. {advice}")
+        is_ours = name in _FOLDERS or name.startswith("backup-schema-")
+        if is_folder and is_ours and Path(entry.path).parent == folder:
+            entries += os.scandir(entry.path)
 
 
 def refuse_links(folder: Path, *parts: str) -> None:
-    """Raise an `OSError` if a part of a path inside `folder` is a symbolic link; it need not be there."""
+    """Raise an `OSError` if a part of a path inside `folder`, which need not be there, is a symbolic link."""
     path = os.fspath(folder)
     for part in parts:
         path = os.path.join(path, part)
@@ -187,6 +158,18 @@ def refuse_links(folder: Path, *parts: str) -> None:
                 raise OSError(errno.ELOOP, f"{path} is a symbolic link: delete it")
         except FileNotFoundError:
             return
+
+
+@contextmanager
+def writing_in(folder: Path) -> Iterator[None]:
+    """Make a `SessionError` that says what to do of an `OSError`."""
+    try:
+        yield
+    except OSError as error:
+        raise SessionError(
+            f"Cannot write to {folder}: {error.strerror or error}. Free some space or check the folder, then "
+            "repeat the last step; everything before it is safe."
+        ) from error
 
 
 def what_to_do(error: OSError) -> str:

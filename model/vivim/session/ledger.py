@@ -1,10 +1,12 @@
 """The ledger: an append-only file that says of every frame who wrote it, when, and what it counts as.
 
 One JSON object a line. What is damaged is passed over and told; every other line holds. A damaged end is kept in a
-file beside the ledger when that is next opened for writing.
+file beside the ledger when that is next opened for writing. `FrameTable` holds what every frame counts as now.
 """
 
+import calendar
 import errno
+import hashlib
 import json
 import os
 import re
@@ -13,23 +15,30 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from io import FileIO
+from itertools import count
 from pathlib import Path
 from typing import Any
 
-from vivim.errors import SessionError
-from vivim.utils.atomic_files import flush_one, flush_open
+import numpy as np
+from numpy.typing import NDArray
 
+from vivim.errors import SessionError
+from vivim.utils.atomic_files import atomic_write, flush_one, flush_open
+
+LEDGER = "ledger.jsonl"
 STATUS_NAMES = ("empty", "proposed", "corrected", "accepted")
 STATUS_CODES = {name: code for code, name in enumerate(STATUS_NAMES)}
 PERSON, MODEL = "person", "model"
 PERSONS = ("corrected", "accepted")
 """Statuses of frames that models leave alone."""
 LINE_BYTES = 2**16
-"""No line is longer; what is, is no ledger."""
+"""A file with a longer line is no ledger."""
 MOST_DAMAGE = 2**24
 """More damaged bytes than that are no ledger."""
+NO_ENTRY = (ValueError, TypeError, RecursionError, OverflowError)
+"""Errors that `from_line` raises for a line that holds no entry."""
 _FRAME = re.compile(rb'"frame":(\d{1,8})[,}]')
 _BEGINNING = b'{"frame":'
 
@@ -38,9 +47,9 @@ _BEGINNING = b'{"frame":'
 class Entry:
     """One line: frame, what it counts as from then on, who wrote it (a person, or a model's version), when (UTC).
 
-    `mask` is the digest of the frame's pixels, where the line knows it: BLAKE2b of 16 bytes, hexadecimal. `uncertainty`
-    is how unsure the model was, in bits, and `windows` what of that came from windows that disagree; see
-    `vivim.inference.uncertainty`.
+    `mask` is the digest of the frame's pixels, where the line knows it: BLAKE2b of 16 bytes, hexadecimal.
+    `uncertainty` is how unsure the model was, in bits, and `windows` what of that came from windows that disagree;
+    see `vivim.inference.uncertainty`.
     """
 
     frame: int
@@ -53,9 +62,22 @@ class Entry:
     windows: float | None = None
 
 
+def digest(pixels: NDArray[np.uint8]) -> str:
+    """What the ledger calls a mask: BLAKE2b of its pixels, 16 bytes, hexadecimal."""
+    return hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=16).hexdigest()
+
+
 def now() -> str:
     """The time in UTC, ISO 8601, to the second."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def seconds_of(text: str) -> float:
+    """A time as `now` writes it in seconds since 1970, 0 for any other text."""
+    try:
+        return float(calendar.timegm(time.strptime(text, "%Y-%m-%dT%H:%M:%SZ")))
+    except ValueError:
+        return 0.0
 
 
 def to_line(entry: Entry) -> bytes:
@@ -65,13 +87,7 @@ def to_line(entry: Entry) -> bytes:
 
 
 def from_line(line: bytes) -> Entry:
-    """The entry a line holds.
-
-    Raises
-    ------
-    ValueError, TypeError, RecursionError
-        If it holds none.
-    """
+    """Read the entry of a line. Raises one of `NO_ENTRY` if it holds none."""
     values: dict[str, Any] = json.loads(line)
     entry = Entry(**values)
     if not (
@@ -98,7 +114,7 @@ def from_line(line: bytes) -> Entry:
 
 
 def write_whole(file: FileIO, data: bytes) -> None:
-    """Write to a file without a buffer; an `OSError` where the disk takes only part of it."""
+    """Write to a file without a buffer. Raises an `OSError` where the disk takes only part of it."""
     if file.write(data) != len(data):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -115,13 +131,13 @@ class DamagedLine:
 class Ledger:
     """The ledger of one session: `read` it once, then `open` it to append.
 
-    Parameters
-    ----------
-    path : Path
-        The file; it need not be there.
+    Reading and opening raise a `SessionError` if the file cannot be used. Everything else raises an `OSError` if it
+    cannot be written; the file is then as it was, and it need not be there before.
 
     Attributes
     ----------
+    end : int
+        Bytes up to the end of the last whole line, as far as `read` has come.
     damage : list of DamagedLine
         What `read` passed over, as far as it is still in the file.
     kept_in : Path or None
@@ -131,157 +147,107 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: FileIO | None = None
-        self._end = 0
+        self.end = 0
         self.damage: list[DamagedLine] = []
         self.kept_in: Path | None = None
 
-    @property
-    def end(self) -> int:
-        """Bytes up to the end of the last whole line, as far as `read` has come."""
-        return self._end
-
     def size(self) -> int:
-        """Bytes of the file as it is now; 0 if there is none."""
+        """Bytes of the file as it is now, 0 if there is none."""
         try:
             return self._path.stat().st_size
         except OSError:
             return 0
 
-    def read(self, on_damage: Callable[[DamagedLine], None] | None = None) -> Iterator[Entry]:
-        """All whole lines, oldest first.
-
-        Parameters
-        ----------
-        on_damage : callable, optional
-            Called with each damaged line, between the entries before and after it.
-
-        Raises
-        ------
-        SessionError
-            If it cannot be read, or is damaged beyond `MOST_DAMAGE`.
-        """
-        self._end, self.damage, at, damaged = 0, [], 0, 0
+    def read(self, on_damage: Callable[[DamagedLine], None] = lambda line: None) -> Iterator[Entry]:
+        """Read all whole lines, oldest first. `on_damage` gets each damaged one in its turn."""
+        self.end, self.damage, at, damaged = 0, [], 0, 0
         try:
             if not self._path.exists():
                 return
             with self._path.open("rb") as file:
                 for number, line in enumerate(iter(lambda: file.readline(LINE_BYTES), b""), start=1):
                     at += len(line)
-                    entry: Entry | None
-                    try:
-                        entry, whole = from_line(line), line.endswith(b"\n")
-                    except (ValueError, TypeError, RecursionError, OverflowError):
-                        entry, whole = _found_in(line), False
+                    entry, whole = _found_in(line)
                     if not whole:
-                        entry = entry if line.endswith(b"\n") else None  # cut short
                         damaged += len(line)
                         if damaged > MOST_DAMAGE:
-                            raise self._damaged(self.damage[0].number)
-                        self.damage.append(DamagedLine(number, at - len(line), _frames_named(line, entry)))
-                        if on_damage is not None:
-                            on_damage(self.damage[-1])
+                            raise SessionError(
+                                f"Line {self.damage[0].number} of {self._path} is damaged. Restore the file from a "
+                                "backup, or delete that line in a text editor; the masks are not touched."
+                            )
+                        named = dict.fromkeys(map(int, _FRAME.findall(line)))
+                        if entry is not None:  # that it ends with
+                            named.pop(entry.frame, None)
+                        self.damage.append(DamagedLine(number, at - len(line), tuple(named)))
+                        on_damage(self.damage[-1])
                     if entry is not None:
-                        self._end = at
+                        self.end = at
                         yield entry
         except OSError as error:
             raise self._unusable(error) from error
 
     def open(self) -> None:
-        """Open for appending, behind the last whole line that `read` found; a damaged end is kept in a file beside.
-
-        Raises
-        ------
-        SessionError
-            If it cannot be opened.
-        """
+        """Open for appending, behind the last whole line that `read` found. A damaged end is kept in a file beside."""
         try:
             self._file = self._path.open("ab", buffering=0)
-            if os.fstat(self._file.fileno()).st_size > self._end:
-                self.kept_in = self._set_aside(self._end)
-                self._file.truncate(self._end)
-                self.damage = [line for line in self.damage if line.start < self._end]
+            if os.fstat(self._file.fileno()).st_size > self.end:
+                self.kept_in = self._copy_from(self.end)
+                self._file.truncate(self.end)
+                self.damage = [line for line in self.damage if line.start < self.end]
             flush_open(self._file.fileno())
             flush_one(self._path.parent)  # a new ledger, and the note that says who has the session open
         except OSError as error:
             raise self._unusable(error) from error
 
     def mend(self) -> None:
-        """Keep the file as it is beside, and go on with its whole lines alone.
-
-        Raises
-        ------
-        OSError
-            If it cannot be written; it is as it was then.
-        """
+        """Keep the file as it is beside, and go on with its whole lines alone."""
         self._opened()
-        kept, part = self._set_aside(0), self._path.with_name(f".{self._path.name}.part")
-        try:
-            with part.open("wb") as file:
-                for entry in self:
-                    file.write(to_line(entry))
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, self._path)
-        except OSError:
-            part.unlink(missing_ok=True)
-            raise
+        kept = self._copy_from(0)
+        with atomic_write(self._path) as part, part.open("wb") as file:
+            for entry in self:
+                file.write(to_line(entry))
         self.close()
         self._file = self._path.open("ab", buffering=0)
-        self._end, self.damage, self.kept_in = os.fstat(self._file.fileno()).st_size, [], kept
+        self.end, self.damage, self.kept_in = os.fstat(self._file.fileno()).st_size, [], kept
 
-    def _set_aside(self, start: int) -> Path:
+    def _copy_from(self, start: int) -> Path:
         """Copy all from byte `start` on into a new file beside."""
-        names = (
-            self._path.with_name(f"{self._path.stem}.damaged-{number}") for number in range(1, sys.maxsize)
-        )
-        kept = next(path for path in names if not path.exists())
-        try:
-            with self._path.open("rb") as source, kept.open("xb") as target:
-                source.seek(start)
-                shutil.copyfileobj(source, target)
-                target.flush()
-                os.fsync(target.fileno())
-        except OSError:
-            kept.unlink(missing_ok=True)
-            raise
+        names = (f"{self._path.stem}.damaged-{number}" for number in count(1))
+        kept = next(path for path in map(self._path.with_name, names) if not path.exists())
+        with atomic_write(kept) as part, self._path.open("rb") as source, part.open("xb") as target:
+            source.seek(start)
+            shutil.copyfileobj(source, target)
         return kept
 
     def __iter__(self) -> Iterator[Entry]:
-        """Every entry up to now, read from disk; what is damaged is passed over."""
-        left = self._end
+        """Read every entry up to now. What is damaged is passed over."""
+        left = self.end
         if left:
             with self._path.open("rb") as file:
                 while left > 0 and (line := file.readline(LINE_BYTES)):
                     left -= len(line)
-                    entry = _found_in(line)
+                    entry, _ = _found_in(line)
                     if entry is not None:
                         yield entry
 
     def append(self, entry: Entry, sync: bool = False) -> None:
         """Add a line and hand it to the operating system, so that it outlives this process.
 
-        Parameters
-        ----------
-        sync : bool
-            Also wait until the disk has it, so that it outlives a power cut.
-
-        Raises
-        ------
-        OSError
-            If it cannot be written; what a failed write left behind is cut off, at the latest by the next one.
+        With `sync`, also wait until the disk has it, so that it outlives a power cut. What a failed write left behind
+        is cut off, at the latest by the next one.
         """
         file, line = self._opened(), to_line(entry)
         try:
-            if os.fstat(file.fileno()).st_size != self._end:
-                file.truncate(self._end)
+            if os.fstat(file.fileno()).st_size != self.end:
+                file.truncate(self.end)
             write_whole(file, line)
             if sync:
                 flush_open(file.fileno())
         except OSError:
             with suppress(OSError):  # the next append tries again
-                file.truncate(self._end)
+                file.truncate(self.end)
             raise
-        self._end += len(line)
+        self.end += len(line)
 
     def flush(self) -> None:
         """Wait until the disk has every line."""
@@ -289,13 +255,9 @@ class Ledger:
 
     def check_in_place(self) -> None:
         """Raise a `FileNotFoundError` if the file is no longer where it was opened: what is added would be lost."""
-        gone = FileNotFoundError(errno.ENOENT, "the folder has been moved, removed or replaced")
-        try:
-            there = os.stat(self._path)
-        except FileNotFoundError:
-            raise gone from None
-        if not os.path.samestat(there, os.fstat(self._opened().fileno())):
-            raise gone
+        opened = os.fstat(self._opened().fileno())
+        if not self._path.exists() or not os.path.samestat(os.stat(self._path), opened):
+            raise FileNotFoundError(errno.ENOENT, "the folder has been moved, removed or replaced")
 
     def _opened(self) -> FileIO:
         if self._file is None:
@@ -303,19 +265,13 @@ class Ledger:
         return self._file
 
     def close(self) -> None:
-        """Wait until the disk has everything and close; safe to call twice."""
+        """Wait until the disk has everything and close. Safe to call twice."""
         if self._file is not None:
             file, self._file = self._file, None
             try:
                 flush_open(file.fileno())
             finally:
                 file.close()
-
-    def _damaged(self, number: int) -> SessionError:
-        return SessionError(
-            f"Line {number} of {self._path} is damaged. Restore the file from a backup, or delete that line in a "
-            "text editor; the masks are not touched."
-        )
 
     def _unusable(self, error: OSError) -> SessionError:
         return SessionError(
@@ -324,17 +280,90 @@ class Ledger:
         )
 
 
-def _found_in(line: bytes) -> Entry | None:
-    """The entry that a line holds, or ends with behind something damaged."""
-    for start in (0, max(0, line.rfind(_BEGINNING))):
-        try:
-            return from_line(line[start:])
-        except (ValueError, TypeError, RecursionError, OverflowError):
-            continue
-    return None
+class FrameTable:
+    """Status, uncertainty and the last line of the ledger of each frame.
+
+    Attributes
+    ----------
+    codes : ndarray
+        ``(T,)`` uint8, see `STATUS_CODES`.
+    uncertainty : ndarray
+        ``(T,)`` float32, what the model that proposed last said; NaN where there is nothing.
+    disagreement : ndarray
+        ``(T,)`` float32, what of it comes from windows that disagree; NaN also where that was not written down.
+    damaged : dict of int to str
+        What is wrong with frames, see `vivim.session.damage_check`. Such frames count as a person's.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.codes: NDArray[np.uint8] = np.zeros(count, np.uint8)
+        self.uncertainty: NDArray[np.float32] = np.full(count, np.nan, np.float32)
+        self.disagreement = self.uncertainty.copy()
+        self.damaged: dict[int, str] = {}
+        self._last: dict[int, Entry] = {}
+        self._accepted: dict[int, Entry] = {}
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def apply(self, entry: Entry) -> None:
+        """Take a line of the ledger for true from now on."""
+        t, last = entry.frame, self._last.get(entry.frame)
+        if entry.status != "accepted":
+            self._accepted.pop(t, None)
+        elif last is not None and last.status == "proposed":
+            self._accepted[t] = last
+        self.codes[t] = STATUS_CODES[entry.status]
+        if entry.status == "empty":
+            self.uncertainty[t] = self.disagreement[t] = np.nan
+        elif entry.kind == MODEL:
+            self.uncertainty[t] = np.nan if entry.uncertainty is None else entry.uncertainty
+            self.disagreement[t] = np.nan if entry.windows is None else entry.windows
+        self._last[t] = entry
+        self.damaged.pop(t, None)
+
+    def mark_damaged(self, t: int, problem: str) -> None:
+        """Count a frame as a person's until a line of the ledger says something else."""
+        self.damaged[t] = problem
+        if self.status(t) not in PERSONS:
+            self.codes[t] = STATUS_CODES["corrected"]
+
+    def mark_whole(self, t: int) -> None:
+        """Count a frame that was damaged as what the ledger says."""
+        if self.damaged.pop(t, None) is not None:
+            self.codes[t] = STATUS_CODES[self._last[t].status if t in self._last else "empty"]
+
+    def frames_with(self, *statuses: str) -> list[int]:
+        """Frames that count as any of `statuses`, in order."""
+        codes = [STATUS_CODES[status] for status in statuses]
+        return np.flatnonzero(np.isin(self.codes, codes)).tolist()
+
+    def status(self, t: int) -> str:
+        """One of `STATUS_NAMES`."""
+        return STATUS_NAMES[self.codes[t]]
+
+    def last(self, t: int) -> Entry | None:
+        """The last line about a frame, None if there is none."""
+        return self._last.get(t)
+
+    def proposal(self, t: int) -> Entry | None:
+        """The line by which a model proposed what a frame shows now, accepted or not. None if it shows none."""
+        return self._last[t] if self.status(t) == "proposed" else self._accepted.get(t)
+
+    def state(self, t: int, author: str) -> Entry:
+        """A line that says of a frame, now, what it counts as already. `author` speaks where nobody has."""
+        if t in self.damaged:
+            return Entry(t, self.status(t), author, PERSON, now())
+        last = self._last.get(t) or Entry(t, "empty", author, PERSON, "")
+        return replace(last, time=now())
 
 
-def _frames_named(line: bytes, entry: Entry | None) -> tuple[int, ...]:
-    """The frames that a damaged line names, but for the one of the entry that it ends with."""
-    named = dict.fromkeys(int(number) for number in _FRAME.findall(line))
-    return tuple(t for t in named if entry is None or t != entry.frame)
+def _found_in(line: bytes) -> tuple[Entry | None, bool]:
+    """The entry that a line holds, or ends with behind something damaged, and whether the line is whole."""
+    if line.endswith(b"\n"):  # else it is cut short
+        for start in (0, max(0, line.rfind(_BEGINNING))):
+            try:
+                return from_line(line[start:]), start == 0
+            except NO_ENTRY:
+                continue
+    return None, False

@@ -3,8 +3,8 @@
 A new mask is first written beside the old one, as ``waiting.N``, and is the frame's mask from then on for everybody
 who reads through this module. It takes the chunk's own name, so that Zarr alone reads it too, once the disk has both
 the mask and its line in the ledger; see `vivim.session.flusher`. So no power cut finds an old mask gone and the new
-one, or what it counts as, not there yet. ``stroke.N`` is part of a stroke that has no line of its own yet. N counts up
-with every write to the frame.
+one, or what it counts as, not there yet. ``stroke.N`` is part of a stroke that has no line of its own yet. N counts
+up with every write to the frame.
 
 What is read is not trusted: a folder may come from anywhere, and a chunk may claim to be larger than a frame.
 """
@@ -15,7 +15,7 @@ import secrets
 import stat
 import struct
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -29,59 +29,44 @@ from zarr.codecs import BloscCodec
 from vivim.errors import SessionError
 from vivim.session.folder_lock import refuse_links
 from vivim.session.ledger import write_whole
+from vivim.session.mask_array import FrameArray
 from vivim.utils.atomic_files import flush_one
 
+MASKS = "masks.zarr"
 METADATA = "zarr.json"
 PARTIAL = ".partial"
 """How the names of files end that are being written."""
 CHUNK, WAITING, STROKE = "0", "waiting", "stroke"
-"""Files in a frame's folder: its mask; those that wait for the disk; those whose line was left out."""
+"""Files in a frame's folder: its mask, those that wait for the disk, those whose line was left out."""
 METADATA_BYTES = 2**16
 """A larger ``zarr.json`` is none of ours."""
 
 _BLOSC_HEADER = struct.Struct("<4xI4xI")
 """Of the 16 bytes a compressed chunk begins with: its size once unpacked, and its size as it is."""
-_BLOSC_HEADER_BYTES = 16
 _NO_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 """Opening what is no file must not wait for anybody."""
 _MOST_OVERHEAD = 4096
 """By so many bytes a packed chunk may be larger than its frame."""
 
 
-class MaskStore:
-    """Array-like ``(T, H, W)`` uint8 of a session's masks; all zeros until it is created or opened.
+class MaskStore(FrameArray):
+    """Array-like ``(T, H, W)`` uint8 of a session's masks.
 
-    Written by the session's gate only.
-
-    Parameters
-    ----------
-    path : Path
-        The Zarr folder.
-    shape : tuple of int
-        Frames, height and width that the session's video has.
+    All zeros until it is created or opened. Written by the session's gate only. Methods that write raise an `OSError`
+    if the disk cannot take it. `path` is the Zarr folder, `shape` that of the video.
     """
 
-    dtype = np.dtype(np.uint8)
-    ndim = 3
-
     def __init__(self, path: Path, shape: tuple[int, int, int]) -> None:
-        self.path, self.shape = path, shape
+        super().__init__(shape)
+        self.path = path
         self.chunks = (1, *shape[1:])
         self._made = False
         self._turn = threading.Lock()
         self._numbers: dict[int, int] = {}
         self._new_folders: set[int] = set()
 
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    @property
-    def size(self) -> int:
-        """Number of pixels of all frames."""
-        return int(np.prod(self.shape))
-
     def create(self) -> None:
-        """Make a new array of zeros in place of any there; frames never written take no space."""
+        """Make a new array of zeros in place of any there. Frames never written take no space."""
         zarr.create_array(
             store=str(self.path),
             shape=self.shape,
@@ -97,16 +82,15 @@ class MaskStore:
     def open(self, read_only: bool) -> None:
         """Open the array of an existing session.
 
-        Raises
-        ------
-        SessionError
-            If it is missing, damaged, or not as `create` makes it for this shape.
+        Raises a `SessionError` if it is missing, damaged, or not as `create` makes it for this shape.
         """
         try:
             if (self.path / METADATA).stat().st_size > METADATA_BYTES:
                 raise ValueError(f"{METADATA} is too large")
             array = zarr.open_array(str(self.path), mode="r" if read_only else "r+")
-            found = (array.shape, str(array.dtype), array.chunks, int(array.fill_value or 0), _codecs(array))
+            metadata: Any = array.metadata
+            codecs = [codec.to_dict()["name"] for codec in metadata.codecs]
+            found = (array.shape, str(array.dtype), array.chunks, int(array.fill_value or 0), codecs)
         except Exception as error:  # damaged metadata fails in any way inside Zarr
             raise SessionError(
                 f"The masks in {self.path} cannot be read ({_first_line(error)}). Restore them from a backup."
@@ -118,19 +102,11 @@ class MaskStore:
             )
         self._made = True
 
-    def __getitem__(self, key: Any) -> NDArray[np.uint8]:
+    def __getitem__(self, key: Any) -> Any:
         if not self._made:
             return np.broadcast_to(np.uint8(0), self.shape)[key].copy()
-        first, rest = (key[0], key[1:]) if isinstance(key, tuple) and key else (key, ())
         try:
-            if isinstance(first, (int, np.integer)):
-                if not -len(self) <= first < len(self):
-                    raise IndexError(f"Frame {first} is not in a video of {len(self)} frames.")
-                return np.asarray(self._frame(int(first) % len(self))[rest])
-            if isinstance(first, slice):
-                frames = [self._frame(t)[rest] for t in range(*first.indices(len(self)))]
-                return np.stack(frames) if frames else np.empty(self.shape, np.uint8)[key]
-            return np.stack([self._frame(t) for t in range(len(self))])[key]
+            return super().__getitem__(key)
         except IndexError:
             raise
         except Exception as error:  # a damaged chunk fails in any way inside its decoder
@@ -139,6 +115,9 @@ class MaskStore:
                 f"{what} in {self.path} cannot be read ({_first_line(error)}). Restore it from a backup, or draw "
                 "this frame anew."
             ) from error
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray:
+        return np.asarray(self[:], dtype=dtype)
 
     def __setitem__(self, t: int, pixels: NDArray[np.uint8]) -> None:
         if not (self.path / METADATA).is_file():  # making the folders anew would lose the frame
@@ -165,8 +144,6 @@ class MaskStore:
             raise
         self._numbers[t] += 1
 
-    # -- a new mask on its way to the disk ------------------------------------------------------------------------
-
     def number(self, t: int) -> int:
         """Of the mask that was written to a frame last."""
         return self._numbers.get(t, 0)
@@ -176,8 +153,8 @@ class MaskStore:
         with suppress(OSError):
             os.unlink(f"{self._folder(t)}/{WAITING}.{self._numbers[t]}")
 
-    def left_unsaid(self, t: int) -> None:
-        """The mask that was just written is part of a person's stroke, and has no line in the ledger yet."""
+    def leave_without_line(self, t: int) -> None:
+        """Mark the mask that was just written as part of a person's stroke, without a line in the ledger yet."""
         folder, n = self._folder(t), self._numbers[t]
         with self._turn:
             os.replace(f"{folder}/{WAITING}.{n}", f"{folder}/{STROKE}.{n}")
@@ -190,14 +167,14 @@ class MaskStore:
                     flush_one(f"{self._folder(t)}/{name}.{n}")
 
     def forget_older(self, t: int, n: int) -> bool:
-        """Remove the files of a frame's masks before the one of number `n`; whether there were any."""
+        """Remove the files of a frame's masks before number `n`, and return whether there were any."""
         older = [name for name in self.names(t) if number(name) < n]
         for name in older:
             os.unlink(f"{self._folder(t)}/{name}")
         return bool(older)
 
     def put_in_place(self, t: int, n: int) -> None:
-        """Give a new mask its chunk's name; once the disk has its line."""
+        """Give a new mask its chunk's name, once the disk has its line."""
         for name in (WAITING, STROKE):
             with self._turn, suppress(FileNotFoundError):
                 os.replace(f"{self._folder(t)}/{name}.{n}", f"{self._folder(t)}/{CHUNK}")
@@ -214,23 +191,8 @@ class MaskStore:
             flush_one(folder)
         self._new_folders.difference_update(frames)
 
-    def names(self, t: int) -> list[str]:
-        """The files of a frame's masks that wait for the disk or their line, the oldest first."""
-        try:
-            names = os.listdir(self._folder(t))
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-        return sorted(filter(number, names), key=number)
-
-    def left(self, t: int, name: str) -> NDArray[np.uint8] | None:
-        """The mask in one of a frame's files, None if there is none or it is not whole."""
-        try:
-            return self._read(t, name)
-        except Exception:  # not whole fails in any way inside the decoder
-            return None
-
     def keep(self, t: int, name: str) -> None:
-        """Let one of a frame's files be its mask, and the only one; on the disk when this returns."""
+        """Let one of a frame's files be its only mask, on the disk when this returns."""
         folder = self._folder(t)
         self._new_folders.add(t)
         if name != CHUNK:
@@ -250,14 +212,23 @@ class MaskStore:
         for path in [path for path in folders if path.is_file()][:1] or [file] * file.is_dir():
             os.rename(path, self.path / f"damaged-{t}-{secrets.token_hex(4)}")
 
-    def readable(self, t: int) -> NDArray[np.uint8] | None:
-        """One frame ``(H, W)``, None if it cannot be read.
+    def names(self, t: int) -> list[str]:
+        """The files of a frame's masks that wait for the disk or their line, the oldest first."""
+        try:
+            names = os.listdir(self._folder(t))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return sorted(filter(number, names), key=number)
 
-        Raises
-        ------
-        SessionError
-            If all masks are gone: no frame is damaged then.
-        """
+    def read_file(self, t: int, name: str) -> NDArray[np.uint8] | None:
+        """The mask ``(H, W)`` in one of a frame's files, None if there is none or it is not whole."""
+        with suppress(Exception):  # not whole fails in any way inside the decoder
+            file = self._opened(t, name)
+            return None if file is None else self._unpacked(file)
+        return None
+
+    def readable(self, t: int) -> NDArray[np.uint8] | None:
+        """One frame ``(H, W)``, None if it cannot be read. Raises a `SessionError` if all masks are gone."""
         if not self._made:
             return np.zeros(self.shape[1:], np.uint8)
         try:
@@ -270,10 +241,10 @@ class MaskStore:
             return None
 
     def stamp(self, t: int) -> tuple[int, int, int] | None:
-        """What tells a frame's file from an earlier or later one; None if there is none, and the frame is zeros."""
+        """What tells a frame's file from an earlier or later one. None if there is none, and the frame is zeros."""
         try:
-            with self._turn:
-                info = self._file_of(t).stat()
+            with self._turn:  # the latest mask is one that waits for the disk, or the chunk
+                info = os.stat(f"{self._folder(t)}/{(self.names(t) or [CHUNK])[-1]}")
         except (FileNotFoundError, NotADirectoryError):
             return None
         return info.st_ino, info.st_size, info.st_mtime_ns
@@ -284,14 +255,10 @@ class MaskStore:
         names = os.listdir(folder) if folder.is_dir() else []
         return sorted(int(name) for name in names if name.isdecimal() and int(name) < len(self))
 
-    def _file_of(self, t: int) -> Path:
-        """The file of a frame's latest mask: one that waits for the disk, or its chunk."""
-        return Path(self._folder(t), (self.names(t) or [CHUNK])[-1])
-
-    # -- inside ---------------------------------------------------------------------------------------------------
-
-    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray:
-        return np.asarray(self[:], dtype=dtype)
+    def frames_left(self) -> list[int]:
+        """Frames with masks that a program was putting in place when it ended."""
+        named = ((frame, names) for frame, _, names in _frame_folders(self.path) if frame.isdecimal())
+        return [int(frame) for frame, names in named if int(frame) < len(self) and any(map(number, names))]
 
     def _folder(self, t: int) -> str:
         return f"{self.path}/c/{t}/0"
@@ -300,22 +267,14 @@ class MaskStore:
         """One frame, unpacked here: a tenth of the time that going through Zarr takes."""
         with self._turn:  # a mask may be between two names
             for name in reversed(self.names(t)):
-                if (found := self.left(t, name)) is not None:
+                if (found := self.read_file(t, name)) is not None:
                     return found
             file = self._opened(t, CHUNK)
         if file is not None:
-            with file:
-                return self._unpacked(self._packed(file))
+            return self._unpacked(file)
         if not (self.path / METADATA).is_file():
             raise ValueError("the folder is gone")
         return np.zeros(self.shape[1:], np.uint8)  # never written
-
-    def _read(self, t: int, name: str) -> NDArray[np.uint8] | None:
-        file = self._opened(t, name)
-        if file is None:
-            return None
-        with file:
-            return self._unpacked(self._packed(file))
 
     def _opened(self, t: int, name: str) -> BinaryIO | None:
         try:
@@ -324,62 +283,48 @@ class MaskStore:
             return None
         return open(descriptor, "rb", buffering=0)
 
-    def _unpacked(self, packed: bytes) -> NDArray[np.uint8]:
+    def _unpacked(self, file: BinaryIO) -> NDArray[np.uint8]:
+        """Read the mask ``(H, W)`` of a file, and close that. Raises a `ValueError` if it does not unpack to one."""
         pixels = np.empty(self.shape[1:], np.uint8)
+        with file:
+            info = os.fstat(file.fileno())
+            if not stat.S_ISREG(info.st_mode):
+                raise ValueError("it is no file")
+            if info.st_size > pixels.size + _MOST_OVERHEAD:
+                raise ValueError("it is too large")
+            packed = file.read()
+        header = packed[: _BLOSC_HEADER.size]
+        if len(header) < _BLOSC_HEADER.size or _BLOSC_HEADER.unpack(header) != (pixels.size, len(packed)):
+            raise ValueError("it is damaged")
         blosc.decompress(packed, pixels)
         return pixels
 
-    def _packed(self, file: BinaryIO) -> bytes:
-        """What a file holds; a `ValueError` if it would not unpack to a frame."""
-        info = os.fstat(file.fileno())
-        if not stat.S_ISREG(info.st_mode):
-            raise ValueError("it is no file")
-        if info.st_size > self.shape[1] * self.shape[2] + _MOST_OVERHEAD:
-            raise ValueError("it is too large")
-        packed = file.read()
-        if len(packed) < _BLOSC_HEADER_BYTES or _BLOSC_HEADER.unpack(packed[:_BLOSC_HEADER_BYTES]) != (
-            self.shape[1] * self.shape[2],
-            len(packed),
-        ):
-            raise ValueError("it is damaged")
-        return packed
-
 
 def number(name: str) -> int:
-    """Of a file of a mask that waits for the disk or its line; 0 for any other name."""
+    """Number in the name of a mask that waits for the disk or its line, 0 for any other name."""
     kind, _, digits = name.partition(".")
     return int(digits) if kind in (WAITING, STROKE) and digits.isdecimal() and len(digits) < 10 else 0
 
 
-def frames_left(path: Path) -> list[int]:
-    """Frames of a Zarr folder with masks that a program was putting in place when it ended."""
-    chunks, found = os.path.join(path, "c"), []
-    for t in os.listdir(chunks) if os.path.isdir(chunks) else ():
-        with suppress(FileNotFoundError, NotADirectoryError):  # none of our making
-            if t.isdecimal() and any(map(number, os.listdir(os.path.join(chunks, t, "0")))):
-                found.append(int(t))
-    return found
-
-
 def half_written(path: Path) -> list[Path]:
-    """Files that a killed program was writing in a Zarr folder: beside the metadata, or beside a frame's chunk.
+    """Files that a killed program was writing in a Zarr folder: beside the metadata, or beside a frame's chunk."""
+    places = [(str(path), os.listdir(path) if path.is_dir() else [])]
+    places += [(folder, names) for _, folder, names in _frame_folders(path)]
+    return [Path(folder, name) for folder, names in places for name in names if name.endswith(PARTIAL)]
 
-    Looks only where they can be, which takes a quarter of a second for 20,000 frames.
+
+def _frame_folders(path: Path) -> Iterator[tuple[str, str, list[str]]]:
+    """The folders of frames in a Zarr folder: name of the frame, path, names in it.
+
+    Symbolic links are left out. Looks only where they can be, which takes a quarter of a second for 20,000 frames.
     """
     chunks = path / "c"
     frames = [one.name for one in os.scandir(chunks) if not one.is_symlink()] if chunks.is_dir() else []
-    found = [path / name for name in (os.listdir(path) if path.is_dir() else []) if name.endswith(PARTIAL)]
-    for t in frames:
-        folder = os.path.join(chunks, t, "0")
-        if os.path.islink(folder):
-            continue
+    for frame in frames:
+        folder = os.path.join(chunks, frame, "0")
         with suppress(FileNotFoundError, NotADirectoryError):  # none of our making
-            found += [Path(folder, name) for name in os.listdir(folder) if name.endswith(PARTIAL)]
-    return found
-
-
-def _codecs(array: Any) -> list[str]:
-    return [codec.to_dict()["name"] for codec in array.metadata.codecs]
+            if not os.path.islink(folder):
+                yield frame, folder, os.listdir(folder)
 
 
 def _first_line(error: Exception) -> str:

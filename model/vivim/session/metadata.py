@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from vivim.errors import SessionError
 from vivim.imaging.roi import Area, check_area
-from vivim.session.edits import Gate
 from vivim.session.flusher import waiting_for
 from vivim.session.ledger import now
 from vivim.session.migrations import SCHEMA, name_of, upgraded
-from vivim.utils.atomic_files import put_in_place
+from vivim.utils.atomic_files import atomic_write
 
 if TYPE_CHECKING:
     from vivim.video import Video
 
-FILE = "session.json"
+FILE, SUFFIX = "session.json", ".vivim"
 UNNAMED = ("lesion",)
 """Class names of a session that nobody and no model has named yet."""
 FILE_BYTES = 2**20
@@ -31,19 +30,12 @@ MOST_FRAMES, MOST_PIXELS = 10**7, 2**28
 
 
 @dataclass(frozen=True)
-class Earlier:
-    """A video this session was once about: the digest of its content, and until when (UTC)."""
-
-    identity: str
-    until: str
-
-
-@dataclass(frozen=True)
 class Description:
     """The contents of ``session.json``. No patient data: file name, size and identity by content, geometry.
 
     `schema` is the one the file was read with; it is written with `SCHEMA`. `video` is the name of the video's file;
-    of a session that an older version wrote it is the path from the session's folder.
+    of a session that an older version wrote it is the path from the session's folder. `earlier` are the videos that
+    it was once about: ``identity``, the digest of the content, and ``until``, a time in UTC.
     """
 
     schema: int
@@ -55,18 +47,13 @@ class Description:
     pixel_spacing_mm: tuple[float, float] | None
     classes: tuple[str, ...]
     created: str
-    earlier: tuple[Earlier, ...] = ()
+    earlier: tuple[dict[str, str], ...] = ()
     area: Area | None = None
 
     def write(self, path: Path) -> None:
-        """Write atomically, in the present schema; a power cut leaves the old one or the new one."""
-        part = path.with_name(f".{path.name}.part")
-        try:
+        """Write atomically, in the present schema. A power cut leaves the old one or the new one."""
+        with atomic_write(path) as part:
             part.write_text(self.text(), encoding="utf-8")
-            put_in_place(part, path)
-        except OSError:
-            part.unlink(missing_ok=True)
-            raise
 
     def text(self) -> str:
         """The contents of the file."""
@@ -74,14 +61,10 @@ class Description:
 
     @classmethod
     def read(cls, path: Path) -> Description:
-        """Read and check; what an older version wrote is brought up to date in memory.
+        """Read and check.
 
-        A newer one that waits beside it for the disk counts, if it is whole.
-
-        Raises
-        ------
-        SessionError
-            If it is damaged or written by a newer version.
+        What an older version wrote is brought up to date in memory. A newer one that waits beside it for the disk
+        counts, if it is whole. Raises a `SessionError` if it is damaged, or written by a newer version.
         """
         if waiting_for(path).is_file():
             with suppress(SessionError):  # a power cut left part of it: what was before still holds
@@ -105,17 +88,17 @@ class Description:
             raise SessionError(
                 f"Cannot read {path}: {error.strerror or error}. Check that you may read this folder."
             ) from error
-        except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
             raise SessionError(f"{path} is damaged ({error}). Restore it from a backup.") from error
 
     @classmethod
     def _checked(cls, schema: int, values: dict[str, Any]) -> Description:
         frames, height, width = values["shape"]
-        spacing, size, fps = values["pixel_spacing_mm"], values["size_bytes"], values["fps"]
+        spacing, size, fps, area = (values[key] for key in ("pixel_spacing_mm", "size_bytes", "fps", "area"))
         texts = [values["video"], values["identity"], values["created"], *values["classes"]]
         texts += [text for earlier in values["earlier"] for text in earlier.values()]
         numbers = [*(spacing or ()), *([] if fps is None else [fps])]
-        whole = [frames, height, width, *([] if size is None else [size])]
+        whole = [frames, height, width, *([] if size is None else [size]), *(area or ())]
         if not (
             all(_is(text, str) and "\0" not in text for text in texts)
             and all(_is(number, int, float) and 0 < number < float("inf") for number in numbers)
@@ -123,6 +106,7 @@ class Description:
             and 1 <= frames <= MOST_FRAMES
             and 1 <= height * width <= MOST_PIXELS
             and (spacing is None or len(spacing) == 2)
+            and (area is None or len(area) == 4)
         ):
             raise ValueError("it has values of the wrong kind or size")
         return cls(
@@ -135,15 +119,9 @@ class Description:
             (spacing[0], spacing[1]) if spacing else None,
             tuple(values["classes"]),
             values["created"],
-            tuple(Earlier(**earlier) for earlier in values["earlier"]),
-            _area(values["area"], (height, width)),
+            tuple(values["earlier"]),
+            None if area is None else check_area((area[0], area[1], area[2], area[3]), (height, width)),
         )
-
-
-def _area(value: Any, size: tuple[int, int]) -> Area | None:
-    if value is not None and not (len(value) == 4 and all(_is(side, int) for side in value)):
-        raise ValueError("its area is none")
-    return None if value is None else check_area((value[0], value[1], value[2], value[3]), size)
 
 
 def _is(value: object, *kinds: type) -> bool:
@@ -177,17 +155,8 @@ def size_of(path: Path) -> int:
     return path.stat().st_size
 
 
-SUFFIX = ".vivim"
-
-
 def checked_class_names(names: Sequence[str]) -> tuple[str, ...]:
-    """`names`, if classes can be called so.
-
-    Raises
-    ------
-    ValueError
-        If there is none, one is empty, or two are alike.
-    """
+    """Return `names`. Raises a `ValueError` if there is none, one is empty, or two are alike."""
     if not names or not all(name.strip() for name in names) or len(set(names)) != len(names):
         raise ValueError(f"Classes need names that differ, not {list(names)}.")
     return tuple(names)
@@ -196,21 +165,9 @@ def checked_class_names(names: Sequence[str]) -> tuple[str, ...]:
 def agreed(have: tuple[str, ...], names: tuple[str, ...], drawn: bool) -> tuple[str, ...]:
     """Names of a session's classes once a model proposes.
 
-    Names that are there stay, more are added, and a model of one class outlines class 1, whatever its name.
-
-    Parameters
-    ----------
-    have : tuple of str
-        The session's names.
-    names : tuple of str
-        The model's names.
-    drawn : bool
-        Whether a person has drawn or accepted masks; if not, the model's names take the place of others.
-
-    Raises
-    ------
-    SessionError
-        If what is drawn has other names.
+    Names that the session has stay, more of the model's are added, and a model of one class outlines class 1,
+    whatever its name. Unless a person has drawn or accepted masks, the model's names take the place of others. Raises
+    a `SessionError` if what is drawn has other names.
     """
     if names == have[: len(names)] or (len(names) == 1 and have != UNNAMED):
         return have
@@ -220,88 +177,3 @@ def agreed(have: tuple[str, ...], names: tuple[str, ...], drawn: bool) -> tuple[
             "another session folder for this one."
         )
     return names
-
-
-class About(Gate):
-    """A session's description, changed in memory and on disk at once. Methods may be called from any thread."""
-
-    def __init__(self, folder: Path, description: Description, author: str, read_only: bool) -> None:
-        super().__init__(folder, description.shape, author, read_only)
-        self._description = description
-        self._made = (folder / FILE).is_file()
-
-    @property
-    def fps(self) -> float | None:
-        """Frames per second, where the video says so."""
-        return self._description.fps
-
-    @property
-    def pixel_spacing_mm(self) -> tuple[float, float] | None:
-        """Height and width of a pixel in mm, where the video says so."""
-        return self._description.pixel_spacing_mm
-
-    @property
-    def identity(self) -> str:
-        """What tells this video from others: a digest of its content."""
-        return self._description.identity
-
-    @property
-    def area(self) -> Area | None:
-        """The part of the picture that models are shown and propose in, ``(y0, x0, y1, x1)``; None is all of it."""
-        return self._description.area
-
-    def set_area(self, area: Area | None) -> None:
-        """Let models work on a part of the picture only, from now on; masks stay those of the whole picture.
-
-        What was proposed or drawn outside before stays as it is.
-
-        Raises
-        ------
-        SessionError
-            If it cannot be written.
-        ValueError
-            If it reaches beyond the picture, or is too small.
-        """
-        found = None if area is None else check_area(area, self.shape[1:])
-        with self._lock:
-            self._describe(replace(self._description, area=found))
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the classes 1 and up."""
-        return self._description.classes
-
-    def name_classes(self, names: Sequence[str]) -> None:
-        """Name the classes 1 and up; kept with the session.
-
-        Raises
-        ------
-        SessionError
-            If it cannot be written.
-        ValueError
-            If a name is empty, or two are alike.
-        """
-        with self._lock:
-            self._describe(replace(self._description, classes=checked_class_names(names)))
-
-    def take_classes(self, names: tuple[str, ...]) -> None:
-        """Take over the class names of a model that is about to propose, see `vivim.session.metadata.agreed`.
-
-        Raises
-        ------
-        SessionError
-            If a person has drawn masks whose classes have other names, or the names cannot be written.
-        """
-        drawn = bool(self.frames_with("corrected", "accepted"))
-        names = agreed(self.classes, names, drawn)
-        if names != self.classes:
-            self.name_classes(names)
-
-    def _describe(self, description: Description) -> None:
-        """Say something else from now on, and in the folder if there is one to write; nobody waits for the disk."""
-        if description != self._description and self._made and not self.read_only:
-            try:
-                self._flusher.replace(self.folder / FILE, description.text())
-            except OSError as error:
-                raise self._not_written(error) from error
-        self._description = description

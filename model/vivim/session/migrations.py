@@ -1,42 +1,27 @@
-"""Sessions that older versions of this program wrote, brought up to date; what was there is kept as a backup.
+"""Bring sessions that older versions of this program wrote up to date.
 
-Schema 1: as released first. Schema 2: ``session.json`` also keeps the video's size (to find it again when it was
-renamed) and the videos a session was about before; lines of the ledger carry the digest of the mask they speak of.
-Schema 3: of the video's path only the name is kept, since folders may name a patient; see
-`vivim.session.video_link`. In
-backups, too, the folders are left out, unless the video lies beside the session. `area` is new. Schema 4: lines of the
-ledger may say what of a model's uncertainty comes from windows that disagree.
+What was there is kept as a backup. Schema 1: as released first. Schema 2: ``session.json`` also keeps the video's
+size (to find it again when it was renamed) and the videos a session was about before; lines of the ledger carry the
+digest of the mask they speak of. Schema 3: of the video's path only the name is kept, since folders may name a
+patient; see `vivim.session.video_link`. In backups, too, the folders are left out, unless the video lies beside the
+session. `area` is new. Schema 4: lines of the ledger may say what of a model's uncertainty comes from windows that
+disagree.
 """
 
 import json
 import logging
 import ntpath
-import os
 import posixpath
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vivim.utils.atomic_files import flush, flush_one, put_in_place
+from vivim.utils.atomic_files import atomic_write
 
 SCHEMA = 4
+_NEW_VALUES: dict[int, dict[str, Any]] = {1: {"size_bytes": None, "earlier": []}, 2: {"area": None}, 3: {}}
+"""By schema, what the next one says besides."""
 _log = logging.getLogger(__name__)
-
-
-def _from_1(values: dict[str, Any]) -> dict[str, Any]:
-    return {**values, "schema": 2, "size_bytes": None, "earlier": []}
-
-
-def _from_2(values: dict[str, Any]) -> dict[str, Any]:
-    return {**values, "schema": 3, "area": None}
-
-
-def _from_3(values: dict[str, Any]) -> dict[str, Any]:
-    return {**values, "schema": 4}
-
-
-_STEPS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1, 2: _from_2, 3: _from_3}
 
 
 def name_of(path: str) -> str:
@@ -45,58 +30,37 @@ def name_of(path: str) -> str:
 
 
 def upgraded(values: dict[str, Any]) -> dict[str, Any]:
-    """The contents of a ``session.json`` of any older schema as `SCHEMA` has them; lines of a ledger stay valid.
+    """The contents of a ``session.json`` of any older schema as `SCHEMA` has them.
 
-    Raises
-    ------
-    KeyError
-        If there never was such a schema.
+    Lines of a ledger stay valid. Raises a `KeyError` if there never was such a schema.
     """
-    while values["schema"] != SCHEMA:
-        values = _STEPS[values["schema"]](values)
+    while (schema := values["schema"]) != SCHEMA:
+        values = {**values, **_NEW_VALUES[schema], "schema": schema + 1}
     return values
 
 
-def back_up(folder: Path, schema: int, names: tuple[str, ...]) -> Path:
-    """Copy files of a session into ``backup-schema-N`` in it, all or none; a backup that is there is kept.
+def back_up(folder: Path, schema: int, names: tuple[str, ...]) -> None:
+    """Copy files of a session into ``backup-schema-N`` in it, all or none.
 
-    The first of them is its description, see `leave_folders_out`.
-
-    Raises
-    ------
-    OSError
-        If it cannot be written; nothing is left then.
+    A backup that is there is kept. The first of them is its description, see `leave_folders_out`. Raises an `OSError`
+    if it cannot be written.
     """
     backup = folder / f"backup-schema-{schema}"
     if backup.is_dir():
-        return backup
-    part = folder / f".{backup.name}.part"
-    try:
-        shutil.rmtree(part, ignore_errors=True)
+        return
+    with atomic_write(backup) as part:
         part.mkdir()
         for name in names:
             if (folder / name).is_file():
                 shutil.copy2(folder / name, part / name)
-                if name == names[0]:
-                    leave_folders_out(part / name)
-        flush(part)
-        os.rename(part, backup)
-        flush_one(folder)
-    except OSError:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
-    return backup
+        if (part / names[0]).is_file():
+            leave_folders_out(part / names[0])
 
 
 def leave_folders_out(file: Path) -> None:
     """Leave out of a ``session.json`` of any schema the folders that lead to the video, unless it lies beside.
 
-    Of one that is damaged the log is told, and it stays as it is.
-
-    Raises
-    ------
-    OSError
-        If it cannot be written; it is as it was then.
+    Of one that is damaged the log is told, and it stays as it is. Raises an `OSError` if it cannot be written.
     """
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
@@ -104,12 +68,6 @@ def leave_folders_out(file: Path) -> None:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         _log.warning("%s is damaged, and was left as it is.", file.relative_to(file.parents[2]))
         return
-    if values["video"] in (name, f"../{name}", f"..\\{name}"):
-        return
-    part = file.with_name(f".{file.name}.part")
-    try:
-        part.write_text(json.dumps({**values, "video": f"../{name}"}, indent=2), encoding="utf-8")
-        put_in_place(part, file)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
+    if values["video"] not in (name, f"../{name}", f"..\\{name}"):
+        with atomic_write(file) as part:
+            part.write_text(json.dumps({**values, "video": f"../{name}"}, indent=2), encoding="utf-8")

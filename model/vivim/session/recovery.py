@@ -2,92 +2,60 @@
 
 A power cut leaves any part of what was not flushed yet, see `vivim.session.flusher`. Of every frame there is the old
 mask with its line, or the new one with its line, or something between. A frame whose new mask and new line are both
-there has them. Otherwise it has its old mask, and the ledger says so in a new line; it is told where the new line was a
-person's. What a person drew and the disk has stays the person's, whatever else is missing.
+there has them. Otherwise it has its old mask, and the ledger says so in a new line; it is told where the new line was
+a person's. What a person drew and the disk has stays the person's, whatever else is missing.
 """
 
-import calendar
 import os
-import time
 from collections import Counter, deque
 from dataclasses import replace
 
 import numpy as np
 
+from vivim.session.edit_gate import EditGate
 from vivim.session.flusher import MOST_LINES
-from vivim.session.ledger import PERSON, Entry, Ledger, now
-from vivim.session.mask_store import CHUNK, STROKE, MaskStore, frames_left, number
-from vivim.session.record import FrameTable, digest
-from vivim.session.transactions import PERSONS
+from vivim.session.frame_snapshots import PROPOSALS, UNDO
+from vivim.session.ledger import PERSON, PERSONS, Entry, digest, now, seconds_of
+from vivim.session.mask_store import CHUNK, STROKE, MaskStore, number
+from vivim.utils.atomic_files import flush
 
 LINES_CHECKED = 4 * MOST_LINES
 SECONDS_CHECKED = 60
 """By more than that, in lines and in time, the disk is not behind."""
 
 
-def recover(
-    store: MaskStore, ledger: Ledger, frames: FrameTable, author: str, lines_since_close: int
-) -> list[int]:
+def recover(gate: EditGate, lines_since_close: int) -> list[int]:
     """Make masks and ledger of a session agree in what its last writer was at when it ended.
 
-    Parameters
-    ----------
-    store, ledger, frames
-        Of the session, opened for writing and replayed.
-    author : str
-        Who opened it; speaks where no line says who drew.
-    lines_since_close : int
-        The disk has all lines but so many.
-
-    Returns
-    -------
-    list of int
-        Frames that are what they were before, since a person's latest mask is not on the disk as a whole.
-
-    Raises
-    ------
-    OSError
-        If it cannot be written. It can be done again.
+    They are open for writing, and replayed. The disk has all lines but `lines_since_close`. Returns the frames that
+    are what they were before, since a person's latest mask is not on the disk as a whole. Raises an `OSError` if it
+    cannot be written; it can be done again.
     """
-    left = [t for t in frames_left(store.path) if t < len(store)]
-    latest = _latest(ledger, min(lines_since_close, LINES_CHECKED))
-    lines: dict[int, list[Entry]] = {t: [] for t in (*left, *latest)}
-    for entry in ledger if lines else ():
+    store = gate.masks
+    for name in (UNDO, PROPOSALS):
+        if (gate.folder / name).is_dir():
+            flush(gate.folder / name)
+    last_lines = deque(gate.ledger, min(lines_since_close, LINES_CHECKED))
+    since = seconds_of(max((entry.time for entry in last_lines), default="")) - SECONDS_CHECKED
+    # Of each frame, how many lines may have been on their way to the disk when the last writer ended.
+    latest = Counter(entry.frame for entry in last_lines if seconds_of(entry.time) >= since)
+    lines: dict[int, list[Entry]] = {t: [] for t in (*store.frames_left(), *latest)}
+    for entry in gate.ledger if lines else ():
         if entry.frame in lines:
             lines[entry.frame].append(entry)
     lost: list[int] = []
-
-    def say(entry: Entry) -> None:
-        entry = replace(entry, time=now())
-        ledger.append(entry, sync=True)
-        frames.apply(entry)
-        lines[entry.frame].append(entry)
-
     for t in sorted(lines):
-        last = lines[t][-1] if lines[t] else None
-        name, line = _chosen(t, store, lines[t], author, fresh=latest[t] == len(lines[t]))
+        name, line = _chosen(t, store, lines[t], gate.author, fresh=latest[t] == len(lines[t]))
         if line is not None:
-            say(line)
+            line = replace(line, time=now())
+            gate.ledger.append(line, sync=True)
+            gate.frames.apply(line)
         if store.names(t):
             store.keep(t, name)
-        if line is not None and last is not None and last.status in PERSONS and not name.startswith(STROKE):
+        was_persons = bool(lines[t]) and lines[t][-1].status in PERSONS
+        if line is not None and was_persons and not name.startswith(STROKE):
             lost.append(t)
     return lost
-
-
-def _latest(ledger: Ledger, most: int) -> Counter[int]:
-    """How many lines of each frame may have been on their way to the disk when the last writer ended."""
-    lines = deque(ledger, most)
-    end = max((entry.time for entry in lines), default="")
-    since = _seconds(end) - SECONDS_CHECKED
-    return Counter(entry.frame for entry in lines if _seconds(entry.time) >= since)
-
-
-def _seconds(text: str) -> float:
-    try:
-        return calendar.timegm(time.strptime(text, "%Y-%m-%dT%H:%M:%SZ"))
-    except ValueError:
-        return 0.0
 
 
 def _chosen(
@@ -101,7 +69,7 @@ def _chosen(
     written = os.path.lexists(store.path / "c" / str(t) / "0" / CHUNK)
     files = {} if written else {CHUNK: empty}  # the oldest first
     for name in (CHUNK, *store.names(t)):
-        if (mask := store.left(t, name)) is not None:
+        if (mask := store.read_file(t, name)) is not None:
             files[name] = digest(mask)
     newest = {mask: name for name, mask in files.items()}
     base = next((line for line in reversed(lines) if line.mask in newest), None)

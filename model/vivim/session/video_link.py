@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vivim.errors import SessionError, VideoChangedError, VideoError
 from vivim.session.ledger import now
-from vivim.session.metadata import FILE, SUFFIX, Description, Earlier, shape_of, size_of
+from vivim.session.metadata import FILE, SUFFIX, Description, shape_of, size_of
 from vivim.session.migrations import name_of
 from vivim.settings import settings, vivim_home
 from vivim.utils.atomic_files import atomic_write, shortened
@@ -21,91 +20,77 @@ if TYPE_CHECKING:
 
 MOST_ENTRIES = 10_000
 """A folder with more entries is not searched for a video that was renamed."""
+NOTES = "videos"
+"""The user's folder of notes on where videos are."""
+NOTE_BYTES = 2**16
+"""A larger note is none of ours."""
+NAMES_ONLY = 3
+"""From this schema on a session keeps of its video's path only the name."""
+UNNAMED = "unnamed video"
+_log = logging.getLogger(__name__)
 
 
 def linked(description: Description, video: Video, folder: Path, relink: bool) -> Description:
     """What a session says of its video once `video` is taken for it.
 
-    Parameters
-    ----------
-    relink : bool
-        Take it although its content is another, as long as it has as many frames of the same size.
-
-    Raises
-    ------
-    VideoChangedError
-        If it is another video, or the same one in another encoding and `relink` is False.
+    With `relink` it is taken although its content is another, as long as it has as many frames of the same size.
+    Raises a `VideoChangedError` if it is another video, or without `relink` the same one in another encoding.
     """
-    fits = shape_of(video) == description.shape
-    identity = video.identity()
-    if not fits or (identity != description.identity and not relink):
-        raise _changed(description, video, folder, fits)
-    path = Path(video.path)
-    description = replace(description, video=path.name)
-    if identity != description.identity:
-        former = Earlier(description.identity, now())
-        description = replace(description, identity=identity, earlier=(*description.earlier, former))
-    return replace(description, size_bytes=size_of(path))
-
-
-def _changed(description: Description, video: Video, folder: Path, fits: bool) -> VideoChangedError:
-    frames, height, width = description.shape
-    was, (count, high, wide) = f"{frames} frames of {width}x{height}", shape_of(video)
-    name = Path(video.path).name
-    if fits:
+    (frames, height, width), (count, high, wide) = description.shape, shape_of(video)
+    identity, name = video.identity(), Path(video.path).name
+    if description.shape != shape_of(video):
+        text = (
+            f"{folder.name} was made for another video: it has {frames} frames of {width}x{height}, {name} has {count} "
+            f"of {wide}x{high}. Open the original video, or choose another session folder for this one."
+        )
+        raise VideoChangedError(text, folder=folder, video=Path(video.path), relinkable=False)
+    if identity != description.identity and not relink:
         text = (
             f"{name} has as many frames of the same size as the video that {folder.name} was made for, but another "
             "content: it was encoded anew, or replaced. If it shows the same pictures, take it as this session's "
             "video (relink=True); if not, open the original, or choose another session folder for this one."
         )
-    else:
-        text = (
-            f"{folder.name} was made for another video: it has {was}, {name} has {count} of {wide}x{high}. Open the "
-            "original video, or choose another session folder for this one."
-        )
-    return VideoChangedError(text, folder=folder, video=Path(video.path), relinkable=fits)
+        raise VideoChangedError(text, folder=folder, video=Path(video.path), relinkable=True)
+    path = Path(video.path)
+    description = replace(description, video=path.name)
+    if identity != description.identity:
+        former = {"identity": description.identity, "until": now()}
+        description = replace(description, identity=identity, earlier=(*description.earlier, former))
+    return replace(description, size_bytes=size_of(path))
 
 
-def find_video(description: Description, folder: Path, opened: Video | None) -> Path:
+def find_video(description: Description, folder: Path) -> Path:
     """Where a session's video is now: beside the session, where it was last, or near either under another name.
 
-    Parameters
-    ----------
-    opened : Video or None
-        The video, if it is open already.
-
-    Returns
-    -------
-    Path
-        Where it was last, or would be beside the session, if it is nowhere.
+    If it is nowhere, where it was last, or would be beside the session.
     """
-    if opened is not None and Path(opened.path).exists():
-        return Path(opened.path)
     candidates = places(description, folder)
     there = [path for path in candidates if path.exists()]
-    if len(there) > 1:
-        return next((path for path in there if _is_it(path, description)), there[0])
     if there:
-        return there[0]
-    for path in _entries(dict.fromkeys(path.parent for path in candidates)):
-        if path.suffix != SUFFIX and _is_it(path, description):
-            return path
+        sure = (path for path in there if len(there) == 1 or _is_it(path, description))
+        return next(sure, there[0])
+    for parent in dict.fromkeys(path.parent for path in candidates):
+        for path in _entries(parent):
+            if path.suffix != SUFFIX and _is_it(path, description):
+                return path
     return candidates[-1]
 
 
 def home_of(video: Video) -> Path:
     """The folder of a video's session: beside it and named after it, or after what it was called before.
 
-    Where the settings name a folder for sessions, new ones are made there, under the video's name and the beginning of
-    its content's digest: videos of many folders may be called alike.
+    Where the settings name a folder for sessions, new ones are made there, under the video's name and the beginning
+    of its content's digest: videos of many folders may be called alike.
     """
     path = Path(video.path)
-    home = beside(path)
+    home = path.with_name(shortened(path.name + SUFFIX))
     if home.exists():
         return home
-    identity = video.identity()
-    for folder in _entries([path.absolute().parent]):
-        if folder.suffix != SUFFIX or not (folder / FILE).is_file():
+    identity, entries = video.identity(), _entries(path.absolute().parent)
+    names, seen = {entry.name for entry in entries}, known_place(identity) is not None
+    for folder in entries:
+        # A session beside a video of its name is that one's, unless it was linked to a renamed one, which is noted.
+        if folder.suffix != SUFFIX or (folder.stem in names and not seen) or not (folder / FILE).is_file():
             continue
         try:
             description = Description.read(folder / FILE)
@@ -117,13 +102,8 @@ def home_of(video: Video) -> Path:
     return Path(common).expanduser() / shortened(f"{path.name}-{identity[:8]}{SUFFIX}") if common else home
 
 
-def beside(path: Path) -> Path:
-    """The folder of a session beside its video, named after it as far as the file system takes so long a name."""
-    return path.with_name(shortened(path.name + SUFFIX))
-
-
 def _is_it(path: Path, description: Description) -> bool:
-    """Whether there is the very video described under another name; only files of its size are opened."""
+    """Whether there is the very video described under another name. Opens only files of its size."""
     from vivim.video import open_video
 
     try:
@@ -140,32 +120,15 @@ def _is_it(path: Path, description: Description) -> bool:
         video.close()
 
 
-def _entries(folders: Iterable[Path]) -> Iterator[Path]:
-    for folder in folders:
-        try:
-            found = sorted(folder.iterdir())
-        except OSError:
-            continue  # gone, or not to be read: nothing to be found there
-        yield from found[:MOST_ENTRIES]
-
-
-FOLDER = "videos"
-NAMES_ONLY = 3
-"""From this schema on a session keeps of its video's path only the name."""
-UNNAMED = "unnamed video"
-FILE_BYTES = 2**16
-"""A larger note is none of ours."""
-_log = logging.getLogger(__name__)
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())[:MOST_ENTRIES]
+    except OSError:
+        return []  # gone, or not to be read: nothing to be found there
 
 
 def places(description: Description, folder: Path) -> list[Path]:
-    """Where a session's video may be: where it says, beside it, where the user last saw it.
-
-    Parameters
-    ----------
-    folder : Path
-        The session's.
-    """
+    """Where the video of the session in `folder` may be: where that says, beside it, where the user last saw it."""
     home, name = folder.absolute(), name_of(description.video)
     known = known_place(description.identity)
     if name in ("", ".", ".."):  # damaged, or made to lead elsewhere
@@ -185,22 +148,21 @@ def keep_place(description: Description, folder: Path) -> None:
 
 def known_place(identity: str) -> Path | None:
     """Where a video was last seen by this user, None if it is not known."""
+    note = _note(identity)
     try:
-        note = _note(identity)
-        if note is None or note.stat().st_size > FILE_BYTES:
+        if note is None or note.stat().st_size > NOTE_BYTES:
             return None
-        raw = note.read_bytes()
+        path = Path(os.fsdecode(note.read_bytes()))
     except OSError:
         return None  # never noted, or not to be read: as good as not known
-    path = Path(os.fsdecode(raw)) if raw and b"\0" not in raw else None
-    return path if path is not None and path.is_absolute() else None
+    return path if path.is_absolute() and "\0" not in str(path) else None
 
 
 def remember_place(description: Description, folder: Path, video: Path) -> None:
-    """Note where a session's video is, unless it lies beside; where that cannot be written, the log is told."""
-    beside, video = places(description, folder)[1], Path(os.path.abspath(video))
-    note = _note(description.identity)
-    if note is None or video in (Path(os.path.abspath(beside)), known_place(description.identity)):
+    """Note where a session's video is, unless it lies beside under its name. If that fails, the log says so."""
+    home, video = Path(os.path.abspath(folder)), Path(os.path.abspath(video))
+    note, beside = _note(description.identity), video.with_name(shortened(video.name + SUFFIX))
+    if note is None or home == beside or video == known_place(description.identity):
         return
     try:
         note.parent.mkdir(parents=True, exist_ok=True)
@@ -216,5 +178,5 @@ def remember_place(description: Description, folder: Path, video: Path) -> None:
 
 
 def _note(identity: str) -> Path | None:
-    """The file for a video; None for an identity that is none, as in a damaged session."""
-    return vivim_home() / FOLDER / identity if identity.isalnum() and len(identity) <= 128 else None
+    """The file for a video. None for an identity that is none, as in a damaged session."""
+    return vivim_home() / NOTES / identity if identity.isalnum() and len(identity) <= 128 else None

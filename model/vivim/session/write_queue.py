@@ -17,8 +17,8 @@ T = TypeVar("T")
 SECONDS = 10.0
 
 
-class Patience:
-    """Runs one piece of work at a time; its callers take turns by a lock of their own."""
+class WriteQueue:
+    """Runs one piece of work at a time. Its callers take turns by a lock of their own."""
 
     def __init__(self) -> None:
         self._pending: deque[tuple[Callable[[], Any], Future]] = deque()
@@ -30,17 +30,9 @@ class Patience:
     ) -> T:
         """Do `work` and return what it returns.
 
-        Parameters
-        ----------
-        late : callable, optional
-            Gets the result, in the thread of the work, if that came too late for the caller.
-        eventually : bool
-            If an earlier piece is still under way, do this one once that is through.
-
-        Raises
-        ------
-        TimeoutError
-            If it takes longer than `SECONDS`, or an earlier piece that did is still under way.
+        If that comes too late for the caller, `late` gets it, in the thread of the work. With `eventually`, the work
+        waits for an earlier piece that is still under way. Raises a `TimeoutError` if it takes longer than `SECONDS`,
+        or an earlier piece that did is still under way.
         """
         if self._stalled() and not eventually:
             raise TimeoutError(errno.ETIMEDOUT, "it still does not answer")
@@ -51,7 +43,7 @@ class Patience:
         try:
             in_time = self._wait(result)
         except BaseException:  # Ctrl-C
-            self.settle()
+            self.finish_interrupted()
             raise
         finally:
             if late is not None and not result.done():
@@ -60,7 +52,7 @@ class Patience:
             raise TimeoutError(errno.ETIMEDOUT, f"it has not answered for {SECONDS:.0f} s")
         return result.result()
 
-    def settle(self) -> None:
+    def finish_interrupted(self) -> None:
         """Wait until all is done whose caller was interrupted, unless the disk does not answer.
 
         To be called before anything is read that the work may change.
@@ -75,7 +67,8 @@ class Patience:
 
     def _wait(self, result: Future) -> bool:
         """Whether a piece that is pending is done in time."""
-        # each has a thread of its own, also one whose caller was interrupted before he could start it
+        # Each has a thread of its own, also one whose caller was interrupted before he could start it. A thread that
+        # waits for the next piece is woken later than a new one starts where the machine is busy.
         threading.Thread(target=self._run, name="vivim-disk", daemon=True).start()
         if wait([result], SECONDS).done:
             return True
@@ -83,7 +76,7 @@ class Patience:
         return False
 
     def _run(self) -> None:
-        """Do all that is pending, in order; a second thread waits, and mostly finds nothing left."""
+        """Do all that is pending, in order. A second thread waits, and mostly finds nothing left."""
         with self._running:
             while self._pending:
                 work, result = self._pending[0]

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field
 
 from vivim.network import VivimConfig
+from vivim.training.sources import Source
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,9 @@ class TrainConfig:
     """A training recipe, by default for b0 on one GPU."""
 
     network: VivimConfig = field(default_factory=lambda: VivimConfig(size="b0", guided=True, drop_path=0.05))
+    clips: tuple[Source, ...] = ()
+    stills: tuple[Source, ...] = ()
+    """What is learnt from: videos, and single pictures that random motion turns into clips."""
     steps: int = 6000
     phases: tuple[Phase, ...] = (Phase(0.4, 128, (4, 8), (160, 160)), Phase(1.0, 64, (6, 10)))
     learning_rate: float = 7e-4

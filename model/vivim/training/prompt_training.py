@@ -230,8 +230,8 @@ def _drawn(material: Material, index: Tensor, before: int) -> tuple[Tensor, Tens
     labels = F.grid_sample(labels, middle, mode="nearest", align_corners=False).long()
     segments = material.segments[index].float()
     segments = F.grid_sample(segments, middle, mode="nearest", padding_mode="border", align_corners=False)
-    x = normalise(bright.clamp(0, 1).movedim(2, -1) * 255)
-    return x, labels[:, 0], segments.long(), labels[:, 1]
+    inputs = normalise(bright.clamp(0, 1).movedim(2, -1) * 255)
+    return inputs, labels[:, 0], segments.long(), labels[:, 1]
 
 
 def _starts(target: Tensor, marked: Tensor, own: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:

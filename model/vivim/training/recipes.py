@@ -1,7 +1,8 @@
 """Recipes as TOML files: those of the package by name, or a person's own.
 
 A recipe holds fields of `TrainConfig`; ``network`` is a table of fields of `VivimConfig`, ``phases`` a list of tables.
-``base`` names a recipe that this one changes.
+``clips`` and ``stills`` are lists of tables of fields of `vivim.training.sources.Source`. ``base`` names a recipe that
+this one changes.
 """
 
 import tomllib
@@ -11,6 +12,7 @@ from typing import Any
 from vivim.errors import VivimError
 from vivim.network import VivimConfig
 from vivim.training.config import Phase, TrainConfig
+from vivim.training.sources import Source
 
 FOLDER = Path(__file__).with_name("recipes")
 
@@ -65,6 +67,8 @@ def to_config(values: dict[str, Any]) -> TrainConfig:
         given = {**values, "network": VivimConfig(**values.get("network", {}))}
         if "phases" in given:
             given["phases"] = tuple(_phase(phase) for phase in given["phases"])
+        for name in ("clips", "stills"):
+            given[name] = tuple(Source(**fields) for fields in given.get(name, ()))
         if "betas" in given:
             given["betas"] = tuple(given["betas"])
         return TrainConfig(**given)

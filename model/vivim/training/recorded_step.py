@@ -63,4 +63,6 @@ class RecordedStep:
             if module is None:
                 return self._trainable(x, guide)
             found = iter(module(x, guide))
-        return Outputs(*(next(found) if has else None for has in self._has))
+        logits, *others = (next(found) if has else None for has in self._has)
+        assert logits is not None
+        return Outputs(logits, *others)

@@ -167,7 +167,8 @@ class Sampler:
         drawn = (moved[:, :, :3], (moved[:, :, 3] > 0.5).float(), moved[:, :, 4] * scale[..., None, None])
         marks = self.clips.marks[torch.from_numpy(chosen).to(self.device)]
         if rng.random() < 0.5:  # time runs backwards
-            return _Drawn(*(v.flip(1) for v in (*drawn, away, known)), marks)
+            moved, masks, distance, away, known = (v.flip(1) for v in (*drawn, away, known))
+            return _Drawn(moved, masks, distance, away, known, marks)
         return _Drawn(*drawn, away, known, marks)
 
     def _from_stills(

@@ -10,14 +10,9 @@ V = TypeVar("V")
 
 
 class LRUCache(Generic[K, V]):
-    """Values by key, those used last, for any thread.
+    """Values by key, those used last, for any thread. Their sizes are `limit` together at most.
 
-    Parameters
-    ----------
-    limit : int
-        Sum of the sizes that is kept at most.
-    size_of : callable
-        Size of a value in the unit of `limit`; 1 by default, which makes `limit` a number of values.
+    ``size_of(value)`` is 1 by default, which makes `limit` a number of values.
     """
 
     def __init__(self, limit: int, size_of: Callable[[V], int] = lambda value: 1) -> None:
@@ -47,11 +42,16 @@ class LRUCache(Generic[K, V]):
     def put(self, key: K, value: V) -> None:
         """Keep a value under `key`."""
         with self._lock:
-            if key in self._values:
-                self._size -= self._size_of(self._values.pop(key))
+            self.drop(key)
             self._values[key] = value
             self._size += self._size_of(value)
             self.drop_to(self.limit)
+
+    def drop(self, key: K) -> None:
+        """Drop the value kept under `key`, if there is one."""
+        with self._lock:
+            if key in self._values:
+                self._size -= self._size_of(self._values.pop(key))
 
     def drop_to(self, size: int) -> None:
         """Drop the values not used for longest, until the sizes of the others are `size` together or less."""

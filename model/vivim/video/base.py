@@ -7,14 +7,14 @@ never disagree.
 
 import hashlib
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vivim.errors import VideoError
+from vivim.errors import FrameError, VideoError
+from vivim.utils.lru_cache import LRUCache
 
 CACHE_BYTES = 128 * 2**20
 """Decoded frames kept in memory by each open video."""
@@ -26,43 +26,21 @@ IDENTITY_BYTES = 2**20
 """How much of a file's beginning and end goes into its identity."""
 
 
-class FrameCache:
+class FrameCache(LRUCache[int, NDArray]):
     """The latest decoded frames, bounded in bytes. May be asked from any thread, also while a frame is decoded."""
 
     def __init__(self, limit: int = CACHE_BYTES) -> None:
-        self.limit, self._bytes = limit, 0
-        self._frames: OrderedDict[int, NDArray] = OrderedDict()
-        self._lock = threading.Lock()
+        super().__init__(limit, lambda frame: frame.nbytes)
 
-    def get(self, i: int) -> NDArray | None:
-        """Frame `i` if it is still here."""
-        with self._lock:
-            found = self._frames.get(i)
-            if found is not None:
-                self._frames.move_to_end(i)
-            return found
-
-    def put(self, i: int, frame: NDArray) -> None:
-        """Keep a frame. The least recently used ones go when there is too much. The frame becomes read-only."""
-        frame.setflags(write=False)
-        with self._lock:
-            if i in self._frames:
-                return
-            self._frames[i] = frame
-            self._bytes += frame.nbytes
-            while self._bytes > self.limit and len(self._frames) > 1:
-                self._bytes -= self._frames.popitem(last=False)[1].nbytes
+    def put(self, key: int, value: NDArray) -> None:
+        """Keep a frame, which becomes read-only."""
+        value.setflags(write=False)
+        super().put(key, value)
 
     def nearest(self, i: int) -> int | None:
         """The number of the frame here that is nearest to `i`."""
         with self._lock:
-            return min(self._frames, key=lambda at: abs(at - i), default=None)
-
-    def clear(self) -> None:
-        """Forget everything."""
-        with self._lock:
-            self._frames.clear()
-            self._bytes = 0
+            return min(self._values, key=lambda at: abs(at - i), default=None)
 
 
 LARGEST_ASPECT = 8.0
@@ -124,6 +102,8 @@ class Video:
         self._lock = threading.RLock()
         self._cache = FrameCache(cache_bytes)
         self._closed = False
+        self.frames_stated = shape[0]
+        """Frames that the file should have. More than there are where it is cut short and says so."""
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -138,6 +118,8 @@ class Video:
         VideoError
             If it cannot be decoded, or the video is closed.
         """
+        if len(self) <= i < self.frames_stated:
+            raise FrameError(f"Frame {i} of {self.path.name} is not there: the file is cut short. Copy it anew.")
         if not 0 <= i < len(self):
             raise IndexError(f"Frame {i} is not in a video of {len(self)} frames.")
         found = self._cache.get(int(i))
@@ -184,6 +166,11 @@ class Video:
         return self.pixel_spacing_mm[1] / self.pixel_spacing_mm[0]
 
     @property
+    def closed(self) -> bool:
+        """Whether its file was let go of."""
+        return self._closed
+
+    @property
     def files(self) -> list[Path]:
         """The files that it is read from, in order."""
         return self._files
@@ -202,7 +189,7 @@ class Video:
         """Let go of the file. Safe to call twice."""
         with self._lock:
             self._closed = True
-            self._cache.clear()
+            self._cache.drop_to(0)
             self._release()
 
     def _decode(self, i: int) -> NDArray:
@@ -243,6 +230,20 @@ def check_size(height: int, width: int, name: str) -> None:
         )
 
 
+def oriented(picture: NDArray, orientation: int) -> NDArray:
+    """A picture as it is to be shown, by the orientation that EXIF and TIFF note of it, 1 to 8; 1 is as it is."""
+    if 5 <= orientation <= 8:
+        picture = picture.swapaxes(0, 1)
+    picture = picture[:: -1 if orientation in (3, 4, 7, 8) else 1, :: -1 if orientation in (2, 3, 6, 7) else 1]
+    return np.ascontiguousarray(picture)
+
+
+def over_black(picture: NDArray, alpha: NDArray) -> NDArray:
+    """A picture ``(H, W, C)`` over black, by its opacity ``(H, W)`` of the same type."""
+    top = np.iinfo(alpha.dtype).max
+    return ((picture.astype(np.uint32) * alpha[..., None] + top // 2) // top).astype(picture.dtype)
+
+
 def check_picture(picture: NDArray, path: Path) -> NDArray:
     """A decoded picture as the protocol wants it: ``(H, W)`` or ``(H, W, 3)``, uint8 or uint16.
 
@@ -254,7 +255,7 @@ def check_picture(picture: NDArray, path: Path) -> NDArray:
     if picture.dtype == bool:
         picture = picture.astype(np.uint8) * 255
     if picture.ndim == 3 and picture.shape[2] in (2, 4):
-        picture = picture[..., : picture.shape[2] - 1]  # without alpha
+        picture = picture[..., : picture.shape[2] - 1]  # what the fourth is has not been said
     if picture.ndim == 3 and picture.shape[2] == 1:
         picture = picture[..., 0]
     colour = picture.ndim == 3 and picture.shape[2] == 3

@@ -66,24 +66,16 @@ class LazyFrames:
 
     def __getitem__(self, key: Any) -> NDArray:
         first, *rest = key if isinstance(key, tuple) and key else (key,)
-        if isinstance(first, slice):
-            return self._block(range(*first.indices(len(self))))[(slice(None), *rest)]
-        if isinstance(first, (list, np.ndarray)) and not any(isinstance(k, (list, np.ndarray)) for k in rest):
-            return self._picked(np.asarray(first))[(slice(None), *rest)]
-        if isinstance(first, (int, np.integer)) and not isinstance(first, (bool, np.bool_)):
-            t = int(first)
-            if not -len(self) <= t < len(self):
-                raise IndexError(f"Frame {t} is not in a video of {len(self)} frames.")
-            return self.video.frame(t % len(self))[tuple(rest)]
-        return self._block(range(len(self)))[key]
-
-    def _picked(self, which: NDArray) -> NDArray:
-        """Frames by a list of numbers, or of true and false, one a frame."""
-        if which.ndim != 1 or (which.dtype.kind not in "iub" and which.size):
-            return self._block(range(len(self)))[which]
-        if which.dtype.kind == "b" and len(which) != len(self):
-            raise IndexError(f"{len(which)} values of true and false for a video of {len(self)} frames.")
-        return self._block(np.arange(len(self))[which if which.size else []])
+        listed = isinstance(first, (list, np.ndarray))
+        by_frame = isinstance(first, (slice, int, np.integer)) and not isinstance(first, bool)
+        if listed and np.ndim(first) == 1:
+            by_frame = not any(isinstance(k, (list, np.ndarray)) for k in rest)
+        if not by_frame:
+            return self._block(range(len(self)))[key]
+        which = np.arange(len(self))[first]
+        if which.ndim == 0:
+            return self.video.frame(int(which))[tuple(rest)]
+        return self._block(which)[(slice(None), *rest)]
 
     def _block(self, frames: Sequence[int] | NDArray) -> NDArray:
         try:
@@ -92,10 +84,6 @@ class LazyFrames:
             raise VideoError(f"{error}. Take fewer frames at once.") from None
         pictures = [self.video.frame(int(t)) for t in frames]
         return np.stack(pictures) if pictures else np.empty((0, *self.shape[1:]), self.dtype)
-
-    def astype(self, dtype: DTypeLike) -> NDArray:
-        """All frames in memory, as another type."""
-        return self[:].astype(dtype)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "LazyFrames | NDArray":
         """The same frames without what shows them: of a video, which nobody changes, lazily, else in memory."""

@@ -62,7 +62,8 @@ def open_video(path: str | Path) -> Video:
     ----------
     path : str or Path
         A local file (what FFmpeg decodes, as mp4, mov, mkv, avi; gif; multi-page tif; DICOM; NIfTI), known by its
-        content before its ending, or a folder: pictures of one size (its ``frames`` subfolder, if it has one), or one DICOM series or cine.
+        content before its ending, or a folder: pictures of one size (of its ``frames`` subfolder, if it has
+        one), one stack, or one DICOM series or cine.
 
     Returns
     -------
@@ -106,18 +107,18 @@ def suffix_of(path: Path) -> str:
 
 
 def _open_folder(path: Path) -> Video:
-    from vivim.video.readers.image_folder import FolderVideo, holds_series
+    from vivim.video.readers.image_folder import holds_series, open_pictures
 
     try:
         if holds_series(path):
             from vivim.video.readers.dicom_series import open_series
 
             return open_series(path)
+        return open_pictures(path)
     except OSError as error:
         raise VideoError(
             f"The folder {path} cannot be read ({error.strerror}). Check its permissions."
         ) from error
-    return FolderVideo(path)
 
 
 def _beginning(path: Path) -> bytes:

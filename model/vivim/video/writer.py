@@ -1,10 +1,12 @@
 """Write frames as an mp4 file that every player shows."""
 
+import contextlib
 import itertools
 import math
 from collections.abc import Generator, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,9 +68,9 @@ def encoded(
     gop: int = 48,
     pixel_aspect: float = 1.0,
 ) -> Generator[int, None, None]:
-    """Encode straight into `path` with PyAV's x264, or with its other encoder of H.264 where it has none.
+    """Encode straight into `path` with PyAV's x264, or with imageio-ffmpeg's program where PyAV was built without it.
 
-    The encoder belongs to this process: when that is killed, nothing goes on writing.
+    PyAV's encoder belongs to this process: when that is killed, nothing goes on writing.
 
     Parameters
     ----------
@@ -96,14 +98,27 @@ def encoded(
     import av
 
     first = next(pictures)
+    rate, aspect = Fraction(fps).limit_denominator(1001), Fraction(pixel_aspect).limit_denominator(1000)
+    # the same pictures make the same bytes each time
+    options = {"crf": str(crf), "g": str(gop), "x264-params": NO_TREE}
+    if "libx264" not in av.codecs_available:
+        from imageio_ffmpeg import write_frames
+
+        words = [word for name, value in options.items() for word in (f"-{name}", value)]
+        words += ["-vf", f"setsar={aspect.numerator}/{aspect.denominator}", "-f", "mp4"]
+        program = write_frames(
+            str(path), first.shape[1::-1], fps=float(rate), quality=None, macro_block_size=2, output_params=words
+        )
+        program.send(None)
+        with contextlib.closing(program):
+            for done, rgb in enumerate(itertools.chain((first,), pictures), start=1):
+                program.send(rgb)
+                yield done
+        return
     with av.open(str(path), "w", format="mp4") as container:
-        rate = Fraction(fps).limit_denominator(1001)
-        # the same pictures make the same bytes each time
-        options = {"crf": str(crf), "g": str(gop), "x264-params": NO_TREE}
-        codec = "libx264" if "libx264" in av.codecs_available else "h264"
-        stream = container.add_stream(codec, rate=rate, options=options)
+        stream: Any = container.add_stream("libx264", rate=rate, options=options)
         stream.width, stream.height, stream.pix_fmt = first.shape[1], first.shape[0], "yuv420p"
-        stream.codec_context.sample_aspect_ratio = Fraction(pixel_aspect).limit_denominator(1000)
+        stream.codec_context.sample_aspect_ratio = aspect
         for done, rgb in enumerate(itertools.chain((first,), pictures), start=1):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
             yield done

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from vivim.analysis.shape_changes import ShapeTrack, change, jumps_of
 from vivim.session import Session
-from vivim.session.ledger import STATUS_CODES
-from vivim.session.record import FrameTable
+from vivim.session.ledger import STATUS_CODES, FrameTable
 
 
 def square(side: int, at: int = 5) -> np.ndarray:

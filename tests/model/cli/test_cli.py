@@ -45,7 +45,8 @@ def call(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, dict,
 def cut(tmp_path: Path, share: float) -> Path:
     """A video whose index is whole and whose pictures end early."""
     whole = write_video(tmp_path / "whole.mp4", make_phantom(frames=24, size=(64, 64)).frames, 25.0, gop=12)
-    with av.open(str(whole)) as source, av.open(str(tmp_path / "fast.mp4"), "w", options={"movflags": "faststart"}) as out:
+    fast, options = str(tmp_path / "fast.mp4"), {"movflags": "faststart"}
+    with av.open(str(whole)) as source, av.open(fast, "w", options=options) as out:
         stream = out.add_stream_from_template(source.streams.video[0])
         for packet in source.demux(video=0):
             if packet.size:

@@ -12,7 +12,7 @@ from PIL import Image
 from scipy.spatial.distance import cdist
 from vivim.cli import main
 from vivim.errors import VivimError
-from vivim.evaluation.evaluate import SCORES, evaluate, frame_scores, interval, overall
+from vivim.evaluation.evaluate import SCORES, calibration_error, evaluate, frame_scores, interval, overall
 from vivim.evaluation.report import COLUMNS, summary, table
 from vivim.imaging import metrics
 from vivim.network import Vivim, VivimConfig
@@ -137,13 +137,44 @@ def test_clips_are_scored_frame_by_frame(dataset: Path) -> None:
     assert means["dice"] == pytest.approx(0.9)
     assert intervals["dice"] == pytest.approx((0.8, 1.0))
     text = table([good, bad])
-    assert "1 frames without a lesion, in 1 of them" in text
+    assert "False alarms in 1 of 1 frames without a lesion, misses in 0 of 19 with one" in text
     assert set(COLUMNS) == set(SCORES)
     labelled = list(evaluate(f"{dataset}:3", model, device="cpu"))  # no pixel has this label
     assert [clip.empty_frames for clip in labelled] == [10, 10]
     report = summary([good, bad])
     assert report["clips"][1]["false_alarms"] == 1
+    assert (report["false_alarm_rate"], report["miss_rate"]) == (1.0, 0.0)
+    assert summary([good])["false_alarm_rate"] is None
     json.dumps(report, allow_nan=False)
+
+
+def test_a_network_that_sees_no_lesion_raises_no_false_alarm(dataset: Path) -> None:
+    torch.manual_seed(0)
+    model = Vivim(VivimConfig(input_size=(64, 64), presence=True))
+    assert model.presence is not None
+    torch.nn.init.constant_(model.presence.classify.weight, 0.0)
+    model.decoder.classify.bias.data.fill_(30.0)
+    rates = {}
+    for bias in (5.0, -5.0):
+        torch.nn.init.constant_(model.presence.classify.bias, bias)
+        report = summary(list(evaluate(dataset, model, device="cpu", stills=True)))
+        rates[bias] = report["false_alarm_rate"], report["miss_rate"]
+        chance = 1 / (1 + np.exp(-bias))
+        assert report["presence_calibration_error"] == pytest.approx(abs(chance - 19 / 20), abs=1e-4)
+    assert rates == {5.0: (1.0, 0.0), -5.0: (0.0, 1.0)}
+
+
+def test_calibration_error_by_hand() -> None:
+    said = [(0.05, False), (0.05, True), (0.95, True), (1.0, True)]
+    assert calibration_error(said) == pytest.approx((abs(0.1 - 1) + abs(1.95 - 2)) / 4)
+    assert calibration_error([]) is None
+
+
+def test_only_what_was_kept_out_is_scored(dataset: Path) -> None:
+    place = dataset.rename(dataset.parent / "polyp_cvc_clinicdb")
+    (place / "1").rename(place / "20")
+    model = Oracle(VivimConfig(input_size=(64, 64)))
+    assert [clip.clip for clip in evaluate(place, model, device="cpu", part="kept out")] == ["polyp_cvc_clinicdb/20"]
 
 
 def test_the_command_reports_and_draws(

@@ -20,6 +20,7 @@ def result(clip: str, *history: float, choose: str = "queue", **changes: float) 
         "propagation_dice": 0.6,
         "seconds": 2.0,
         "mean_seconds": 3.0,
+        "all_frames_dice": 0.7,
         **changes,
     }
     return SimulationResult(
@@ -69,6 +70,8 @@ def test_the_summary_holds_means_and_what_was_reached() -> None:
             "interpolation_dice": 0.5,
             "propagation_dice": 0.6,
             "mean_seconds": 4.0,
+            "all_frames_dice": 0.7,
+            "total_clicks": 0,
             "common_dice": 0.85,
             "clips": 2,
             "clips_below_baselines": 0,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from vivim import Session, Vivim, finetune, load_model
+from vivim import Session, Vivim, finetune, load_model, propose
 from vivim.errors import FinetuneError
 from vivim.finetuning.cross_validation import blended_scores, reliability_frames, split_folds
 from vivim.finetuning.events import Finished, HeldOut, Preparing, Scored, Step, from_line, to_line
@@ -60,6 +61,31 @@ def test_the_whole_of_it_in_its_own_process(session: Session, sample, tiny_model
     info = next(m for m in list_models() if m.name == "mine")
     assert (info.parent, info.frames, info.sessions) == ("tiny", 3, 1)
     assert not torch.equal(tuned.decoder.fuse.weight, tiny_model.decoder.fuse.weight)
+
+
+@pytest.mark.parametrize(("logit", "kept"), [(5.0, True), (-5.0, False)])
+def test_presence_that_overlooks_what_was_taught_is_left_out(
+    session: Session, sample, tiny_model: Vivim, few_steps: None, logit: float, kept: bool
+) -> None:
+    model = Vivim(replace(tiny_model.config, presence=True)).eval()
+    assert model.presence is not None
+    torch.nn.init.zeros_(model.presence.classify.weight)
+    torch.nn.init.constant_(model.presence.classify.bias, logit)
+    correct(session, sample, (1, 8))
+    (tuned,) = (e.model for e in run([session], model) if isinstance(e, Trained))
+    assert (tuned.presence is not None, tuned.config.presence) == (kept, kept)
+
+
+def test_a_correction_counts_more_than_presence(session: Session, sample, tiny_model: Vivim) -> None:
+    model = Vivim(replace(tiny_model.config, presence=True)).eval()
+    assert model.presence is not None
+    torch.nn.init.constant_(model.presence.classify.bias, -50.0)
+    torch.nn.init.constant_(model.decoder.classify.bias, 50.0)
+    list(propose(session, model))
+    assert not any(session.masks[t].any() for t in range(len(session)))
+    correct(session, sample, (4,))
+    list(propose(session, model))
+    assert all(session.masks[t].any() for t in range(len(session)))
 
 
 def test_the_loss_falls_and_the_encoder_stays(session: Session, sample, tiny_model: Vivim) -> None:

@@ -17,6 +17,7 @@ from vivim import Session
 from vivim.errors import MasksError, SessionError
 from vivim.io.import_masks import import_masks
 from vivim.session import write_queue
+from vivim.session.mask_store import MaskStore
 
 WRITTEN = 4
 """Frames that come in before the disk fails."""
@@ -95,18 +96,14 @@ def test_masks_taken_away_while_they_are_read_are_said(session: Session, tmp_pat
 def test_a_share_that_stalls_is_said_in_time_and_the_import_can_be_repeated(
     session: Session, masks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answer, stored = threading.Event(), session._masks
+    answer, write = threading.Event(), MaskStore.__setitem__
 
-    class Stalled:
-        def __getitem__(self, key):
-            return stored[key]
-
-        def __setitem__(self, t, pixels) -> None:
-            answer.wait(60)
-            stored[t] = pixels
+    def stalled(masks: MaskStore, t: int, pixels: np.ndarray) -> None:
+        answer.wait(60)
+        write(masks, t, pixels)
 
     def stall() -> None:
-        monkeypatch.setattr(session, "_masks", Stalled())
+        monkeypatch.setattr(MaskStore, "__setitem__", stalled)
         monkeypatch.setattr(write_queue, "SECONDS", 0.2)
 
     heard = threading.Event()
@@ -117,4 +114,4 @@ def test_a_share_that_stalls_is_said_in_time_and_the_import_can_be_repeated(
     answer.set()
     assert heard.wait(60)  # what was waited for in vain went through after all
     list(import_masks(session, masks, overwrite=True))
-    np.testing.assert_array_equal(np.asarray(stored), labels_of(session))
+    np.testing.assert_array_equal(np.asarray(session.masks), labels_of(session))

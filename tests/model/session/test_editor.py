@@ -96,3 +96,12 @@ def test_what_is_read_is_a_copy(session: Session) -> None:
     assert not editor[0].any()
     with pytest.raises(IndexError):
         _ = editor[len(session)]
+
+
+def test_a_frame_named_from_both_ends_gets_every_pixel(session: Session) -> None:
+    editor, last = session.editable(), len(session) - 1
+    editor[np.array([-1, last]), np.array([1, 2]), np.array([3, 4])] = np.array([5, 6])
+    assert editor[last, 1, 3] == 5 and editor[last, 2, 4] == 6
+    with pytest.raises(IndexError):
+        editor[np.array([0, len(session)]), np.array([1, 2]), np.array([3, 4])] = 1
+    assert session.frames_with("corrected") == [last]

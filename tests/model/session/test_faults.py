@@ -4,34 +4,15 @@ from __future__ import annotations
 
 import errno
 import threading
-from collections.abc import Callable
 
 import numpy as np
 import pytest
 from vivim import Session
 from vivim.errors import SessionError
+from vivim.session.mask_store import MaskStore
 
 
-class Masks:
-    """The session's masks with a hook before each write and after each read."""
-
-    def __init__(self, session: Session, write: Callable | None = None, read: Callable | None = None) -> None:
-        self._real, self._write, self._read = session._masks, write, read
-
-    def __getitem__(self, key):
-        found = self._real[key]
-        if self._read is not None:
-            hook, self._read = self._read, None
-            hook()
-        return found
-
-    def __setitem__(self, key, value) -> None:
-        if self._write is not None:
-            self._write()
-        self._real[key] = value
-
-
-def no_space() -> None:
+def no_space(*_) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
@@ -51,7 +32,7 @@ def test_a_stroke_that_did_not_fit_on_the_disk_changes_neither_mask_nor_status(
         session.accept(2)
     mask = np.asarray(session.masks[2])
     with monkeypatch.context() as patch:
-        patch.setattr(session, "_masks", Masks(session, write=no_space))
+        patch.setattr(MaskStore, "__setitem__", no_space)
         with pytest.raises(SessionError, match="No space left"):
             session.editable()[2, 3:9, 3:9] = 5
     uncertainty = session.uncertainty[2]
@@ -64,11 +45,17 @@ def test_a_stroke_that_did_not_fit_on_the_disk_changes_neither_mask_nor_status(
 
 
 def test_a_proposal_written_while_a_frame_is_read_is_seen_next_time(session: Session, monkeypatch) -> None:
-    editor = session.editable()
-    monkeypatch.setattr(
-        session, "_masks", Masks(session, read=lambda: session.propose(5, ones(session), "v1"))
-    )
-    editor[5]
+    editor, read = session.editable(), MaskStore.readable
+
+    def read_late(masks: MaskStore, t: int) -> np.ndarray | None:
+        found = read(masks, t)
+        patch.undo()
+        session.propose(5, ones(session), "v1")
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MaskStore, "readable", read_late)
+        editor[5]
     assert editor[5].all()
 
 

@@ -6,13 +6,13 @@ import random
 import signal
 import threading
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
 from vivim import Session
 from vivim.errors import SessionError
 from vivim.session import write_queue
+from vivim.session.mask_store import MaskStore
 
 from benchmarks.interrupts import Strike, interrupt_everywhere
 
@@ -22,18 +22,18 @@ def of(session: Session, value: int) -> np.ndarray:
 
 
 class Slow:
-    """Masks on a disk that takes its time, until `go` is set; `begun` says that it is at one."""
+    """Masks are on a disk that takes its time, until `go` is set; `begun` says that it is at one."""
 
-    def __init__(self, masks: Any) -> None:
-        self._masks, self.begun, self.go = masks, threading.Event(), threading.Event()
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun, self.go = threading.Event(), threading.Event()
+        write = MaskStore.__setitem__
 
-    def __getitem__(self, key: Any) -> np.ndarray:
-        return self._masks[key]
+        def slowly(masks: MaskStore, t: int, pixels: np.ndarray) -> None:
+            self.begun.set()
+            self.go.wait(60)
+            write(masks, t, pixels)
 
-    def __setitem__(self, t: int, pixels: np.ndarray) -> None:
-        self.begun.set()
-        self.go.wait(60)
-        self._masks[t] = pixels
+        monkeypatch.setattr(MaskStore, "__setitem__", slowly)
 
 
 def interrupted(work: Callable[[], object], when: threading.Event, release: threading.Event) -> None:
@@ -66,8 +66,7 @@ def disk_threads() -> list[threading.Thread]:
 def test_what_is_drawn_after_an_interrupt_is_not_written_over_by_what_came_before(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    slow = Slow(session._masks)
-    monkeypatch.setattr(session, "_masks", slow)
+    slow = Slow(monkeypatch)
     heard: list[int] = []
     session.on_change(lambda t, status: heard.append(t))
     interrupted(lambda: session.correct(3, of(session, 1)), slow.begun, slow.go)
@@ -84,8 +83,7 @@ def test_what_is_drawn_after_an_interrupt_is_not_written_over_by_what_came_befor
 def test_a_disk_that_stays_silent_after_an_interrupt_is_said_and_nothing_gets_out_of_order(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    slow, nobody = Slow(session._masks), threading.Event()
-    monkeypatch.setattr(session, "_masks", slow)
+    slow, nobody = Slow(monkeypatch), threading.Event()
     monkeypatch.setattr(write_queue, "SECONDS", 0.2)
     interrupted(lambda: session.correct(3, of(session, 1)), slow.begun, nobody)
     with pytest.raises(SessionError, match="still does not answer"):

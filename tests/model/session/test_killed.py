@@ -14,6 +14,7 @@ import pytest
 from vivim import Session
 from vivim.errors import SessionError
 from vivim.session import flusher, write_queue
+from vivim.session.mask_store import MaskStore
 
 
 def of(session: Session, value: int) -> np.ndarray:
@@ -60,31 +61,23 @@ def test_a_lock_left_by_the_dead_holds_nobody_up(session: Session) -> None:
             Session.open(session.folder)
 
 
-class Stalled:
-    """Masks on a share that does not answer until `answer` is set."""
-
-    def __init__(self, masks) -> None:
-        self._masks, self.answer = masks, threading.Event()
-
-    def __getitem__(self, key):
-        return self._masks[key]
-
-    def __setitem__(self, t, pixels) -> None:
-        self.answer.wait(60)
-        self._masks[t] = pixels
-
-
 @pytest.fixture
-def stalled(session: Session, monkeypatch: pytest.MonkeyPatch) -> Stalled:
+def stalled(session: Session, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Masks are on a share that does not answer until this is set."""
     session.correct(0, of(session, 1))
-    share = Stalled(session._masks)
-    monkeypatch.setattr(session, "_masks", share)
+    answer, write = threading.Event(), MaskStore.__setitem__
+
+    def stall(masks: MaskStore, t: int, pixels: np.ndarray) -> None:
+        answer.wait(60)
+        write(masks, t, pixels)
+
+    monkeypatch.setattr(MaskStore, "__setitem__", stall)
     monkeypatch.setattr(write_queue, "SECONDS", 0.2)
-    return share
+    return answer
 
 
 def test_a_share_that_stalls_is_said_in_time_and_loses_nothing(
-    session: Session, stalled: Stalled, monkeypatch: pytest.MonkeyPatch
+    session: Session, stalled: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heard: list[tuple[int, str]] = []
     session.on_change(lambda t, status: heard.append((t, status)))
@@ -93,7 +86,7 @@ def test_a_share_that_stalls_is_said_in_time_and_loses_nothing(
             session.correct(3, of(session, 5))
     assert session.statuses[0] == 2 and heard == []  # reading does not wait
     monkeypatch.setattr(write_queue, "SECONDS", 60)
-    stalled.answer.set()
+    stalled.set()
     while not heard:
         time.sleep(0.01)
     assert heard == [(3, "corrected")] and (session.masks[3] == 5).all()
@@ -104,14 +97,14 @@ def test_a_share_that_stalls_is_said_in_time_and_loses_nothing(
 
 
 def test_closing_does_not_wait_for_a_stalled_share_for_ever(
-    session: Session, stalled: Stalled, monkeypatch: pytest.MonkeyPatch
+    session: Session, stalled: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(SessionError, match="has not answered"):
         session.propose(3, of(session, 5), "v1")
     with pytest.raises(SessionError, match="could not be closed properly"):
         session.close()
     monkeypatch.setattr(write_queue, "SECONDS", 60)
-    stalled.answer.set()
+    stalled.set()
     while (session.folder / "lock.holder").exists():
         time.sleep(0.01)
     with Session.open(session.folder) as again:  # closed after all, as soon as the share answered

@@ -167,7 +167,7 @@ def refused(*_): raise OSError(38, "no locks here")
 fcntl.flock = refused
 from vivim import Session
 session = Session.open(sys.argv[1])
-print(session._writer.after_crash, flush=True)
+print(session._folder_lock.after_crash, flush=True)
 sys.stdin.read()
 if len(sys.argv) < 3:
     os._exit(1)
@@ -191,7 +191,7 @@ def test_where_no_file_can_be_locked_a_dead_writer_holds_nobody_up(handed_over: 
         with pytest.raises(SessionError, match=f"process {first.pid} on "):
             Session.open(handed_over)
     with Session.open(handed_over) as session:  # the first was killed
-        assert session._writer.after_crash and session.frames_with("corrected") == [3]
+        assert session._folder_lock.after_crash and session.frames_with("corrected") == [3]
 
 
 def test_a_marker_from_another_machine_is_not_taken_away_and_it_is_said_what_to_do(

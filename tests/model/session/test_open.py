@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from vivim import Session
 from vivim.errors import SessionError, VideoChangedError, VideoMissingError
+from vivim.session.metadata import Description
 
 
 def ones(session: Session) -> np.ndarray:
@@ -147,6 +148,43 @@ def test_a_renamed_video_finds_its_session(session: Session, sample) -> None:
             np.testing.assert_array_equal(again.video.frame(2), sample.frames[2])
     assert json.loads((session.folder / "session.json").read_text())["video"] == "renamed"
     assert not (sample.clip / "renamed.vivim").exists()
+
+
+def test_of_the_sessions_beside_a_video_only_those_are_read_whose_video_is_gone(
+    session: Session, sample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session.close()
+    for name in ("a", "b", "c"):
+        shutil.copytree(sample.video, sample.clip / name)
+        rewrite(sample.clip / name, "0000.png", 0)
+        Session.open(sample.clip / name).close()
+    read: list[str] = []
+    read_description = Description.read
+
+    def noted(path: Path) -> Description:
+        read.append(path.parent.name)
+        return read_description(path)
+
+    monkeypatch.setattr(Description, "read", noted)
+    shutil.copytree(sample.video, sample.clip / "new")
+    with Session.open(sample.clip / "new", lazy=True):
+        assert read == []
+    renamed = sample.video.rename(sample.clip / "renamed")
+    with Session.open(renamed) as again:
+        assert again.folder.samefile(session.folder) and set(read) == {session.folder.name}
+
+
+def test_a_video_renamed_twice_finds_its_session_though_another_took_its_first_name(
+    session: Session, sample
+) -> None:
+    session.correct(3, sample.masks[3])
+    session.close()
+    once = sample.video.rename(sample.clip / "once")
+    Session.open(once).close()
+    shutil.copytree(once, sample.video)
+    rewrite(sample.video, "0000.png", 0)
+    with Session.open(once.rename(sample.clip / "twice")) as again:
+        assert again.folder.samefile(session.folder) and again.status(3) == "corrected"
 
 
 def test_a_session_opened_by_its_folder_finds_the_renamed_video(session: Session, sample) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from vivim import Session
-from vivim.errors import VideoMissingError
+from vivim.errors import SessionError, VideoMissingError
 
 PATIENT = "Zweifel_Hedwig_19510307"
 
@@ -136,3 +136,12 @@ def test_a_session_that_tells_of_no_video_leads_nowhere(
         with pytest.raises(VideoMissingError):
             _ = session.video
     assert not secret.exists()
+
+
+@pytest.mark.parametrize("earlier", [{"a": 1}, "text", [["a"]], [1], None, [{"identity": 3}]])
+def test_earlier_videos_that_are_none_are_damage(session: Session, earlier: object) -> None:
+    session.close()
+    values = {**json.loads((session.folder / "session.json").read_text()), "earlier": earlier}
+    (session.folder / "session.json").write_text(json.dumps(values))
+    with pytest.raises(SessionError, match="damaged"):
+        Session.open(session.folder)

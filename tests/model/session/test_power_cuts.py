@@ -22,8 +22,7 @@ import numpy as np
 import pytest
 from vivim import Session
 from vivim.session import flusher
-from vivim.session.record import digest
-from vivim.session.transactions import PERSONS
+from vivim.session.ledger import PERSONS, digest
 
 State = tuple[str, str]
 """Of a frame: its status and the digest of its mask."""

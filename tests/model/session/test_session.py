@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from vivim import Session
 from vivim.errors import SessionError, VideoError
+from vivim.session.mask_store import MaskStore
 
 
 def blank(session: Session, value: int = 1) -> np.ndarray:
@@ -228,15 +229,10 @@ def test_lost_description_never_lets_masks_be_made_anew(session: Session, sample
 def test_a_full_disk_loses_nothing_that_was_there(session: Session, monkeypatch) -> None:
     session.correct(0, blank(session))
 
-    class Full:
-        def __getitem__(self, key):
-            return masks[key]
+    def full(*_) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-        def __setitem__(self, key, value) -> None:
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-    masks = session._masks
-    monkeypatch.setattr(session, "_masks", Full())
+    monkeypatch.setattr(MaskStore, "__setitem__", full)
     with pytest.raises(SessionError, match="No space left"):
         session.correct(0, blank(session, 2))
     with pytest.raises(SessionError, match="No space left"):

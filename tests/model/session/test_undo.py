@@ -85,7 +85,7 @@ def test_a_model_never_costs_a_person_the_way_back(session: Session) -> None:
 
 
 def test_only_the_latest_steps_are_kept(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vivim.session.history.STEPS_KEPT", 10)
+    monkeypatch.setattr("vivim.session.frame_snapshots.STEPS_KEPT", 10)
     for value in (1, 2):
         for t in range(len(session)):
             session.correct(t, of(session, value))

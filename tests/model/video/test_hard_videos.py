@@ -13,7 +13,7 @@ import pytest
 from numbered import COUNT, HEIGHT, WIDTH, encode, number_of
 from vivim import open_video
 from vivim.errors import VideoError
-from vivim.video import Scrubber
+from vivim.video import Scrubber, make_phantom, write_video
 from vivim.video.base import FrameCache
 
 LONG = {"g": "250", "bf": "3", "crf": "10"}
@@ -228,3 +228,19 @@ def test_a_scrubber_shows_something_at_once_and_tells_when_the_frame_is_there(so
     number, picture = scrubber.show(60)
     assert number == 60 == number_of(picture)
     scrubber.close()
+
+
+@pytest.mark.parametrize("program", [False, True])
+def test_a_video_is_written_with_and_without_an_encoder_in_pyav(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: bool
+) -> None:
+    """PyAV may have been built without x264; then imageio-ffmpeg's program encodes the same frames."""
+    if program:
+        monkeypatch.setattr("av.codecs_available", set())
+    frames = make_phantom(frames=6, size=(48, 64)).frames
+    video = open_video(write_video(tmp_path / "a.mp4", frames, 20.0, crf=1))
+    assert len(video) == 6 and video.fps == pytest.approx(20)
+    for t in range(6):
+        red = frames[t].reshape(48, 64, -1)[..., 0]
+        assert np.abs(video.frame(t)[..., 0].astype(int) - red).mean() < 4
+    video.close()

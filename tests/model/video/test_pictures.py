@@ -296,6 +296,7 @@ def test_nifti_over_time(tmp_path: Path, name: str, slices: int) -> None:
     np.testing.assert_array_equal(np.stack(list(video.frames(0, 5))), pixels)
     assert video.pixel_spacing_mm == pytest.approx((0.3, 0.2))
     assert video.fps == (pytest.approx(25) if slices else None)
+    assert video.pixel_aspect == pytest.approx(2 / 3)
 
 
 def test_nifti_of_fractions_colours_and_volumes(tmp_path: Path) -> None:

@@ -154,7 +154,7 @@ def test_memory_stays_bounded(encoded) -> None:
     video._cache = FrameCache(10 * HEIGHT * WIDTH * 3)
     for _ in video.frames(0, COUNT):
         pass
-    assert len(video._cache._frames) <= 10
+    assert len(video._cache._values) <= 10
 
 
 def test_folders_are_in_natural_order_and_keep_grey_grey(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import tifffile
-from napari.layers import Image, _layer_actions
+from napari.layers import Image, Labels, _layer_actions
 from napari.utils.notifications import notification_manager
 
 from napari_vivim.controller.video_controller import video_layers
@@ -57,6 +57,24 @@ def test_masks_as_a_picture_are_a_copy(segment) -> None:
     _layer_actions._convert(layers, "image")
     assert isinstance(layers[name], Image) and isinstance(layers[name].data, np.ndarray)
     np.testing.assert_array_equal(layers[name].data, truth)
+
+
+def test_a_grey_video_as_labels_is_a_copy_to_paint_on(segment, tmp_path, qtbot) -> None:
+    viewer = segment.viewer
+    viewer.layers.clear()
+    pixels = np.arange(4 * 8 * 9).reshape(4, 8, 9).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "grey.tif", pixels, photometric="minisblack")
+    (layer,) = viewer.open(str(tmp_path / "grey.tif"), plugin="napari-vivim")
+    qtbot.waitUntil(lambda: segment.controller is not None and segment.controller.session is not None)
+    session = segment.controller.session
+    viewer.layers.selection.active = layer
+    viewer.layers.selection = {layer}
+    _layer_actions._convert(viewer.layers, "labels")
+    labels = viewer.layers["grey"]
+    assert isinstance(labels, Labels) and isinstance(labels.data, np.ndarray)
+    np.testing.assert_array_equal(labels.data, pixels)
+    labels.paint((2, 4, 4), 7)
+    assert not np.asarray(session.masks[:]).any()
 
 
 def test_masks_shown_in_another_layer_are_a_copy(segment) -> None:

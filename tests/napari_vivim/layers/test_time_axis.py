@@ -112,6 +112,19 @@ def test_no_frame_is_accepted_while_time_is_an_axis_of_the_canvas(segment) -> No
     assert controller.session.frames_with("accepted") == []
 
 
+def test_play_shows_the_video_at_its_own_speed(segment, qtbot) -> None:
+    viewer, window = segment.viewer, segment.viewer.window._qt_window
+
+    def speeds() -> list[float]:
+        return [widget.fps for widget in window._qt_viewer.dims.slider_widgets]
+
+    qtbot.waitUntil(lambda: speeds()[0] == 20)
+    half_steps(viewer)
+    qtbot.waitUntil(lambda: speeds()[0] == 40)
+    four_axes(viewer)
+    qtbot.waitUntil(lambda: speeds()[1] == 40)
+
+
 def test_a_moved_video_keeps_its_frames(segment) -> None:
     controller = segment.controller
     for layer in controller.layers:

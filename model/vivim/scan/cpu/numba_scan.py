@@ -18,13 +18,7 @@ from vivim.scan.inputs import ScanInputs
 
 
 def numba_scan(inputs: ScanInputs, order: torch.Tensor | None = None) -> torch.Tensor:
-    """Run the scan on the CPU, with a result in float32.
-
-    Raises
-    ------
-    ScanBackendError
-        The tensors are not on the CPU.
-    """
+    """Run the scan on the CPU, with a result in float32. Raises `ScanBackendError` if the tensors are elsewhere."""
     u, delta, A, B, C, D, z, bias = inputs
     if u.device.type != "cpu":
         raise ScanBackendError(

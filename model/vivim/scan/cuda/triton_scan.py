@@ -29,10 +29,7 @@ _CARRY_ROWS, _CARRY_COLUMNS = 64, 32  # chunks and states that a program takes a
 def triton_scan(inputs: ScanInputs) -> torch.Tensor:
     """Run the scan on the GPU, with a result in the dtype of `u`.
 
-    Raises
-    ------
-    ScanBackendError
-        The tensors are not on a CUDA device.
+    Raises `ScanBackendError` if the tensors are not on a CUDA device.
     """
     if not inputs.u.is_cuda and os.environ.get("TRITON_INTERPRET") != "1":
         raise ScanBackendError(

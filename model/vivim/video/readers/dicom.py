@@ -15,7 +15,7 @@ from vivim.errors import FrameError, VideoError
 from vivim.video.base import Video
 from vivim.video.readers.dicom_codecs import DECODER_DEPENDENCIES
 from vivim.video.readers.dicom_display import display_of
-from vivim.video.readers.dicom_header import MPEG, facts_of, is_in_memory, notes_of, read_header
+from vivim.video.readers.dicom_header import MPEG, facts_of, is_in_memory, read_header
 
 
 def open_dicom(path: Path) -> Video:
@@ -93,15 +93,8 @@ class DicomVideo(Video):
         first = self._pictures.read(0)
         facts = facts_of(dataset, count, path.name)
         self._starts, self.regions = facts.starts, facts.regions
-        super().__init__(
-            path,
-            (count, *first.shape),
-            first.dtype,
-            facts.fps,
-            facts.spacing_mm,
-            pixel_aspect=facts.pixel_aspect or 1.0,
-            notes=notes_of(dataset, path.name),
-        )
+        super().__init__(path, (count, *first.shape), first.dtype, **facts.of_video())
+        self.frames_stated = getattr(dataset, "frames_stated", count)
         self._cache.put(0, first)
 
     def _decode(self, i: int) -> NDArray:

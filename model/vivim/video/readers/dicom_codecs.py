@@ -4,10 +4,12 @@ pydicom decodes JPEG baseline by Pillow, and RLE itself; this adds the other JPE
 it registers them.
 """
 
+import io
 import struct
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from pydicom import uid
 from pydicom.pixels import get_decoder
 from pydicom.pixels.common import PhotometricInterpretation
@@ -82,19 +84,9 @@ def _size_jpeg(source: bytes) -> tuple[int, int]:
 
 
 def _size_2000(source: bytes) -> tuple[int, int]:
-    """Height and width from the SIZ segment of a JPEG 2000 codestream, boxed or not (ITU-T T.800 A.5.1)."""
-    at = 0
-    if not source.startswith(b"\xff\x4f"):  # in boxes (T.800 I.4), each with its length and name
-        while source[at + 4 : at + 8] != b"jp2c":
-            length = int.from_bytes(source[at : at + 4], "big")
-            at += int.from_bytes(source[at + 8 : at + 16], "big") if length == 1 else length
-            if length == 0 or at + 8 > len(source):
-                return 0, 0
-        at += 16 if source[at : at + 4] == b"\0\0\0\1" else 8
-    if source[at : at + 4] != b"\xff\x4f\xff\x51" or at + 24 > len(source):
-        return 0, 0
-    right, bottom, left, top = struct.unpack(">IIII", source[at + 8 : at + 24])
-    return bottom - top, right - left
+    """Height and width of a JPEG 2000 picture, boxed or not, from its header alone."""
+    with Image.open(io.BytesIO(source), formats=("JPEG2000",)) as picture:
+        return picture.height, picture.width
 
 
 for _syntax in DECODER_DEPENDENCIES:

@@ -20,10 +20,10 @@ from vivim.errors import VideoError
 from vivim.video.base import check_size, plausible_aspect
 from vivim.video.readers.dicom_repair import (
     PIXEL_DATA,
-    before_pixels,
     native_frames,
     put_whole_frames,
     read_whole_frames,
+    unended_pixels,
 )
 
 CENTIMETRES = 3
@@ -83,10 +83,12 @@ def read_header(path: Path) -> Dataset:
     """
     try:
         deflated = _is_deflated(path)
-        with path.open("rb") as file:
-            dataset = read_partial(file, _is_behind_pixels, None if deflated else DEFERRED)
-        if not deflated:
-            dataset = _keep_whole(path, dataset)
+        dataset = None if deflated else _without_end(path)
+        if dataset is None:
+            with path.open("rb") as file:
+                dataset = read_partial(file, _is_behind_pixels, None if deflated else DEFERRED)
+            if not deflated and "PixelData" in dataset:
+                _keep_whole(path, dataset)
         count = int(dataset.get("NumberOfFrames", 1) or 1)
         rows, columns = int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)
     except VideoError:
@@ -111,19 +113,22 @@ def read_header(path: Path) -> Dataset:
     return dataset
 
 
-def _keep_whole(path: Path, dataset: Dataset) -> Dataset:
-    """Leave only frames that are whole, if the file ends within its pixels: then pydicom has no header either."""
-    if "PixelData" in dataset:
-        count = int(dataset.get("NumberOfFrames", 1) or 1)
-        there = native_frames(path, dataset, count)
-        if 0 < there < count:
-            dataset.frames_stated, dataset.NumberOfFrames = count, there
-        return dataset
-    dataset, start = before_pixels(path)
+def _keep_whole(path: Path, dataset: Dataset) -> None:
+    """Count only frames that are whole, if the file ends within pixels that are not coded."""
     count = int(dataset.get("NumberOfFrames", 1) or 1)
-    if start is None:
-        return dataset
-    dataset.items_start, dataset.frames_stated = start, count
+    there = native_frames(path, dataset, count)
+    if 0 < there < count:
+        dataset.frames_stated, dataset.NumberOfFrames = count, there
+
+
+def _without_end(path: Path) -> Dataset | None:
+    """The header of a file whose coded pixels do not end, with its whole frames in memory. None of any other."""
+    found = unended_pixels(path)
+    if found is None:
+        return None
+    dataset, start = found
+    dataset.items_start = start
+    dataset.frames_stated = count = int(dataset.get("NumberOfFrames", 1) or 1)
     if str(dataset.file_meta.get("TransferSyntaxUID", "")).startswith(MPEG):
         dataset.add_new(PIXEL_DATA, "OB", b"")
     elif path.stat().st_size > INFLATED_BYTES:
@@ -133,16 +138,6 @@ def _keep_whole(path: Path, dataset: Dataset) -> Dataset:
     elif frames := read_whole_frames(path, start, count):
         put_whole_frames(dataset, frames)
     return dataset
-
-
-def notes_of(dataset: Dataset, name: str) -> list[str]:
-    """What a person should know about a file whose header was read."""
-    stated = getattr(dataset, "frames_stated", None)
-    if stated is None:
-        return []
-    count = int(dataset.get("NumberOfFrames", 1) or 1)
-    lost = f"{count} of its {stated} frames are there" if count < stated else "all its frames are there"
-    return [f"{name} ends too early: {lost}. Copy or export it anew if you can."]
 
 
 def is_in_memory(dataset: Dataset) -> bool:
@@ -192,6 +187,8 @@ class Facts:
         Calibrated parts of the picture, B-mode first.
     pixel_aspect : float, optional
         Width by height of a pixel, where that is all that is stated.
+    notes : tuple of str
+        What a person should know about the file.
     """
 
     starts: list[float] | None
@@ -199,6 +196,16 @@ class Facts:
     spacing_mm: tuple[float, float] | None
     regions: tuple[Region, ...]
     pixel_aspect: float | None = None
+    notes: tuple[str, ...] = ()
+
+    def of_video(self) -> dict[str, Any]:
+        """What `vivim.video.base.Video` is told of it."""
+        return {
+            "fps": self.fps,
+            "pixel_spacing_mm": self.spacing_mm,
+            "pixel_aspect": self.pixel_aspect or 1.0,
+            "notes": self.notes,
+        }
 
 
 def facts_of(dataset: Dataset, count: int, name: str) -> Facts:
@@ -211,11 +218,21 @@ def facts_of(dataset: Dataset, count: int, name: str) -> Facts:
     """
     try:
         starts, fps = _timing(dataset, count)
-        return Facts(starts, fps, spacing(dataset), regions(dataset), _aspect(dataset))
+        return Facts(
+            starts, fps, spacing(dataset), regions(dataset), _aspect(dataset), _notes(dataset, name)
+        )
     except Exception as error:  # whatever damaged headers make pydicom raise, with their values in its words
         raise VideoError(
             f"The times or sizes that {name} states are damaged ({type(error).__name__}). Export it anew."
         ) from None
+
+
+def _notes(dataset: Dataset, name: str) -> tuple[str, ...]:
+    stated, count = getattr(dataset, "frames_stated", None), int(dataset.get("NumberOfFrames", 1) or 1)
+    if stated is None:
+        return ()
+    there = f": {count} of its {stated} frames are there" if count < stated else ""
+    return (f"{name} ends too early{there}. Copy or export it anew if you can.",)
 
 
 def _aspect(dataset: Dataset) -> float | None:
@@ -227,8 +244,8 @@ def _aspect(dataset: Dataset) -> float | None:
 def _timing(dataset: Dataset, count: int) -> tuple[list[float] | None, float | None]:
     """When frames are shown, and the rate.
 
-    From Frame Time Vector (increments in ms, the first of no meaning, which some leave out), Frame Time (ms), Cine Rate or Recommended
-    Display Frame Rate, in this order (DICOM PS3.3 C.7.6.5).
+    From Frame Time Vector (increments in ms, the first of no meaning, which some leave out), Frame Time (ms), Cine Rate
+    or Recommended Display Frame Rate, in this order (DICOM PS3.3 C.7.6.5).
     """
     vector = [float(v) / 1000 for v in _values(dataset, "FrameTimeVector")]
     steps = vector if len(vector) == count - 1 else vector[1:count]

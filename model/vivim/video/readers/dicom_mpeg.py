@@ -21,7 +21,7 @@ class Fragments(io.RawIOBase):
         self._file = path.open("rb")
         self._file.seek(start)
         parse_basic_offsets(self._file)
-        items = list(items_of(self._file))
+        items = items_of(self._file).values
         self._places = [place for place, _, _ in items]
         self._starts = [0, *itertools.accumulate(length for _, length, _ in items)]
         self._at = 0
@@ -75,7 +75,7 @@ class EncapsulatedVideo(FFmpegVideo):
         self._starts = facts.starts
         self.fps = facts.fps or self.fps
         self._aspect = facts.pixel_aspect or self._aspect
-        self.notes = (*self.notes, *([f"{path.name} ends too early. Copy or export it anew if you can."] if ended else ()))
+        self.notes += facts.notes
 
     def _source(self) -> Fragments:
         try:

@@ -4,10 +4,9 @@ A file may lack the mark that ends its pixels, or be cut anywhere in them, as co
 Source: DICOM PS3.5 A.4 and table A.4-2.
 """
 
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from pydicom import Dataset
 from pydicom.dataelem import RawDataElement
@@ -19,31 +18,42 @@ ELEMENT_HEAD, ITEM_HEAD = 12, 8
 """Bytes before the value of a long explicit element, and before that of an item."""
 
 UNDEFINED = 0xFFFFFFFF
-_ITEM = b"\xfe\xff\x00\xe0"
+_ITEM, _END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 _FIRSTS = (b"\xff\xd8", b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP")
 """How a coded picture begins: JPEG and JPEG-LS, JPEG 2000 without and with boxes around it."""
 
 
-def items_of(file: BinaryIO) -> Iterator[tuple[int, int, bool]]:
-    """Place and length of each item's value from here on, as far as it is in the file, and whether it is whole."""
+class Items(NamedTuple):
+    """Place and length of each item's value, as far as it is in the file, whether it is whole, and if all end well."""
+
+    values: list[tuple[int, int, bool]]
+    ended: bool
+
+
+def items_of(file: BinaryIO) -> Items:
+    """The items from here on."""
     at = file.tell()
+    values: list[tuple[int, int, bool]] = []
     end = file.seek(0, 2)
     while at + ITEM_HEAD <= end:
         file.seek(at)
         head = file.read(ITEM_HEAD)
         if head[:4] != _ITEM:
-            return
+            return Items(values, head[:4] == _END)
         length, place = int.from_bytes(head[4:], "little"), at + ITEM_HEAD
-        yield place, min(length, end - place), place + length <= end
+        values.append((place, min(length, end - place), place + length <= end))
         at = place + length
+    return Items(values, False)
 
 
-def before_pixels(path: Path) -> tuple[Dataset, int | None]:
-    """The header alone, and where the value of encapsulated pixels begins behind it. None where there are none."""
+def unended_pixels(path: Path) -> tuple[Dataset, int] | None:
+    """The header alone of a file whose coded pixels do not end, and where their value begins. None of any other."""
     with path.open("rb") as file:
         dataset = read_partial(file, lambda tag, vr, length: tag == 0 or tag >= PIXEL_DATA)
-        head = file.read(ELEMENT_HEAD)
-        return dataset, file.tell() if head == b"\xe0\x7f\x10\x00OB\0\0\xff\xff\xff\xff" else None
+        if file.read(ELEMENT_HEAD) != b"\xe0\x7f\x10\x00OB\0\0\xff\xff\xff\xff":
+            return None
+        start = file.tell()
+        return None if items_of(file).ended else (dataset, start)
 
 
 def read_whole_frames(path: Path, start: int, count: int) -> list[bytes]:
@@ -52,7 +62,7 @@ def read_whole_frames(path: Path, start: int, count: int) -> list[bytes]:
         file.seek(start)
         offsets = parse_basic_offsets(file)
         first = file.tell()
-        items = list(items_of(file))
+        items = items_of(file).values
         values = []
         for place, length, _ in items:
             file.seek(place)

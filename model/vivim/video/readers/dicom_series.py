@@ -8,7 +8,7 @@ from pydicom import Dataset, dcmread
 from vivim.errors import VideoError
 from vivim.video.base import Video
 from vivim.video.readers.dicom import DicomPictures, open_dicom
-from vivim.video.readers.dicom_header import facts_of, notes_of, read_header
+from vivim.video.readers.dicom_header import facts_of, read_header
 from vivim.video.readers.image_folder import dicoms_in
 
 TAGS = ["SOPInstanceUID", "SeriesInstanceUID", "InstanceNumber", "NumberOfFrames", "Rows", "Columns"]
@@ -72,16 +72,9 @@ class DicomSeries(Video):
         first = DicomPictures(files[0], dataset).read(0)
         facts = facts_of(dataset, len(files), files[0].name)
         self.regions = facts.regions
-        super().__init__(
-            folder,
-            (len(files), *first.shape),
-            first.dtype,
-            facts.fps,
-            facts.spacing_mm,
-            files=files,
-            pixel_aspect=facts.pixel_aspect or 1.0,
-            notes=[*notes, *notes_of(dataset, files[0].name)],
-        )
+        shape = (len(files), *first.shape)
+        super().__init__(folder, shape, first.dtype, files=files, **facts.of_video())
+        self.notes += tuple(notes)
         self._cache.put(0, first)
 
     def _decode(self, i: int) -> NDArray:

@@ -155,6 +155,11 @@ class FFmpegVideo(Video):
         right, right_down, _, _ = display_axes(frame)
         self._aspect = aspect if abs(right) >= abs(right_down) else 1 / aspect
         self._notes = []
+        if "mov" in self._container.format.name and self._stream.frames > len(self._packets):
+            self._notes.append(
+                f"{self._file.name} is cut short: of its {self._stream.frames} frames, {len(self._packets)} are in the "
+                "file, and the last of them may be damaged. Copy it anew if you can."
+            )
         if frame.interlaced_frame:
             self._notes.append(
                 f"{self._file.name} is interlaced: each frame holds two moments, and edges that move look like combs. "

@@ -48,7 +48,8 @@ def display_axes(frame: av.VideoFrame) -> tuple[int, int, int, int]:
 
     Source: libavutil/display.h, elements a, b, c and d of the matrix.
     """
-    matrix = next((bytes(data) for data in frame.side_data if data.type.name == "DISPLAYMATRIX"), b"")
+    notes: Any = frame.side_data
+    matrix = next((bytes(note) for note in notes if note.type.name == "DISPLAYMATRIX"), b"")
     if len(matrix) < 36:
         return 1, 0, 0, 1
     right, right_down, _, down_right, down = struct.unpack("=5i", matrix[:20])
@@ -133,7 +134,7 @@ class KeyFrames:
     def close(self) -> None:
         """Let go of the file."""
         with self._lock:
-            self._cache.clear()
+            self._cache.drop_to(0)
             if self._container is not None:
                 self._container.close()
                 self._container = None

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vivim.errors import VideoError
-from vivim.video.base import Video, check_size
+from vivim.video.base import Video, check_size, over_black
 
 
 class GifVideo(Video):
@@ -33,7 +33,10 @@ class GifVideo(Video):
 
     def _read(self, i: int) -> NDArray[np.uint8]:
         self._image.seek(i)
-        return np.asarray(self._image.convert("RGB")).copy()
+        if not self._image.has_transparency_data:
+            return np.asarray(self._image.convert("RGB")).copy()
+        rgba = np.asarray(self._image.convert("RGBA"))
+        return over_black(rgba[..., :3], rgba[..., 3])
 
     def _decode(self, i: int) -> NDArray[np.uint8]:
         try:

@@ -2,16 +2,23 @@
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import tifffile
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
+from PIL.ExifTags import Base
 
-from vivim.errors import VideoError
-from vivim.video.base import Video, check_picture, check_size
+from vivim.errors import FrameError, VideoError
+from vivim.video.base import Video, check_picture, check_size, oriented, over_black, plausible_aspect
+from vivim.video.readers.tiff import GREYS, TiffVideo, aspect_of, picture_of
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
+TIFF_SUFFIXES = (".tif", ".tiff")
+SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", *TIFF_SUFFIXES}
+ORIENTATION = Base.Orientation
 
 FILE_BYTES = 2**28
 """Largest file of one picture; some kinds are read whole to find out what they hold."""
@@ -20,7 +27,7 @@ FILE_BYTES = 2**28
 def natural_key(name: str) -> list[tuple[int, int, str]]:
     """Sorting key under which ``frame9`` comes before ``frame10``."""
     return [
-        (0, int(part), "") if part.isdigit() else (1, 0, part.lower())
+        (0, int(part), "") if part.isdecimal() else (1, 0, part.lower())
         for part in re.split(r"(\d+)", name)
         if part
     ]
@@ -57,21 +64,28 @@ def is_dicom(path: Path) -> bool:
         return file.read(132)[128:] == b"DICM"
 
 
-class FolderVideo(Video):
-    """Pictures of one size. Grey stays grey, with 8 or 16 bits, everything else becomes RGB."""
+def open_pictures(folder: Path) -> Video:
+    """Open a folder of pictures, or the one stack that lies in it."""
+    files = pictures_in(folder)
+    if len(files) == 1 and is_tiff(files[0]):
+        with _told(files[0]), tifffile.TiffFile(files[0]) as tiff:
+            count = _pictures_of(tiff)
+        if count > 1:
+            return TiffVideo(files[0])
+    return FolderVideo(folder, files)
 
-    def __init__(self, path: Path) -> None:
-        try:
-            self._files = pictures_in(path)
-        except OSError as error:
-            raise VideoError(
-                f"The folder {path} cannot be read ({error.strerror}). Check its permissions."
-            ) from error
+
+class FolderVideo(Video):
+    """Pictures of one size, as viewers show them. Grey stays grey, with 8 or 16 bits, everything else becomes RGB."""
+
+    def __init__(self, path: Path, files: list[Path]) -> None:
+        self._files = files
         if not self._files:
             raise VideoError(f"{path} has no pictures (png, jpg, bmp, tif, webp). Choose a folder of frames.")
         self._kind = self._one_kind()
         first = self._read(0)
-        super().__init__(path, (len(self._files), *first.shape), first.dtype, files=self._files)
+        shape = (len(self._files), *first.shape)
+        super().__init__(path, shape, first.dtype, files=self._files, pixel_aspect=_aspect(self._files[0]))
         self._cache.put(0, first)
 
     def _one_kind(self) -> str:
@@ -95,16 +109,16 @@ class FolderVideo(Video):
 
     def _read(self, i: int) -> NDArray:
         file = self._files[i]
-        try:
-            with Image.open(file) as picture:
-                if self._kind != "I;16":
-                    return check_picture(np.asarray(picture.convert(self._kind)), file)
-                values = np.asarray(picture)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise VideoError(f"{file.name} cannot be read ({error}). Replace it or move it away.") from error
-        if values.min() < 0 or values.max() > np.iinfo(np.uint16).max:
-            raise VideoError(f"{file.name} has values beyond 16 bits. Convert it to 8- or 16-bit grey.")
-        return values.astype(np.uint16)
+        with _told(file):
+            if is_tiff(file):
+                with tifffile.TiffFile(file) as tiff:
+                    picture = picture_of(tiff.pages.first, file)
+            else:
+                picture = _shown(file)
+        if self._kind == "RGB":
+            picture = np.repeat(picture[..., None], 3, 2) if picture.ndim == 2 else picture
+            picture = (picture >> 8).astype(np.uint8) if picture.dtype == np.uint16 else picture
+        return picture
 
     def _decode(self, i: int) -> NDArray:
         picture = self._read(i)
@@ -115,18 +129,89 @@ class FolderVideo(Video):
         return picture
 
 
+def _aspect(file: Path) -> float:
+    """Width by height of a pixel, where the dots along x and y that a picture notes differ."""
+    if is_tiff(file):
+        with tifffile.TiffFile(file) as tiff:
+            return aspect_of(tiff.pages.first)
+    with Image.open(file) as picture:
+        notes, orientation = picture.info, picture.getexif().get(ORIENTATION, 1)
+    x, y = next((notes[name] for name in ("dpi", "aspect", "jfif_density") if name in notes), (1, 1))
+    aspect = plausible_aspect(float(y) / float(x)) if min(x, y) > 0 else 1.0
+    return 1 / aspect if 5 <= orientation <= 8 else aspect
+
+
+def _pictures_of(tiff: tifffile.TiffFile) -> int:
+    return tiff.series[0].size // max(1, tiff.pages.first.size)
+
+
+def is_tiff(file: Path) -> bool:
+    """Whether a picture is a TIFF by its ending."""
+    return file.suffix.lower() in TIFF_SUFFIXES
+
+
+@contextmanager
+def _told(file: Path) -> Iterator[None]:
+    """Tell in words which picture of a folder cannot be read."""
+    try:
+        yield
+    except VideoError:
+        raise
+    except Exception as error:  # Pillow and tifffile raise many kinds for damaged files
+        raise FrameError(f"{file.name} cannot be read ({error}). Replace it or move it away.") from error
+
+
+def _shown(file: Path) -> NDArray:
+    """A picture as viewers show it: turned as EXIF says, and over black where it is transparent."""
+    with Image.open(file) as picture:
+        orientation = picture.getexif().get(ORIENTATION, 1)
+        if picture.mode.startswith("I"):
+            values = np.asarray(picture)
+            if values.min() < 0 or values.max() > np.iinfo(np.uint16).max:
+                raise VideoError(f"{file.name} has values beyond 16 bits. Convert it to 8- or 16-bit grey.")
+            shown = values.astype(np.uint16)
+        elif picture.has_transparency_data:
+            rgba = np.asarray(picture.convert("RGBA"))
+            shown = over_black(rgba[..., :3], rgba[..., 3])
+            shown = shown[..., 0] if _kind_of(picture.mode) == "L" else shown
+        else:
+            shown = np.asarray(picture.convert(_kind_of(picture.mode)))
+    return check_picture(oriented(shown, orientation), file)
+
+
+def _kind_of(mode: str) -> str:
+    """What a picture of one of Pillow's modes is read as."""
+    return "L" if mode in ("1", "L", "LA", "La") else "I;16" if mode.startswith("I") else "RGB"
+
+
 def _geometry(file: Path) -> tuple[tuple[int, int], str]:
-    """Width and height, and the kind to read it as, from the header alone."""
+    """Width and height as it is shown, and the kind to read it as, from the header alone."""
     if file.stat().st_size > FILE_BYTES:
         raise VideoError(
             f"{file.name} takes more than {FILE_BYTES >> 20} MB, which is no picture. Replace it or move it away."
         )
-    try:
-        with Image.open(file) as picture:
-            size, mode = picture.size, picture.mode
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
-        raise VideoError(f"{file.name} cannot be read ({error}). Replace it or move it away.") from error
+    with _told(file):
+        if is_tiff(file):
+            with tifffile.TiffFile(file) as tiff:
+                page = tiff.pages.first
+                size, frames = (page.imagewidth, page.imagelength), _pictures_of(tiff)
+                kind = "L" if page.bitspersample <= 8 else "I;16"
+                if page.sampleformat == tifffile.SAMPLEFORMAT.IEEEFP:
+                    kind = "F"
+                elif page.photometric not in GREYS or page.samplesperpixel > 2:
+                    kind = "RGB"
+                orientation = int(page.tags["Orientation"].value) if "Orientation" in page.tags else 1
+        else:
+            with Image.open(file) as picture:
+                size, frames = picture.size, getattr(picture, "n_frames", 1) if picture.format != "MPO" else 1
+                kind = "F" if picture.mode == "F" else _kind_of(picture.mode)
+                orientation = picture.getexif().get(ORIENTATION, 1)
     check_size(size[1], size[0], file.name)
-    if mode == "F":
+    if kind == "F":
         raise VideoError(f"{file.name} holds floating-point values. Convert it to 8- or 16-bit grey.")
-    return size, "L" if mode in ("1", "L") else "I;16" if mode.startswith("I") else "RGB"
+    if frames > 1:
+        raise VideoError(
+            f"{file.name} holds {frames} pictures and lies among others, so their order is not known. Open it "
+            "alone, or save each as a file of its own."
+        )
+    return (size[::-1] if 5 <= orientation <= 8 else size), kind

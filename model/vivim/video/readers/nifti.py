@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vivim.errors import VideoError
-from vivim.video.base import Video, check_size
+from vivim.video.base import Video, check_size, plausible_aspect
 from vivim.video.readers.nifti_header import check_start
 
 UNPACKED_BYTES = 512 * 2**20
@@ -36,13 +36,15 @@ class NiftiVideo(Video):
             self._range = self._stretch(float(header["cal_min"]), float(header["cal_max"]))
             first = self._picture(0)
             spacing, fps = _geometry(header)
+            width, height = (float(zoom) for zoom in header.get_zooms()[:2])
+            aspect = plausible_aspect(width / height) if height > 0 else 1.0
         except VideoError:
             raise
         except Exception as error:  # nibabel raises many kinds for damaged files
             raise VideoError(
                 f"{path.name} cannot be read as NIfTI ({type(error).__name__}). Save it anew."
             ) from error
-        super().__init__(path, (times, *first.shape), first.dtype, fps, spacing)
+        super().__init__(path, (times, *first.shape), first.dtype, fps, spacing, pixel_aspect=aspect)
         self._cache.put(0, first)
 
     def _stretch(self, low: float, high: float) -> tuple[float, float] | None:

@@ -6,10 +6,9 @@ from xml.etree import ElementTree
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image
 
 from vivim.errors import FrameError, VideoError
-from vivim.video.base import Video, check_picture, check_size
+from vivim.video.base import Video, check_picture, check_size, oriented, over_black, plausible_aspect
 
 MM_PER_UNIT = {
     "mm": 1.0,
@@ -22,15 +21,62 @@ MM_PER_UNIT = {
 }
 """Units of length as ImageJ and OME write them."""
 
-PILLOWS = (tifffile.COMPRESSION.LZW, tifffile.COMPRESSION.JPEG, tifffile.COMPRESSION.PACKBITS)
-"""Compressions that tifffile reads only with a further package, and Pillow always."""
+GREYS = (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.MINISWHITE)
+COLOURS = (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR, tifffile.PHOTOMETRIC.SEPARATED)
+"""Meanings of samples that are read. YCbCr only where it comes out of JPEG, which makes RGB of it."""
+
+
+def picture_of(page: tifffile.TiffPage, path: Path) -> NDArray:
+    """A page as viewers show it: ``(H, W)`` or ``(H, W, 3)``, uint8 or uint16, black where it is transparent.
+
+    Raises
+    ------
+    VideoError
+        If it is too large, or of a kind that is not read.
+    """
+    check_size(page.imagelength, page.imagewidth, path.name)
+    picture, kind = np.asarray(page.asarray()), page.photometric
+    if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and picture.ndim == 3:
+        picture = np.moveaxis(picture, 0, -1)
+    if kind == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None:
+        picture = (page.colormap[:, picture.astype(np.intp)] >> 8).astype(np.uint8)
+        picture = np.moveaxis(picture, 0, -1)
+    elif kind in GREYS:
+        picture = _grey(picture, page.bitspersample, kind == tifffile.PHOTOMETRIC.MINISWHITE)
+    elif kind == tifffile.PHOTOMETRIC.YCBCR and page.compression == tifffile.COMPRESSION.NONE:
+        raise VideoError(f"{path.name} holds YCbCr values as they are. Convert it to RGB.")
+    elif kind not in COLOURS:
+        raise VideoError(f"{path.name} holds {tifffile.PHOTOMETRIC(kind).name} values. Convert it to grey or RGB.")
+    picture = picture if picture.dtype.isnative else picture.astype(picture.dtype.newbyteorder("="))
+    alpha = page.extrasamples[:1] if picture.ndim == 3 else ()
+    if kind == tifffile.PHOTOMETRIC.SEPARATED and picture.ndim == 3 and picture.dtype == np.uint8:
+        picture = _from_inks(picture[..., :4].astype(np.uint16))
+    elif alpha == (tifffile.EXTRASAMPLE.UNASSALPHA,):
+        picture = over_black(picture[..., :-1], picture[..., -1])
+    orientation = page.tags.get("Orientation")
+    return oriented(check_picture(picture, path), int(orientation.value) if orientation else 1)
+
+
+def _grey(picture: NDArray, bits: int, white_is_0: bool) -> NDArray:
+    """Grey with black as 0, and less than 8 bits spread over 8."""
+    if picture.dtype == bool:
+        picture, bits = picture.astype(np.uint8), 1
+    if picture.dtype.kind != "u" or picture.ndim != 2:
+        return picture
+    top = 2**bits - 1
+    picture = top - picture if white_is_0 else picture
+    return (picture.astype(np.uint16) * 255 // top).astype(np.uint8) if bits < 8 else picture
+
+
+def _from_inks(inks: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """RGB of cyan, magenta, yellow and black."""
+    return ((255 - inks[..., :3]) * (255 - inks[..., 3:]) // 255).astype(np.uint8)
 
 
 class TiffVideo(Video):
     """Pages are read one by one. The frame interval and unit that ImageJ or OME noted are understood."""
 
     def __init__(self, path: Path) -> None:
-        self._pillow: Image.Image | None = None
         self._block: NDArray | None = None
         try:
             self._tiff = tifffile.TiffFile(path)
@@ -41,7 +87,12 @@ class TiffVideo(Video):
             count = self._count(path)
             first = self._page(0, path)
             super().__init__(
-                path, (count, *first.shape), first.dtype, _rate(self._tiff), _spacing(self._tiff)
+                path,
+                (count, *first.shape),
+                first.dtype,
+                _rate(self._tiff),
+                _spacing(self._tiff),
+                pixel_aspect=aspect_of(self._pages.first),
             )
         except VideoError:
             self._release()
@@ -76,23 +127,7 @@ class TiffVideo(Video):
         page = self._pages[i]
         if not isinstance(page, tifffile.TiffPage):  # a light view of a page, without its own tags
             page = page.aspage()
-        check_size(page.imagelength, page.imagewidth, path.name)
-        if page.photometric == tifffile.PHOTOMETRIC.PALETTE or page.compression in PILLOWS:
-            return self._page_by_pillow(i, path)
-        picture = page.asarray()
-        if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and picture.ndim == 3:
-            picture = np.moveaxis(picture, 0, -1)
-        if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and picture.dtype.kind == "u":
-            picture = np.iinfo(picture.dtype).max - picture
-        return check_picture(picture, path)
-
-    def _page_by_pillow(self, i: int, path: Path) -> NDArray:
-        """A page with a palette, or compressed in a way that tifffile needs a further package for."""
-        if self._pillow is None:
-            self._pillow = Image.open(path)
-        self._pillow.seek(i)
-        grey = self._pillow.mode.startswith(("L", "I;16", "1"))
-        return check_picture(np.array(self._pillow if grey else self._pillow.convert("RGB")), path)
+        return picture_of(page, path)
 
     def _decode(self, i: int) -> NDArray:
         try:
@@ -113,8 +148,6 @@ class TiffVideo(Video):
     def _release(self) -> None:
         self._block = None
         self._tiff.close()
-        if self._pillow is not None:
-            self._pillow.close()
 
 
 def _rate(tiff: tifffile.TiffFile) -> float | None:
@@ -141,6 +174,13 @@ def _spacing(tiff: tifffile.TiffFile) -> tuple[float, float] | None:
         return None
     row, column = (MM_PER_UNIT[unit] * value[1] / value[0] for value in values)
     return row, column
+
+
+def aspect_of(page: tifffile.TiffPage) -> float:
+    """Width by height of a pixel: dots along x and y that differ are meant, equal ones mostly are not."""
+    dots = [page.tags[name].value if name in page.tags else (1, 1) for name in ("XResolution", "YResolution")]
+    (x, x_unit), (y, y_unit) = dots
+    return plausible_aspect(y * x_unit / (y_unit * x)) if min(x, x_unit, y, y_unit) > 0 else 1.0
 
 
 def _ome_spacing(xml: str) -> tuple[float, float] | None:
