@@ -172,7 +172,7 @@ class Runner:
         return decode(encoded.features, self.model.config.input_size).float(), encoded.planes
 
     def _forward(self, x: Tensor, planes: Tensor | None) -> Tensor:
-        if not self.asks_presence:
+        if not self.asks_presence or self.model.presence is None:
             return self.model(x, planes).float()
         features = self.model.features(x, planes)
         logits = self.model.decode_where_present(features, (x.shape[-2], x.shape[-1]))

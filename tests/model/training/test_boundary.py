@@ -65,7 +65,7 @@ def test_gradients_reach_the_network_and_not_the_regressor(regressor: AffineRegr
     torch.manual_seed(0)
     model = Vivim(VivimConfig(size="b0", input_size=(64, 64)))
     trainable = TrainingModel(model, predicts_edges=True)
-    _, edges = trainable(torch.randn(1, 2, 3, 64, 64), None)
+    edges = trainable(torch.randn(1, 2, 3, 64, 64), None).edges
     assert edges.shape == (1, 2, 1, 16, 16)
     masks = torch.stack((disc(30, 30), disc(34, 34)))[None]
     affine, count, crossed = boundary_losses(edges[:, :, 0], masks, regressor)
