@@ -4,10 +4,12 @@ Inference stays on one thread, because GPU plans and contexts belong to the thre
 the window's thread as Qt signals.
 """
 
+import atexit
 import queue
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
+from weakref import WeakSet
 
 from qtpy.QtCore import QObject, Signal
 
@@ -63,8 +65,10 @@ class Worker:
     def __init__(self, name: str) -> None:
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._current: Job | None = None
+        self._finishing = False
         self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
         self._thread.start()
+        _workers.add(self)
 
     def submit(self, job: Job) -> Job:
         """Run `job` when those before it are done."""
@@ -76,6 +80,7 @@ class Worker:
 
         With `finish` it first does what waits, instead of cancelling what runs and forgetting the rest.
         """
+        self._finishing |= finish
         if not finish:
             if (current := self._current) is not None:
                 current.cancel()
@@ -90,3 +95,19 @@ class Worker:
             self._current = job
             job.run()
             self._current = None
+
+
+EXIT_SECONDS = 20.0
+"""At the end of the program the work of a thread is waited for so long."""
+_workers: WeakSet[Worker] = WeakSet()
+
+
+@atexit.register
+def _end_all() -> None:
+    """Let the threads end. One that is in PyTorch when the interpreter goes takes the program down with an abort."""
+    workers = list(_workers)
+    for worker in workers:
+        if not worker._finishing:
+            worker.close()
+    for worker in workers:
+        worker._thread.join(EXIT_SECONDS)

@@ -50,6 +50,7 @@ class PromptPanel(QWidget):
         self.follow.setChecked(True)
         self.follow.clicked.connect(self._remember)
         self.reach = choice("How many frames to each side. Corrected and accepted frames end it sooner")
+        self.reach.setMinimumContentsLength(5)
         self.reach.addItems(list(REACHES))
         self.reach.currentTextChanged.connect(self._remember)
         self.ways: list[QPushButton] = []

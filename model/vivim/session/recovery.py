@@ -79,7 +79,8 @@ def _chosen(
     if strokes and (base is None or number(strokes[-1]) > number(newest[base.mask or ""])):
         # Its line was left out because the one before it said that the frame is a person's.
         found = files[strokes[-1]]
-        return strokes[-1], None if lines and lines[-1].mask == found else replace(whose, mask=found)
+        stroke = replace(whose, status="corrected", mask=found)
+        return strokes[-1], None if lines and lines[-1].mask == found else stroke
     if base is not None:
         return newest[base.mask or ""], None if base is lines[-1] else base
     if not lines or lines[-1].mask is None or CHUNK not in files:

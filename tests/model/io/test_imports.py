@@ -204,7 +204,7 @@ def bad_masks() -> dict[str, Callable[[Path, np.ndarray], Path]]:
         "no pictures in": lambda f, m: pictures(f / "in", m[:0]),
         "is not there": lambda f, m: f / "absent",
         "no kind of masks": lambda f, m: write_tiff(f / "in.xyz", m),
-        "KeyError": lambda f, m: (f / "in.json", (f / "in.json").write_text("{}"))[0],
+        "neither COCO nor labelme": lambda f, m: (f / "in.json", (f / "in.json").write_text("{}"))[0],
         "in.json cannot be read": lambda f, m: (f / "in.json", (f / "in.json").write_text("{" * 5000))[0],
         "in.tif cannot be read": lambda f, m: (f / "in.tif", (f / "in.tif").write_bytes(b"II*\0abc"))[0],
     }  # fmt: skip

@@ -151,12 +151,20 @@ def test_odd_configurations(own: Path, config: dict) -> None:
     assert registry.model_info(path).description.startswith("cannot be used")
 
 
-def test_weights_that_do_not_fit_half_precision_make_no_version(network: Vivim) -> None:
+def test_weights_that_do_not_fit_half_precision_are_kept_whole(network: Vivim) -> None:
     large = copy.deepcopy(network)
     with torch.no_grad():
         large.decoder.classify.bias += 1e6
+    registry.save_version(large, "large", {})
+    assert torch.equal(load_model("large").decoder.classify.bias, large.decoder.classify.bias)
+
+
+def test_weights_that_are_no_numbers_make_no_version(network: Vivim) -> None:
+    broken = copy.deepcopy(network)
+    with torch.no_grad():
+        broken.decoder.classify.bias += torch.inf
     with pytest.raises(CheckpointError, match=r"decoder\.classify\.bias"):
-        registry.save_version(large, "large", {})
+        registry.save_version(broken, "broken", {})
     assert [info.name for info in registry.list_models()] == ["starter"]
 
 

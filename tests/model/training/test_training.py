@@ -326,7 +326,7 @@ def test_training_overfits_one_clip(tmp_path: Path) -> None:
     clip = blob_clip("a", 0, frames=6)
     config = TrainConfig(
         network=VivimConfig(size="b0", input_size=SIZE, temporal_stages=(3,)),
-        steps=45,
+        steps=70,
         phases=(Phase(1.0, 6, (3,)),),
         learning_rate=1e-3,
         warm_up_steps=5,
