@@ -5,6 +5,7 @@
 #   network   time the network, attention and the annotator's loop; builds the peers first
 #             where `kernels` has not and none are carried                                     (about 5 minutes)
 #   train     the starter by the recipe of docs/training.md, then a short b3 run (data: see TRAIN_* below)
+#   two-gpus  one GPU against two: videos on workers, and training in two processes            (about 9 minutes)
 #   dry-run   the same commands on the CPU, tiny, to see that they run
 #
 # Carried along, where there is no package index:
@@ -107,6 +108,11 @@ train() {
     fi
 }
 
+two_gpus() {
+    step two_segment 330 "$python" -m benchmarks.two_gpus segment --rounds 1 --json "$out/two_segment.json"
+    step two_train 260 "$python" -m benchmarks.two_gpus train --json "$out/two_train.json"
+}
+
 dry_run() {
     TRITON_INTERPRET=1 step scan_check 120 "$python" -m benchmarks.gpu_scan_check --device cpu --json "$out/scan_check.json"
     step scan_float32 200 "$python" -m benchmarks.scan --rounds 1 --json "$out/scan_float32.json"
@@ -120,8 +126,9 @@ for part in "$@"; do
         kernels) install_wheels; kernels ;;
         network) install_wheels; network ;;
         train) install_wheels; train ;;
+        two-gpus) install_wheels; two_gpus ;;
         dry-run) dry_run ;;
-        *) echo "kernels, network, train or dry-run, not $part"; exit 2 ;;
+        *) echo "kernels, network, train, two-gpus or dry-run, not $part"; exit 2 ;;
     esac
 done
 [[ ${#failed[@]} -eq 0 ]] || { echo "failed: ${failed[*]}"; exit 1; }
