@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import os
 import random
 import signal
@@ -30,7 +29,7 @@ from vivim.batch.jobs import Job, Outcome, Segmenting, Working
 from vivim.batch.run import run
 from vivim.batch.scheduler import run_on
 
-from benchmarks.cluster_videos import ended, jobs_of, make_videos, written
+from benchmarks.cluster_videos import ended, jobs_of, make_videos, told, written
 
 FIELDS = {
     "frames": 300,
@@ -323,11 +322,7 @@ def main() -> int:
         sub.add_argument("--split", type=int, help="cut videos of more frames")
         sub.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args()
-    result = args.run(args)
-    print(json.dumps(result, indent=1))
-    if args.json:
-        args.json.write_text(json.dumps(result, indent=1))
-    return 0 if result.get("all_files_identical", True) else 1
+    return told(args.run(args), args.json)
 
 
 if __name__ == "__main__":

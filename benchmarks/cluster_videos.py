@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from vivim.batch.jobs import Job, Outcome, Segmenting
@@ -31,3 +32,12 @@ def ended(jobs: list[Job], address: str | None = None) -> list[Outcome]:
     found = [event for event in run(jobs, address) if isinstance(event, Outcome)]
     assert all(outcome.status == "done" for outcome in found), found
     return found
+
+
+def told(result: dict[str, object], path: Path | None) -> int:
+    """Print a result, write it where asked to, and return the exit code: 1 where files differ that should not."""
+    text = json.dumps(result, indent=1)
+    print(text)
+    if path is not None:
+        path.write_text(text)
+    return 0 if result.get("all_files_identical", True) else 1

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import os
 import signal
 import statistics
@@ -27,7 +26,7 @@ from vivim.batch.dask_cluster import connected, local_cluster
 from vivim.batch.jobs import Outcome, Segmenting, Working
 from vivim.batch.run import run
 
-from benchmarks.cluster_videos import ended, jobs_of, written
+from benchmarks.cluster_videos import ended, jobs_of, told, written
 
 SIZE = (256, 256)
 
@@ -251,11 +250,7 @@ def main() -> int:
             sub.add_argument("--frozen", action="store_true")
             sub.add_argument("words", nargs="*")
     args = parser.parse_args()
-    result = args.run(args)
-    print(json.dumps(result, indent=1))
-    if args.json:
-        args.json.write_text(json.dumps(result, indent=1))
-    return 0 if result.get("all_files_identical", True) else 1
+    return told(args.run(args), args.json)
 
 
 if __name__ == "__main__":

@@ -184,22 +184,19 @@ class PromptTool(QObject):
             return
         frame = self._frame
 
-        def finish(prompted: PromptedFrame) -> None:
-            self._under_way = None
-
         def show(found: Prompted | None) -> None:
             if frame == self._frame:
                 self._show(None)
             if found is not None and found.is_said:
                 self._correct(found)
 
-        self._do(frame, finish, show)
+        self._do(frame, self._forget, show)
         self._show(None)
 
     def drop(self) -> None:
         """Forget what is prompted, and leave the frame as it was."""
         if self._frame is not None:
-            self._do(self._frame, lambda prompted: self._forget(), lambda found: self._show(None))
+            self._do(self._frame, self._forget, lambda found: self._show(None))
         self._show(None)
 
     def undo(self) -> bool:
@@ -334,10 +331,8 @@ class PromptTool(QObject):
                 yield None
                 return
             prompted = under_way[2]
-            before = prompted.prompts, prompted.mask
             change(prompted)
-            shown = before if self._under_way is None else (prompted.prompts, prompted.mask)
-            yield Prompted(frame, under_way[1], *shown)
+            yield Prompted(frame, under_way[1], prompted.prompts, prompted.mask)
 
         job = Job(work)
         self._jobs.append(job)
@@ -346,7 +341,7 @@ class PromptTool(QObject):
         job.ended.connect(lambda finished: self._jobs.remove(job))
         self._worker.submit(job)
 
-    def _forget(self) -> None:
+    def _forget(self, prompted: PromptedFrame) -> None:
         self._under_way = None
 
     def _on_failed(self, error: Exception) -> None:

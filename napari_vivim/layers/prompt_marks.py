@@ -33,6 +33,7 @@ class PromptMarks:
             "units": masks.units[1:],
             "axis_labels": masks.axis_labels[1:],
         }
+        self._resting: list[tuple[NDArray, str, str]] = []
         self._shape = masks.data.shape[1:]
         side = min(self._shape)
         self._radius, self._width = max(1.5, side / MARK), max(1.0, side / 300)
@@ -99,8 +100,6 @@ class PromptMarks:
                     edge_width=self._width,
                 )
         self._shapes.selected_data = set()
-
-    _resting: list[tuple[NDArray, str, str]] = []  # noqa: RUF012  # replaced, never changed
 
 
 def _around(place: tuple[float, float], radius: float) -> NDArray:
