@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 from vivim.session import Session
 from vivim.settings import Settings, settings
 
-from napari_vivim.background.imports import load_torch
-from napari_vivim.background.session_closing import wait_for_closing
+from napari_vivim.background.worker import load_torch, wait_for_closing
 from napari_vivim.layers.masks_layer import warm_up_masks_layer
 
 if TYPE_CHECKING:
@@ -69,12 +68,17 @@ def propose(
     stop: threading.Event,
 ) -> Iterator[Any]:
     """Propose masks for some frames or all, outward from the frame `start`."""
+    from vivim.api import propose
     from vivim.devices import choose_device, is_remote
     from vivim.inference.kernel_compilation import compile_kernels
+    from vivim.registry.registry import default_model_name
 
     if not is_remote(device) and choose_device(device).type == "cpu":
         compile_kernels(stop)
-    yield from _proposals(session, load, model, start, device, stop, frames)
+    network, length = load(model or default_model_name()), settings().clip_length
+    yield from propose(
+        session, network, frames=frames, start=start, device=device, stop=stop, clip_length=length
+    )
 
 
 def finetune(
@@ -102,7 +106,7 @@ def finetune(
             finished = event if isinstance(event, Finished) else None
             yield event
     if finished is not None and finished.promoted:
-        yield from _proposals(session, load, finished.name, start, device, stop)
+        yield from propose(session, load, finished.name, start, device, None, stop)
 
 
 def export(
@@ -121,21 +125,3 @@ def import_masks(
     from vivim.io.import_masks import import_masks
 
     yield from import_masks(session, path, status, one_class=one_class)
-
-
-def _proposals(
-    session: Session,
-    load: Load,
-    model: str,
-    start: int,
-    device: str,
-    stop: threading.Event,
-    frames: Sequence[int] | None = None,
-) -> Iterator[Any]:
-    from vivim.api import propose
-    from vivim.registry.registry import default_model_name
-
-    network, length = load(model or default_model_name()), settings().clip_length
-    return propose(
-        session, network, frames=frames, start=start, device=device, stop=stop, clip_length=length
-    )

@@ -21,20 +21,22 @@ from vivim.registry.registry import ModelCache
 from vivim.session import STATUS_NAMES, MaskEditor, Session
 from vivim.settings import Settings
 
-from napari_vivim.background.session_closing import close_in_background
-from napari_vivim.background.worker import Job, Worker
+from napari_vivim.background.worker import Job, Worker, close_in_background
 from napari_vivim.controller import jobs
-from napari_vivim.controller.frame_navigation import frames_around
 from napari_vivim.controller.idle_precompute import IdlePrecompute
-from napari_vivim.controller.mask_editing import MaskEditing
+from napari_vivim.controller.mask_editing import MaskEditing, frames_around
 from napari_vivim.controller.prompt_tool import PromptTool
-from napari_vivim.layers.copies import add_copy, part_from_session, shows
 from napari_vivim.layers.lesion_layer import LesionLayer
-from napari_vivim.layers.masks_layer import appearance, class_features, masks_layer
-from napari_vivim.layers.scrubbing import Scrubbing
-from napari_vivim.layers.time_axis import nearest_frame, show_frame
-from napari_vivim.layers.video_frames import PATH_KEY, SESSION_KEY, ShownFrames
-from napari_vivim.layers.visibility import show_alone
+from napari_vivim.layers.masks_layer import (
+    add_copy,
+    appearance,
+    class_features,
+    masks_layer,
+    part_from_session,
+    shows,
+)
+from napari_vivim.layers.time_axis import nearest_frame, show_alone, show_frame
+from napari_vivim.layers.video_frames import PATH_KEY, SESSION_KEY, Scrubbing, ShownFrames
 from napari_vivim.qt.components import single_shot
 from napari_vivim.qt.napari_window import main_window, set_play_speed
 from napari_vivim.qt.notifications import guarded, show_problem
@@ -105,6 +107,8 @@ class VideoController(QObject):
         """Clicks, boxes and scribbles, while the session is open."""
         self.update_neighbours, self.reach = True, 0
         """Whether a prompted mask renews the frames around it, and how many to each side, 0 for all."""
+        self.model = ""
+        """The model that this video was worked on with last, empty for the default one."""
         self._next: Callable[[], None] | None = None
         """What to propose once the run that is being stopped has ended."""
         self.lesions: LesionLayer | None = None
@@ -222,6 +226,8 @@ class VideoController(QObject):
             self.masks.bind_key(key, lambda layer, action=action: guarded(action), overwrite=True)
         self.viewer.add_layer(self.masks)
         self._classes = session.classes
+        if not self.model and (proposed := session.latest("model")) is not None:
+            self.model = proposed.author
         self.opened.emit()
         self.warm_up()
         self.precompute.schedule()
@@ -332,7 +338,8 @@ class VideoController(QObject):
         self, name: str, work: Callable[..., Iterator[Any]], model_name: str, device: str, *arguments: Any
     ) -> None:
         if not self.busy:
-            self.precompute.model, self.precompute.device = model_name, device
+            self.model = self.precompute.model = model_name
+            self.precompute.device = device
         start = self.current_frame
         self._run(name, work, self._models.load, model_name, start, device, *arguments)
 
@@ -440,7 +447,7 @@ class VideoController(QObject):
             QTimer.singleShot(0, self._run_next)
 
     def _on_model_made(self, name: str) -> None:
-        self.precompute.model = name
+        self.model = self.precompute.model = name
 
     def _on_frame_changed(self, frame: int, status: str) -> None:
         if status == "proposed":

@@ -16,15 +16,7 @@ MARK = 110
 
 
 class PromptMarks:
-    """Draws prompts and the mask they led to, while a person prompts.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Where they are shown.
-    masks : Labels
-        The layer of the session's masks ``(T, H, W)``, which stays selected.
-    """
+    """Draws prompts and the mask they led to, while a person prompts. The layer of masks stays selected."""
 
     def __init__(self, viewer: napari.Viewer, masks: Labels) -> None:
         self._viewer, self._masks = viewer, masks

@@ -3,33 +3,35 @@
 from __future__ import annotations
 
 import html
+import math
+import time
 from typing import Any
 
 import napari
 import numpy as np
 from napari.utils.theme import get_theme
-from qtpy.QtCore import QPoint, Qt, QTimer
+from qtpy.QtCore import QPoint, Qt, QTimer, Signal
 from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QDockWidget, QHBoxLayout, QMainWindow, QSizePolicy, QVBoxLayout, QWidget
-from vivim.analysis.active_learning import Suggestion
-from vivim.session import STATUS_CODES
+from qtpy.QtWidgets import QDockWidget, QHBoxLayout, QLabel, QMainWindow, QSizePolicy, QVBoxLayout, QWidget
+from vivim.analysis.active_learning import Suggestion, suggest_frames
+from vivim.analysis.shape_changes import ShapeTrack
+from vivim.session import STATUS_CODES, Session
 from vivim.video.base import Video
 
+from napari_vivim.background.session_watcher import SessionWatcher
 from napari_vivim.controller.video_controller import VideoController, controller_of, video_layers
+from napari_vivim.layers.time_axis import fit, nearly_whole
 from napari_vivim.layers.video_frames import ShownFrames
-from napari_vivim.layers.visibility import fit, nearly_whole
 from napari_vivim.qt.components import LAID_OUT_MS, parent_of, plural, single_shot
 from napari_vivim.qt.notifications import show_problem
 from napari_vivim.qt.plain_text import PlainLabel
-from napari_vivim.timeline.frame_description import shape_change, uncertainties
-from napari_vivim.timeline.legend import Legend
-from napari_vivim.timeline.rendering import STATUS_COLORS, STATUS_GLYPHS
-from napari_vivim.timeline.shape_watcher import ShapeWatcher
 from napari_vivim.timeline.thumbnails import HoverCard, Thumbnails
 from napari_vivim.timeline.timeline_view import (
     AREA_COLOR,
     DAMAGED_COLOR,
     JUMP_COLOR,
+    STATUS_COLORS,
+    STATUS_GLYPHS,
     SUGGESTED_COLOR,
     TimelineView,
 )
@@ -40,6 +42,13 @@ NAME = f"{TITLE} ({PLUGIN})"
 REDRAW_MS = 50
 """While masks are proposed, statuses are drawn anew at most this often."""
 EMPTY = "Drag a video onto the window: all its frames appear here"
+SPACE = " &nbsp; "
+HOW_TO = (
+    "Click or drag: go there · wheel: zoom · shift-wheel, or drag the numbers: pan · double click: show all"
+)
+REPORT_SECONDS = 0.2
+"""New areas are reported at most this often."""
+SUGGESTED = 5
 
 
 def show_timeline(viewer: napari.Viewer) -> TimelineWidget:
@@ -312,3 +321,90 @@ class TimelineWidget(QWidget):
             if one.frame == frame
         ]
         return "<br>".join(lines)
+
+
+class Legend(QLabel):
+    """Shows parts in a row. Those for which there is no room stand in the tooltip, which has all of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._parts: list[str] = []
+        self.setTextFormat(Qt.TextFormat.RichText)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.setToolTip(HOW_TO)
+
+    def show_parts(self, parts: list[str]) -> None:
+        """Show these, in rich text, the most needed first."""
+        if parts != self._parts:
+            self._parts = list(parts)
+            self.setToolTip(f"<p style='white-space:pre'>{SPACE.join(parts)}</p><p>{HOW_TO}</p>")
+            self._fit()
+
+    def resizeEvent(self, event: Any) -> None:
+        """There is more or less room now."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        shown = list(self._parts)
+        self.setText(SPACE.join(shown))
+        while len(shown) > 1 and self.sizeHint().width() > self.width():
+            shown.pop()
+            self.setText(SPACE.join(shown))
+
+
+def uncertainties(total: float, windows: float) -> list[str]:
+    """How unsure the model was of a frame, in bits, part by part, in lines of rich text.
+
+    `total` is NaN where nothing was proposed, and there is nothing to say. `windows` is what of it comes from windows
+    that disagree: 0 where none overlapped, NaN where older versions did not say.
+    """
+    if not math.isfinite(total):
+        return []
+    if not math.isfinite(windows):
+        return [f"model unsure: {total:.2f} bits in all"]
+    outline = f"outline unclear: {total - windows:.2f} bits"
+    if windows < 0.005:  # it would read 0.00
+        return [outline]
+    return [outline, f"windows disagree: {windows:.2f} more"]
+
+
+def shape_change(change: float, jumps: bool) -> str:
+    """How the shape differs from that in the frame before.
+
+    `change` is 1 - Dice of the two masks, NaN where one is missing.
+    """
+    if not math.isfinite(change):
+        return ""
+    return f"{'shape jumps' if jumps else 'shape'}: {change:.0%} unlike the frame before"
+
+
+class ShapeWatcher(SessionWatcher):
+    """Measures what changes in a session. Signals arrive in the thread it was made in."""
+
+    measured = Signal()
+    """`track` has news."""
+    suggested = Signal(object)
+    """The frames worth correcting next: a list of `Suggestion`."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self.track = ShapeTrack(session)
+        self.begin()
+
+    def on_changed(self, frames: set[int]) -> None:
+        """Measure the frames."""
+        reported = time.monotonic()
+        for _ in self.track.measure(frames, self.stop):
+            if time.monotonic() - reported > REPORT_SECONDS:
+                reported = time.monotonic()
+                self.measured.emit()
+        if not self.stop.is_set():
+            self.measured.emit()
+            self.stop.wait(REPORT_SECONDS)  # what changes meanwhile is measured together
+
+    def on_quiet(self) -> None:
+        """Suggest frames again."""
+        found = suggest_frames(self.session, SUGGESTED)
+        if not self.stop.is_set():
+            self.suggested.emit(found)

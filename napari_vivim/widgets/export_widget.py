@@ -114,11 +114,21 @@ class ExportWidget(VideoPanel):
     def _add_target(self) -> None:
         self.target = QLineEdit()
         self.target.setToolTip("Folder to write into; it is made if it is not there")
-        browse = button("Browse ...", "Choose the folder to write into", self._browse)
+        browse = button(
+            "Browse ...",
+            "Choose the folder to write into",
+            lambda: self.target.setText(
+                QFileDialog.getExistingDirectory(self, "Export into") or self.target.text()
+            ),
+        )
         self.write = primary(
             "Export", "Write the chosen formats; files appear when they are whole", self._export
         )
-        self.open = button("Open folder", "Show what was written", self._open_folder)
+        self.open = button(
+            "Open folder",
+            "Show what was written",
+            lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(self.target.text())),
+        )
         self.open.hide()
         self.progress = Progress()
         self.progress.cancel.clicked.connect(self.cancel)
@@ -154,14 +164,6 @@ class ExportWidget(VideoPanel):
         tip = "Bring masks made elsewhere into this session"
         self.body.addWidget(Folded("Start from masks you have", tip, inner))
 
-    def _open_folder(self) -> None:
-        QDesktopServices.openUrl(QUrl.fromLocalFile(self.target.text()))
-
-    def _browse(self) -> None:
-        chosen = QFileDialog.getExistingDirectory(self, "Export into")
-        if chosen:
-            self.target.setText(chosen)
-
     def take(self, path: str, one_class: bool = False) -> None:
         """Bring masks into the session, if a path was chosen."""
         if path and self.controller is not None:
@@ -176,19 +178,15 @@ class ExportWidget(VideoPanel):
     def _export(self) -> None:
         if self.controller is None:
             return
+        start, _, stop = self.range.text().partition(":")
         self.controller.export(
             Path(self.target.text()),
             [name for name, box in self.formats.items() if box.isChecked()],
             only=SCOPES[self.scope.currentText()],
-            frames=self._range(),
+            frames=(int(start) if start else None, int(stop) if stop else None),
             min_area_px=self.min_area.value(),
             fill_holes=self.fill_holes.isChecked(),
         )
-
-    def _range(self) -> tuple[int | None, int | None] | None:
-        """The range of frames asked for, or None for all."""
-        start, _, stop = self.range.text().partition(":")
-        return (int(start) if start else None, int(stop) if stop else None) if start or stop else None
 
     def on_controller(self, controller: VideoController) -> None:
         """Suggest a folder beside the video."""

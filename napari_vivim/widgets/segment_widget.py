@@ -7,7 +7,7 @@ from typing import Any
 
 import napari
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QCheckBox, QFileDialog, QFormLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QFormLayout, QMessageBox, QPushButton, QWidget
 from vivim.analysis.active_learning import Suggestion
 from vivim.errors import VideoChangedError
 from vivim.settings import Settings
@@ -22,17 +22,16 @@ from napari_vivim.qt.components import (
     choice,
     column,
     heading,
+    in_turns,
     primary,
     row,
     single_shot,
 )
 from napari_vivim.qt.notifications import show_problem
-from napari_vivim.qt.staged_build import in_turns
+from napari_vivim.qt.plain_text import plain
 from napari_vivim.timeline.timeline_widget import show_timeline
-from napari_vivim.widgets.class_legend import ClassLegend
 from napari_vivim.widgets.damage_notice import DamageNotice
-from napari_vivim.widgets.dialogs import ELSEWHERE, RELINK, ask_about_changed_video
-from napari_vivim.widgets.edit_toolbar import EditToolbar, button_for
+from napari_vivim.widgets.edit_toolbar import ClassLegend, EditToolbar, button_for
 from napari_vivim.widgets.export_widget import ExportWidget
 from napari_vivim.widgets.finetune_widget import FinetuneWidget
 from napari_vivim.widgets.model_manager import ModelManager, names_of_videos
@@ -41,6 +40,8 @@ from napari_vivim.widgets.preferences import Preferences, open_preferences
 from napari_vivim.widgets.prompt_panel import PromptPanel
 from napari_vivim.widgets.roi_selector import RoiSelector
 from napari_vivim.widgets.video_panel import VideoPanel, reveal
+
+RELINK, ELSEWHERE = "relink", "elsewhere"
 
 
 class SegmentWidget(VideoPanel):
@@ -57,7 +58,11 @@ class SegmentWidget(VideoPanel):
         tip = "Keep the work on this video somewhere else than beside it"
         self.folder = button("Choose a session folder ...", tip, self._choose_folder)
         self.folder.hide()
-        self.reopen = button("Open the session again", "Go on with the masks of this video", self._reopen)
+        self.reopen = button(
+            "Open the session again",
+            "Go on with the masks of this video",
+            lambda: self.controller.open_session() if self.controller is not None else None,
+        )
         self.reopen.hide()
         self.area = RoiSelector()
         self.damage = DamageNotice(show_problem)
@@ -96,6 +101,7 @@ class SegmentWidget(VideoPanel):
         self.body.addLayout(form)
         self.body.addWidget(self.propose)
         self.body.addWidget(self.progress)
+        self.model.textActivated.connect(self._choose_model)
         self.choices = ModelSelector(self.model, self.device, wait=self.is_opening)
 
     def _add_review(self) -> None:
@@ -135,7 +141,7 @@ class SegmentWidget(VideoPanel):
         return button_for(BY_TITLE[title], lambda: self.controller)
 
     def _add_learning(self) -> None:
-        self.learning = FinetuneWidget(self.viewer, host=self, device=self.device)
+        self.learning = FinetuneWidget(self.viewer, self, self.model, self.device)
         self.learn = Folded("Learn", "Teach the model what you corrected", self.learning, heading=True)
         self._add_folded(self.learn)
 
@@ -165,10 +171,6 @@ class SegmentWidget(VideoPanel):
     def _tell_apart(self, wanted: bool) -> None:
         if self.controller is not None:
             self.controller.outline_lesions(wanted)
-
-    def _reopen(self) -> None:
-        if self.controller is not None:
-            self.controller.open_session()
 
     def _choose_folder(self) -> None:
         chosen = QFileDialog.getExistingDirectory(self, "Where to keep the work on this video")
@@ -214,6 +216,8 @@ class SegmentWidget(VideoPanel):
             controller.show_alone()
         self.reason.hide()
         self._show_apart()
+        if controller.session is not None:
+            self.choices.refresh(controller.model)
         self._follow_prompts()
         self.area.follow(controller)
         self.damage.follow(controller)
@@ -307,3 +311,29 @@ class SegmentWidget(VideoPanel):
         """Show the part that learns once a frame is corrected or accepted."""
         session = self.session
         self.learn.setVisible(session is not None and bool(session.frames_with("corrected", "accepted")))
+
+
+def ask_about_changed_video(parent: QWidget, error: VideoChangedError) -> str:
+    """Ask what to do with a video that is not its session's: `RELINK`, `ELSEWHERE` in another folder, or ``""``."""
+    box = QMessageBox(parent)
+    box.setIcon(QMessageBox.Icon.Question)
+    box.setWindowTitle("Is this the same video?")
+    box.setTextFormat(Qt.TextFormat.PlainText)
+    box.setText(f"The masks in {error.folder.name} were not made on this file.")
+    why = (
+        f"{error.video.name} has as many frames of the same size, but other bytes: it was encoded anew, or replaced. "
+        "Masks are only right if every frame still shows the same picture."
+        if error.relinkable
+        else f"{error.video.name} has another number of frames, or frames of another size: the masks cannot fit. Put "
+        "the original back to go on with them; nothing in them is changed."
+    )
+    box.setInformativeText(plain(why))  # which older Qt formats by itself
+    choices: dict[object, str] = {}
+    if error.relinkable:
+        same = box.addButton("Same pictures: go on with these masks", QMessageBox.ButtonRole.AcceptRole)
+        choices[same] = RELINK
+    other = box.addButton("Another video: keep its masks elsewhere ...", QMessageBox.ButtonRole.ActionRole)
+    choices[other] = ELSEWHERE
+    box.setDefaultButton(box.addButton("Cancel", QMessageBox.ButtonRole.RejectRole))
+    box.exec()
+    return choices.get(box.clickedButton(), "")

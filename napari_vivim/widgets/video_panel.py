@@ -9,20 +9,38 @@ from typing import Any
 import napari
 from napari.layers import Image
 from qtpy.QtCore import Qt, QTimer, Signal
-from qtpy.QtWidgets import QDockWidget, QMainWindow, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QDockWidget, QFileDialog, QLabel, QMainWindow, QScrollArea, QVBoxLayout, QWidget
 from superqt import QElidingLabel
 from vivim.session import Session
+from vivim.video.open import SUFFIXES
 
 from napari_vivim.controller.video_controller import VideoController, controller_of, video_layers
-from napari_vivim.qt.components import LAID_OUT_MS, choice, column, heading, parent_of, single_shot
-from napari_vivim.qt.focus_ring import FocusRing
-from napari_vivim.qt.notifications import show_problem
+from napari_vivim.qt.components import (
+    LAID_OUT_MS,
+    FocusRing,
+    Quiet,
+    button,
+    choice,
+    column,
+    heading,
+    parent_of,
+    primary,
+    single_shot,
+)
+from napari_vivim.qt.notifications import ErrorBanner, guarded, show_problem
 from napari_vivim.qt.plain_text import tip
-from napari_vivim.widgets.error_banner import ErrorBanner
-from napari_vivim.widgets.welcome import Welcome
 
 MINIMUM_WIDTH = 315
 """Pixels: the widest row of a section, the margins and a scroll bar."""
+PLUGIN, SAMPLE = "napari-vivim", "ultrasound_phantom"
+HINT = "<b>No video yet.</b><br>Drag a video onto the window,<br>or a folder of pictures."
+STEPS = (
+    "<b>Propose</b>: a model outlines the lesion.<br>"
+    "<b>Review</b>: correct a few frames; the others follow.<br>"
+    "<b>Learn</b>: the model learns what you meant.<br>"
+    "<b>Export</b>: masks, measurements, an overlay video."
+)
+FILES = f"Videos ({' '.join(f'*{suffix}' for suffix in SUFFIXES)});;All files (*)"
 
 
 class VideoPanel(QWidget):
@@ -255,3 +273,32 @@ def reveal(widget: QWidget) -> None:
         timer = single_shot(widget, LAID_OUT_MS, partial(area.ensureWidgetVisible, widget))
         timer.timeout.connect(timer.deleteLater)
         timer.start()
+
+
+class Welcome(QWidget):
+    """Opens a video, or the synthetic one, in a viewer."""
+
+    def __init__(self, viewer: napari.Viewer) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self.hint, self.steps = QLabel(HINT), Quiet()
+        self.steps.setTextFormat(Qt.TextFormat.RichText)  # of this program alone
+        self.steps.setText(STEPS)
+        self.hint.setTextFormat(Qt.TextFormat.RichText)
+        self.hint.setWordWrap(True)
+        self.hint.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.open = primary("Open a video ...", "Your work on it is kept in a folder beside it", self._choose)
+        tip = "A synthetic ultrasound video with a lesion; more in File › Open Sample › Vivim"
+        self.sample = button(
+            "Try it on a sample", tip, lambda: guarded(lambda: viewer.open_sample(PLUGIN, SAMPLE))
+        )
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 24, 0, 0)
+        layout.setSpacing(10)
+        for part in (self.hint, self.open, self.sample, self.steps):
+            layout.addWidget(part)
+
+    def _choose(self) -> None:
+        chosen = QFileDialog.getOpenFileName(self, "Open a video", filter=FILES)[0]
+        if chosen:
+            guarded(lambda: self._viewer.open(chosen, plugin=PLUGIN))

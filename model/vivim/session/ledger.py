@@ -293,6 +293,8 @@ class FrameTable:
         ``(T,)`` float32, what of it comes from windows that disagree; NaN also where that was not written down.
     damaged : dict of int to str
         What is wrong with frames, see `vivim.session.damage_check`. Such frames count as a person's.
+    latest : dict of str to Entry
+        The last line of each kind: of a person, of a model.
     """
 
     def __init__(self, count: int) -> None:
@@ -302,6 +304,7 @@ class FrameTable:
         self.damaged: dict[int, str] = {}
         self._last: dict[int, Entry] = {}
         self._accepted: dict[int, Entry] = {}
+        self.latest: dict[str, Entry] = {}
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -319,7 +322,7 @@ class FrameTable:
         elif entry.kind == MODEL:
             self.uncertainty[t] = np.nan if entry.uncertainty is None else entry.uncertainty
             self.disagreement[t] = np.nan if entry.windows is None else entry.windows
-        self._last[t] = entry
+        self._last[t] = self.latest[entry.kind] = entry
         self.damaged.pop(t, None)
 
     def mark_damaged(self, t: int, problem: str) -> None:

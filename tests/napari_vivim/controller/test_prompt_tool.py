@@ -12,7 +12,7 @@ import torch
 from vivim import Vivim, VivimConfig
 from vivim.inference.proposals import ProposeEvent
 
-from napari_vivim.controller.frame_navigation import frames_around
+from napari_vivim.controller.mask_editing import frames_around
 from napari_vivim.controller.prompt_tool import PromptTool
 
 

@@ -11,7 +11,7 @@ from qtpy.QtCore import QObject, Qt, QTimer
 from qtpy.QtWidgets import QDockWidget
 from vivim import Session
 
-from napari_vivim.qt.staged_build import in_turns
+from napari_vivim.qt.components import in_turns
 from napari_vivim.timeline.timeline_widget import show_timeline
 from napari_vivim.widgets import model_selector
 from napari_vivim.widgets.model_selector import ModelSelector

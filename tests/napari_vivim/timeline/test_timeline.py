@@ -9,12 +9,19 @@ from qtpy.QtGui import QWheelEvent
 from vivim.session.ledger import STATUS_CODES
 from vivim.video.base import Video
 
-from napari_vivim.layers.visibility import nearly_whole
-from napari_vivim.timeline.legend import Legend
-from napari_vivim.timeline.rendering import columns, filled_curve, runs, status_bars
+from napari_vivim.layers.time_axis import nearly_whole
 from napari_vivim.timeline.thumbnails import HEIGHT, WIDTH, HoverCard, Thumbnails, small
-from napari_vivim.timeline.timeline_view import BARS, CURVES, MARKS, TimelineView
-from napari_vivim.timeline.timeline_widget import show_timeline
+from napari_vivim.timeline.timeline_view import (
+    BARS,
+    CURVES,
+    MARKS,
+    TimelineView,
+    columns,
+    filled_curve,
+    runs,
+    status_bars,
+)
+from napari_vivim.timeline.timeline_widget import Legend, show_timeline
 
 LONG = 20_000
 

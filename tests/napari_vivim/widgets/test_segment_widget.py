@@ -20,7 +20,7 @@ from vivim.errors import SessionError, VideoError
 from vivim.session import Session
 from vivim.video import make_phantom, write_video
 
-from napari_vivim.qt.focus_ring import FocusRing
+from napari_vivim.qt.components import FocusRing
 
 
 def propose(segment, qtbot) -> None:
@@ -399,8 +399,7 @@ def test_what_has_the_keyboard_is_framed(segment, qtbot) -> None:
 
 def test_a_signal_of_the_video_is_heard_once(segment, qtbot, monkeypatch) -> None:
     heard: list[str] = []
-    for panel in (segment, segment.learning):
-        assert [signal for signal, _ in panel._connections].count(segment.controller.model_made) == 1
+    assert [signal for signal, _ in segment._connections].count(segment.controller.model_made) == 1
     monkeypatch.setattr(segment.choices._worker, "submit", lambda job: heard.append("asked"))
     segment.controller.model_made.emit("starter")
     assert heard == ["asked"]
