@@ -8,6 +8,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vivim.errors import ExportError, VivimError
 from vivim.session import Session
 from vivim.settings import Settings, settings
 
@@ -27,7 +28,12 @@ REST_SECONDS = 0.3
 
 
 def open_session(
-    video: Path, folder: str | None, relink: bool, opened: list[Session], stop: threading.Event
+    video: Path,
+    folder: str | None,
+    relink: bool,
+    read_only: bool,
+    opened: list[Session],
+    stop: threading.Event,
 ) -> Iterator[tuple[Session, Settings]]:
     """Open or resume a video's session, and yield it with the present settings.
 
@@ -35,7 +41,7 @@ def open_session(
     """
     warm_up_masks_layer()
     wait_for_closing()
-    session = Session.open(video, folder=folder, lazy=True, relink=relink)
+    session = Session.open(video, folder=folder, lazy=True, relink=relink, read_only=read_only)
     opened.append(session)
     try:
         yield session, settings()
@@ -112,10 +118,29 @@ def finetune(
 def export(
     session: Session, folder: Path, formats: list[str], options: dict[str, Any], stop: threading.Event
 ) -> Iterator[Any]:
-    """Export masks into a folder, with the options of `vivim.io.export.export`."""
-    from vivim.io.export import export
+    """Export masks into a folder, with the options of `vivim.io.export.export`.
 
-    yield from export(session, folder, formats, **options)
+    A format that fails takes nothing away from the others. In the end an `ExportError` says what is there, and why
+    not all of it.
+    """
+    from vivim.io.export import FILES, export
+
+    left, written, problems = list(dict.fromkeys(formats)), list[str](), dict[str, str]()
+    while left:
+        try:
+            for event in export(session, folder, left, **options):
+                if event.done == event.total:
+                    written.append(event.format)
+                    left.remove(event.format)
+                yield event
+        except VivimError as error:
+            problems[left.pop(0)] = str(error)
+    if problems and not written and len(set(problems.values())) == 1:
+        raise ExportError(next(iter(problems.values())))
+    if problems:
+        whole = f"{', '.join(FILES[name] for name in written) or 'Nothing'} written. "
+        why = " ".join(f"Not {FILES[name]}: {problem}" for name, problem in problems.items())
+        raise ExportError(whole + why)
 
 
 def import_masks(

@@ -9,7 +9,7 @@ import numpy as np
 from napari.layers import Labels
 from napari.utils.notifications import show_info
 from numpy.typing import NDArray
-from vivim.analysis.active_learning import Suggestion, suggest_frames
+from vivim.analysis.active_learning import Suggestion, suggest_frames, uncertain_ends
 from vivim.errors import VivimError
 from vivim.imaging import morphology
 from vivim.imaging.signed_distance import between
@@ -24,6 +24,14 @@ from napari_vivim.qt.notifications import show_problem
 Mask = NDArray[np.uint8]
 AT_ONCE = 8
 """A step on more frames than that is done in the background."""
+
+
+def worth_correcting(session: Session, n: int, skip: Sequence[int] = ()) -> list[Suggestion]:
+    """Frames to correct, the most useful first. After the very first one come ends that the model is unsure of."""
+    found = suggest_frames(session, n, skip)
+    begun = bool(skip) or bool(session.frames_with("corrected", "accepted"))
+    ends = [one for one in uncertain_ends(session, skip) if one.frame not in [other.frame for other in found]]
+    return [*([] if begun else found[:1]), *ends, *found[0 if begun else 1 :]][:n]
 
 
 class FrameNavigation:
@@ -44,7 +52,7 @@ class FrameNavigation:
                 self._at = place
                 return self._trail[place]
         seen = [one.frame for one in self._trail]
-        found = suggest_frames(session, 1, skip=seen) or suggest_frames(session, 1)
+        found = worth_correcting(session, 1, skip=seen) or worth_correcting(session, 1)
         if not found:
             return None
         self._trail.append(found[0])
@@ -177,8 +185,11 @@ class MaskEditing:
     # -- accepting, reverting --------------------------------------------------------------------------------------
 
     def accept(self) -> None:
-        """Accept the mask on screen."""
-        self._session.accept(self.frame)
+        """Accept the mask on screen. One that a person has drawn counts for more already, and stays so."""
+        if self._session.status(self.frame) == "corrected" and not self._session.problem(self.frame):
+            show_info(f"Frame {self.frame} is corrected: it is yours already, and no model changes it.")
+        else:
+            self._session.accept(self.frame)
 
     def accept_up_to_here(self) -> None:
         """Accept all proposals after the last corrected or accepted frame, up to the one on screen."""

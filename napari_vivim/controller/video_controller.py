@@ -35,7 +35,7 @@ from napari_vivim.layers.masks_layer import (
     part_from_session,
     shows,
 )
-from napari_vivim.layers.time_axis import nearest_frame, show_alone, show_frame
+from napari_vivim.layers.time_axis import Framing, nearest_frame, remove_soon, show_alone, show_frame
 from napari_vivim.layers.video_frames import PATH_KEY, SESSION_KEY, Scrubbing, ShownFrames
 from napari_vivim.qt.components import single_shot
 from napari_vivim.qt.napari_window import main_window, set_play_speed
@@ -116,11 +116,13 @@ class VideoController(QObject):
         self.replayed: tuple[Path, ...] = ()
         """Folders of the other sessions that the last fine-tune learned from."""
         self._scrubbing = Scrubbing(viewer, layer)
+        self._framing = Framing(viewer, layer)
         self._models, self._prompt_models = ModelCache(), ModelCache()  # one for each thread
         self.warming: Job | None = None
         """Loads the model in advance. A job of the person's waits for it."""
         self.precompute = IdlePrecompute(self, self.worker, self._models.load, self._claim_precompute)
         self._drawn, self._gone = 0.0, False
+        self._first_shown = nearest_frame(viewer, layer)
         self._classes: tuple[str, ...] = ()
         self.frame_changed.connect(self._on_frame_changed)
         self.model_made.connect(self._on_model_made)
@@ -169,7 +171,8 @@ class VideoController(QObject):
         others = controllers(self.viewer)
         del others[self.layer]
         hidden = [[layer] if other is None else other.layers for layer, other in others.items()]
-        show_alone(self.viewer, self.layers, hidden)
+        if show_alone(self.viewer, self.layers, hidden):
+            self._framing.note_fit()
         self._end_other_precomputing()
         self.precompute.schedule()
         self.go_to(self.current_frame)  # the slider may be past its end
@@ -200,11 +203,13 @@ class VideoController(QObject):
 
     # -- the session ----------------------------------------------------------------------------------------------
 
-    def open_session(self, folder: Path | None = None, relink: bool = False) -> None:
+    def open_session(
+        self, folder: Path | None = None, relink: bool = False, read_only: bool = False
+    ) -> None:
         """Open or resume the session in the background. `opened` or `job_failed` follows.
 
         It lives in `folder`, instead of where the layer says or beside the video. `relink` takes the video for the
-        session's although its content has changed.
+        session's although its content has changed. With `read_only` masks are shown and exported, and none changes.
         """
         if self.session is not None or self.busy:
             return
@@ -212,13 +217,14 @@ class VideoController(QObject):
             self.layer.metadata[SESSION_KEY] = str(folder)
         path, opened = self.video_path, self._opened
         chosen = self.layer.metadata.get(SESSION_KEY) or self.layer.metadata.get("vivim_session_folder")
-        self._begin("open", lambda stop: jobs.open_session(path, chosen, relink, opened, stop))
+        self._begin("open", lambda stop: jobs.open_session(path, chosen, relink, read_only, opened, stop))
 
     def _session_opened(self, session: Session, settings: Settings) -> None:
         self.session = session
         session.on_change(self.frame_changed.emit)
         self._editor = session.editable()
         self.masks = masks_layer(session, self._editor, self.layer, settings, self._add_copy)
+        self.masks.editable = not session.read_only
         self.editing = MaskEditing(self.viewer, session, self._editor, self.masks, self.suggested.emit)
         self.prompting = PromptTool(self.viewer, session, self.masks, self.editing, self._prompt_models.load)
         self.prompting.taken.connect(self._on_prompted)
@@ -228,6 +234,8 @@ class VideoController(QObject):
         self._classes = session.classes
         if not self.model and (proposed := session.latest("model")) is not None:
             self.model = proposed.author
+        if (worked := session.latest("person")) is not None and self.current_frame == self._first_shown:
+            self.go_to(worked.frame)  # unless the person has gone somewhere meanwhile
         self.opened.emit()
         self.warm_up()
         self.precompute.schedule()
@@ -367,7 +375,7 @@ class VideoController(QObject):
     def _claim_precompute(self) -> tuple[Session, int] | None:
         """The session and the frame on screen, if there is something to precompute and nothing else to do."""
         session = self.session
-        if session is None or self.busy or self.warming is not None:
+        if session is None or session.read_only or self.busy or self.warming is not None:
             return None
         if not session.frames_with("corrected", "accepted"):
             return None
@@ -388,6 +396,7 @@ class VideoController(QObject):
         self.viewer.dims.events.range.disconnect(self._on_range)
         self.worker.close()
         self._scrubbing.close()
+        self._framing.close()
         self._close_session()
         data, others = self.layer.data, (layer for layer in self.viewer.layers if layer is not self.layer)
         if isinstance(data, ShownFrames) and not any(shows(layer, data.video) for layer in others):
@@ -472,6 +481,6 @@ class VideoController(QObject):
             self.viewer.layers.events.removed.disconnect(self._on_removed)
             masks = self.masks
             self.close()
-            if masks in self.viewer.layers:
-                self.viewer.layers.remove(masks)
+            if masks is not None:
+                remove_soon(self.viewer, masks)
             self.layer.metadata.pop(CONTROLLER_KEY, None)

@@ -20,6 +20,13 @@ def main_window(viewer: napari.Viewer) -> QMainWindow:
     return window
 
 
+def give_keys_to_picture(window: QMainWindow) -> None:
+    """Let the keyboard work on the picture again."""
+    for one in picture_of(window).findChildren(QWidget):
+        if type(one).__name__.startswith("CanvasBackend"):
+            one.setFocus()
+
+
 def set_play_speed(viewer: napari.Viewer, axis: int, steps: float) -> None:
     """Let *Play* move the slider of an axis so many steps a second."""
     widgets: list[Any] = main_window(viewer).findChildren(QWidget)

@@ -13,16 +13,16 @@ from napari.utils.theme import get_theme
 from qtpy.QtCore import QPoint, Qt, QTimer, Signal
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QDockWidget, QHBoxLayout, QLabel, QMainWindow, QSizePolicy, QVBoxLayout, QWidget
-from vivim.analysis.active_learning import Suggestion, suggest_frames
+from vivim.analysis.active_learning import Suggestion
 from vivim.analysis.shape_changes import ShapeTrack
 from vivim.session import STATUS_CODES, Session
 from vivim.video.base import Video
 
 from napari_vivim.background.session_watcher import SessionWatcher
+from napari_vivim.controller.mask_editing import worth_correcting
 from napari_vivim.controller.video_controller import VideoController, controller_of, video_layers
-from napari_vivim.layers.time_axis import fit, nearly_whole
 from napari_vivim.layers.video_frames import ShownFrames
-from napari_vivim.qt.components import LAID_OUT_MS, parent_of, plural, single_shot
+from napari_vivim.qt.components import parent_of, plural, single_shot
 from napari_vivim.qt.notifications import show_problem
 from napari_vivim.qt.plain_text import PlainLabel
 from napari_vivim.timeline.thumbnails import HoverCard, Thumbnails
@@ -41,6 +41,7 @@ NAME = f"{TITLE} ({PLUGIN})"
 """What napari calls the dock."""
 REDRAW_MS = 50
 """While masks are proposed, statuses are drawn anew at most this often."""
+NOT_OPEN = "The work on this video is not open"
 EMPTY = "Drag a video onto the window: all its frames appear here"
 SPACE = " &nbsp; "
 HOW_TO = (
@@ -91,7 +92,6 @@ class TimelineWidget(QWidget):
         layout.addWidget(self.view)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self._redraw = single_shot(self, REDRAW_MS, self._show_frames)
-        self._fit_next = single_shot(self, LAID_OUT_MS, self._fit_picture)
         self.view.clicked.connect(self._go_to)
         self.view.hovered.connect(self._hover)
         self.view.range_changed.connect(self._show_range)
@@ -112,11 +112,13 @@ class TimelineWidget(QWidget):
             self.controller.opened.disconnect(self._on_opened)
             self.controller.closed.disconnect(self._on_closed)
             self.controller.frame_changed.disconnect(self._on_frame_changed)
+            self.controller.job_ended.disconnect(self._on_job_ended)
             self._on_closed()
         self.controller = controller
         controller.opened.connect(self._on_opened)
         controller.closed.connect(self._on_closed)
         controller.frame_changed.connect(self._on_frame_changed)
+        controller.job_ended.connect(self._on_job_ended)
         if controller.session is not None:
             self._on_opened()
         else:
@@ -177,17 +179,10 @@ class TimelineWidget(QWidget):
     def _place(self) -> None:
         window, dock = self.window(), parent_of(self, QDockWidget)
         if dock is not None and isinstance(window, QMainWindow):
-            if self.controller is not None and nearly_whole(self.controller.layer):
-                self._fit_next.start()  # nobody has zoomed in yet
             bottom = Qt.DockWidgetArea.BottomDockWidgetArea
             window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
             if window.dockWidgetArea(dock) != bottom:
                 window.addDockWidget(bottom, dock)
-
-    def _fit_picture(self) -> None:
-        """Show the whole picture again, after docks have taken room from it."""
-        if self.controller is not None:
-            fit(self.viewer, self.controller.layer)
 
     # -- what is shown --------------------------------------------------------------------------------------------
 
@@ -206,12 +201,17 @@ class TimelineWidget(QWidget):
         if not self._redraw.isActive():
             self._redraw.start()
 
+    def _on_job_ended(self, name: str, finished: bool) -> None:
+        if name == "open":
+            self._show_frames()
+
     def _show_frames(self) -> None:
         session = self.controller.session if self.controller is not None else None
         if session is None:
             self.view.set_frames(np.zeros(0, np.uint8), np.zeros(0, np.float32))
+            there = self.controller is not None and self.controller.layer in self.viewer.layers
             opening = self.controller is not None and self.controller.busy
-            self.legend.show_parts(["Opening ..." if opening else EMPTY])
+            self.legend.show_parts(["Opening ..." if opening else NOT_OPEN if there else EMPTY])
             self.range.setText("")
             return
         statuses = session.statuses
@@ -271,7 +271,7 @@ class TimelineWidget(QWidget):
         """An area in mm² where every lesion has a scale, else as a share of the picture."""
         assert self.controller is not None and self.controller.session is not None
         if self.unit == "mm²":
-            return f"{area:.3g}&nbsp;mm²"
+            return f"{area:.0f}&nbsp;mm²" if area >= 100 else f"{area:.3g}&nbsp;mm²"
         _, height, width = self.controller.session.shape
         return f"{area / (height * width):.1%} of the picture".replace(" ", "&nbsp;")
 
@@ -405,6 +405,6 @@ class ShapeWatcher(SessionWatcher):
 
     def on_quiet(self) -> None:
         """Suggest frames again."""
-        found = suggest_frames(self.session, SUGGESTED)
+        found = worth_correcting(self.session, SUGGESTED)
         if not self.stop.is_set():
             self.suggested.emit(found)

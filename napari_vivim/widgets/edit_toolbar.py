@@ -93,7 +93,7 @@ def button_for(shortcut: Shortcut, controller: Callable[[], VideoController | No
 
 
 class ShortcutOverlay(QFrame):
-    """A table of the keys in the middle of a window's picture. A click hides it."""
+    """A table of the keys in the middle of a window's picture. A click or Esc hides it."""
 
     def __init__(self, window: QMainWindow) -> None:
         self._picture = picture_of(window)
@@ -116,6 +116,7 @@ class ShortcutOverlay(QFrame):
             for place, label in enumerate((cap, name, what)):
                 grid.addWidget(label, number, place)
         self._picture.installEventFilter(self)
+        QShortcut(QKeySequence("Escape"), self, self.hide)
         self.hide()
 
     def toggle(self) -> None:

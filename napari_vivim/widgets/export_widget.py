@@ -15,7 +15,6 @@ from vivim.utils.time_left import TimeLeft
 from napari_vivim.controller.video_controller import VideoController
 from napari_vivim.qt.components import (
     Folded,
-    Progress,
     button,
     choice,
     clock,
@@ -53,6 +52,9 @@ FORMATS = {
     ),
 }
 """Title of each format, and what it is for."""
+ONE_DICOM_FILE = ("DicomVideo", "EncapsulatedVideo")
+"""Readers of one DICOM file, by name: to import them takes long."""
+NO_DICOM = "Off: this video is not one DICOM file, and a DICOM Segmentation must point at one"
 SHOWN = 4
 """So many formats are always in sight. The others under "More formats"."""
 SCOPES = {"All frames": "all", "Corrected and accepted frames": "corrected"}
@@ -71,6 +73,8 @@ class ExportWidget(VideoPanel):
         self._written, self._time_left = "", TimeLeft()
         """The format that is written now, and the time it will take."""
         self._left_out: tuple[int, ...] = ()
+        self._whole = False
+        """Whether at least one format is written."""
         self._refused = ""
         """The masks that were chosen last, which may have been refused."""
         self.formats = {name: QCheckBox(title) for name, (title, _) in FORMATS.items()}
@@ -130,8 +134,6 @@ class ExportWidget(VideoPanel):
             lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(self.target.text())),
         )
         self.open.hide()
-        self.progress = Progress()
-        self.progress.cancel.clicked.connect(self.cancel)
         self.body.addLayout(row(self.target, browse))
         for widget in (self.write, self.progress, self.open):
             self.body.addWidget(widget)
@@ -190,7 +192,11 @@ class ExportWidget(VideoPanel):
 
     def on_controller(self, controller: VideoController) -> None:
         """Suggest a folder beside the video."""
-        path = controller.video_path
+        path, box = controller.video_path, self.formats["dicom-seg"]
+        one_file = type(controller.layer.data.video).__name__ in ONE_DICOM_FILE
+        box.setEnabled(one_file)
+        box.setChecked(box.isChecked() and one_file)
+        box.setToolTip(FORMATS["dicom-seg"][1] if one_file else NO_DICOM)
         self.target.setText(str(path.with_name(f"{path.stem}-masks")))
         self.open.hide()
         self.one_class.hide()
@@ -200,12 +206,13 @@ class ExportWidget(VideoPanel):
         self._job = self.controller.job_name if self.controller is not None else ""
         self.open.hide()
         self.one_class.hide()
-        self._written, self._left_out = "", ()
+        self._written, self._left_out, self._whole = "", (), False
         self.progress.busy("Starting ...")
 
     def on_job_event(self, event: Any) -> None:
         """Show how far it is."""
         self._left_out = getattr(event, "damaged", ())
+        self._whole |= self._job == "export" and event.done == event.total
         what = FORMATS[event.format][0] if hasattr(event, "format") else "Masks"
         if what != self._written:
             self._written = what
@@ -216,9 +223,8 @@ class ExportWidget(VideoPanel):
 
     def on_job_ended(self, finished: bool) -> None:
         """Offer the folder, or report that masks were imported."""
-        self.progress.hide()
+        self.open.setVisible(self._whole)
         if finished and self._job == "export":
-            self.open.show()
             damaged = f". {damage_text(self._left_out)}, and left out or empty" if self._left_out else ""
             show_info(plain(f"Exported into {self.target.text()}{damaged}"))
         elif finished:
@@ -230,6 +236,5 @@ class ExportWidget(VideoPanel):
         chosen = any(box.isChecked() for box in self.formats.values())
         whole = not self.range.text() or ":" in self.range.text()
         self.write.setEnabled(ready and chosen and whole)
-        self.take_file.setEnabled(ready)
-        self.take_folder.setEnabled(ready)
-        self.one_class.setEnabled(ready)
+        for one in (self.take_file, self.take_folder, self.one_class):
+            one.setEnabled(ready and self.session is not None and not self.session.read_only)

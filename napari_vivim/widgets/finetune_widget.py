@@ -24,7 +24,6 @@ from vivim.utils.time_left import TimeLeft
 from napari_vivim.background.worker import in_background
 from napari_vivim.controller.video_controller import VideoController
 from napari_vivim.qt.components import (
-    Progress,
     Quiet,
     button,
     choice,
@@ -57,6 +56,7 @@ class FinetuneWidget(VideoPanel):
     """
 
     own_jobs = ("finetune",)
+    stopping = "Stopping; every model stays as it was ..."
     _scored: Any = None
     _parent, _dice = "", ""
 
@@ -85,8 +85,6 @@ class FinetuneWidget(VideoPanel):
         self.learn = primary(
             "Fine-tune", "Learn from every corrected and accepted frame, then propose anew", self._learn
         )
-        self.progress = Progress()
-        self.progress.cancel.clicked.connect(self._cancel)
         if host is None:
             self.body.addWidget(heading("Learn from your corrections"))
         self.body.addLayout(form)
@@ -106,7 +104,7 @@ class FinetuneWidget(VideoPanel):
             in_background(lambda: registry.model_path(name))
         except VivimError as error:  # renamed or deleted since
             show_problem(error)
-            self.card.choose.setEnabled(False)
+            self.card.choose.hide()
             return
         if self.controller is not None and not self.busy:
             self.controller.model_made.emit(name)
@@ -118,12 +116,6 @@ class FinetuneWidget(VideoPanel):
             others = self.replay.folders(without=self.session.folder)
             scope = SCOPES[self.scope.currentText()]
             self.controller.finetune(self.model.currentText(), chosen_device(self.device), scope, others)
-
-    def _cancel(self) -> None:
-        if self.controller is not None:
-            self.progress.cancel.setEnabled(False)
-            self.progress.say("Stopping; every model stays as it was ...")
-            self.cancel()
 
     def slots(self, controller: VideoController) -> Sequence[tuple[Any, Any]]:
         """Follow the models of a video, in a dock of its own."""
@@ -181,10 +173,6 @@ class FinetuneWidget(VideoPanel):
         left = clock(self._time_left(self._steps, total))
         said = round_, f"loss {event.loss:.3f}", self._dice, left
         self.progress.show_step(self._steps, total, " · ".join(filter(None, said)))
-
-    def on_job_ended(self, finished: bool) -> None:
-        """Hide the progress."""
-        self.progress.hide()
 
     def on_frame_changed(self, frame: int, status: str) -> None:
         """Count again what there is to learn from."""
@@ -321,7 +309,7 @@ class FinetuneResult(QFrame):
         self.choose.setToolTip(
             tip(f"Take “{self._offered}” from now on and propose anew; corrected frames stay")
         )
-        self.choose.setEnabled(True)
+        self.choose.show()
         self.show()
         if event.before is None:
             self.verdict.setText("Not judged: one corrected frame cannot be held out")
@@ -343,4 +331,4 @@ class FinetuneResult(QFrame):
     def taken(self, name: str) -> None:
         """Show that the offered model is in use."""
         self.verdict.setText(f"“{name}” is in use")
-        self.choose.setEnabled(False)
+        self.choose.hide()

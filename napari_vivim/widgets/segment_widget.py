@@ -9,14 +9,14 @@ import napari
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QFormLayout, QMessageBox, QPushButton, QWidget
 from vivim.analysis.active_learning import Suggestion
-from vivim.errors import VideoChangedError
+from vivim.errors import SessionError, VideoChangedError
 from vivim.settings import Settings
 
 from napari_vivim.controller.shortcuts import BY_TITLE, bind
 from napari_vivim.controller.video_controller import VideoController, controller_of, video_layers
+from napari_vivim.layers.time_axis import HIDDEN_KEY
 from napari_vivim.qt.components import (
     Folded,
-    Progress,
     Quiet,
     button,
     choice,
@@ -42,6 +42,8 @@ from napari_vivim.widgets.roi_selector import RoiSelector
 from napari_vivim.widgets.video_panel import VideoPanel, reveal
 
 RELINK, ELSEWHERE = "relink", "elsewhere"
+REASON_LINES = 2
+"""Of the text, so that what is below keeps its place whatever the text says."""
 
 
 class SegmentWidget(VideoPanel):
@@ -67,7 +69,14 @@ class SegmentWidget(VideoPanel):
         self.area = RoiSelector()
         self.damage = DamageNotice(show_problem)
         self.shows.connect(self._let_area_go)
-        for widget in (self.damage, self.area, self.reopen, self.folder):
+        self.read = button(
+            "Open read-only",
+            "Look at the masks and export them while they are worked on elsewhere",
+            lambda: self.controller.open_session(read_only=True) if self.controller is not None else None,
+        )
+        self.read.hide()
+        self._locked = False
+        for widget in (self.damage, self.area, self.read, self.reopen, self.folder):
             self.body.addWidget(widget)
         self._timeline_next = single_shot(self, 0, self._show_timeline)
         later_steps = self._add_learning, self._add_exporting
@@ -95,8 +104,6 @@ class SegmentWidget(VideoPanel):
         form.addRow("Device", self.device)
         tip = "Outline the lesion in every frame you have not corrected, starting at the one on screen"
         self.propose = primary("Propose masks", tip, self._propose)
-        self.progress = Progress()
-        self.progress.cancel.clicked.connect(self._cancel)
         self.body.addWidget(heading("Propose"))
         self.body.addLayout(form)
         self.body.addWidget(self.propose)
@@ -108,7 +115,11 @@ class SegmentWidget(VideoPanel):
         self.accept, self.accept_range = self._does("Accept frame"), self._does("Accept up to here")
         self.back, self.next = self._does("Back"), self._does("Next to correct")
         self.reason = Quiet()
-        self.reason.hide()
+        self.reason.setMinimumHeight(REASON_LINES * self.reason.fontMetrics().height())
+        self.reason.setAlignment(Qt.AlignmentFlag.AlignTop)
+        self._suggested: int | None = None
+        self.viewer.dims.events.point.connect(self._let_reason_go)
+        self.destroyed.connect(lambda: self.viewer.dims.events.point.disconnect(self._let_reason_go))
         self.classes = ClassLegend()
         self.apart = QCheckBox("Tell lesions apart")
         self.apart.setToolTip(
@@ -162,12 +173,6 @@ class SegmentWidget(VideoPanel):
         if self.controller is not None:
             self.controller.propose(self.model.currentText(), chosen_device(self.device))
 
-    def _cancel(self) -> None:
-        if self.controller is not None:
-            self.progress.cancel.setEnabled(False)
-            self.progress.say("Stopping ...")
-            self.cancel()
-
     def _tell_apart(self, wanted: bool) -> None:
         if self.controller is not None:
             self.controller.outline_lesions(wanted)
@@ -212,9 +217,9 @@ class SegmentWidget(VideoPanel):
 
     def on_controller(self, controller: VideoController) -> None:
         """Show this video's frames and classes, and open the timeline."""
-        if len(video_layers(self.viewer)) > 1:
+        if len(video_layers(self.viewer)) > 1 or HIDDEN_KEY in controller.layer.metadata:
             controller.show_alone()
-        self.reason.hide()
+        self._show_reason(None)
         self._show_apart()
         if controller.session is not None:
             self.choices.refresh(controller.model)
@@ -231,6 +236,7 @@ class SegmentWidget(VideoPanel):
 
     def on_problem(self, error: Exception) -> None:
         """Ask about a video that is not the session's, and show other errors."""
+        self._locked = isinstance(error, SessionError) and isinstance(error.__cause__, TimeoutError)
         if isinstance(error, VideoChangedError):
             QTimer.singleShot(0, lambda: self._ask(self.controller, error))
         else:
@@ -256,13 +262,15 @@ class SegmentWidget(VideoPanel):
         """Show how far it is."""
         self.progress.show_proposed(event)
 
-    def on_job_ended(self, finished: bool) -> None:
-        """Hide the progress."""
-        self.progress.hide()
+    def _show_reason(self, found: Suggestion | None) -> None:
+        self._suggested = found.frame if found is not None else None
+        self.reason.setText(f"Frame {found.frame}: {found.reason}." if found is not None else "")
 
-    def _show_reason(self, suggestion: Suggestion) -> None:
-        self.reason.setText(f"Frame {suggestion.frame}: {suggestion.reason}.")
-        self.reason.show()
+    def _let_reason_go(self, event: Any = None) -> None:
+        """Say no more why a frame was suggested once another is on screen."""
+        here = self.controller.current_frame if self.controller is not None else None
+        if self._suggested not in (None, here):
+            self._show_reason(None)
 
     def _follow_prompts(self) -> None:
         if self.controller is not None:
@@ -286,17 +294,22 @@ class SegmentWidget(VideoPanel):
         ready, busy = self.session is not None, self.busy
         if not ready:
             self.area.follow(None)
+        writable = self.session is not None and not self.session.read_only
+        self.read.setVisible(not ready and not busy and self._locked)
         self.folder.setVisible(not ready and not busy)
         self.reopen.setVisible(not ready and not busy)
-        self.propose.setEnabled(ready and not busy)
+        self.area.setEnabled(writable)
+        self.propose.setEnabled(writable and not busy)
         self.propose.setText("Propose masks" if not busy or not ready else "Working ...")
-        self.review.setVisible(ready)
+        self.review.setVisible(writable)
         self.export.setVisible(ready)
         self._offer_accepting()
         self._offer_learning()
 
     def on_frame_changed(self, frame: int, status: str) -> None:
         """Offer accepting at the first mask, and learning at the first corrected frame."""
+        if frame == self._suggested and status in ("corrected", "accepted"):
+            self._show_reason(None)
         self._offer_accepting()
         if status in ("corrected", "accepted") or self.learn.isVisible():
             self._offer_learning()
@@ -310,7 +323,8 @@ class SegmentWidget(VideoPanel):
     def _offer_learning(self) -> None:
         """Show the part that learns once a frame is corrected or accepted."""
         session = self.session
-        self.learn.setVisible(session is not None and bool(session.frames_with("corrected", "accepted")))
+        learnable = session is not None and bool(session.frames_with("corrected", "accepted"))
+        self.learn.setVisible(learnable and session is not None and not session.read_only)
 
 
 def ask_about_changed_video(parent: QWidget, error: VideoChangedError) -> str:

@@ -9,7 +9,20 @@ from typing import Any
 import napari
 from napari.layers import Image
 from qtpy.QtCore import Qt, QTimer, Signal
-from qtpy.QtWidgets import QDockWidget, QFileDialog, QLabel, QMainWindow, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QAbstractSpinBox,
+    QApplication,
+    QComboBox,
+    QDockWidget,
+    QFileDialog,
+    QLabel,
+    QLineEdit,
+    QMainWindow,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
 from superqt import QElidingLabel
 from vivim.session import Session
 from vivim.video.open import SUFFIXES
@@ -18,6 +31,7 @@ from napari_vivim.controller.video_controller import VideoController, controller
 from napari_vivim.qt.components import (
     LAID_OUT_MS,
     FocusRing,
+    Progress,
     Quiet,
     button,
     choice,
@@ -27,9 +41,11 @@ from napari_vivim.qt.components import (
     primary,
     single_shot,
 )
+from napari_vivim.qt.napari_window import give_keys_to_picture
 from napari_vivim.qt.notifications import ErrorBanner, guarded, show_problem
 from napari_vivim.qt.plain_text import tip
 
+TYPED = QLineEdit, QAbstractSpinBox
 MINIMUM_WIDTH = 315
 """Pixels: the widest row of a section, the margins and a scroll bar."""
 PLUGIN, SAMPLE = "napari-vivim", "ultrasound_phantom"
@@ -51,6 +67,7 @@ class VideoPanel(QWidget):
     """
 
     own_jobs: tuple[str, ...] = ()
+    stopping = "Stopping ..."
     shows = Signal(object)
     """Another video is shown: its controller, or None."""
 
@@ -63,6 +80,8 @@ class VideoPanel(QWidget):
         self.content = QWidget()
         self.body = column(self.content, 6)
         self.video, self.info = choice(), QElidingLabel()
+        self.progress = Progress()
+        self.progress.cancel.clicked.connect(self.cancel)
         self.empty = Welcome(napari_viewer)
         outer = column(self)
         outer.addWidget(self.content if host is not None else self._make_dock())
@@ -104,7 +123,30 @@ class VideoPanel(QWidget):
         self.viewer.layers.events.inserted.connect(self._list_videos)
         self.viewer.layers.events.removed.connect(self._list_videos)
         self.destroyed.connect(self._forget_viewer)
+        self._leave_keys_to_the_picture()
         self._list_videos()
+
+    def _leave_keys_to_the_picture(self) -> None:
+        """Let no click take the keyboard from the picture, except where one types. Tab reaches everything."""
+        for one in self.findChildren(QWidget):
+            if isinstance(one, QLineEdit):
+                one.returnPressed.connect(self._give_keys_back)
+            elif isinstance(one, QAbstractButton):
+                one.clicked.connect(self._end_typing)
+            elif isinstance(one, QComboBox):
+                one.activated.connect(self._end_typing)
+            if not isinstance(one, TYPED) and one.focusPolicy() != Qt.FocusPolicy.NoFocus:
+                one.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+
+    def _end_typing(self, *_: Any) -> None:
+        if isinstance(QApplication.focusWidget(), TYPED):
+            self._give_keys_back()
+
+    def _give_keys_back(self) -> None:
+        """Hand the keyboard from this dock to the picture."""
+        window, focus = parent_of(self, QMainWindow), QApplication.focusWidget()
+        if window is not None and focus is not None and self.isAncestorOf(focus):
+            give_keys_to_picture(window)
 
     def showEvent(self, event: Any) -> None:
         """Share the place of the other Vivim docks as tabs, at the first time."""
@@ -134,6 +176,8 @@ class VideoPanel(QWidget):
     def cancel(self) -> None:
         """Stop the running job. What it has done stays."""
         if self.controller is not None:
+            self.progress.cancel.setEnabled(False)
+            self.progress.say(self.stopping)
             self.controller.cancel()
 
     def is_opening(self) -> bool:
@@ -172,6 +216,9 @@ class VideoPanel(QWidget):
             signal.disconnect(slot)
         self._connections = []
         self.controller = controller
+        self.progress.hide()
+        if controller is not None and controller.job_name in self.own_jobs:
+            self.progress.busy("Working ...")
         if controller is None:
             self.shows.emit(None)
             return
@@ -202,6 +249,7 @@ class VideoPanel(QWidget):
         parts = [f"{frames} frames", f"{width} x {height}"]
         parts += [f"{session.fps:.3g} fps"] if session.fps else []
         parts += [f"{session.pixel_spacing_mm[0]:.2g} mm/px"] if session.pixel_spacing_mm else []
+        parts += ["read-only"] if session.read_only else []
         self.info.setText(" · ".join(parts))
         self.info.setToolTip(tip(f"Your work is kept, stroke by stroke, in\n{session.folder}"))
 
@@ -219,6 +267,7 @@ class VideoPanel(QWidget):
         if self.host is None:
             self.problem.hide()
         if name in self.own_jobs:
+            self._give_keys_back()
             self.on_job_started()
         self.update_state()
 
@@ -234,7 +283,10 @@ class VideoPanel(QWidget):
 
     def _on_job_ended(self, name: str, finished: bool) -> None:
         if name in self.own_jobs:
+            self.progress.hide()
             self.on_job_ended(finished)
+        if self.host is None and not isinstance(QApplication.focusWidget(), TYPED):
+            self._give_keys_back()
         self.update_state()
 
     reports_opening = False

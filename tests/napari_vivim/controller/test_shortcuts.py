@@ -170,10 +170,12 @@ def test_keys_act_on_the_video_whatever_layer_is_selected(segment) -> None:
         viewer.layers.selection.active = layer
         viewer.keymap[KeyBinding.from_str("G")](viewer)
     assert int(controller.editing.mask(1).sum()) > size
+    controller.session.propose(2, np.ones((64, 64), np.uint8), "v1")
+    controller.go_to(2)
     viewer.keymap[KeyBinding.from_str("Q")](viewer)
-    assert controller.session.status(1) == "accepted"
+    assert controller.session.status(2) == "accepted"
     controller.masks.keymap[KeyBinding.from_str("Ctrl-Z")](controller.masks)
-    assert controller.session.status(1) == "corrected"
+    assert controller.session.status(2) == "proposed"
 
 
 def test_what_cannot_be_accepted_is_told(segment) -> None:
