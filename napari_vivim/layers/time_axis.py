@@ -1,4 +1,4 @@
-"""Which frame of a video the viewer shows, on the video's own time axis.
+"""What the viewer shows of a video: which frame, on the video's own time axis, which layers, and all of the picture.
 
 The steps of napari's slider are those of all layers together. A layer of four axes, of another scale, or one that
 begins earlier or ends later than the video, moves them. So neither the number of a step nor the first axis of the

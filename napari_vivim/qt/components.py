@@ -37,7 +37,7 @@ STEP_MS = 150
 """Milliseconds between two steps of a job that are shown."""
 CLOSED, OPEN = "\u25b8", "\u25be"
 """Arrows before a title that folds, drawn as text: in the colour of the text, whatever the theme."""
-COLOR = "#3f78e0"
+RING = "#3f78e0"
 """In contrast with the ground of either theme: 3.4 to 1 and more."""
 
 
@@ -284,7 +284,7 @@ class FocusRing(QFocusFrame):
         """Draw the line."""
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setPen(QPen(QColor(COLOR), 2))
+        painter.setPen(QPen(QColor(RING), 2))
         painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.drawRoundedRect(QRectF(self.rect()).adjusted(1, 1, -1, -1), 3, 3)
         painter.end()

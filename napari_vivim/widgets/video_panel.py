@@ -121,7 +121,8 @@ class VideoPanel(QWidget):
             self._follow(self.host.controller)
             return
         self.viewer.layers.events.inserted.connect(self._list_videos)
-        self.viewer.layers.events.removed.connect(self._list_videos)
+        self._list_soon = single_shot(self, 0, self._list_videos)
+        self.viewer.layers.events.removed.connect(self._on_removed)
         self.destroyed.connect(self._forget_viewer)
         self._leave_keys_to_the_picture()
         self._list_videos()
@@ -186,7 +187,11 @@ class VideoPanel(QWidget):
 
     def _forget_viewer(self) -> None:
         self.viewer.layers.events.inserted.disconnect(self._list_videos)
-        self.viewer.layers.events.removed.disconnect(self._list_videos)
+        self.viewer.layers.events.removed.disconnect(self._on_removed)
+
+    def _on_removed(self, event: Any) -> None:
+        """Show another video once napari has taken this one away. To show it earlier crashes in OpenGL."""
+        self._list_soon.start()
 
     def _list_videos(self, event: Any = None) -> None:
         layers = video_layers(self.viewer)

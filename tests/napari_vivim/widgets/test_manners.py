@@ -268,7 +268,9 @@ def test_a_session_that_is_open_elsewhere_can_be_looked_at(
         _, widget = viewer.window.add_plugin_dock_widget("napari-vivim", "Vivim Segment")
         viewer.open(str(video), plugin="napari-vivim")
         qtbot.waitUntil(lambda: not widget.read.isHidden())
-        assert show_timeline(viewer).legend.text() == "The work on this video is not open"
+        timeline = show_timeline(viewer)  # it asks for the session once more
+        qtbot.waitUntil(lambda: timeline.legend.text() == "The work on this video is not open")
+        qtbot.waitUntil(lambda: not widget.read.isHidden())
         widget.read.click()
         qtbot.waitUntil(lambda: widget.controller.session is not None)
         qtbot.waitUntil(lambda: not widget.controller.busy)
@@ -291,4 +293,4 @@ def test_the_second_frame_to_correct_is_at_the_end_that_the_model_is_unsure_of(s
         frames.append(segment.controller.current_frame)
     assert frames[1] == 0 and 0 < frames[0] < 11 and len(set(frames)) == 3
     segment.back.click()
-    assert "this end" in segment.reason.text()
+    assert "unsure" in segment.reason.text()
