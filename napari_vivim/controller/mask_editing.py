@@ -28,10 +28,10 @@ AT_ONCE = 8
 
 def worth_correcting(session: Session, n: int, skip: Sequence[int] = ()) -> list[Suggestion]:
     """Frames to correct, the most useful first. After the very first one come ends that the model is unsure of."""
-    found = suggest_frames(session, n, skip)
     begun = bool(skip) or bool(session.frames_with("corrected", "accepted"))
-    ends = [one for one in uncertain_ends(session, skip) if one.frame not in [other.frame for other in found]]
-    return [*([] if begun else found[:1]), *ends, *found[0 if begun else 1 :]][:n]
+    first = [] if begun else suggest_frames(session, 1)
+    chosen = first + uncertain_ends(session, [*skip, *(one.frame for one in first)])
+    return (chosen + suggest_frames(session, n, [*skip, *(one.frame for one in chosen)]))[:n]
 
 
 class FrameNavigation:

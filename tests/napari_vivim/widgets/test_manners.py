@@ -15,6 +15,7 @@ from vivim.io.export import FILES
 from vivim.session import Session
 from vivim.video import make_phantom, write_video
 
+from napari_vivim.controller.mask_editing import worth_correcting
 from napari_vivim.controller.shortcuts import BY_TITLE, run
 from napari_vivim.qt.napari_window import main_window, picture_of
 from napari_vivim.timeline.timeline_widget import show_timeline
@@ -293,4 +294,5 @@ def test_the_second_frame_to_correct_is_at_the_end_that_the_model_is_unsure_of(s
         frames.append(segment.controller.current_frame)
     assert frames[1] == 0 and 0 < frames[0] < 11 and len(set(frames)) == 3
     segment.back.click()
-    assert "unsure" in segment.reason.text()
+    assert "unsure at this end" in segment.reason.text()
+    assert [one.frame for one in worth_correcting(session, 3)] == frames
