@@ -149,7 +149,7 @@ def _plain_layers(viewer: Any, turns: Turns) -> Iterator[Callable[[], bool]]:
     import numpy as np
     from napari.layers import Image, Labels
 
-    from napari_vivim.background.imports import load_layers
+    from napari_vivim.background.worker import load_layers
     from napari_vivim.layers.masks_layer import warm_up_masks_layer
 
     load_layers()

@@ -6,11 +6,11 @@ from pathlib import Path
 from vivim.settings import Settings, settings, vivim_home
 from vivim.video.open import open_video
 
-from napari_vivim.auto_open_dock import open_dock_soon
-from napari_vivim.background.imports import in_background, load_layers
+from napari_vivim.background.worker import in_background, load_layers
 from napari_vivim.layers.masks_layer import warm_up_masks_layer
 from napari_vivim.layers.video_frames import LayerData, geometry, image_layer
 from napari_vivim.qt.plain_text import plain_errors
+from napari_vivim.readers import open_dock_soon
 
 FRAMES = 60
 SEED = 7

@@ -1,18 +1,13 @@
 """File > Save of a labels layer: TIFF, OME-TIFF, NIfTI, COCO JSON, or a folder of PNG masks."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from vivim.errors import ExportError
 
 from napari_vivim.qt.plain_text import plain_errors
-
-if TYPE_CHECKING:
-    from vivim.io.mask_source import MaskStack
 
 SECOND, MILLIMETRE = "second", "millimeter"
 MOST = 255
@@ -33,13 +28,7 @@ FORMATS = {
 
 
 class Frames:
-    """A labels layer's data as masks ``(T, H, W)`` uint8, converted frame by frame.
-
-    Raises
-    ------
-    ExportError
-        If the data are no frames of two axes.
-    """
+    """A labels layer's data as masks ``(T, H, W)`` uint8, converted frame by frame."""
 
     def __init__(self, data: Any) -> None:
         self._data = data if data.ndim > 2 else np.asarray(data)[None]
@@ -58,46 +47,25 @@ def write_labels(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     """Write a labels layer in the format that a path's ending names.
 
     ``.png`` makes a folder of pictures, one a frame, named as the path is without its ending.
-
-    Parameters
-    ----------
-    path : str
-        Where to; what is there is replaced once the new is whole.
-    data : array-like
-        ``(T, H, W)`` or ``(H, W)``, labels up to 255.
-    meta : dict
-        The layer's attributes; its scale is used where its units are seconds and millimetres.
-
-    Returns
-    -------
-    list of str
-        What was written.
-
-    Raises
-    ------
-    ExportError
-        If the labels are no masks of a video, or the path cannot be written.
+    `data` are ``(T, H, W)`` or ``(H, W)``, labels up to 255. The scale in `meta` is used where its units are seconds
+    and millimetres. Returns what was written. An `ExportError` says why it cannot be.
     """
-    from vivim.io.mask_source import MaskStack
-
-    with plain_errors():
-        return _write(path, MaskStack(Frames(data), *_scales(meta)))
-
-
-def _write(path: str, stack: MaskStack) -> list[str]:
     from vivim.io.export import write_as
-    from vivim.io.mask_source import Work
+    from vivim.io.mask_source import MaskStack, Work
 
     name = Path(path).name.lower()
     ending = max((ending for ending in FORMATS if name.endswith(ending)), key=len, default=PICTURES)
     final = Path(path).with_suffix("") if ending == PICTURES else Path(path)
-    try:
-        if final.is_dir() and any(final.iterdir()):
-            raise ExportError(f"The folder {final} is not empty. Choose another name.")
-        for _ in write_as(FORMATS[ending], Work(stack, range(stack.shape[0])), final):
-            pass
-    except OSError as error:
-        raise ExportError(f"Cannot write {path}: {error.strerror or error}. Choose another place.") from error
+    with plain_errors():
+        stack = MaskStack(Frames(data), *_scales(meta))
+        try:
+            if final.is_dir() and any(final.iterdir()):
+                raise ExportError(f"The folder {final} is not empty. Choose another name.")
+            for _ in write_as(FORMATS[ending], Work(stack, range(stack.shape[0])), final):
+                pass
+        except OSError as error:
+            text = f"Cannot write {path}: {error.strerror or error}. Choose another place."
+            raise ExportError(text) from error
     return [str(final)]
 
 

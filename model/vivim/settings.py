@@ -1,9 +1,9 @@
 """A person's settings, in one place: defaults here, what differs in ``settings.json`` in `vivim_home`.
 
-That file is the one source of truth. The command line, the window and napari's page of preferences all read and write
-it through this module. It is read anew each time, so that a change takes effect everywhere at once. Where its disk does
-not answer, the settings are those last read, so that a stalled share never holds the window. What a command or a call
-says explicitly wins over the file, and so do environment variables.
+That file is the one source of truth. The command line and the window both read and write it through this module. It is
+read anew each time, so that a change takes effect everywhere at once. Where its disk does not answer, the settings are
+those last read, so that a stalled share never holds the window. What a command or a call says explicitly wins over the
+file, and so do environment variables.
 """
 
 import json

@@ -12,8 +12,7 @@ from vivim.finetuning.worker_process import Standby
 from vivim.session import Session
 from vivim.settings import settings
 
-from napari_vivim.background.imports import load_torch
-from napari_vivim.background.worker import Job, Worker
+from napari_vivim.background.worker import Job, Worker, load_torch
 from napari_vivim.qt.components import single_shot
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vivim.errors import ExportError, VivimError
 from vivim.session import Session
 from vivim.settings import Settings, settings
 
-from napari_vivim.background.imports import load_torch
-from napari_vivim.background.session_closing import wait_for_closing
+from napari_vivim.background.worker import load_torch, wait_for_closing
 from napari_vivim.layers.masks_layer import warm_up_masks_layer
 
 if TYPE_CHECKING:
@@ -28,7 +28,12 @@ REST_SECONDS = 0.3
 
 
 def open_session(
-    video: Path, folder: str | None, relink: bool, opened: list[Session], stop: threading.Event
+    video: Path,
+    folder: str | None,
+    relink: bool,
+    read_only: bool,
+    opened: list[Session],
+    stop: threading.Event,
 ) -> Iterator[tuple[Session, Settings]]:
     """Open or resume a video's session, and yield it with the present settings.
 
@@ -36,7 +41,7 @@ def open_session(
     """
     warm_up_masks_layer()
     wait_for_closing()
-    session = Session.open(video, folder=folder, lazy=True, relink=relink)
+    session = Session.open(video, folder=folder, lazy=True, relink=relink, read_only=read_only)
     opened.append(session)
     try:
         yield session, settings()
@@ -69,12 +74,17 @@ def propose(
     stop: threading.Event,
 ) -> Iterator[Any]:
     """Propose masks for some frames or all, outward from the frame `start`."""
+    from vivim.api import propose
     from vivim.devices import choose_device, is_remote
     from vivim.inference.kernel_compilation import compile_kernels
+    from vivim.registry.registry import default_model_name
 
     if not is_remote(device) and choose_device(device).type == "cpu":
         compile_kernels(stop)
-    yield from _proposals(session, load, model, start, device, stop, frames)
+    network, length = load(model or default_model_name()), settings().clip_length
+    yield from propose(
+        session, network, frames=frames, start=start, device=device, stop=stop, clip_length=length
+    )
 
 
 def finetune(
@@ -102,16 +112,35 @@ def finetune(
             finished = event if isinstance(event, Finished) else None
             yield event
     if finished is not None and finished.promoted:
-        yield from _proposals(session, load, finished.name, start, device, stop)
+        yield from propose(session, load, finished.name, start, device, None, stop)
 
 
 def export(
     session: Session, folder: Path, formats: list[str], options: dict[str, Any], stop: threading.Event
 ) -> Iterator[Any]:
-    """Export masks into a folder, with the options of `vivim.io.export.export`."""
-    from vivim.io.export import export
+    """Export masks into a folder, with the options of `vivim.io.export.export`.
 
-    yield from export(session, folder, formats, **options)
+    A format that fails takes nothing away from the others. In the end an `ExportError` says what is there, and why
+    not all of it.
+    """
+    from vivim.io.export import FILES, export
+
+    left, written, problems = list(dict.fromkeys(formats)), list[str](), dict[str, str]()
+    while left:
+        try:
+            for event in export(session, folder, left, **options):
+                if event.done == event.total:
+                    written.append(event.format)
+                    left.remove(event.format)
+                yield event
+        except VivimError as error:
+            problems[left.pop(0)] = str(error)
+    if problems and not written and len(set(problems.values())) == 1:
+        raise ExportError(next(iter(problems.values())))
+    if problems:
+        whole = f"{', '.join(FILES[name] for name in written) or 'Nothing'} written. "
+        why = " ".join(f"Not {FILES[name]}: {problem}" for name, problem in problems.items())
+        raise ExportError(whole + why)
 
 
 def import_masks(
@@ -121,21 +150,3 @@ def import_masks(
     from vivim.io.import_masks import import_masks
 
     yield from import_masks(session, path, status, one_class=one_class)
-
-
-def _proposals(
-    session: Session,
-    load: Load,
-    model: str,
-    start: int,
-    device: str,
-    stop: threading.Event,
-    frames: Sequence[int] | None = None,
-) -> Iterator[Any]:
-    from vivim.api import propose
-    from vivim.registry.registry import default_model_name
-
-    network, length = load(model or default_model_name()), settings().clip_length
-    return propose(
-        session, network, frames=frames, start=start, device=device, stop=stop, clip_length=length
-    )

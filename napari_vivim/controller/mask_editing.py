@@ -1,7 +1,7 @@
-"""Edits of a video's masks by key or button, each one step for Ctrl-Z like a stroke."""
+"""Edits of a video's masks by key or button, each one step for Ctrl-Z like a stroke, and the way to the next frame."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import napari
@@ -9,21 +9,70 @@ import numpy as np
 from napari.layers import Labels
 from napari.utils.notifications import show_info
 from numpy.typing import NDArray
-from vivim.analysis.active_learning import Suggestion
+from vivim.analysis.active_learning import Suggestion, suggest_frames, uncertain_ends
 from vivim.errors import VivimError
 from vivim.imaging import morphology
 from vivim.imaging.signed_distance import between
 from vivim.session import MaskEditor, Session
 from vivim.session.damage_check import UNREADABLE
+from vivim.session.ledger import PERSONS
 
 from napari_vivim.background.worker import Job, Worker
-from napari_vivim.controller.frame_navigation import FrameNavigation
 from napari_vivim.layers.time_axis import frame_on_screen, show_frame
 from napari_vivim.qt.notifications import show_problem
 
 Mask = NDArray[np.uint8]
 AT_ONCE = 8
 """A step on more frames than that is done in the background."""
+
+
+def worth_correcting(session: Session, n: int, skip: Sequence[int] = ()) -> list[Suggestion]:
+    """Frames to correct, the most useful first. After the very first one come ends that the model is unsure of."""
+    begun = bool(skip) or bool(session.frames_with("corrected", "accepted"))
+    first = [] if begun else suggest_frames(session, 1)
+    chosen = first + uncertain_ends(session, [*skip, *(one.frame for one in first)])
+    return (chosen + suggest_frames(session, n, [*skip, *(one.frame for one in chosen)]))[:n]
+
+
+class FrameNavigation:
+    """Goes from one frame worth correcting to the next, and passes over those left as they were."""
+
+    def __init__(self) -> None:
+        self._trail: list[Suggestion] = []
+        self._at = -1
+
+    def on(self, session: Session) -> Suggestion | None:
+        """The next frame, or None once a person has dealt with all of them.
+
+        Where `back` was used, first the frames that were shown before, as far as they are still to be dealt with. A
+        person who has seen all that is left without dealing with it begins anew.
+        """
+        for place in range(self._at + 1, len(self._trail)):
+            if session.status(self._trail[place].frame) not in PERSONS:
+                self._at = place
+                return self._trail[place]
+        seen = [one.frame for one in self._trail]
+        found = worth_correcting(session, 1, skip=seen) or worth_correcting(session, 1)
+        if not found:
+            return None
+        self._trail.append(found[0])
+        self._at = len(self._trail) - 1
+        return found[0]
+
+    def back(self) -> Suggestion | None:
+        """The frame shown before, or None at the first."""
+        if self._at <= 0:
+            return None
+        self._at -= 1
+        return self._trail[self._at]
+
+
+def frames_around(frame: int, total: int, done: Iterable[int], before: int, after: int) -> list[int]:
+    """At most `before` and `after` frames next to one, no farther than the nearest in `done` on each side."""
+    others = [t for t in done if t != frame]
+    first = max((t + 1 for t in others if t < frame), default=0)
+    last = min((t - 1 for t in others if t > frame), default=total - 1)
+    return [*range(max(first, frame - before), frame), *range(frame + 1, min(last, frame + after) + 1)]
 
 
 class MaskEditing:
@@ -50,13 +99,7 @@ class MaskEditing:
 
     @property
     def frame(self) -> int:
-        """Number of the frame on screen.
-
-        Raises
-        ------
-        VivimError
-            If the slider is past the ends of the video, or time is an axis of the canvas.
-        """
+        """Number of the frame on screen. A `VivimError` where there is none."""
         frame = frame_on_screen(self._viewer, self._masks)
         if frame is None:
             raise VivimError(
@@ -142,8 +185,11 @@ class MaskEditing:
     # -- accepting, reverting --------------------------------------------------------------------------------------
 
     def accept(self) -> None:
-        """Accept the mask on screen."""
-        self._session.accept(self.frame)
+        """Accept the mask on screen. One that a person has drawn counts for more already, and stays so."""
+        if self._session.status(self.frame) == "corrected" and not self._session.problem(self.frame):
+            show_info(f"Frame {self.frame} is corrected: it is yours already, and no model changes it.")
+        else:
+            self._session.accept(self.frame)
 
     def accept_up_to_here(self) -> None:
         """Accept all proposals after the last corrected or accepted frame, up to the one on screen."""
@@ -185,7 +231,7 @@ class MaskEditing:
 
     def _show_restored(self, frames: list[int]) -> None:
         if frames and frame_on_screen(self._viewer, self._masks) not in frames:
-            self._go_to(frames[0])
+            show_frame(self._viewer, self._masks, frames[0])
         self._masks.refresh()
 
     # -- where to go ----------------------------------------------------------------------------------------------
@@ -207,11 +253,8 @@ class MaskEditing:
         self._lead_to(suggestion)
 
     def _lead_to(self, suggestion: Suggestion) -> None:
-        self._go_to(suggestion.frame)
+        show_frame(self._viewer, self._masks, suggestion.frame)
         self._on_suggested(suggestion)
-
-    def _go_to(self, frame: int) -> None:
-        show_frame(self._viewer, self._masks, frame)
 
     # -- inside ---------------------------------------------------------------------------------------------------
 

@@ -19,8 +19,7 @@ from qtpy.QtCore import QObject, Signal
 from vivim.session import Session
 from vivim.utils.lru_cache import LRUCache
 
-from napari_vivim.background.imports import load_torch
-from napari_vivim.background.worker import Job, Worker
+from napari_vivim.background.worker import Job, Worker, load_torch
 from napari_vivim.controller.mask_editing import MaskEditing
 from napari_vivim.layers.prompt_marks import PromptMarks
 from napari_vivim.layers.time_axis import frame_on_screen
@@ -63,14 +62,7 @@ class Prompted:
 class PromptTool(QObject):
     """Prompts on one open session by mouse, pen or finger.
 
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Where the person clicks.
-    session, masks, editing
-        Open session, the layer of its masks, what a person does to them.
-    load : callable
-        Returns a model by name. Called in the tool's thread.
+    `load`, called in the tool's thread, returns a model by name.
     """
 
     changed = Signal()

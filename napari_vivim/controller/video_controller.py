@@ -21,20 +21,22 @@ from vivim.registry.registry import ModelCache
 from vivim.session import STATUS_NAMES, MaskEditor, Session
 from vivim.settings import Settings
 
-from napari_vivim.background.session_closing import close_in_background
-from napari_vivim.background.worker import Job, Worker
+from napari_vivim.background.worker import Job, Worker, close_in_background
 from napari_vivim.controller import jobs
-from napari_vivim.controller.frame_navigation import frames_around
 from napari_vivim.controller.idle_precompute import IdlePrecompute
-from napari_vivim.controller.mask_editing import MaskEditing
+from napari_vivim.controller.mask_editing import MaskEditing, frames_around
 from napari_vivim.controller.prompt_tool import PromptTool
-from napari_vivim.layers.copies import add_copy, part_from_session, shows
 from napari_vivim.layers.lesion_layer import LesionLayer
-from napari_vivim.layers.masks_layer import appearance, class_features, masks_layer
-from napari_vivim.layers.scrubbing import Scrubbing
-from napari_vivim.layers.time_axis import nearest_frame, show_frame
-from napari_vivim.layers.video_frames import PATH_KEY, SESSION_KEY, ShownFrames
-from napari_vivim.layers.visibility import show_alone
+from napari_vivim.layers.masks_layer import (
+    add_copy,
+    appearance,
+    class_features,
+    masks_layer,
+    part_from_session,
+    shows,
+)
+from napari_vivim.layers.time_axis import Framing, nearest_frame, remove_soon, show_alone, show_frame
+from napari_vivim.layers.video_frames import PATH_KEY, SESSION_KEY, Scrubbing, ShownFrames
 from napari_vivim.qt.components import single_shot
 from napari_vivim.qt.napari_window import main_window, set_play_speed
 from napari_vivim.qt.notifications import guarded, show_problem
@@ -105,6 +107,8 @@ class VideoController(QObject):
         """Clicks, boxes and scribbles, while the session is open."""
         self.update_neighbours, self.reach = True, 0
         """Whether a prompted mask renews the frames around it, and how many to each side, 0 for all."""
+        self.model = ""
+        """The model that this video was worked on with last, empty for the default one."""
         self._next: Callable[[], None] | None = None
         """What to propose once the run that is being stopped has ended."""
         self.lesions: LesionLayer | None = None
@@ -112,11 +116,13 @@ class VideoController(QObject):
         self.replayed: tuple[Path, ...] = ()
         """Folders of the other sessions that the last fine-tune learned from."""
         self._scrubbing = Scrubbing(viewer, layer)
+        self._framing = Framing(viewer, layer)
         self._models, self._prompt_models = ModelCache(), ModelCache()  # one for each thread
         self.warming: Job | None = None
         """Loads the model in advance. A job of the person's waits for it."""
         self.precompute = IdlePrecompute(self, self.worker, self._models.load, self._claim_precompute)
         self._drawn, self._gone = 0.0, False
+        self._first_shown = nearest_frame(viewer, layer)
         self._classes: tuple[str, ...] = ()
         self.frame_changed.connect(self._on_frame_changed)
         self.model_made.connect(self._on_model_made)
@@ -165,7 +171,8 @@ class VideoController(QObject):
         others = controllers(self.viewer)
         del others[self.layer]
         hidden = [[layer] if other is None else other.layers for layer, other in others.items()]
-        show_alone(self.viewer, self.layers, hidden)
+        if show_alone(self.viewer, self.layers, hidden):
+            self._framing.note_fit()
         self._end_other_precomputing()
         self.precompute.schedule()
         self.go_to(self.current_frame)  # the slider may be past its end
@@ -196,11 +203,13 @@ class VideoController(QObject):
 
     # -- the session ----------------------------------------------------------------------------------------------
 
-    def open_session(self, folder: Path | None = None, relink: bool = False) -> None:
+    def open_session(
+        self, folder: Path | None = None, relink: bool = False, read_only: bool = False
+    ) -> None:
         """Open or resume the session in the background. `opened` or `job_failed` follows.
 
         It lives in `folder`, instead of where the layer says or beside the video. `relink` takes the video for the
-        session's although its content has changed.
+        session's although its content has changed. With `read_only` masks are shown and exported, and none changes.
         """
         if self.session is not None or self.busy:
             return
@@ -208,13 +217,14 @@ class VideoController(QObject):
             self.layer.metadata[SESSION_KEY] = str(folder)
         path, opened = self.video_path, self._opened
         chosen = self.layer.metadata.get(SESSION_KEY) or self.layer.metadata.get("vivim_session_folder")
-        self._begin("open", lambda stop: jobs.open_session(path, chosen, relink, opened, stop))
+        self._begin("open", lambda stop: jobs.open_session(path, chosen, relink, read_only, opened, stop))
 
     def _session_opened(self, session: Session, settings: Settings) -> None:
         self.session = session
         session.on_change(self.frame_changed.emit)
         self._editor = session.editable()
         self.masks = masks_layer(session, self._editor, self.layer, settings, self._add_copy)
+        self.masks.editable = not session.read_only
         self.editing = MaskEditing(self.viewer, session, self._editor, self.masks, self.suggested.emit)
         self.prompting = PromptTool(self.viewer, session, self.masks, self.editing, self._prompt_models.load)
         self.prompting.taken.connect(self._on_prompted)
@@ -222,6 +232,10 @@ class VideoController(QObject):
             self.masks.bind_key(key, lambda layer, action=action: guarded(action), overwrite=True)
         self.viewer.add_layer(self.masks)
         self._classes = session.classes
+        if not self.model and (proposed := session.latest("model")) is not None:
+            self.model = proposed.author
+        if (worked := session.latest("person")) is not None and self.current_frame == self._first_shown:
+            self.go_to(worked.frame)  # unless the person has gone somewhere meanwhile
         self.opened.emit()
         self.warm_up()
         self.precompute.schedule()
@@ -332,7 +346,8 @@ class VideoController(QObject):
         self, name: str, work: Callable[..., Iterator[Any]], model_name: str, device: str, *arguments: Any
     ) -> None:
         if not self.busy:
-            self.precompute.model, self.precompute.device = model_name, device
+            self.model = self.precompute.model = model_name
+            self.precompute.device = device
         start = self.current_frame
         self._run(name, work, self._models.load, model_name, start, device, *arguments)
 
@@ -360,7 +375,7 @@ class VideoController(QObject):
     def _claim_precompute(self) -> tuple[Session, int] | None:
         """The session and the frame on screen, if there is something to precompute and nothing else to do."""
         session = self.session
-        if session is None or self.busy or self.warming is not None:
+        if session is None or session.read_only or self.busy or self.warming is not None:
             return None
         if not session.frames_with("corrected", "accepted"):
             return None
@@ -381,6 +396,7 @@ class VideoController(QObject):
         self.viewer.dims.events.range.disconnect(self._on_range)
         self.worker.close()
         self._scrubbing.close()
+        self._framing.close()
         self._close_session()
         data, others = self.layer.data, (layer for layer in self.viewer.layers if layer is not self.layer)
         if isinstance(data, ShownFrames) and not any(shows(layer, data.video) for layer in others):
@@ -440,7 +456,7 @@ class VideoController(QObject):
             QTimer.singleShot(0, self._run_next)
 
     def _on_model_made(self, name: str) -> None:
-        self.precompute.model = name
+        self.model = self.precompute.model = name
 
     def _on_frame_changed(self, frame: int, status: str) -> None:
         if status == "proposed":
@@ -465,6 +481,6 @@ class VideoController(QObject):
             self.viewer.layers.events.removed.disconnect(self._on_removed)
             masks = self.masks
             self.close()
-            if masks in self.viewer.layers:
-                self.viewer.layers.remove(masks)
+            if masks is not None:
+                remove_soon(self.viewer, masks)
             self.layer.metadata.pop(CONTROLLER_KEY, None)

@@ -11,7 +11,7 @@ from vivim.session import Session
 from vivim.video import LazyFrames
 
 from napari_vivim.background.session_watcher import SessionWatcher
-from napari_vivim.layers.time_axis import frame_on_screen
+from napari_vivim.layers.time_axis import frame_on_screen, remove_soon
 from napari_vivim.qt.notifications import show_problem
 
 OUTLINE = 1 / 200
@@ -69,8 +69,11 @@ class LesionLayer(QObject):
 
     def close(self) -> None:
         """Remove the layer. Safe to call twice."""
-        if self.layer in self._viewer.layers:
-            self._viewer.layers.remove(self.layer)
+        if not self._watch.stop.is_set():
+            self._watch.close()
+            self._viewer.layers.events.removed.disconnect(self._on_removed)
+            remove_soon(self._viewer, self.layer)
+            self.closed.emit()
 
     def _show(self, frames: set[int]) -> None:
         if frame_on_screen(self._viewer, self.layer) in frames:
@@ -78,6 +81,4 @@ class LesionLayer(QObject):
 
     def _on_removed(self, event: Any) -> None:
         if event.value is self.layer:
-            self._viewer.layers.events.removed.disconnect(self._on_removed)
-            self._watch.close()
-            self.closed.emit()
+            self.close()

@@ -1,15 +1,25 @@
-"""The layer that shows a session's masks and is painted on."""
+"""The layer that shows a session's masks and is painted on.
+
+What napari's own gestures make of it, such as *Duplicate*, *Convert* and *Merge*, is a layer of its own. It never
+shows, or is painted into, the array of an open session.
+"""
 
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
+import napari
 import numpy as np
 from napari.layers import Image, Labels
 from napari.utils import DirectLabelColormap
+from napari.utils.notifications import show_info
 from vispy.visuals.line.dash_atlas import DashAtlas
 from vivim.session import MaskEditor, Session
 from vivim.settings import Settings
+from vivim.video import LazyFrames
+from vivim.video.base import Video
+
+from napari_vivim.qt.notifications import guarded
 
 MOST_LABELS = 255
 BRUSH = 24
@@ -19,14 +29,7 @@ BRUSH = 24
 class MasksLayer(Labels):
     """A Labels layer whose data are a session's masks, always.
 
-    Parameters
-    ----------
-    editor : MaskEditor
-        The masks.
-    on_replaced : callable
-        Called with an array that was assigned to `data`, as napari does to convert them. The layer keeps its own.
-    **options
-        As for `Labels`.
+    `on_replaced` is called with an array that was assigned to `data`, as napari does to convert them.
     """
 
     _type_string = "labels"  # napari would take it from the name of the class
@@ -121,3 +124,33 @@ def appearance(settings: Settings) -> dict[str, Any]:
 def class_features(names: Sequence[str]) -> dict[str, list]:
     """A table that lets napari's status bar name the class under the pointer."""
     return {"index": list(range(len(names) + 1)), "class": ["background", *names]}
+
+
+def add_copy(viewer: napari.Viewer, masks: Labels, data: Any) -> None:
+    """Show an array that napari made of a session's masks as a layer of its own, beside them."""
+    copied = Labels(
+        np.array(data),
+        name=f"{masks.name} {np.dtype(data.dtype).name}",
+        scale=masks.scale,
+        units=masks.units,
+        axis_labels=masks.axis_labels,
+        colormap=masks.colormap,
+    )
+    viewer.layers.insert(viewer.layers.index(masks) + 1, copied)
+    show_info(f"{copied.name} is a copy. The session's masks stay as they are.")
+
+
+def part_from_session(event: Any) -> None:
+    """Give a layer that napari made over a session's masks, or over a video to paint on, an array of its own."""
+    layer = event.value
+    data = getattr(layer, "data", None)
+    lazy = isinstance(data, LazyFrames) and (isinstance(layer, Labels) or not isinstance(data.video, Video))
+    ours = isinstance(layer, MasksLayer) or not getattr(layer, "editable", True)
+    if isinstance(layer, Image | Labels) and not ours and (lazy or isinstance(data, MaskEditor)):
+        guarded(lambda: setattr(layer, "data", np.asarray(data)))
+
+
+def shows(layer: Any, video: Video) -> bool:
+    """Whether a layer takes its pictures from an open video."""
+    data = getattr(layer, "data", None)
+    return isinstance(data, LazyFrames) and data.video is video

@@ -9,6 +9,8 @@ from napari.utils import DirectLabelColormap
 from numpy.typing import NDArray
 from vivim.prompting.prompts import Prompts
 
+from napari_vivim.layers.time_axis import remove_soon
+
 LESION, OTHER, OUTLINE = "#2bff88", "#ff4b4b", "#ffffff"
 """Colours of what is said to be lesion, of what is said not to be, and of the outline."""
 MARK = 110
@@ -16,15 +18,7 @@ MARK = 110
 
 
 class PromptMarks:
-    """Draws prompts and the mask they led to, while a person prompts.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Where they are shown.
-    masks : Labels
-        The layer of the session's masks ``(T, H, W)``, which stays selected.
-    """
+    """Draws prompts and the mask they led to, while a person prompts. The layer of masks stays selected."""
 
     def __init__(self, viewer: napari.Viewer, masks: Labels) -> None:
         self._viewer, self._masks = viewer, masks
@@ -82,8 +76,7 @@ class PromptMarks:
     def close(self) -> None:
         """Take the layers away. Safe to call twice."""
         for layer in self.layers:
-            if layer in self._viewer.layers:
-                self._viewer.layers.remove(layer)
+            remove_soon(self._viewer, layer)
 
     def _draw(self, shapes: list[tuple[NDArray, str, str]], keep: bool = True) -> None:
         """Draw shapes instead of those before. With `keep`, they come back after a drag."""

@@ -3,33 +3,35 @@
 from __future__ import annotations
 
 import html
+import math
+import time
 from typing import Any
 
 import napari
 import numpy as np
 from napari.utils.theme import get_theme
-from qtpy.QtCore import QPoint, Qt, QTimer
+from qtpy.QtCore import QPoint, Qt, QTimer, Signal
 from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QDockWidget, QHBoxLayout, QMainWindow, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QDockWidget, QHBoxLayout, QLabel, QMainWindow, QSizePolicy, QVBoxLayout, QWidget
 from vivim.analysis.active_learning import Suggestion
-from vivim.session import STATUS_CODES
+from vivim.analysis.shape_changes import ShapeTrack
+from vivim.session import STATUS_CODES, Session
 from vivim.video.base import Video
 
+from napari_vivim.background.session_watcher import SessionWatcher
+from napari_vivim.controller.mask_editing import worth_correcting
 from napari_vivim.controller.video_controller import VideoController, controller_of, video_layers
 from napari_vivim.layers.video_frames import ShownFrames
-from napari_vivim.layers.visibility import fit, nearly_whole
-from napari_vivim.qt.components import LAID_OUT_MS, parent_of, plural, single_shot
+from napari_vivim.qt.components import parent_of, plural, single_shot
 from napari_vivim.qt.notifications import show_problem
 from napari_vivim.qt.plain_text import PlainLabel
-from napari_vivim.timeline.frame_description import shape_change, uncertainties
-from napari_vivim.timeline.legend import Legend
-from napari_vivim.timeline.rendering import STATUS_COLORS, STATUS_GLYPHS
-from napari_vivim.timeline.shape_watcher import ShapeWatcher
 from napari_vivim.timeline.thumbnails import HoverCard, Thumbnails
 from napari_vivim.timeline.timeline_view import (
     AREA_COLOR,
     DAMAGED_COLOR,
     JUMP_COLOR,
+    STATUS_COLORS,
+    STATUS_GLYPHS,
     SUGGESTED_COLOR,
     TimelineView,
 )
@@ -39,7 +41,15 @@ NAME = f"{TITLE} ({PLUGIN})"
 """What napari calls the dock."""
 REDRAW_MS = 50
 """While masks are proposed, statuses are drawn anew at most this often."""
+NOT_OPEN = "The work on this video is not open"
 EMPTY = "Drag a video onto the window: all its frames appear here"
+SPACE = " &nbsp; "
+HOW_TO = (
+    "Click or drag: go there · wheel: zoom · shift-wheel, or drag the numbers: pan · double click: show all"
+)
+REPORT_SECONDS = 0.2
+"""New areas are reported at most this often."""
+SUGGESTED = 5
 
 
 def show_timeline(viewer: napari.Viewer) -> TimelineWidget:
@@ -82,7 +92,6 @@ class TimelineWidget(QWidget):
         layout.addWidget(self.view)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self._redraw = single_shot(self, REDRAW_MS, self._show_frames)
-        self._fit_next = single_shot(self, LAID_OUT_MS, self._fit_picture)
         self.view.clicked.connect(self._go_to)
         self.view.hovered.connect(self._hover)
         self.view.range_changed.connect(self._show_range)
@@ -103,11 +112,13 @@ class TimelineWidget(QWidget):
             self.controller.opened.disconnect(self._on_opened)
             self.controller.closed.disconnect(self._on_closed)
             self.controller.frame_changed.disconnect(self._on_frame_changed)
+            self.controller.job_ended.disconnect(self._on_job_ended)
             self._on_closed()
         self.controller = controller
         controller.opened.connect(self._on_opened)
         controller.closed.connect(self._on_closed)
         controller.frame_changed.connect(self._on_frame_changed)
+        controller.job_ended.connect(self._on_job_ended)
         if controller.session is not None:
             self._on_opened()
         else:
@@ -168,17 +179,10 @@ class TimelineWidget(QWidget):
     def _place(self) -> None:
         window, dock = self.window(), parent_of(self, QDockWidget)
         if dock is not None and isinstance(window, QMainWindow):
-            if self.controller is not None and nearly_whole(self.controller.layer):
-                self._fit_next.start()  # nobody has zoomed in yet
             bottom = Qt.DockWidgetArea.BottomDockWidgetArea
             window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
             if window.dockWidgetArea(dock) != bottom:
                 window.addDockWidget(bottom, dock)
-
-    def _fit_picture(self) -> None:
-        """Show the whole picture again, after docks have taken room from it."""
-        if self.controller is not None:
-            fit(self.viewer, self.controller.layer)
 
     # -- what is shown --------------------------------------------------------------------------------------------
 
@@ -197,12 +201,17 @@ class TimelineWidget(QWidget):
         if not self._redraw.isActive():
             self._redraw.start()
 
+    def _on_job_ended(self, name: str, finished: bool) -> None:
+        if name == "open":
+            self._show_frames()
+
     def _show_frames(self) -> None:
         session = self.controller.session if self.controller is not None else None
         if session is None:
             self.view.set_frames(np.zeros(0, np.uint8), np.zeros(0, np.float32))
+            there = self.controller is not None and self.controller.layer in self.viewer.layers
             opening = self.controller is not None and self.controller.busy
-            self.legend.show_parts(["Opening ..." if opening else EMPTY])
+            self.legend.show_parts(["Opening ..." if opening else NOT_OPEN if there else EMPTY])
             self.range.setText("")
             return
         statuses = session.statuses
@@ -262,7 +271,7 @@ class TimelineWidget(QWidget):
         """An area in mm² where every lesion has a scale, else as a share of the picture."""
         assert self.controller is not None and self.controller.session is not None
         if self.unit == "mm²":
-            return f"{area:.3g}&nbsp;mm²"
+            return f"{area:.0f}&nbsp;mm²" if area >= 100 else f"{area:.3g}&nbsp;mm²"
         _, height, width = self.controller.session.shape
         return f"{area / (height * width):.1%} of the picture".replace(" ", "&nbsp;")
 
@@ -312,3 +321,90 @@ class TimelineWidget(QWidget):
             if one.frame == frame
         ]
         return "<br>".join(lines)
+
+
+class Legend(QLabel):
+    """Shows parts in a row. Those for which there is no room stand in the tooltip, which has all of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._parts: list[str] = []
+        self.setTextFormat(Qt.TextFormat.RichText)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.setToolTip(HOW_TO)
+
+    def show_parts(self, parts: list[str]) -> None:
+        """Show these, in rich text, the most needed first."""
+        if parts != self._parts:
+            self._parts = list(parts)
+            self.setToolTip(f"<p style='white-space:pre'>{SPACE.join(parts)}</p><p>{HOW_TO}</p>")
+            self._fit()
+
+    def resizeEvent(self, event: Any) -> None:
+        """There is more or less room now."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        shown = list(self._parts)
+        self.setText(SPACE.join(shown))
+        while len(shown) > 1 and self.sizeHint().width() > self.width():
+            shown.pop()
+            self.setText(SPACE.join(shown))
+
+
+def uncertainties(total: float, windows: float) -> list[str]:
+    """How unsure the model was of a frame, in bits, part by part, in lines of rich text.
+
+    `total` is NaN where nothing was proposed, and there is nothing to say. `windows` is what of it comes from windows
+    that disagree: 0 where none overlapped, NaN where older versions did not say.
+    """
+    if not math.isfinite(total):
+        return []
+    if not math.isfinite(windows):
+        return [f"model unsure: {total:.2f} bits in all"]
+    outline = f"outline unclear: {total - windows:.2f} bits"
+    if windows < 0.005:  # it would read 0.00
+        return [outline]
+    return [outline, f"windows disagree: {windows:.2f} more"]
+
+
+def shape_change(change: float, jumps: bool) -> str:
+    """How the shape differs from that in the frame before.
+
+    `change` is 1 - Dice of the two masks, NaN where one is missing.
+    """
+    if not math.isfinite(change):
+        return ""
+    return f"{'shape jumps' if jumps else 'shape'}: {change:.0%} unlike the frame before"
+
+
+class ShapeWatcher(SessionWatcher):
+    """Measures what changes in a session. Signals arrive in the thread it was made in."""
+
+    measured = Signal()
+    """`track` has news."""
+    suggested = Signal(object)
+    """The frames worth correcting next: a list of `Suggestion`."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self.track = ShapeTrack(session)
+        self.begin()
+
+    def on_changed(self, frames: set[int]) -> None:
+        """Measure the frames."""
+        reported = time.monotonic()
+        for _ in self.track.measure(frames, self.stop):
+            if time.monotonic() - reported > REPORT_SECONDS:
+                reported = time.monotonic()
+                self.measured.emit()
+        if not self.stop.is_set():
+            self.measured.emit()
+            self.stop.wait(REPORT_SECONDS)  # what changes meanwhile is measured together
+
+    def on_quiet(self) -> None:
+        """Suggest frames again."""
+        found = worth_correcting(self.session, SUGGESTED)
+        if not self.stop.is_set():
+            self.suggested.emit(found)

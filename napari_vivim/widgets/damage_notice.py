@@ -19,19 +19,6 @@ SHOWN_MS = 100
 STYLE = "QFrame#vivimDamage { border: 1px solid #e3a73b; border-radius: 4px; }"
 
 
-def checking(session: Session, start: int, stop: threading.Event) -> Iterator[Checked]:
-    """Compare all masks of a session with its ledger, and yield about a hundred steps."""
-    step = max(1, len(session) // 100)
-    try:
-        for one in session.check(start, stop):
-            if one.done % step == 0:
-                yield one
-            stop.wait(REST_SECONDS)
-    except VivimError:
-        if not stop.is_set():  # else the session was closed meanwhile
-            raise
-
-
 class DamageNotice(QFrame):
     """Names the damaged frames of a video, and leads to them. Hidden while none is known."""
 
@@ -92,7 +79,19 @@ class DamageNotice(QFrame):
         if session is None or self._controller is None:
             return
         start, stop = self._controller.current_frame, threading.Event()
-        self.check = Job(lambda: checking(session, start, stop), stop)
+        step = max(1, len(session) // 100)
+
+        def check() -> Iterator[Checked]:
+            try:
+                for one in session.check(start, stop):
+                    if one.done % step == 0:
+                        yield one
+                    stop.wait(REST_SECONDS)
+            except VivimError:
+                if not stop.is_set():  # else the session was closed meanwhile
+                    raise
+
+        self.check = Job(check, stop)
         self.check.event.connect(self._show_progress)
         self.check.failed.connect(self._say_problem)
         self.check.ended.connect(self._on_ended)

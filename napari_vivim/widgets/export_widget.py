@@ -15,7 +15,6 @@ from vivim.utils.time_left import TimeLeft
 from napari_vivim.controller.video_controller import VideoController
 from napari_vivim.qt.components import (
     Folded,
-    Progress,
     button,
     choice,
     clock,
@@ -53,6 +52,9 @@ FORMATS = {
     ),
 }
 """Title of each format, and what it is for."""
+ONE_DICOM_FILE = ("DicomVideo", "EncapsulatedVideo")
+"""Readers of one DICOM file, by name: to import them takes long."""
+NO_DICOM = "Off: this video is not one DICOM file, and a DICOM Segmentation must point at one"
 SHOWN = 4
 """So many formats are always in sight. The others under "More formats"."""
 SCOPES = {"All frames": "all", "Corrected and accepted frames": "corrected"}
@@ -71,6 +73,8 @@ class ExportWidget(VideoPanel):
         self._written, self._time_left = "", TimeLeft()
         """The format that is written now, and the time it will take."""
         self._left_out: tuple[int, ...] = ()
+        self._whole = False
+        """Whether at least one format is written."""
         self._refused = ""
         """The masks that were chosen last, which may have been refused."""
         self.formats = {name: QCheckBox(title) for name, (title, _) in FORMATS.items()}
@@ -114,14 +118,22 @@ class ExportWidget(VideoPanel):
     def _add_target(self) -> None:
         self.target = QLineEdit()
         self.target.setToolTip("Folder to write into; it is made if it is not there")
-        browse = button("Browse ...", "Choose the folder to write into", self._browse)
+        browse = button(
+            "Browse ...",
+            "Choose the folder to write into",
+            lambda: self.target.setText(
+                QFileDialog.getExistingDirectory(self, "Export into") or self.target.text()
+            ),
+        )
         self.write = primary(
             "Export", "Write the chosen formats; files appear when they are whole", self._export
         )
-        self.open = button("Open folder", "Show what was written", self._open_folder)
+        self.open = button(
+            "Open folder",
+            "Show what was written",
+            lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(self.target.text())),
+        )
         self.open.hide()
-        self.progress = Progress()
-        self.progress.cancel.clicked.connect(self.cancel)
         self.body.addLayout(row(self.target, browse))
         for widget in (self.write, self.progress, self.open):
             self.body.addWidget(widget)
@@ -154,14 +166,6 @@ class ExportWidget(VideoPanel):
         tip = "Bring masks made elsewhere into this session"
         self.body.addWidget(Folded("Start from masks you have", tip, inner))
 
-    def _open_folder(self) -> None:
-        QDesktopServices.openUrl(QUrl.fromLocalFile(self.target.text()))
-
-    def _browse(self) -> None:
-        chosen = QFileDialog.getExistingDirectory(self, "Export into")
-        if chosen:
-            self.target.setText(chosen)
-
     def take(self, path: str, one_class: bool = False) -> None:
         """Bring masks into the session, if a path was chosen."""
         if path and self.controller is not None:
@@ -176,23 +180,23 @@ class ExportWidget(VideoPanel):
     def _export(self) -> None:
         if self.controller is None:
             return
+        start, _, stop = self.range.text().partition(":")
         self.controller.export(
             Path(self.target.text()),
             [name for name, box in self.formats.items() if box.isChecked()],
             only=SCOPES[self.scope.currentText()],
-            frames=self._range(),
+            frames=(int(start) if start else None, int(stop) if stop else None),
             min_area_px=self.min_area.value(),
             fill_holes=self.fill_holes.isChecked(),
         )
 
-    def _range(self) -> tuple[int | None, int | None] | None:
-        """The range of frames asked for, or None for all."""
-        start, _, stop = self.range.text().partition(":")
-        return (int(start) if start else None, int(stop) if stop else None) if start or stop else None
-
     def on_controller(self, controller: VideoController) -> None:
         """Suggest a folder beside the video."""
-        path = controller.video_path
+        path, box = controller.video_path, self.formats["dicom-seg"]
+        one_file = type(controller.layer.data.video).__name__ in ONE_DICOM_FILE
+        box.setEnabled(one_file)
+        box.setChecked(box.isChecked() and one_file)
+        box.setToolTip(FORMATS["dicom-seg"][1] if one_file else NO_DICOM)
         self.target.setText(str(path.with_name(f"{path.stem}-masks")))
         self.open.hide()
         self.one_class.hide()
@@ -202,12 +206,13 @@ class ExportWidget(VideoPanel):
         self._job = self.controller.job_name if self.controller is not None else ""
         self.open.hide()
         self.one_class.hide()
-        self._written, self._left_out = "", ()
+        self._written, self._left_out, self._whole = "", (), False
         self.progress.busy("Starting ...")
 
     def on_job_event(self, event: Any) -> None:
         """Show how far it is."""
         self._left_out = getattr(event, "damaged", ())
+        self._whole |= self._job == "export" and event.done == event.total
         what = FORMATS[event.format][0] if hasattr(event, "format") else "Masks"
         if what != self._written:
             self._written = what
@@ -218,9 +223,8 @@ class ExportWidget(VideoPanel):
 
     def on_job_ended(self, finished: bool) -> None:
         """Offer the folder, or report that masks were imported."""
-        self.progress.hide()
+        self.open.setVisible(self._whole)
         if finished and self._job == "export":
-            self.open.show()
             damaged = f". {damage_text(self._left_out)}, and left out or empty" if self._left_out else ""
             show_info(plain(f"Exported into {self.target.text()}{damaged}"))
         elif finished:
@@ -232,6 +236,5 @@ class ExportWidget(VideoPanel):
         chosen = any(box.isChecked() for box in self.formats.values())
         whole = not self.range.text() or ":" in self.range.text()
         self.write.setEnabled(ready and chosen and whole)
-        self.take_file.setEnabled(ready)
-        self.take_folder.setEnabled(ready)
-        self.one_class.setEnabled(ready)
+        for one in (self.take_file, self.take_folder, self.one_class):
+            one.setEnabled(ready and self.session is not None and not self.session.read_only)

@@ -1,23 +1,38 @@
 """The window of models: every version with its parent, its scores and its actions."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QDialog, QFileDialog, QInputDialog, QMessageBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QDialog,
+    QFileDialog,
+    QHeaderView,
+    QInputDialog,
+    QMessageBox,
+    QPushButton,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
 from vivim.registry import registry
-from vivim.registry.info import ModelInfo, session_key
+from vivim.registry.info import ModelInfo, origin, session_key
 from vivim.registry.registry import STARTER, SUFFIX
 
 from napari_vivim.background.worker import Job, Worker
-from napari_vivim.qt.components import Quiet, button, row
+from napari_vivim.qt.components import Quiet, button, plural, row
 from napari_vivim.qt.notifications import show_problem
 from napari_vivim.qt.plain_text import PlainLabel, plain
-from napari_vivim.widgets.models_table import ModelsTable, usable
 
 FILES = "Models (*.safetensors *.ckpt *.pth *.pt);;All files (*)"
 EMPTY = "Fine-tuning adds a version here each time; nothing is ever overwritten."
+COLUMNS = ("Name", "Made from", "Made", "Learned from", "Held-out Dice", "")
+USE_WIDTH = 84
+NOTHING = "–"
 
 
 class ModelManager(QDialog):
@@ -129,10 +144,8 @@ class ModelManager(QDialog):
 
     def _delete(self) -> None:
         info = self.table.selected
-        if info is not None and self._sure(info):
-            self._do("Deleting ...", lambda: registry.remove_model(info.name), was=info.name)
-
-    def _sure(self, info: ModelInfo) -> bool:
+        if info is None:
+            return
         children = [other.name for other in self.table.models if self.table.parent_of(other) is info]
         kept = f" Made from it, and kept: {', '.join(children)}." if children else ""
         answer = QMessageBox.question(
@@ -142,7 +155,8 @@ class ModelManager(QDialog):
             QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.Cancel,
             QMessageBox.StandardButton.Cancel,
         )
-        return answer == QMessageBox.StandardButton.Yes
+        if answer == QMessageBox.StandardButton.Yes:
+            self._do("Deleting ...", lambda: registry.remove_model(info.name), was=info.name)
 
     def _import(self) -> None:
         source = QFileDialog.getOpenFileName(self, "Import a model", filter=FILES)[0]
@@ -228,3 +242,105 @@ class ModelManager(QDialog):
 def names_of_videos(controllers: list[Any]) -> dict[str, str]:
     """The names of open videos, by their key in a model's history."""
     return {session_key(one.session): one.layer.name for one in controllers if one.session is not None}
+
+
+class ModelsTable(QTableWidget):
+    """Shows `models` once `fill` is called."""
+
+    use = Signal(str)
+    """The person wants this model to be used from now on."""
+
+    def __init__(self) -> None:
+        super().__init__(0, len(COLUMNS))
+        self.models: Sequence[ModelInfo] = ()
+        self.setHorizontalHeaderLabels(list(COLUMNS))
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setShowGrid(False)
+        self.setStyleSheet(
+            "QTableWidget::item { padding: 0 8px; } QHeaderView::section { padding: 3px 8px; }"
+        )
+        rows, header = self.verticalHeader(), self.horizontalHeader()
+        assert rows is not None and header is not None
+        rows.hide()
+        header.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+        header.setHighlightSections(False)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        header.setSectionResizeMode(len(COLUMNS) - 1, QHeaderView.ResizeMode.Fixed)
+        self.setColumnWidth(len(COLUMNS) - 1, USE_WIDTH)
+        self.cellDoubleClicked.connect(self._on_double_click)
+
+    @property
+    def selected(self) -> ModelInfo | None:
+        """The model of the marked row."""
+        at = self.currentRow()
+        return self.models[at] if 0 <= at < len(self.models) else None
+
+    def select(self, name: str) -> None:
+        """Mark the row of a model."""
+        names = [info.name for info in self.models]
+        if name in names:
+            self.selectRow(names.index(name))
+
+    def parent_of(self, info: ModelInfo) -> ModelInfo | None:
+        """The version that a model was made from, if that is still there."""
+        return origin(info.parent_version, info.parent, self.models) if info.parent else None
+
+    def fill(self, in_use: str, default: str) -> None:
+        """Show all models, with the one in use in bold."""
+        self.setRowCount(len(self.models))
+        for at, info in enumerate(self.models):
+            for column, text in enumerate(self._texts(info, default)):
+                item = QTableWidgetItem(text)
+                font = item.font()
+                font.setBold(info.name == in_use)
+                item.setFont(font)
+                self.setItem(at, column, item)
+            former = self.cellWidget(at, len(COLUMNS) - 1)
+            if former is not None:  # it may be the one just clicked, which Qt deletes only later
+                former.hide()
+            self.setCellWidget(at, len(COLUMNS) - 1, self._choice(info, info.name == in_use))
+
+    def _on_double_click(self, row: int, column: int) -> None:
+        if usable(self.models[row]):
+            self.use.emit(self.models[row].name)
+
+    def _choice(self, info: ModelInfo, used: bool) -> QWidget:
+        if used:
+            label = Quiet("in use")
+            label.setAlignment(Qt.AlignmentFlag.AlignCenter)
+            return label
+        button = QPushButton("Use")
+        button.setToolTip("Take this model from now on; what is corrected stays")
+        button.setAutoDefault(False)
+        button.setEnabled(usable(info))
+        button.clicked.connect(lambda: self.use.emit(info.name))
+        return button
+
+    def _texts(self, info: ModelInfo, default: str) -> tuple[str, ...]:
+        name = f"{info.name}  (default)" if info.name == default else info.name
+        parent = self.parent_of(info)
+        made_from = parent.name if parent else f"{info.parent} (deleted)" if info.parent else NOTHING
+        learned = NOTHING
+        if info.frames:
+            learned = f"{plural(info.frames, 'frame')} of {plural(info.sessions or 1, 'video')}"
+        judged = info.before is not None and info.after is not None
+        scores = f"{info.before:.3f} → {info.after:.3f}" if judged else NOTHING
+        return name, made_from, _when(info.created), learned, scores
+
+
+def usable(info: ModelInfo) -> bool:
+    """Whether a model can be used. The file of a damaged one does not name its classes."""
+    return bool(info.classes)
+
+
+def _when(created: str | None) -> str:
+    """A time (UTC, ISO 8601) in the person's own zone."""
+    if not created:
+        return NOTHING
+    try:
+        return f"{datetime.fromisoformat(created).astimezone():%Y-%m-%d %H:%M}"
+    except ValueError:
+        return created

@@ -9,8 +9,7 @@ from qtpy.QtWidgets import QComboBox
 from vivim.devices import is_remote
 from vivim.remote.config import preferred_device, remote_device, split_address
 
-from napari_vivim.background.imports import load_torch
-from napari_vivim.background.worker import Job, Worker
+from napari_vivim.background.worker import Job, Worker, load_torch
 from napari_vivim.qt.notifications import show_problem
 
 REST_MS = 200
@@ -28,18 +27,17 @@ def chosen_device(devices: QComboBox) -> str:
 
 
 class ModelSelector:
-    """Fills a list of models, and one of devices, in the background.
+    """Fills a list of models and one of devices in the background.
 
     Not while ``wait()``: loading would slow down what is more urgent.
     """
 
     def __init__(
-        self, models: QComboBox, devices: QComboBox | None = None, wait: Callable[[], bool] = lambda: False
+        self, models: QComboBox, devices: QComboBox, wait: Callable[[], bool] = lambda: False
     ) -> None:
         self._models, self._devices = models, devices
         models.addItem("starter")
-        if devices is not None:
-            devices.addItem("auto")
+        devices.addItem("auto")
         self._worker = Worker("vivim-lists")
         self._job: Job | None = None
         self._preferred = "auto"
@@ -48,18 +46,15 @@ class ModelSelector:
         self._first.setInterval(REST_MS)
         self._first.timeout.connect(self._begin)
         self._first.start()
-        models.destroyed.connect(self._leave)
-
-    def _leave(self) -> None:
-        """End the worker when the list is gone."""
-        self._worker.close()
+        worker = self._worker
+        models.destroyed.connect(lambda: worker.close())
 
     def _begin(self) -> None:
         if not self._wait():
             self.refresh()
 
-    def refresh(self, select: str | None = None) -> None:
-        """Ask again, then choose the model `select` or the default one."""
+    def refresh(self, select: str = "") -> None:
+        """Ask again, then choose the model of the name or version `select`, or the default one."""
         self._first.stop()
 
         def work() -> Iterator[tuple[list[Any], list[str], str, str]]:
@@ -67,10 +62,12 @@ class ModelSelector:
             from vivim.devices import available_devices
             from vivim.registry.registry import default_model_name, list_models
 
-            devices, chosen = available_devices(), select or default_model_name()
-            yield list_models(), devices, chosen, preferred_device(remote=False)
+            devices, models = available_devices(), list_models()
+            called = [info.name for info in models if select and select in (info.name, info.version)]
+            chosen = called[0] if called else default_model_name()
+            yield models, devices, chosen, preferred_device(remote=False)
             if remote := remote_device():  # last: where it is set up wrongly, the rest is there
-                yield list_models(), [*devices, remote], chosen, preferred_device()
+                yield models, [*devices, remote], chosen, preferred_device()
 
         self._job = Job(work)
         self._job.event.connect(self._fill)
@@ -86,8 +83,6 @@ class ModelSelector:
             self._models.addItem(info.name)
             self._models.setItemData(self._models.count() - 1, model_tip(info), Qt.ItemDataRole.ToolTipRole)
         self._models.setCurrentText(chosen)
-        if self._devices is None:
-            return
         kept = self._devices.currentText() if preferred == self._preferred else device_label(preferred)
         self._preferred = preferred
         self._devices.clear()

@@ -21,15 +21,7 @@ HELP = (
 
 
 class PromptPanel(QWidget):
-    """Buttons of the tool *Prompt* of one video at a time.
-
-    Parameters
-    ----------
-    controller : callable
-        Gives the controller of the video, or None.
-    chosen : callable
-        Gives the names of the model and the device that are chosen in the dock.
-    """
+    """Buttons of the tool *Prompt*. ``chosen()`` gives the model and the device that are chosen in the dock."""
 
     def __init__(
         self, controller: Callable[[], VideoController | None], chosen: Callable[[], tuple[str, str]]

@@ -15,6 +15,7 @@ from vivim.session import Session
 from vivim.video.content_area import content_area
 
 from napari_vivim.background.worker import Job, Worker
+from napari_vivim.layers.time_axis import remove_soon
 from napari_vivim.qt.notifications import guarded, show_problem
 
 if TYPE_CHECKING:
@@ -118,9 +119,10 @@ class RoiSelector(QCheckBox):
         controller.viewer.layers.events.removed.connect(self._on_removed)
 
     def _take_rectangle_away(self) -> None:
-        layer, controller = self._layer, self._controller
-        if layer is not None and controller is not None and layer in controller.viewer.layers:
-            controller.viewer.layers.remove(layer)
+        layer, controller, self._layer = self._layer, self._controller, None
+        if layer is not None and controller is not None:
+            controller.viewer.layers.events.removed.disconnect(self._on_removed)
+            remove_soon(controller.viewer, layer)
 
     def _on_dragged(self, event: Any) -> None:
         """Take the rectangle that the person has drawn, within the picture."""
@@ -142,10 +144,8 @@ class RoiSelector(QCheckBox):
 
     def _on_removed(self, event: Any) -> None:
         """Forget the rectangle. The box alone shows whether the area is used."""
-        if event.value is not self._layer or self._controller is None:
-            return
-        self._controller.viewer.layers.events.removed.disconnect(self._on_removed)
-        self._layer = None
+        if event.value is self._layer:
+            self._take_rectangle_away()
 
 
 def _corners(shown: Area) -> np.ndarray:

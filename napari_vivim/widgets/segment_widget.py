@@ -7,32 +7,31 @@ from typing import Any
 
 import napari
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QCheckBox, QFileDialog, QFormLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QCheckBox, QFileDialog, QFormLayout, QMessageBox, QPushButton, QWidget
 from vivim.analysis.active_learning import Suggestion
-from vivim.errors import VideoChangedError
+from vivim.errors import SessionError, VideoChangedError
 from vivim.settings import Settings
 
 from napari_vivim.controller.shortcuts import BY_TITLE, bind
 from napari_vivim.controller.video_controller import VideoController, controller_of, video_layers
+from napari_vivim.layers.time_axis import HIDDEN_KEY
 from napari_vivim.qt.components import (
     Folded,
-    Progress,
     Quiet,
     button,
     choice,
     column,
     heading,
+    in_turns,
     primary,
     row,
     single_shot,
 )
 from napari_vivim.qt.notifications import show_problem
-from napari_vivim.qt.staged_build import in_turns
+from napari_vivim.qt.plain_text import plain
 from napari_vivim.timeline.timeline_widget import show_timeline
-from napari_vivim.widgets.class_legend import ClassLegend
 from napari_vivim.widgets.damage_notice import DamageNotice
-from napari_vivim.widgets.dialogs import ELSEWHERE, RELINK, ask_about_changed_video
-from napari_vivim.widgets.edit_toolbar import EditToolbar, button_for
+from napari_vivim.widgets.edit_toolbar import ClassLegend, EditToolbar, button_for
 from napari_vivim.widgets.export_widget import ExportWidget
 from napari_vivim.widgets.finetune_widget import FinetuneWidget
 from napari_vivim.widgets.model_manager import ModelManager, names_of_videos
@@ -41,6 +40,10 @@ from napari_vivim.widgets.preferences import Preferences, open_preferences
 from napari_vivim.widgets.prompt_panel import PromptPanel
 from napari_vivim.widgets.roi_selector import RoiSelector
 from napari_vivim.widgets.video_panel import VideoPanel, reveal
+
+RELINK, ELSEWHERE = "relink", "elsewhere"
+REASON_LINES = 2
+"""Of the text, so that what is below keeps its place whatever the text says."""
 
 
 class SegmentWidget(VideoPanel):
@@ -57,12 +60,23 @@ class SegmentWidget(VideoPanel):
         tip = "Keep the work on this video somewhere else than beside it"
         self.folder = button("Choose a session folder ...", tip, self._choose_folder)
         self.folder.hide()
-        self.reopen = button("Open the session again", "Go on with the masks of this video", self._reopen)
+        self.reopen = button(
+            "Open the session again",
+            "Go on with the masks of this video",
+            lambda: self.controller.open_session() if self.controller is not None else None,
+        )
         self.reopen.hide()
         self.area = RoiSelector()
         self.damage = DamageNotice(show_problem)
         self.shows.connect(self._let_area_go)
-        for widget in (self.damage, self.area, self.reopen, self.folder):
+        self.read = button(
+            "Open read-only",
+            "Look at the masks and export them while they are worked on elsewhere",
+            lambda: self.controller.open_session(read_only=True) if self.controller is not None else None,
+        )
+        self.read.hide()
+        self._locked = False
+        for widget in (self.damage, self.area, self.read, self.reopen, self.folder):
             self.body.addWidget(widget)
         self._timeline_next = single_shot(self, 0, self._show_timeline)
         later_steps = self._add_learning, self._add_exporting
@@ -90,19 +104,22 @@ class SegmentWidget(VideoPanel):
         form.addRow("Device", self.device)
         tip = "Outline the lesion in every frame you have not corrected, starting at the one on screen"
         self.propose = primary("Propose masks", tip, self._propose)
-        self.progress = Progress()
-        self.progress.cancel.clicked.connect(self._cancel)
         self.body.addWidget(heading("Propose"))
         self.body.addLayout(form)
         self.body.addWidget(self.propose)
         self.body.addWidget(self.progress)
+        self.model.textActivated.connect(self._choose_model)
         self.choices = ModelSelector(self.model, self.device, wait=self.is_opening)
 
     def _add_review(self) -> None:
         self.accept, self.accept_range = self._does("Accept frame"), self._does("Accept up to here")
         self.back, self.next = self._does("Back"), self._does("Next to correct")
         self.reason = Quiet()
-        self.reason.hide()
+        self.reason.setMinimumHeight(REASON_LINES * self.reason.fontMetrics().height())
+        self.reason.setAlignment(Qt.AlignmentFlag.AlignTop)
+        self._suggested: int | None = None
+        self.viewer.dims.events.point.connect(self._let_reason_go)
+        self.destroyed.connect(lambda: self.viewer.dims.events.point.disconnect(self._let_reason_go))
         self.classes = ClassLegend()
         self.apart = QCheckBox("Tell lesions apart")
         self.apart.setToolTip(
@@ -135,7 +152,7 @@ class SegmentWidget(VideoPanel):
         return button_for(BY_TITLE[title], lambda: self.controller)
 
     def _add_learning(self) -> None:
-        self.learning = FinetuneWidget(self.viewer, host=self, device=self.device)
+        self.learning = FinetuneWidget(self.viewer, self, self.model, self.device)
         self.learn = Folded("Learn", "Teach the model what you corrected", self.learning, heading=True)
         self._add_folded(self.learn)
 
@@ -156,19 +173,9 @@ class SegmentWidget(VideoPanel):
         if self.controller is not None:
             self.controller.propose(self.model.currentText(), chosen_device(self.device))
 
-    def _cancel(self) -> None:
-        if self.controller is not None:
-            self.progress.cancel.setEnabled(False)
-            self.progress.say("Stopping ...")
-            self.cancel()
-
     def _tell_apart(self, wanted: bool) -> None:
         if self.controller is not None:
             self.controller.outline_lesions(wanted)
-
-    def _reopen(self) -> None:
-        if self.controller is not None:
-            self.controller.open_session()
 
     def _choose_folder(self) -> None:
         chosen = QFileDialog.getExistingDirectory(self, "Where to keep the work on this video")
@@ -210,10 +217,12 @@ class SegmentWidget(VideoPanel):
 
     def on_controller(self, controller: VideoController) -> None:
         """Show this video's frames and classes, and open the timeline."""
-        if len(video_layers(self.viewer)) > 1:
+        if len(video_layers(self.viewer)) > 1 or HIDDEN_KEY in controller.layer.metadata:
             controller.show_alone()
-        self.reason.hide()
+        self._show_reason(None)
         self._show_apart()
+        if controller.session is not None:
+            self.choices.refresh(controller.model)
         self._follow_prompts()
         self.area.follow(controller)
         self.damage.follow(controller)
@@ -227,6 +236,7 @@ class SegmentWidget(VideoPanel):
 
     def on_problem(self, error: Exception) -> None:
         """Ask about a video that is not the session's, and show other errors."""
+        self._locked = isinstance(error, SessionError) and isinstance(error.__cause__, TimeoutError)
         if isinstance(error, VideoChangedError):
             QTimer.singleShot(0, lambda: self._ask(self.controller, error))
         else:
@@ -252,13 +262,15 @@ class SegmentWidget(VideoPanel):
         """Show how far it is."""
         self.progress.show_proposed(event)
 
-    def on_job_ended(self, finished: bool) -> None:
-        """Hide the progress."""
-        self.progress.hide()
+    def _show_reason(self, found: Suggestion | None) -> None:
+        self._suggested = found.frame if found is not None else None
+        self.reason.setText(f"Frame {found.frame}: {found.reason}." if found is not None else "")
 
-    def _show_reason(self, suggestion: Suggestion) -> None:
-        self.reason.setText(f"Frame {suggestion.frame}: {suggestion.reason}.")
-        self.reason.show()
+    def _let_reason_go(self, event: Any = None) -> None:
+        """Say no more why a frame was suggested once another is on screen."""
+        here = self.controller.current_frame if self.controller is not None else None
+        if self._suggested not in (None, here):
+            self._show_reason(None)
 
     def _follow_prompts(self) -> None:
         if self.controller is not None:
@@ -282,17 +294,22 @@ class SegmentWidget(VideoPanel):
         ready, busy = self.session is not None, self.busy
         if not ready:
             self.area.follow(None)
+        writable = self.session is not None and not self.session.read_only
+        self.read.setVisible(not ready and not busy and self._locked)
         self.folder.setVisible(not ready and not busy)
         self.reopen.setVisible(not ready and not busy)
-        self.propose.setEnabled(ready and not busy)
+        self.area.setEnabled(writable)
+        self.propose.setEnabled(writable and not busy)
         self.propose.setText("Propose masks" if not busy or not ready else "Working ...")
-        self.review.setVisible(ready)
+        self.review.setVisible(writable)
         self.export.setVisible(ready)
         self._offer_accepting()
         self._offer_learning()
 
     def on_frame_changed(self, frame: int, status: str) -> None:
         """Offer accepting at the first mask, and learning at the first corrected frame."""
+        if frame == self._suggested and status in ("corrected", "accepted"):
+            self._show_reason(None)
         self._offer_accepting()
         if status in ("corrected", "accepted") or self.learn.isVisible():
             self._offer_learning()
@@ -306,4 +323,31 @@ class SegmentWidget(VideoPanel):
     def _offer_learning(self) -> None:
         """Show the part that learns once a frame is corrected or accepted."""
         session = self.session
-        self.learn.setVisible(session is not None and bool(session.frames_with("corrected", "accepted")))
+        learnable = session is not None and bool(session.frames_with("corrected", "accepted"))
+        self.learn.setVisible(learnable and session is not None and not session.read_only)
+
+
+def ask_about_changed_video(parent: QWidget, error: VideoChangedError) -> str:
+    """Ask what to do with a video that is not its session's: `RELINK`, `ELSEWHERE` in another folder, or ``""``."""
+    box = QMessageBox(parent)
+    box.setIcon(QMessageBox.Icon.Question)
+    box.setWindowTitle("Is this the same video?")
+    box.setTextFormat(Qt.TextFormat.PlainText)
+    box.setText(f"The masks in {error.folder.name} were not made on this file.")
+    why = (
+        f"{error.video.name} has as many frames of the same size, but other bytes: it was encoded anew, or replaced. "
+        "Masks are only right if every frame still shows the same picture."
+        if error.relinkable
+        else f"{error.video.name} has another number of frames, or frames of another size: the masks cannot fit. Put "
+        "the original back to go on with them; nothing in them is changed."
+    )
+    box.setInformativeText(plain(why))  # which older Qt formats by itself
+    choices: dict[object, str] = {}
+    if error.relinkable:
+        same = box.addButton("Same pictures: go on with these masks", QMessageBox.ButtonRole.AcceptRole)
+        choices[same] = RELINK
+    other = box.addButton("Another video: keep its masks elsewhere ...", QMessageBox.ButtonRole.ActionRole)
+    choices[other] = ELSEWHERE
+    box.setDefaultButton(box.addButton("Cancel", QMessageBox.ButtonRole.RejectRole))
+    box.exec()
+    return choices.get(box.clickedButton(), "")

@@ -9,20 +9,54 @@ from typing import Any
 import napari
 from napari.layers import Image
 from qtpy.QtCore import Qt, QTimer, Signal
-from qtpy.QtWidgets import QDockWidget, QMainWindow, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QAbstractSpinBox,
+    QApplication,
+    QComboBox,
+    QDockWidget,
+    QFileDialog,
+    QLabel,
+    QLineEdit,
+    QMainWindow,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
 from superqt import QElidingLabel
 from vivim.session import Session
+from vivim.video.open import SUFFIXES
 
 from napari_vivim.controller.video_controller import VideoController, controller_of, video_layers
-from napari_vivim.qt.components import LAID_OUT_MS, choice, column, heading, parent_of, single_shot
-from napari_vivim.qt.focus_ring import FocusRing
-from napari_vivim.qt.notifications import show_problem
+from napari_vivim.qt.components import (
+    LAID_OUT_MS,
+    FocusRing,
+    Progress,
+    Quiet,
+    button,
+    choice,
+    column,
+    heading,
+    parent_of,
+    primary,
+    single_shot,
+)
+from napari_vivim.qt.napari_window import give_keys_to_picture
+from napari_vivim.qt.notifications import ErrorBanner, guarded, show_problem
 from napari_vivim.qt.plain_text import tip
-from napari_vivim.widgets.error_banner import ErrorBanner
-from napari_vivim.widgets.welcome import Welcome
 
+TYPED = QLineEdit, QAbstractSpinBox
 MINIMUM_WIDTH = 315
 """Pixels: the widest row of a section, the margins and a scroll bar."""
+PLUGIN, SAMPLE = "napari-vivim", "ultrasound_phantom"
+HINT = "<b>No video yet.</b><br>Drag a video onto the window,<br>or a folder of pictures."
+STEPS = (
+    "<b>Propose</b>: a model outlines the lesion.<br>"
+    "<b>Review</b>: correct a few frames; the others follow.<br>"
+    "<b>Learn</b>: the model learns what you meant.<br>"
+    "<b>Export</b>: masks, measurements, an overlay video."
+)
+FILES = f"Videos ({' '.join(f'*{suffix}' for suffix in SUFFIXES)});;All files (*)"
 
 
 class VideoPanel(QWidget):
@@ -33,6 +67,7 @@ class VideoPanel(QWidget):
     """
 
     own_jobs: tuple[str, ...] = ()
+    stopping = "Stopping ..."
     shows = Signal(object)
     """Another video is shown: its controller, or None."""
 
@@ -45,6 +80,8 @@ class VideoPanel(QWidget):
         self.content = QWidget()
         self.body = column(self.content, 6)
         self.video, self.info = choice(), QElidingLabel()
+        self.progress = Progress()
+        self.progress.cancel.clicked.connect(self.cancel)
         self.empty = Welcome(napari_viewer)
         outer = column(self)
         outer.addWidget(self.content if host is not None else self._make_dock())
@@ -84,9 +121,33 @@ class VideoPanel(QWidget):
             self._follow(self.host.controller)
             return
         self.viewer.layers.events.inserted.connect(self._list_videos)
-        self.viewer.layers.events.removed.connect(self._list_videos)
+        self._list_soon = single_shot(self, 0, self._list_videos)
+        self.viewer.layers.events.removed.connect(self._on_removed)
         self.destroyed.connect(self._forget_viewer)
+        self._leave_keys_to_the_picture()
         self._list_videos()
+
+    def _leave_keys_to_the_picture(self) -> None:
+        """Let no click take the keyboard from the picture, except where one types. Tab reaches everything."""
+        for one in self.findChildren(QWidget):
+            if isinstance(one, QLineEdit):
+                one.returnPressed.connect(self._give_keys_back)
+            elif isinstance(one, QAbstractButton):
+                one.clicked.connect(self._end_typing)
+            elif isinstance(one, QComboBox):
+                one.activated.connect(self._end_typing)
+            if not isinstance(one, TYPED) and one.focusPolicy() != Qt.FocusPolicy.NoFocus:
+                one.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+
+    def _end_typing(self, *_: Any) -> None:
+        if isinstance(QApplication.focusWidget(), TYPED):
+            self._give_keys_back()
+
+    def _give_keys_back(self) -> None:
+        """Hand the keyboard from this dock to the picture."""
+        window, focus = parent_of(self, QMainWindow), QApplication.focusWidget()
+        if window is not None and focus is not None and self.isAncestorOf(focus):
+            give_keys_to_picture(window)
 
     def showEvent(self, event: Any) -> None:
         """Share the place of the other Vivim docks as tabs, at the first time."""
@@ -116,6 +177,8 @@ class VideoPanel(QWidget):
     def cancel(self) -> None:
         """Stop the running job. What it has done stays."""
         if self.controller is not None:
+            self.progress.cancel.setEnabled(False)
+            self.progress.say(self.stopping)
             self.controller.cancel()
 
     def is_opening(self) -> bool:
@@ -124,7 +187,11 @@ class VideoPanel(QWidget):
 
     def _forget_viewer(self) -> None:
         self.viewer.layers.events.inserted.disconnect(self._list_videos)
-        self.viewer.layers.events.removed.disconnect(self._list_videos)
+        self.viewer.layers.events.removed.disconnect(self._on_removed)
+
+    def _on_removed(self, event: Any) -> None:
+        """Show another video once napari has taken this one away. To show it earlier crashes in OpenGL."""
+        self._list_soon.start()
 
     def _list_videos(self, event: Any = None) -> None:
         layers = video_layers(self.viewer)
@@ -154,6 +221,9 @@ class VideoPanel(QWidget):
             signal.disconnect(slot)
         self._connections = []
         self.controller = controller
+        self.progress.hide()
+        if controller is not None and controller.job_name in self.own_jobs:
+            self.progress.busy("Working ...")
         if controller is None:
             self.shows.emit(None)
             return
@@ -184,6 +254,7 @@ class VideoPanel(QWidget):
         parts = [f"{frames} frames", f"{width} x {height}"]
         parts += [f"{session.fps:.3g} fps"] if session.fps else []
         parts += [f"{session.pixel_spacing_mm[0]:.2g} mm/px"] if session.pixel_spacing_mm else []
+        parts += ["read-only"] if session.read_only else []
         self.info.setText(" · ".join(parts))
         self.info.setToolTip(tip(f"Your work is kept, stroke by stroke, in\n{session.folder}"))
 
@@ -201,6 +272,7 @@ class VideoPanel(QWidget):
         if self.host is None:
             self.problem.hide()
         if name in self.own_jobs:
+            self._give_keys_back()
             self.on_job_started()
         self.update_state()
 
@@ -216,7 +288,10 @@ class VideoPanel(QWidget):
 
     def _on_job_ended(self, name: str, finished: bool) -> None:
         if name in self.own_jobs:
+            self.progress.hide()
             self.on_job_ended(finished)
+        if self.host is None and not isinstance(QApplication.focusWidget(), TYPED):
+            self._give_keys_back()
         self.update_state()
 
     reports_opening = False
@@ -255,3 +330,32 @@ def reveal(widget: QWidget) -> None:
         timer = single_shot(widget, LAID_OUT_MS, partial(area.ensureWidgetVisible, widget))
         timer.timeout.connect(timer.deleteLater)
         timer.start()
+
+
+class Welcome(QWidget):
+    """Opens a video, or the synthetic one, in a viewer."""
+
+    def __init__(self, viewer: napari.Viewer) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self.hint, self.steps = QLabel(HINT), Quiet()
+        self.steps.setTextFormat(Qt.TextFormat.RichText)  # of this program alone
+        self.steps.setText(STEPS)
+        self.hint.setTextFormat(Qt.TextFormat.RichText)
+        self.hint.setWordWrap(True)
+        self.hint.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.open = primary("Open a video ...", "Your work on it is kept in a folder beside it", self._choose)
+        tip = "A synthetic ultrasound video with a lesion; more in File › Open Sample › Vivim"
+        self.sample = button(
+            "Try it on a sample", tip, lambda: guarded(lambda: viewer.open_sample(PLUGIN, SAMPLE))
+        )
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 24, 0, 0)
+        layout.setSpacing(10)
+        for part in (self.hint, self.open, self.sample, self.steps):
+            layout.addWidget(part)
+
+    def _choose(self) -> None:
+        chosen = QFileDialog.getOpenFileName(self, "Open a video", filter=FILES)[0]
+        if chosen:
+            guarded(lambda: self._viewer.open(chosen, plugin=PLUGIN))

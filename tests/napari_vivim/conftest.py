@@ -75,24 +75,6 @@ def known_plugins(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr(PluginManifest, "discover", lambda paths=(): iter(found))
 
 
-@pytest.fixture(scope="session")
-def pages(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """napari's pages of preferences for plugins, kept away from the person's own; None where it has none."""
-    import napari.settings
-
-    if not hasattr(napari.settings, "get_plugin_settings"):
-        return None
-    napari.settings._PLUGIN_SETTINGS.clear()
-    return napari.settings.get_plugin_settings(path_dir=tmp_path_factory.mktemp("pages"))
-
-
-@pytest.fixture(autouse=True)
-def fresh_pages(pages: Any) -> None:
-    """Nothing on them is left from the test before."""
-    for page in (pages or {}).values():
-        page.reset()
-
-
 @pytest.fixture(autouse=True)
 def cold(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Opening a video loads no model; the names of those that would have been warmed up."""

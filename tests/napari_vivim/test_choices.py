@@ -16,7 +16,7 @@ def test_an_answer_that_comes_when_the_list_is_gone_is_passed_over(
 ) -> None:
     monkeypatch.setattr(Worker, "submit", lambda worker, job: job)  # nobody answers until the test does
     models = QComboBox()
-    lists = ModelSelector(models)
+    lists = ModelSelector(models, QComboBox(models))
     lists.refresh()
     earlier = lists._job
     assert earlier is not None

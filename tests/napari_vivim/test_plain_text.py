@@ -22,15 +22,13 @@ from vivim.network.checkpoints import save_checkpoint
 from vivim.registry.registry import models_folder
 
 import napari_vivim
-from napari_vivim.qt.canvas_message import CanvasMessage
-from napari_vivim.qt.notifications import show_problem
+from napari_vivim.qt.napari_window import CanvasMessage
+from napari_vivim.qt.notifications import ErrorBanner, show_problem
 from napari_vivim.qt.plain_text import plain, plain_errors, tip
-from napari_vivim.widgets import dialogs
-from napari_vivim.widgets.class_legend import ClassLegend
-from napari_vivim.widgets.error_banner import ErrorBanner
-from napari_vivim.widgets.finetune_result import FinetuneResult
+from napari_vivim.widgets import segment_widget
+from napari_vivim.widgets.edit_toolbar import ClassLegend
+from napari_vivim.widgets.finetune_widget import FinetuneResult, ReplayVideos
 from napari_vivim.widgets.model_manager import ModelManager
-from napari_vivim.widgets.replay_videos import ReplayVideos
 
 EVIL = "<img src='x'>"
 TEXTS = [
@@ -114,8 +112,7 @@ def test_what_came_of_a_fine_tune(qtbot: Any) -> None:
     rows = tuple((1, t, 0.1, 0.2) for t in range(6))
     for promoted in (True, False):
         finished = SimpleNamespace(name=EVIL, promoted=promoted, before=0.1, after=0.2, seconds=1.0)
-        card.show_result(finished, SimpleNamespace(per_frame=rows), EVIL, None, [Path(EVIL)])
-        card._add_picture((1, 2, 0.1, 0.2, np.zeros((4, 4, 3), np.uint8)))
+        card.show_result(finished, SimpleNamespace(per_frame=rows), EVIL, [Path(EVIL)])
         card.taken(EVIL)
         check(card)
     assert EVIL in card.verdict.text()
@@ -147,7 +144,7 @@ def test_the_question_about_another_video(
     qtbot.addWidget(parent)
     monkeypatch.setattr(QMessageBox, "exec", lambda box: boxes.append(box))
     error = VideoChangedError("x", folder=Path(EVIL), video=Path(EVIL), relinkable=relinkable)
-    dialogs.ask_about_changed_video(parent, error)
+    segment_widget.ask_about_changed_video(parent, error)
     (box,) = boxes
     assert "img" in box.text() and "img" in box.informativeText()
     assert box.textFormat() == Qt.TextFormat.PlainText and not Qt.mightBeRichText(box.informativeText())

@@ -32,6 +32,10 @@ UNCERTAIN_FROM = 0.8
 UNCERTAIN = "the model is unsure here"
 FAR = "far from any corrected frame"
 MANY = "stands for many frames around it"
+END = "the model is unsure at this end of the video"
+END_SHARE = 0.05
+"""Part of a video that is looked at as one of its ends, of at least `END_FRAMES`."""
+END_FRAMES = 3
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Suggestion:
 
     frame: int
     reason: str
-    """A few words: `UNCERTAIN`, `FAR` or `MANY`."""
+    """A few words: `UNCERTAIN`, `FAR`, `MANY` or `END`."""
     score: float
     """Part by which correcting it would lower the weighted need of all frames, in [0, 1]."""
 
@@ -134,3 +138,21 @@ def suggest_frames(session: Session, n: int = 5, skip: Sequence[int] = ()) -> li
     queue = Queue(sorted({*done, *skip}), len(session), np.asarray(session.uncertainty))
     chosen = (queue.next() for _ in range(n))
     return [suggestion for suggestion in chosen if suggestion is not None]
+
+
+def uncertain_ends(session: Session, skip: Sequence[int] = ()) -> list[Suggestion]:
+    """The most uncertain frame of each end of a video, where the model is as uncertain there as hardly anywhere.
+
+    A frame at an end stands for few others, so that `suggest_frames` comes to it late. An end with a frame that is
+    corrected, accepted or in `skip` is left out. `score` is the rank of the uncertainty.
+    """
+    total, found = len(session), []
+    taken = {*session.frames_with("corrected", "accepted"), *skip}
+    free = np.setdiff1d(np.arange(total), list(taken))
+    ranks = uncertainty_ranks(np.asarray(session.uncertainty), free, total)
+    size = min(max(END_FRAMES, round(total * END_SHARE)), total // 4)
+    for end in (range(size), range(total - size, total)):
+        worst = max(end, key=lambda t: ranks[t], default=0)
+        if len(end) and taken.isdisjoint(end) and ranks[worst] >= UNCERTAIN_FROM:
+            found.append(Suggestion(worst, END, float(ranks[worst])))
+    return found

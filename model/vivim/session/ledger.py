@@ -280,7 +280,7 @@ class FrameTable:
     `codes`: ``(T,)`` uint8, see `STATUS_CODES`. `uncertainty`: ``(T,)`` float32, what the model that proposed
     last said; NaN where there is nothing. `disagreement`: ``(T,)`` float32, what of it comes from windows
     that disagree; NaN also where that was not written down. `damaged`: what is wrong with frames, see
-    `vivim.session.damage_check`. Such frames count as a person's.
+    `vivim.session.damage_check`. Such frames count as a person's. `latest`: the last line of each kind.
     """
 
     def __init__(self, count: int) -> None:
@@ -290,6 +290,7 @@ class FrameTable:
         self.damaged: dict[int, str] = {}
         self._last: dict[int, Entry] = {}
         self._accepted: dict[int, Entry] = {}
+        self.latest: dict[str, Entry] = {}
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -307,7 +308,7 @@ class FrameTable:
         elif entry.kind == MODEL:
             self.uncertainty[t] = np.nan if entry.uncertainty is None else entry.uncertainty
             self.disagreement[t] = np.nan if entry.windows is None else entry.windows
-        self._last[t] = entry
+        self._last[t] = self.latest[entry.kind] = entry
         self.damaged.pop(t, None)
 
     def mark_damaged(self, t: int, problem: str) -> None:

@@ -401,6 +401,10 @@ class Session:
         """Frames that count as any of `statuses`, in order."""
         return self._frames.frames_with(*statuses)
 
+    def latest(self, kind: str) -> Entry | None:
+        """What was done last by a ``"person"`` or a ``"model"``, in this run or an earlier."""
+        return self._frames.latest.get(kind)
+
     def entries(self) -> Iterator[Entry]:
         """The whole ledger, oldest first."""
         return iter(self._ledger)

@@ -8,12 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from vivim import Session
 from vivim.analysis.active_learning import (
+    END,
     FAR,
     MANY,
     UNCERTAIN,
     Queue,
     Suggestion,
     suggest_frames,
+    uncertain_ends,
 )
 
 
@@ -152,3 +154,23 @@ def test_of_a_session(session: Session, sample) -> None:
     for t in range(len(session)):
         session.correct(t, sample.masks[t])
     assert suggest_frames(session) == []
+
+
+def test_an_end_that_the_model_is_unsure_of_is_found_once(session: Session) -> None:
+    empty, total = np.zeros(session.shape[1:], np.uint8), len(session)
+    for t in range(total):
+        session.propose(t, empty, "v1", uncertainty=1.0 if t == 1 else 0.1 + t / 1000)
+    found = uncertain_ends(session)
+    assert [(one.frame, one.reason) for one in found[:1]] == [(1, END)]
+    assert 1 not in [one.frame for one in uncertain_ends(session, skip=[0])]
+    session.correct(2, empty)
+    assert 1 not in [one.frame for one in uncertain_ends(session)]
+
+
+def test_an_end_that_the_model_is_sure_of_is_none(session: Session) -> None:
+    assert uncertain_ends(session) == []
+    middle = len(session) // 2
+    for t in range(len(session)):
+        empty = np.zeros(session.shape[1:], np.uint8)
+        session.propose(t, empty, "v1", uncertainty=1 / (1 + abs(t - middle)))
+    assert uncertain_ends(session) == []

@@ -293,3 +293,16 @@ def test_a_video_without_a_session_says_where_one_may_be(tmp_path: Path, sample)
     with pytest.raises(SessionError, match=r"name the session instead: OUT/.*/session\.vivim"):
         Session.open(sample.video, folder=tmp_path / "absent", read_only=True)
     assert not (tmp_path / "absent").exists()
+
+
+def test_what_was_done_last_is_known_after_a_restart(sample) -> None:
+    with Session.open(sample.video) as session:
+        assert session.latest("person") is None and session.latest("model") is None
+        mask = np.ones(session.shape[1:], np.uint8)
+        session.propose(3, mask, "v1")
+        session.correct(5, mask)
+        session.correct(2, mask)
+    with Session.open(sample.video) as session:
+        person, model = session.latest("person"), session.latest("model")
+        assert person is not None and model is not None
+        assert (person.frame, model.frame, model.author) == (2, 3, "v1")

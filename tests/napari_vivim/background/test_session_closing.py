@@ -13,9 +13,7 @@ import numpy as np
 import pytest
 from vivim import Session
 
-from napari_vivim.background.imports import in_background
-from napari_vivim.background.session_closing import wait_for_closing
-from napari_vivim.background.worker import Job, Worker
+from napari_vivim.background.worker import Job, Worker, in_background, wait_for_closing
 
 
 @pytest.fixture

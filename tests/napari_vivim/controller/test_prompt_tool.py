@@ -12,7 +12,7 @@ import torch
 from vivim import Vivim, VivimConfig
 from vivim.inference.proposals import ProposeEvent
 
-from napari_vivim.controller.frame_navigation import frames_around
+from napari_vivim.controller.mask_editing import frames_around
 from napari_vivim.controller.prompt_tool import PromptTool
 
 
@@ -218,13 +218,14 @@ def test_corrected_frames_are_barriers(before: int, after: int, right: list[int]
     assert frames_around(5, 12, [1, 5, 8], before, after) == right
 
 
-def test_keys_are_given_back(segment: Any) -> None:
+def test_keys_are_given_back(segment: Any, qtbot: Any) -> None:
     masks = segment.controller.masks
     before, zoom = dict(masks.keymap), list(segment.viewer.mouse_double_click_callbacks)
     tool(segment).toggle()
     assert not masks.mouse_pan and len(segment.viewer.layers) == 4
     tool(segment).toggle()
-    assert dict(masks.keymap) == before and masks.mouse_pan and len(segment.viewer.layers) == 2
+    assert dict(masks.keymap) == before and masks.mouse_pan
+    qtbot.waitUntil(lambda: len(segment.viewer.layers) == 2)
     assert list(segment.viewer.mouse_double_click_callbacks) == zoom
 
 

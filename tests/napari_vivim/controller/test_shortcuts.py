@@ -14,7 +14,7 @@ from qtpy.QtCore import Qt
 from vivim.imaging import morphology
 
 from napari_vivim.controller.shortcuts import BY_TITLE, SHORTCUTS, run, table
-from napari_vivim.widgets.shortcut_overlay import ShortcutOverlay
+from napari_vivim.widgets.edit_toolbar import ShortcutOverlay
 
 
 def square(session, low: int, high: int, label: int = 1) -> np.ndarray:
@@ -170,10 +170,12 @@ def test_keys_act_on_the_video_whatever_layer_is_selected(segment) -> None:
         viewer.layers.selection.active = layer
         viewer.keymap[KeyBinding.from_str("G")](viewer)
     assert int(controller.editing.mask(1).sum()) > size
+    controller.session.propose(2, np.ones((64, 64), np.uint8), "v1")
+    controller.go_to(2)
     viewer.keymap[KeyBinding.from_str("Q")](viewer)
-    assert controller.session.status(1) == "accepted"
+    assert controller.session.status(2) == "accepted"
     controller.masks.keymap[KeyBinding.from_str("Ctrl-Z")](controller.masks)
-    assert controller.session.status(1) == "corrected"
+    assert controller.session.status(2) == "proposed"
 
 
 def test_what_cannot_be_accepted_is_told(segment) -> None:
@@ -184,22 +186,6 @@ def test_what_cannot_be_accepted_is_told(segment) -> None:
     assert segment.accept.isEnabled() and segment.accept_range.isEnabled()
     segment.accept.click()
     assert "no mask to accept yet" in notification_manager.records[-1].message
-
-
-def test_the_palette_floats_and_comes_back(segment, qtbot) -> None:
-    palette = segment.corrections
-    segment.window().show()
-    palette.floating.click()
-    board = palette.buttons["Grow"].parentWidget()
-    assert board.window() is not palette.window() or board.parentWidget() is not palette
-    controller = segment.controller
-    controller.go_to(3)
-    controller.masks.paint((3, 30, 30), 1)
-    area = int(controller.editing.mask(3).sum())
-    palette.buttons["Grow"].click()
-    assert int(controller.editing.mask(3).sum()) > area
-    palette._window.close()
-    assert board.parentWidget() is palette and not palette.floating.isChecked()
 
 
 def test_a_question_mark_shows_all_keys_over_the_picture(segment, qtbot) -> None:

@@ -108,7 +108,7 @@ def test_a_projection_a_split_and_a_save_of_the_video(segment, tmp_path) -> None
     layers.save(str(tmp_path / "a.tif"), selected=True)
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "a.tif"), pictures)
     _layer_actions._split_rgb(layers)
-    reds = [layer for layer in layers if layer.data.shape == pictures.shape[:3]]
+    reds = [x for x in layers if isinstance(x, Image) and x.data.shape == pictures.shape[:3]]
     assert len(reds) == 3
     np.testing.assert_array_equal(reds[0].data, pictures[..., 0])
     assert controller.session is None

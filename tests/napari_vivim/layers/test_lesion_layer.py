@@ -29,7 +29,8 @@ def test_lesions_keep_their_numbers_while_they_are_corrected(segment, qtbot) -> 
     qtbot.waitUntil(lambda: layer.data[11].max() == 3, timeout=5000)
     qtbot.waitUntil(lambda: int(layer._slice.image.raw.max()) == 3)
     segment.apart.click()
-    assert controller.lesions is None and layer not in segment.viewer.layers
+    assert controller.lesions is None
+    qtbot.waitUntil(lambda: layer not in segment.viewer.layers)
 
 
 def test_the_layer_goes_with_the_video_or_by_hand(segment, qtbot) -> None:
@@ -38,4 +39,4 @@ def test_the_layer_goes_with_the_video_or_by_hand(segment, qtbot) -> None:
     assert not segment.apart.isChecked() and segment.controller.lesions is None
     segment.apart.click()
     segment.viewer.layers.remove(segment.controller.layer)
-    assert not segment.viewer.layers
+    qtbot.waitUntil(lambda: not segment.viewer.layers)

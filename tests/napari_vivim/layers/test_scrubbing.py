@@ -15,8 +15,8 @@ from vivim.errors import VideoError
 from vivim.video import make_phantom, write_video
 
 from napari_vivim import readers
-from napari_vivim.layers.scrubbing import Scrubbing
-from napari_vivim.qt.canvas_message import canvas_message
+from napari_vivim.layers.video_frames import Scrubbing
+from napari_vivim.qt.napari_window import canvas_message
 
 FAR = 50
 

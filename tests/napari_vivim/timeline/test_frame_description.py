@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import nan
 
-from napari_vivim.timeline.frame_description import shape_change, uncertainties
+from napari_vivim.timeline.timeline_widget import shape_change, uncertainties
 
 
 def test_the_parts_of_the_uncertainty_are_named() -> None:

@@ -9,12 +9,18 @@ from qtpy.QtGui import QWheelEvent
 from vivim.session.ledger import STATUS_CODES
 from vivim.video.base import Video
 
-from napari_vivim.layers.visibility import nearly_whole
-from napari_vivim.timeline.legend import Legend
-from napari_vivim.timeline.rendering import columns, filled_curve, runs, status_bars
 from napari_vivim.timeline.thumbnails import HEIGHT, WIDTH, HoverCard, Thumbnails, small
-from napari_vivim.timeline.timeline_view import BARS, CURVES, MARKS, TimelineView
-from napari_vivim.timeline.timeline_widget import show_timeline
+from napari_vivim.timeline.timeline_view import (
+    BARS,
+    CURVES,
+    MARKS,
+    TimelineView,
+    columns,
+    filled_curve,
+    runs,
+    status_bars,
+)
+from napari_vivim.timeline.timeline_widget import Legend, show_timeline
 
 LONG = 20_000
 
@@ -166,29 +172,6 @@ def test_the_legend_leaves_out_what_there_is_no_room_for(qtbot) -> None:
     legend.resize(320, 20)
     assert whole.startswith(legend.text()) and 1 < legend.text().count("something") < 8
     assert legend.sizeHint().width() <= 320 and whole in legend.toolTip()
-
-
-def seen_whole(layer) -> bool:
-    return bool((layer.corner_pixels[:, 1:3] == [[0, 0], [63, 63]]).all())
-
-
-@pytest.mark.parametrize("zoomed", [False, True])
-def test_the_docks_leave_the_whole_picture_in_sight_unless_the_person_zoomed(
-    segment, qtbot, zoomed: bool
-) -> None:
-    window, layer, camera = segment.window(), segment.controller.layer, segment.viewer.camera
-    timeline = show_timeline(segment.viewer)
-    window.resize(1280, 800)
-    with qtbot.waitExposed(window):
-        window.show()
-    qtbot.wait(300)
-    camera.zoom *= 30 if zoomed else 1.15  # so far that no later change of the window brings it all in sight
-    qtbot.waitUntil(lambda: nearly_whole(layer) != zoomed and not seen_whole(layer))
-    before = camera.zoom
-    timeline._place()
-    qtbot.wait(300)
-    assert (camera.zoom == before) == zoomed
-    assert seen_whole(layer) != zoomed
 
 
 def test_it_follows_the_work(segment, qtbot, fake_model) -> None:

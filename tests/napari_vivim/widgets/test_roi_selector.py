@@ -31,7 +31,8 @@ def test_the_area_is_found_used_and_dragged(segment, qtbot) -> None:
     layer.data = [np.array([[20, 40], [20, 89], [69, 89], [69, 40]], float)]
     assert session.area == (20, 40, 70, 90) and "50 x 50" in segment.area.text()
     segment.area.click()
-    assert session.area is None and name not in viewer.layers
+    assert session.area is None
+    qtbot.waitUntil(lambda: name not in viewer.layers)
     segment.area.click()
     assert session.area == (20, 40, 70, 90)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from napari_vivim.background.latest_request import LatestRequest
+from napari_vivim.timeline.thumbnails import LatestRequest
 
 
 def test_a_new_request_supersedes_those_before_it() -> None:
