@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> None:
         for size in args.sizes
         for kind, stages in (("SegFormer", ()), ("Vivim", (0, 1, 2, 3)))
     }
-    held = {name: memory(model, clip) for name, model in models.items() if args.device == "cuda"}
+    held = {name: memory(model, clip) for name, model in models.items() if clip.is_cuda}
     seconds = interleaved({" ".join(name): partial(run, model, clip) for name, model in models.items()}, args.rounds)
     rows = []
     print("| network | M parameters | frames/s | s per 1,000 frames | MiB |\n|---|---|---|---|---|")
@@ -52,9 +52,10 @@ def main(argv: list[str] | None = None) -> None:
         found = summary(seconds[" ".join(name)])
         millions = sum(value.numel() for value in model.parameters()) / 1e6
         rate = 1e3 * FRAMES / found["median_ms"]
-        row = {"size": name[0], "network": name[1], "parameters": millions, "frames_a_second": rate, "mib": held.get(name)}
-        rows.append(row | found)
-        print(f"| {name[1]} {name[0]} | {millions:.1f} | {rate:.0f} | {1e3 / rate:.2f} | {held.get(name, float("nan")):.0f} |")
+        row = {"size": name[0], "network": name[1], "parameters": millions, "frames_a_second": rate}
+        rows.append(row | {"mib": held.get(name)} | found)
+        mib = f"{held[name]:.0f}" if name in held else "-"
+        print(f"| {name[1]} {name[0]} | {millions:.1f} | {rate:.0f} | {1e3 / rate:.2f} | {mib} |")
     write({"machine": machine(args.device), "rows": rows}, args.json)
 
 
