@@ -2,7 +2,7 @@
 
     python -m benchmarks.decoders DATA/polyp_cvc_clinicdb --seconds 60 --seeds 0 1 2 --jobs 6 --json FILE
 
-A b0 by the recipe `ablation-no-boundary` with one or the other, trained on the sequences that `benchmarks/cvc612.toml`
+A b0 by the recipe `ablation-no-boundary`, at the sizes of `SIZES`, with one or the other, trained on the sequences that `benchmarks/cvc612.toml`
 does not name and scored on those of 612-V and 612-T together. The table has the mean over seeds, and the least and
 largest. Runs side by side share the machine, so that the clock is the same for both.
 """
@@ -32,6 +32,13 @@ from vivim.training.trainer import train
 from benchmarks.report import machine, write
 
 SPLIT = Path(__file__).with_name("cvc612.toml")
+SIZES = {
+    "network": {"input_size": [128, 128]},
+    "phases": [{"until": 1.0, "frames_per_batch": 16, "clip_lengths": [4]}],
+    "warm_up_steps": 100,
+    "average_decay": 0.995,
+    "log_every": 100,
+}
 NAMES = {"light": "light decoder", "unet": "U-Net-like decoder"}
 SCORES = {"dice": "Dice", "max_dice": "maxDice", "max_jaccard": "maxIoU", "hd95": "HD95 (px)"}
 
@@ -88,7 +95,7 @@ def one_run(name: str, seed: int, args: argparse.Namespace) -> dict[str, object]
     torch.set_num_threads(1)
     held = tuple(clip for part in tomllib.loads(SPLIT.read_text(encoding="utf-8"))["parts"].values() for clip in part)
     changes = {"seed": seed, "steps": 1_000_000, "seconds": args.seconds, "save_every": 1_000_000}
-    config = to_config(merged(read_recipe("ablation-no-boundary"), changes))
+    config = to_config(merged(read_recipe("ablation-no-boundary"), SIZES | changes))
     clips = load_dataset(str(args.dataset), config.network.input_size, leave_out=held, part="all")
     device = torch.device(args.device)
     with decoder(name), tempfile.TemporaryDirectory() as run:
