@@ -2,9 +2,9 @@
 
     python -m benchmarks.decoders DATA/polyp_cvc_clinicdb --seconds 60 --seeds 0 1 2 --jobs 6 --json FILE
 
-A b0 by the recipe `ablation-no-boundary`, at the sizes of `SIZES`, with one or the other, trained on the sequences that `benchmarks/cvc612.toml`
-does not name and scored on those of 612-V and 612-T together. The table has the mean over seeds, and the least and
-largest. Runs side by side share the machine, so that the clock is the same for both.
+A b0 by the recipe `ablation-no-boundary`, at the sizes of `SIZES`, with one or the other, trained on the sequences
+that `benchmarks/cvc612.toml` does not name and scored on those of 612-V and 612-T together. The table has the mean
+over seeds, and the least and largest. Runs side by side share the machine, so that the clock is the same for both.
 """
 
 from __future__ import annotations
