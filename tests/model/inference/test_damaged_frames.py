@@ -94,9 +94,10 @@ def test_the_command_names_them_and_succeeds_only_if_that_is_allowed(
         assert "2 frames are damaged: 5, 6" in shown.err
 
 
-def test_of_many_damaged_sessions_none_is_silent() -> None:
-    command = [sys.executable, "-m", "benchmarks.damaged_sessions", "--count", "60", "--seed", "3"]
+@pytest.mark.parametrize("count", [24, pytest.param(60, marks=pytest.mark.robustness)])
+def test_of_many_damaged_sessions_none_is_silent(count: int) -> None:
+    command = [sys.executable, "-m", "benchmarks.damaged_sessions", "--count", str(count), "--seed", "3"]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
     counts = json.loads(run.stdout.splitlines()[-1])
-    assert counts["told"] > 20 and counts["count"] == 60
+    assert counts["told"] > count // 3 and counts["count"] == count
