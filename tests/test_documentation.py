@@ -8,6 +8,7 @@ that says why: ``<!-- not run: needs a GPU -->``. Its commands are still checked
 from __future__ import annotations
 
 import argparse
+import ast
 import importlib.util
 import json
 import re
@@ -222,3 +223,33 @@ def test_every_public_name_has_a_place_in_the_reference() -> None:
     listed = set(re.findall(r"^::: vivim\.(\w+)", (ROOT / "docs" / "api.md").read_text("utf-8"), re.MULTILINE))
     aliases = {"FinetuneEvent", "errors"}  # a union of the events, and the module of the errors that are listed
     assert set(vivim.__all__) - aliases <= listed
+
+
+def test_every_promise_has_a_test_of_its_name() -> None:
+    page = (ROOT / "docs" / "contributing.md").read_text("utf-8")
+    named = set(re.findall(r"`(test_\w+)`", page.partition("## Promises and their tests")[2]))
+    tests = "\n".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    assert len(named) > 10
+    assert named <= set(re.findall(r"^def (test_\w+)", tests, re.MULTILINE))
+
+
+SAFE = {"torch.load": ("weights_only", "True"), "yaml.load": ("Loader", "yaml.BaseLoader")}
+"""What reads files that could hold code, and the argument that keeps it from running any."""
+
+
+def test_nothing_is_ever_unpickled() -> None:
+    """No module reads a pickle. PyTorch and YAML are told to read plain values, NumPy refuses pickles by itself."""
+    wrong = []
+    for path in [*(ROOT / "model" / "vivim").rglob("*.py"), *(ROOT / "napari_vivim").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if not isinstance(node, ast.Call):
+                continue
+            name, given = ast.unparse(node.func), {k.arg: ast.unparse(k.value) for k in node.keywords}
+            where = f"{path.relative_to(ROOT)}:{node.lineno}: {name}"
+            if re.match(r"(?:pickle|cPickle|dill|joblib|shelve|marshal)\.(?:loads?|open|Unpickler)", name):
+                wrong.append(where)
+            elif name in SAFE and given.get(SAFE[name][0], ast.unparse(node.args[-1])) != SAFE[name][1]:
+                wrong.append(where)
+            elif given.get("allow_pickle", "False") != "False":
+                wrong.append(where)
+    assert not wrong
