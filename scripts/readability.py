@@ -1,7 +1,7 @@
 """Count the words of a sentence on each page of the documentation, and find coined words.
 
-``python scripts/readability.py`` prints a table and ends with 1 where a page is too hard to read. Code, tables, headings
-and pictures are left out. A list entry or a line that ends without a full stop is no sentence.
+``python scripts/readability.py`` prints a table and ends with 1 where a page is too hard to read. Code, tables,
+headings and pictures are left out. A list entry or a line that ends without a full stop is no sentence.
 """
 
 from __future__ import annotations

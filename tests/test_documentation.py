@@ -16,6 +16,7 @@ import shlex
 import sys
 import tomllib
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -79,7 +80,7 @@ def vivim_arguments(words: list[str]) -> list[str] | None:
         words = words[1:]
     if words[:1] == ["vivim"]:
         return words[1:]
-    module = next((i for i, pair in enumerate(zip(words, words[1:], strict=False)) if pair == ("-m", "vivim")), None)
+    module = next((i for i, pair in enumerate(pairwise(words)) if pair == ("-m", "vivim")), None)
     return None if module is None else words[module + 2 :]
 
 
@@ -245,11 +246,11 @@ def test_nothing_is_ever_unpickled() -> None:
             if not isinstance(node, ast.Call):
                 continue
             name, given = ast.unparse(node.func), {k.arg: ast.unparse(k.value) for k in node.keywords}
-            where = f"{path.relative_to(ROOT)}:{node.lineno}: {name}"
-            if re.match(r"(?:pickle|cPickle|dill|joblib|shelve|marshal)\.(?:loads?|open|Unpickler)", name):
-                wrong.append(where)
-            elif name in SAFE and given.get(SAFE[name][0], ast.unparse(node.args[-1])) != SAFE[name][1]:
-                wrong.append(where)
-            elif given.get("allow_pickle", "False") != "False":
-                wrong.append(where)
+            unsafe = (
+                re.match(r"(?:pickle|cPickle|dill|joblib|shelve|marshal)\.(?:loads?|open|Unpickler)", name)
+                or given.get("allow_pickle", "False") != "False"
+                or (name in SAFE and given.get(SAFE[name][0], ast.unparse(node.args[-1])) != SAFE[name][1])
+            )
+            if unsafe:
+                wrong.append(f"{path.relative_to(ROOT)}:{node.lineno}: {name}")
     assert not wrong
