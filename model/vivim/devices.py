@@ -61,10 +61,7 @@ def is_remote(name: str) -> bool:
 def choose_device(name: str = "auto") -> torch.device:
     """Turn ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"`` into a device that works here.
 
-    Raises
-    ------
-    DeviceError
-        If the device is unknown, or asked for by name and absent.
+    Raises `DeviceError` if the device is unknown, or asked for by name and absent.
     """
     import torch
 

@@ -66,14 +66,8 @@ def uncertainty_ranks(
 class Queue:
     """Choose one frame after the other, each as if those chosen before were corrected.
 
-    Parameters
-    ----------
-    corrected : list of int
-        Frames that a person has corrected or accepted.
-    frames : int
-        Frames in the video.
-    uncertainty : ndarray, optional
-        ``(frames,)`` float, larger where the model is less certain; NaN where unknown.
+    `corrected`: frames that a person has corrected or accepted. `frames`: frames in the video. `uncertainty`:
+    ``(frames,)`` float, larger where the model is less certain; NaN where unknown.
     """
 
     def __init__(self, corrected: list[int], frames: int, uncertainty: NDArray | None = None) -> None:

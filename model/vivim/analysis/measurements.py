@@ -31,12 +31,7 @@ class Measured:
 def measure(lesion: Lesion, spacing: tuple[float, float] = (1.0, 1.0)) -> Measured:
     """Measure a lesion.
 
-    Parameters
-    ----------
-    lesion : Lesion
-        The lesion.
-    spacing : tuple of float
-        Height and width of a pixel, in whatever unit is wanted.
+    `lesion`: the lesion. `spacing`: height and width of a pixel, in whatever unit is wanted.
     """
     hull = _hull(lesion.image, spacing)
     distances = squareform(pdist(hull))

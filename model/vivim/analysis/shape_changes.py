@@ -26,17 +26,10 @@ JUMP_DEVIATIONS = 4.0
 class ShapeTrack:
     """Area of every frame and change of shape between neighbours, measured frame by frame.
 
-    Attributes
-    ----------
-    areas : ndarray
-        ``(T,)`` float32, pixels that belong to any class; NaN where nothing is proposed or drawn yet, or the mask
-        cannot be read.
-    areas_mm2 : ndarray
-        ``(T,)`` float32, the same in square millimetres, each lesion by the scale of the region it lies in; NaN also
-        where one of them has no scale.
-    changes : ndarray
-        ``(T,)`` float32, 1 - Dice between frame t - 1 and frame t; NaN where either has no mask yet. Two empty masks
-        are alike.
+    `areas`: ``(T,)`` float32, pixels that belong to any class; NaN where nothing is proposed or drawn yet, or
+    the mask cannot be read. `areas_mm2`: ``(T,)`` float32, the same in square millimetres, each lesion by the
+    scale of the region it lies in; NaN also where one of them has no scale. `changes`: ``(T,)`` float32, 1 -
+    Dice between frame t - 1 and frame t; NaN where either has no mask yet. Two empty masks are alike.
     """
 
     def __init__(self, session: Session) -> None:

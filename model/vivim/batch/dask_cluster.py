@@ -42,18 +42,10 @@ def is_cluster(text: str) -> bool:
 def connected(text: str, device: str) -> Iterator[Client]:
     """A client of the workers that a text means. ``local`` ones end with the block.
 
-    Parameters
-    ----------
-    text : str
-        ``"local"``: a process for each GPU, or for every `THREADS` cores; ``"local:N"``: N of them, GPUs and threads
-        divided among them; or the address of a scheduler.
-    device : str
-        As `vivim.devices.choose_device` takes it.
-
-    Raises
-    ------
-    BatchError
-        If Dask is not installed, the scheduler does not answer, or it or a worker lacks this napari-vivim.
+    `text`: ``"local"``: a process for each GPU, or for every `THREADS` cores; ``"local:N"``: N of them, GPUs
+    and threads divided among them; or the address of a scheduler. `device`: as `vivim.devices.choose_device`
+    takes it. Raises `BatchError` if Dask is not installed, the scheduler does not answer, or it or a worker
+    lacks this napari-vivim.
     """
     if importlib.util.find_spec("distributed") is None:
         raise BatchError("Clusters need one more package: pip install 'napari-vivim[cluster]'.")

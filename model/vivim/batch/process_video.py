@@ -47,15 +47,8 @@ models = ModelCache()
 def do(job: Job) -> Doing:
     """Do a job, unless the manifest says that it is done and nothing has changed since.
 
-    Yields
-    ------
-    Working
-        Progress. Closing the generator stops; what is written by then is whole, or is swept away by the next run.
-
-    Returns
-    -------
-    Outcome
-        Also where it failed: one video that fails does not stop the others.
+    Yields progress. Closing the generator stops; what is written by then is whole, or is swept away by the
+    next run. Returns also where it failed: one video that fails does not stop the others.
     """
     began = time.monotonic()
     try:

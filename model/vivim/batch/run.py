@@ -31,25 +31,11 @@ def run(
 ) -> Generator[Connected | Event, None, None]:
     """Do jobs that write into one output folder, but for what its manifest says is done.
 
-    Parameters
-    ----------
-    jobs : sequence of Job
-        All with the same `out`.
-    cluster : str, optional
-        Who does them, see `vivim.batch.dask_cluster.connected`; this process by default.
-    device : str
-        Which devices the workers of this machine get.
-
-    Yields
-    ------
-    Connected, Working, Outcome
-        One `Outcome` a job, in the order they end. Closing the generator stops; what is done by then is in the
-        manifest and in the table.
-
-    Raises
-    ------
-    BatchError, OSError
-        If the cluster cannot be reached or is lost, or the output folder cannot be written.
+    `jobs`: all with the same `out`. `cluster`: who does them, see `vivim.batch.dask_cluster.connected`; this
+    process by default. `device`: which devices the workers of this machine get. Yields one `Outcome` a job,
+    in the order they end. Closing the generator stops; what is done by then is in the manifest and in the
+    table. Raises `BatchError` or `OSError` if the cluster cannot be reached or is lost, or the output folder
+    cannot be written.
     """
     out = Path(jobs[0].out)
     out.mkdir(parents=True, exist_ok=True)

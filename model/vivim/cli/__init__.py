@@ -61,20 +61,9 @@ def _module(command: str) -> ModuleType:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
-    Parameters
-    ----------
-    argv : sequence of str, optional
-        Arguments without the program's name; those of the process by default.
-
-    Returns
-    -------
-    int
-        0 on success, 1 where something is wrong with files, models or devices, 130 after Ctrl-C.
-
-    Raises
-    ------
-    SystemExit
-        With code 2 on wrong usage, 0 after ``--help``.
+    `argv`: arguments without the program's name; those of the process by default. Returns 0 on success, 1
+    where something is wrong with files, models or devices, 130 after Ctrl-C. Raises `SystemExit` with code 2
+    on wrong usage, 0 after ``--help``.
     """
     given = list(sys.argv[1:] if argv is None else argv)
     command = next((word for word in given if not word.startswith("-")), None)

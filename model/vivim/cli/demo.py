@@ -85,16 +85,9 @@ GAP = 6
 def run_demo(out: str | Path, *, device: str = "auto", report: Callable[[str], None] = print) -> dict:
     """Run the demo into folder `out`.
 
-    Returns
-    -------
-    dict
-        ``before`` and ``after``: mean Dice over the frames not corrected, before any correction and at the end;
-        ``corrected``: the corrected frames; ``model``: the version in use at the end; ``files``: what was written.
-
-    Raises
-    ------
-    VivimError
-        If the folder cannot be written or the starter model is missing.
+    Returns ``before`` and ``after``: mean Dice over the frames not corrected, before any correction and at
+    the end; ``corrected``: the corrected frames; ``model``: the version in use at the end; ``files``: what
+    was written. Raises `VivimError` if the folder cannot be written or the starter model is missing.
     """
     from vivim.analysis.active_learning import suggest_frames
     from vivim.api import finetune, propose

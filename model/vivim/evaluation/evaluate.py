@@ -104,11 +104,7 @@ def predict_clip(
     """Probability ``(H, W)`` float32, true mask ``(H, W)`` uint8 and probability of a lesion of every frame, in order.
 
     With a `window` of 1 the frames are independent pictures. The probability is None if the model gives none.
-
-    Raises
-    ------
-    VivimError
-        If a file cannot be read, or a frame and its mask differ in size.
+    Raises `VivimError` if a file cannot be read, or a frame and its mask differ in size.
     """
     pairs = pair_files(folder, part=part)
     for start in range(0, len(pairs), window):

@@ -171,10 +171,7 @@ def simulate_clicks(
 ) -> Iterator[ClickResult]:
     """Count the clicks that single frames take, starting from no mask, and yield what was reached on each.
 
-    Raises
-    ------
-    VivimError
-        If there are no clips or files do not match, or the model takes no prompts.
+    Raises `VivimError` if there are no clips or files do not match, or the model takes no prompts.
     """
     check_takes_prompts(model)
     for item in prompt_items(Path(dataset), model.config.num_classes, stills, leave_out, part):

@@ -20,15 +20,8 @@ class Cleaning:
     def __call__(self, mask: ArrayLike) -> NDArray[np.uint8]:
         """Return the cleaned mask.
 
-        Parameters
-        ----------
-        mask : array_like
-            ``(H, W)`` uint8 of classes, 0 is background.
-
-        Returns
-        -------
-        ndarray
-            ``(H, W)`` uint8. Holes are filled first, then small components are removed.
+        `mask`: ``(H, W)`` uint8 of classes, 0 is background. Returns ``(H, W)`` uint8. Holes are filled
+        first, then small components are removed.
         """
         pixels = np.asarray(mask)
         if not pixels.any():

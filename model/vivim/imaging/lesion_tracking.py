@@ -116,12 +116,7 @@ class Linker:
 class Lesions:
     """The lesions of a stack of masks, found frame after frame, with one frame in memory at most.
 
-    Parameters
-    ----------
-    masks : array-like
-        ``(T, H, W)`` uint8 of classes, indexed by frame.
-    cleaning : Cleaning
-        Applied to each mask first.
+    `masks`: ``(T, H, W)`` uint8 of classes, indexed by frame. `cleaning`: applied to each mask first.
     """
 
     def __init__(self, masks: Any, cleaning: Cleaning | None = None) -> None:

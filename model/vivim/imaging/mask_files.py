@@ -27,15 +27,9 @@ class MaskPicture(NamedTuple):
 def read_mask_picture(path: Path) -> MaskPicture:
     """Read one picture of a mask.
 
-    A lossy file (JPEG) cannot hold numbers. It is taken as black and white if it looks so. Transparent pixels are
-    background.
-
-    Raises
-    ------
-    ValueError
-        If a lossy file is not black and white.
-    OSError
-        If it is no picture, or damaged.
+    A lossy file (JPEG) cannot hold numbers. It is taken as black and white if it looks so. Transparent pixels
+    are background. Raises `ValueError` if a lossy file is not black and white. Raises `OSError` if it is no
+    picture, or damaged.
     """
     with Image.open(path) as picture:
         if picture.format in LOSSY:

@@ -128,18 +128,8 @@ def _at_thresholds(probability: NDArray, true: NDArray) -> tuple[NDArray[np.int6
 def threshold_curves(probability: NDArray, true: NDArray) -> dict[str, NDArray[np.float64]]:
     """Dice, Jaccard and specificity at 256 thresholds.
 
-    Parameters
-    ----------
-    probability : ndarray
-        ``(H, W)`` float in [0, 1].
-    true : ndarray
-        ``(H, W)``.
-
-    Returns
-    -------
-    dict
-        ``"dice"``, ``"jaccard"``, ``"specificity"``: ``(256,)`` each; number k counts the pixels whose probability is
-        at least ``k / 255``.
+    `probability`: ``(H, W)`` float in [0, 1]. `true`: ``(H, W)``. Returns ``"dice"``, ``"jaccard"``,
+    ``"specificity"``: ``(256,)`` each; number k counts the pixels whose probability is at least ``k / 255``.
     """
     tp, fp, fn, tn = _at_thresholds(probability, true)
 

@@ -7,13 +7,8 @@ from numpy.typing import NDArray
 def resize_frame(frame: NDArray, size: tuple[int, int]) -> NDArray[np.uint8]:
     """Resize one decoded frame to RGB uint8 ``(*size, 3)``. As in the paper, the aspect is not kept.
 
-    Parameters
-    ----------
-    frame : ndarray
-        ``(H, W)`` or ``(H, W, 3)``, uint8 or uint16. 16-bit frames are stretched from their own minimum and
-        maximum to 8 bits.
-    size : tuple of int
-        Height and width in pixels.
+    `frame`: ``(H, W)`` or ``(H, W, 3)``, uint8 or uint16. 16-bit frames are stretched from their own minimum
+    and maximum to 8 bits. `size`: height and width in pixels.
     """
     import cv2
 

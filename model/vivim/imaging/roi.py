@@ -15,10 +15,7 @@ MIN_SIDE = 16
 def check_area(area: Area, size: tuple[int, int]) -> Area | None:
     """Return an area of a picture of `size` (height and width), None if it is the whole picture.
 
-    Raises
-    ------
-    ValueError
-        If it reaches beyond the picture, or is too small.
+    Raises `ValueError` if it reaches beyond the picture, or is too small.
     """
     y0, x0, y1, x1 = (int(side) for side in area)
     height, width = size

@@ -15,12 +15,8 @@ MAX_DISTANCE = 32.0
 def signed_distance(mask: NDArray, limit: float = MAX_DISTANCE) -> NDArray[np.float32]:
     """Signed Euclidean distance to the outline of a mask ``(H, W)``, in pixels, positive inside.
 
-    Parameters
-    ----------
-    mask : ndarray
-        ``(H, W)``; nonzero is inside.
-    limit : float
-        Distances are clipped at plus and minus this. An empty mask is ``-limit`` everywhere, a full one ``limit``.
+    `mask`: ``(H, W)``; nonzero is inside. `limit`: distances are clipped at plus and minus this. An empty
+    mask is ``-limit`` everywhere, a full one ``limit``.
     """
     import cv2
 
@@ -49,19 +45,9 @@ def blend(
 ) -> NDArray[np.uint8]:
     """Label mask between two others: their signed distances, mixed linearly (Raya and Udupa 1990).
 
-    Parameters
-    ----------
-    before, after : mapping of int to ndarray
-        Signed distances ``(H, W)`` by class. A class that one of them lacks is far outside everywhere.
-    share : float
-        Position between `before`, 0, and `after`, 1.
-    shape : tuple of int
-        Height and width.
-
-    Returns
-    -------
-    ndarray
-        ``(H, W)`` uint8. Each pixel has the class that lies deepest inside there, 0 where none does.
+    `before`, `after`: signed distances ``(H, W)`` by class. A class that one of them lacks is far outside
+    everywhere. `share`: position between `before`, 0, and `after`, 1. `shape`: height and width. Returns
+    ``(H, W)`` uint8. Each pixel has the class that lies deepest inside there, 0 where none does.
     """
     out, deepest = np.zeros(shape, np.uint8), np.zeros(shape, np.float32)
     far = np.float32(-max(shape))

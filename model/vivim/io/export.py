@@ -143,13 +143,7 @@ def _all(
 
 
 def chosen_frames(session: Session, only: str, part: tuple[int | None, int | None] | None) -> list[int]:
-    """Numbers of the frames of a scope.
-
-    Raises
-    ------
-    ExportError
-        If there is no such scope, or nothing in it.
-    """
+    """Numbers of the frames of a scope. Raises `ExportError` if there is no such scope, or nothing in it."""
     if only not in SCOPES:
         raise ExportError(f"Unknown scope {only!r}. Choose one of {', '.join(SCOPES)}.")
     if only == "corrected":
@@ -173,15 +167,8 @@ def chosen_frames(session: Session, only: str, part: tuple[int | None, int | Non
 def write_as(name: str, work: Work, final: Path) -> Iterator[ExportEvent]:
     """Write one format to a path. It appears there when it is whole.
 
-    Yields
-    ------
-    ExportEvent
-        After each frame; with none done while lesions are followed through the video.
-
-    Raises
-    ------
-    ExportError, OSError
-        If it cannot be written. What was there before is still there.
+    Yields after each frame; with none done while lesions are followed through the video. Raises `ExportError`
+    or `OSError` if it cannot be written. What was there before is still there.
     """
     total = len(work.frames)
     part = part_of(final)

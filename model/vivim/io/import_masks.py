@@ -122,10 +122,7 @@ def import_masks(
 def _is_one_class(found: Found, values: set[int], as_classes: bool, known: int) -> bool:
     """Whether all that is not background is class 1; otherwise values are classes.
 
-    Raises
-    ------
-    MasksError
-        If values may be classes, lesions or colours, and nothing says which.
+    Raises `MasksError` if values may be classes, lesions or colours, and nothing says which.
     """
     lesion = values - {0}
     if found.coloured and len(lesion) > 1:
@@ -167,10 +164,7 @@ def _numbers_in(session: Session, names: tuple[str, ...] | None, values: set[int
 def find(path: Path, shape: tuple[int, int, int], keep: ExitStack, options: ReadOptions) -> Found:
     """Masks at a path, fitting a video of `shape`, by what its name ends in. Files are left open in `keep`.
 
-    Raises
-    ------
-    MasksError
-        If it is not there, of no known kind, or does not fit.
+    Raises `MasksError` if it is not there, of no known kind, or does not fit.
     """
     if path.is_dir():
         found = (loaded(reader)(path, shape, keep, options) for reader in MASK_FOLDERS)

@@ -14,52 +14,35 @@ from vivim.video.readers.image_folder import natural_key
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How masks are taken from a file or folder.
-
-    Attributes
-    ----------
-    number_group : int, optional
-        Which group of digits in a file's name is the frame's number: 1 for the first. By default the one that counts.
-    first_number : int
-        Number of the first frame in names of files.
-    include_empty : bool
-        Pictures without an annotation are frames without a lesion. By default they are left alone.
-    video_path : Path, optional
-        The session's video, for formats that say where in space their pixels lie.
-    """
+    """How masks are taken from a file or folder."""
 
     number_group: int | None = None
+    """Which group of digits in a file's name is the frame's number: 1 for the first. By default the one that
+    counts."""
     first_number: int = 0
+    """Number of the first frame in names of files."""
     include_empty: bool = False
+    """Pictures without an annotation are frames without a lesion. By default they are left alone."""
     video_path: Path | None = None
+    """The session's video, for formats that say where in space their pixels lie."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """Masks of some frames, read one at a time.
-
-    Attributes
-    ----------
-    frames : sequence of int
-        Frames of the video that they belong to.
-    read : callable
-        Gives the mask ``(H, W)`` of the place in `frames`, integer; may raise anything if it is damaged.
-    numbered : bool
-        Whether values are numbers of lesions rather than classes.
-    classes : tuple of str, optional
-        Names of the classes 1 and up, where the file names them. Values are these classes then.
-    are_classes : bool
-        Whether the file says that its values are classes, however high.
-    coloured : set of int
-        Filled by `read` with the places of masks whose values are colours.
-    """
+    """Masks of some frames, read one at a time."""
 
     frames: Sequence[int]
+    """Frames of the video that they belong to."""
     read: Callable[[int], NDArray]
+    """Gives the mask ``(H, W)`` of the place in `frames`, integer; may raise anything if it is damaged."""
     numbered: bool = False
+    """Whether values are numbers of lesions rather than classes."""
     classes: tuple[str, ...] | None = None
+    """Names of the classes 1 and up, where the file names them. Values are these classes then."""
     are_classes: bool = False
+    """Whether the file says that its values are classes, however high."""
     coloured: frozenset[int] | set[int] = frozenset()
+    """Filled by `read` with the places of masks whose values are colours."""
 
 
 _ADDED = (
@@ -77,22 +60,13 @@ _DIGITS = re.compile(r"\d+")
 def frames_of(names: Sequence[str], total: int, options: ReadOptions) -> list[int]:
     """Frames that masks of some names belong to, in a video of `total` frames.
 
-    The number of a frame is the group of digits that counts: it differs from name to name, and stands behind a word
-    such as "frame", or is filled up with zeros. As many names as there are frames are taken in their order.
+    The number of a frame is the group of digits that counts: it differs from name to name, and stands behind
+    a word such as "frame", or is filled up with zeros. As many names as there are frames are taken in their
+    order.
 
-    Parameters
-    ----------
-    names : sequence of str
-        Names of files without their endings.
-    total : int
-        Frames of the video.
-    options : ReadOptions
-        What the person said of the names.
-
-    Raises
-    ------
-    MasksError
-        If more than one group may be the frame's number, or the numbers are none of this video's frames.
+    `names`: names of files without their endings. `total`: frames of the video. `options`: what the person
+    said of the names. Raises `MasksError` if more than one group may be the frame's number, or the numbers
+    are none of this video's frames.
     """
     plain = [_without_additions(name) for name in names]
     groups = _digit_groups(plain)

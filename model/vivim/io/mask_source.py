@@ -22,15 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MaskStack:
-    """Masks that belong to no session. A writer asks of them what it asks of a session.
-
-    Attributes
-    ----------
-    masks : array-like
-        ``(T, H, W)`` uint8, indexed by frame.
-    """
+    """Masks that belong to no session. A writer asks of them what it asks of a session."""
 
     masks: Any
+    """``(T, H, W)`` uint8, indexed by frame."""
     fps: float | None = None
     pixel_spacing_mm: tuple[float, float] | None = None
     classes: tuple[str, ...] = ("lesion",)

@@ -32,16 +32,11 @@ if TYPE_CHECKING:
 
 @dataclass
 class EncodedFrame:
-    """Encoder features of one frame, and what the prompt head makes of them once for each class.
-
-    Attributes
-    ----------
-    grid : Grid
-        Where its pixels lie on the network's grid.
-    """
+    """Encoder features of one frame, and what the prompt head makes of them once for each class."""
 
     model: Vivim
     grid: Grid
+    """Where its pixels lie on the network's grid."""
     features: list[Tensor]
     picture: Tensor
     _embedded: dict[int, EmbeddedFrame] = field(default_factory=dict)
@@ -62,12 +57,7 @@ class EncodedFrame:
 def check_takes_prompts(model: Vivim, class_id: int = 1) -> None:
     """Make sure that a model has been trained for prompts, and knows the class.
 
-    Raises
-    ------
-    CheckpointError
-        If it has no prompt head.
-    ValueError
-        If it has no such class.
+    Raises `CheckpointError` if it has no prompt head. Raises `ValueError` if it has no such class.
     """
     if model.prompt_head is None:
         raise CheckpointError(
@@ -81,23 +71,11 @@ def check_takes_prompts(model: Vivim, class_id: int = 1) -> None:
 def encode_frame(model: Vivim, frames: Any, frame: int, device: str = "auto") -> EncodedFrame:
     """Encode one frame of an array for prompts.
 
-    Parameters
-    ----------
-    model : Vivim
-        One that takes prompts. It is moved to the device and put into evaluation mode.
-    frames : array_like
-        ``(T, H, W, 3)`` or ``(T, H, W)``, uint8 or uint16: the frame and what is around it in time.
-    frame : int
-        Which of them.
-    device : str
-        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
-
-    Raises
-    ------
-    ValueError
-        If the frames have another shape, or there is no such frame.
-    CheckpointError, DeviceError
-        If the model takes no prompts, or the device is absent or its memory too small.
+    `model`: one that takes prompts. It is moved to the device and put into evaluation mode. `frames`: ``(T,
+    H, W, 3)`` or ``(T, H, W)``, uint8 or uint16: the frame and what is around it in time. `frame`: which of
+    them. `device`: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``. Raises `ValueError` if the frames have
+    another shape, or there is no such frame. Raises `CheckpointError` or `DeviceError` if the model takes no
+    prompts, or the device is absent or its memory too small.
     """
     check_takes_prompts(model)
     check_frames(frames, frame)

@@ -26,21 +26,14 @@ OUTSIDE = -20.0
 
 @dataclass(frozen=True)
 class Grid:
-    """The network's grid over a picture.
-
-    Attributes
-    ----------
-    whole : tuple of int
-        Height and width of the picture in pixels.
-    cells : tuple of int
-        Height and width of the grid.
-    area : tuple of int, optional
-        The part of the picture that the grid covers, see `vivim.imaging.roi`.
-    """
+    """The network's grid over a picture."""
 
     whole: tuple[int, int]
+    """Height and width of the picture in pixels."""
     cells: tuple[int, int]
+    """Height and width of the grid."""
     area: Area | None = None
+    """The part of the picture that the grid covers, see `vivim.imaging.roi`."""
 
     @property
     def spread(self) -> float:
@@ -50,10 +43,7 @@ class Grid:
     def cell_of(self, y: float, x: float) -> tuple[int, int]:
         """The cell that a place of the picture lies in.
 
-        Raises
-        ------
-        ValueError
-            If it lies outside of the area.
+        Raises `ValueError` if it lies outside of the area.
         """
         top, left = self.area[:2] if self.area is not None else (0, 0)
         size = size_of(self.area, self.whole)

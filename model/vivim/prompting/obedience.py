@@ -26,12 +26,8 @@ def keep_far(
 ) -> NDArray[np.float32]:
     """Undo what has changed far from the newest prompts.
 
-    Parameters
-    ----------
-    logits, before : ndarray
-        ``(h, w)`` after and before the newest prompts.
-    newest : ndarray
-        ``(h, w)`` cells of the newest prompts, at least one.
+    `logits`, `before`: ``(h, w)`` after and before the newest prompts. `newest`: ``(h, w)`` cells of the
+    newest prompts, at least one.
     """
     scale = logits.shape[0] / 256
     away = distance_to(newest)

@@ -21,19 +21,9 @@ class PromptedFrame:
 
     Every prompt sees the mask that the ones before it have led to. It changes what is near it.
 
-    Parameters
-    ----------
-    frame : EncodedFrame
-        Of `vivim.prompting.encode_frame` or `encode_session_frame`.
-    class_id : int
-        The class that is prompted, from 1.
-    mask : ndarray, optional
-        ``(H, W)``: the mask to start from.
-
-    Raises
-    ------
-    ValueError
-        If the model has no such class, or the mask another shape than the picture.
+    `frame`: of `vivim.prompting.encode_frame` or `encode_session_frame`. `class_id`: the class that is
+    prompted, from 1. `mask`: ``(H, W)``: the mask to start from. Raises `ValueError` if the model has no such
+    class, or the mask another shape than the picture.
     """
 
     def __init__(self, frame: EncodedFrame, class_id: int = 1, mask: NDArray | None = None) -> None:

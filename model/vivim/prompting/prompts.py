@@ -14,27 +14,18 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True, eq=False)
 class Prompts:
-    """Points, box, scribble and mask to start from. Never changed: a step back is the object before.
-
-    Attributes
-    ----------
-    points : tuple of (float, float)
-        Row and column of each, in pixels. The centre of the first pixel is ``(0, 0)``.
-    point_labels : tuple of int
-        For each point 1 for lesion, 0 for not.
-    box : tuple of float, optional
-        ``(y0, x0, y1, x1)`` in pixels, inclusive.
-    scribble : ndarray, optional
-        ``(H, W)`` int8: 1 lesion, -1 not, 0 unsaid.
-    mask : ndarray, optional
-        ``(H, W)``: the mask to start from, nonzero is inside.
-    """
+    """Points, box, scribble and mask to start from. Never changed: a step back is the object before."""
 
     points: tuple[Point, ...] = ()
+    """Row and column of each, in pixels. The centre of the first pixel is ``(0, 0)``."""
     point_labels: tuple[int, ...] = ()
+    """For each point 1 for lesion, 0 for not."""
     box: Box | None = None
+    """``(y0, x0, y1, x1)`` in pixels, inclusive."""
     scribble: NDArray[np.int8] | None = None
+    """``(H, W)`` int8: 1 lesion, -1 not, 0 unsaid."""
     mask: NDArray[np.bool_] | None = None
+    """``(H, W)``: the mask to start from, nonzero is inside."""
 
     @classmethod
     def checked(
@@ -48,10 +39,8 @@ class Prompts:
     ) -> Prompts:
         """Make prompts of a picture of `size` (height, width) from what a caller gives.
 
-        Raises
-        ------
-        ValueError
-            If nothing is given, something lies outside of the picture, or a shape or label is wrong.
+        Raises `ValueError` if nothing is given, something lies outside of the picture, or a shape or label is
+        wrong.
         """
         places = np.asarray(() if points is None else points, np.float64).reshape(-1, 2)
         labels = np.ones(len(places), int) if point_labels is None else np.asarray(point_labels).reshape(-1)

@@ -127,15 +127,9 @@ def is_loopback(host: str) -> bool:
 def client_of(peer: str, forwarded: Sequence[str], proxies: Collection[str]) -> str:
     """Identify a client by its IPv4 address, or by its IPv6 network of 64 bits, which belongs to one subscriber.
 
-    Parameters
-    ----------
-    peer : str
-        Address of the connection.
-    forwarded : sequence of str
-        The headers ``X-Forwarded-For`` of its request.
-    proxies : collection of str
-        Proxies whose headers are trusted. Only the last address counts, which the proxy itself has seen, because
-        anybody may have written those before it.
+    `peer`: address of the connection. `forwarded`: the headers ``X-Forwarded-For`` of its request. `proxies`:
+    proxies whose headers are trusted. Only the last address counts, which the proxy itself has seen, because
+    anybody may have written those before it.
     """
     if peer in proxies and forwarded:
         peer = forwarded[-1].rpartition(",")[2].strip()

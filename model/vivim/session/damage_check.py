@@ -68,24 +68,18 @@ class Checked:
 class LastClose:
     """``closed.json``: how a session was when it was last closed, to be compared with how it is found.
 
-    A ledger that has lost its end looks whole. This says that something is missing, and whose the frames were.
-
-    Attributes
-    ----------
-    ledger_bytes : int
-        Length of the ledger.
-    persons : tuple
-        Frames that were a person's, as ranges: first and last frame of each.
-    damaged : dict
-        Frames that were known to be damaged, each with what is wrong.
-    checked : bool
-        False if a comparison of ledger and masks was due and not done to the end.
+    A ledger that has lost its end looks whole. This says that something is missing, and whose the frames
+    were.
     """
 
     ledger_bytes: int
+    """Length of the ledger."""
     persons: tuple[tuple[int, int], ...]
+    """Frames that were a person's, as ranges: first and last frame of each."""
     damaged: dict[int, str]
+    """Frames that were known to be damaged, each with what is wrong."""
     checked: bool
+    """False if a comparison of ledger and masks was due and not done to the end."""
 
     @classmethod
     def read(cls, folder: Path, frames: int) -> LastClose | None:
@@ -110,12 +104,8 @@ class LastClose:
 class DamageCheck:
     """What is known of the damage to one session. Methods may be called from any thread.
 
-    Attributes
-    ----------
-    due : bool
-        Whether ledger and masks are to be compared: nobody knows that they fit.
-    ledger_problems : list of str
-        What is wrong with the ledger itself, in sentences without a full stop.
+    `due`: whether ledger and masks are to be compared: nobody knows that they fit. `ledger_problems`: what is
+    wrong with the ledger itself, in sentences without a full stop.
     """
 
     def __init__(self, gate: EditGate) -> None:

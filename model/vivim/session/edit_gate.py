@@ -31,29 +31,21 @@ class EditGate:
 
     Those raise an `OSError` if the disk cannot take it, of which `run` makes a `SessionError`.
 
-    Attributes
-    ----------
-    folder, masks, ledger, frames
-        Of the session.
-    author : str
-        Who corrects; speaks of frames of which no line says who drew.
-    read_only : bool
-        Refuse every step; may be changed.
-    prepare : callable
-        Called before each step, in the thread that writes.
-    lock : threading.RLock
-        Held by whoever writes, and by whoever needs nobody to write meanwhile.
-    unsaid : set of int
-        Frames whose last line in the ledger speaks of an earlier mask than the one on disk.
+    `lock`: held by whoever writes, and by whoever needs nobody to write meanwhile. `unsaid`: frames whose
+    last line in the ledger speaks of an earlier mask than the one on disk.
     """
 
     folder: Path
     masks: MaskStore
     ledger: Ledger
     frames: FrameTable
+    """Of the session."""
     author: str
+    """Who corrects; speaks of frames of which no line says who drew."""
     read_only: bool
+    """Refuse every step; may be changed."""
     prepare: Callable[[], None]
+    """Called before each step, in the thread that writes."""
 
     def __post_init__(self) -> None:
         self.flusher = Flusher(self.ledger, self.masks)

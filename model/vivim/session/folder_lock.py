@@ -27,16 +27,12 @@ _HELD = (errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK)
 class FolderLock:
     """The right to write in a folder, for a ``with`` block, or until any thread releases it.
 
-    Entering raises a `SessionError` if another program has it, the folder cannot be written, or something in it leads
-    out.
+    Entering raises a `SessionError` if another program has it, the folder cannot be written, or something in
+    it leads out.
 
-    Attributes
-    ----------
-    after_crash : bool
-        Whether the last one who had it ended without letting go: killed, or in a power cut.
-    clean : bool
-        Whether all that was written is safe. If not, releasing it leaves the holder's note, and the next one who has
-        it looks at everything, as after a crash.
+    `after_crash`: whether the last one who had it ended without letting go: killed, or in a power cut.
+    `clean`: whether all that was written is safe. If not, releasing it leaves the holder's note, and the next
+    one who has it looks at everything, as after a crash.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -131,17 +131,11 @@ class DamagedLine:
 class Ledger:
     """The ledger of one session: `read` it once, then `open` it to append.
 
-    Reading and opening raise a `SessionError` if the file cannot be used. Everything else raises an `OSError` if it
-    cannot be written; the file is then as it was, and it need not be there before.
+    Reading and opening raise a `SessionError` if the file cannot be used. Everything else raises an `OSError`
+    if it cannot be written; the file is then as it was, and it need not be there before.
 
-    Attributes
-    ----------
-    end : int
-        Bytes up to the end of the last whole line, as far as `read` has come.
-    damage : list of DamagedLine
-        What `read` passed over, as far as it is still in the file.
-    kept_in : Path or None
-        Where `open` or `mend` has put what is damaged.
+    `end`: bytes up to the end of the last whole line, as far as `read` has come. `damage`: what `read` passed
+    over, as far as it is still in the file. `kept_in`: where `open` or `mend` has put what is damaged.
     """
 
     def __init__(self, path: Path) -> None:
@@ -283,16 +277,10 @@ class Ledger:
 class FrameTable:
     """Status, uncertainty and the last line of the ledger of each frame.
 
-    Attributes
-    ----------
-    codes : ndarray
-        ``(T,)`` uint8, see `STATUS_CODES`.
-    uncertainty : ndarray
-        ``(T,)`` float32, what the model that proposed last said; NaN where there is nothing.
-    disagreement : ndarray
-        ``(T,)`` float32, what of it comes from windows that disagree; NaN also where that was not written down.
-    damaged : dict of int to str
-        What is wrong with frames, see `vivim.session.damage_check`. Such frames count as a person's.
+    `codes`: ``(T,)`` uint8, see `STATUS_CODES`. `uncertainty`: ``(T,)`` float32, what the model that proposed
+    last said; NaN where there is nothing. `disagreement`: ``(T,)`` float32, what of it comes from windows
+    that disagree; NaN also where that was not written down. `damaged`: what is wrong with frames, see
+    `vivim.session.damage_check`. Such frames count as a person's.
     """
 
     def __init__(self, count: int) -> None:

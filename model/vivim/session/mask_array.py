@@ -19,13 +19,7 @@ FRAMES_KEPT = 16
 
 
 class FrameArray:
-    """Array-like ``(T, H, W)`` uint8 that is read frame by frame.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Frames, height and width.
-    """
+    """Array-like ``(T, H, W)`` uint8 that is read frame by frame. `shape`: frames, height and width."""
 
     dtype = np.dtype(np.uint8)
     ndim = 3

@@ -40,12 +40,8 @@ _START_SECONDS = 2
 def own_name(kind: str, name: str = "") -> str:
     """Temporary name that marks a file as this process's.
 
-    Parameters
-    ----------
-    kind : str
-        `PART`, `OLD` or ``"vivim-<what>"``.
-    name : str
-        The final name. Its middle is left out where the result would be too long for a file system.
+    `kind`: `PART`, `OLD` or ``"vivim-<what>"``. `name`: the final name. Its middle is left out where the
+    result would be too long for a file system.
     """
     owner = f"{kind}-{_machine()}{_run()}-{os.getpid()}-{_start(os.getpid())}-"
     return owner + shortened(name, NAME_BYTES - len(owner))
@@ -60,21 +56,9 @@ def part_of(final: Path) -> Path:
 def atomic_write(final: str | Path) -> Iterator[Path]:
     """Write a file or folder that appears whole, on the disk, when the block ends.
 
-    Parameters
-    ----------
-    final : str or Path
-        Its place. What is there is replaced at the end.
-
-    Yields
-    ------
-    Path
-        Temporary path beside `final`, with the same suffix. The block makes a file or a folder of it.
-
-    Raises
-    ------
-    OSError
-        If the disk cannot take it. Whatever the block raises passes through. `final` is then as it was, and nothing
-        temporary is left.
+    `final`: its place. What is there is replaced at the end. Yields temporary path beside `final`, with the
+    same suffix. The block makes a file or a folder of it. Raises `OSError` if the disk cannot take it.
+    Whatever the block raises passes through. `final` is then as it was, and nothing temporary is left.
     """
     final = Path(final)
     part = part_of(final)
@@ -91,16 +75,9 @@ def atomic_write(final: str | Path) -> Iterator[Path]:
 def locked(path: Path, seconds: float, failed: type[VivimError], what: str) -> Iterator[None]:
     """Hold a lock file, so that no other process writes the same at that time.
 
-    Parameters
-    ----------
-    path : Path
-        The lock file. Its folder is made.
-    seconds : float
-        How long to wait for another process.
-    failed : type
-        The error to raise where that takes longer, or where the block or the lock meets an `OSError`.
-    what : str
-        What is written, for the error's message.
+    `path`: the lock file. Its folder is made. `seconds`: how long to wait for another process. `failed`: the
+    error to raise where that takes longer, or where the block or the lock meets an `OSError`. `what`: what is
+    written, for the error's message.
     """
     from filelock import FileLock, Timeout
 
@@ -135,16 +112,7 @@ def sweep(folder: Path) -> list[Path]:
     """Remove the temporary files that ended processes of this machine left in a folder.
 
     A folder that was renamed to make place for a new one gets its name back if the new one never came.
-
-    Returns
-    -------
-    list of Path
-        What was removed or renamed.
-
-    Raises
-    ------
-    OSError
-        If something cannot be removed.
+    Returns what was removed or renamed. Raises `OSError` if something cannot be removed.
     """
     swept = []
     paths = sorted(folder.iterdir()) if folder.is_dir() else []

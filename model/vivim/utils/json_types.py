@@ -11,13 +11,8 @@ LARGEST_INT, LARGEST_FLOAT = 2**31, 2.0**53
 def fits(value: Any, kind: Any) -> bool:
     """Whether a value is of a type.
 
-    Parameters
-    ----------
-    value : object
-        As `json.loads` returns it.
-    kind : type
-        ``str``, ``bool``, ``int`` (not negative), ``float`` (any finite number), a union of them and None, or a list,
-        tuple or dict of such. JSON has lists for tuples.
+    `value`: as `json.loads` returns it. `kind`: ``str``, ``bool``, ``int`` (not negative), ``float`` (any
+    finite number), a union of them and None, or a list, tuple or dict of such. JSON has lists for tuples.
     """
     origin, parts = get_origin(kind), get_args(kind)
     if origin is UnionType:
@@ -46,12 +41,7 @@ def fits_fields(values: dict[str, Any], declared: type) -> bool:
 def as_json(value: Any, digits: int | None = None) -> Any:
     """Return a value as JSON can hold it: lists for tuples, None for numbers that are not finite.
 
-    Parameters
-    ----------
-    value : object
-        Dictionaries, lists and tuples are gone through.
-    digits : int, optional
-        Decimal places to round numbers to.
+    `value`: dictionaries, lists and tuples are gone through. `digits`: decimal places to round numbers to.
     """
     if isinstance(value, dict):
         return {key: as_json(one, digits) for key, one in value.items()}

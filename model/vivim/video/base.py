@@ -216,10 +216,7 @@ def file_identity(paths: list[Path], shape: tuple[object, ...]) -> str:
 def check_size(height: int, width: int, name: str) -> None:
     """Refuse pictures larger than `MAX_PIXELS` before anything is decoded.
 
-    Raises
-    ------
-    VideoError
-        If there are too many pixels, or none.
+    Raises `VideoError` if there are too many pixels, or none.
     """
     if height < 1 or width < 1:
         raise VideoError(f"{name} has pictures without pixels. Export it anew.")
@@ -247,10 +244,7 @@ def over_black(picture: NDArray, alpha: NDArray) -> NDArray:
 def check_picture(picture: NDArray, path: Path) -> NDArray:
     """A decoded picture as the protocol wants it: ``(H, W)`` or ``(H, W, 3)``, uint8 or uint16.
 
-    Raises
-    ------
-    VideoError
-        If it is neither.
+    Raises `VideoError` if it is neither.
     """
     if picture.dtype == bool:
         picture = picture.astype(np.uint8) * 255

@@ -83,50 +83,29 @@ FILLED = 0.4
 
 
 class Border(NamedTuple):
-    """The shade around the content.
-
-    Attributes
-    ----------
-    shade : ndarray of float32
-        One value for each channel.
-    region : ndarray of bool
-        Where it was found, ``(H, W)``.
-    tolerance : float
-        What differs by more does differ.
-    picture : ndarray of float32
-        The still picture ``(H, W, C)``, smoothed if the border is noisy.
-    noisy : bool
-        Whether noise of a camera lies over it.
-    """
+    """The shade around the content."""
 
     shade: Values
+    """One value for each channel, float32."""
     region: NDArray[np.bool_]
+    """Where it was found, ``(H, W)``, bool."""
     tolerance: float
+    """What differs by more does differ."""
     picture: Values
+    """The still picture ``(H, W, C)``, smoothed if the border is noisy, float32."""
     noisy: bool
+    """Whether noise of a camera lies over it."""
 
 
 def content_area(video: Video) -> Box:
     """Rectangle around what the video shows, without borders, letters, bars and scales.
 
-    Of an endoscope's circle or octagon it is the box around the part within the picture. Where a DICOM file says which
-    regions show tissue, the content is looked for within them, unless it clearly lies elsewhere: headers outlive
-    scaling and cropping.
+    Of an endoscope's circle or octagon it is the box around the part within the picture. Where a DICOM file
+    says which regions show tissue, the content is looked for within them, unless it clearly lies elsewhere:
+    headers outlive scaling and cropping.
 
-    Parameters
-    ----------
-    video : Video
-        An opened video.
-
-    Returns
-    -------
-    tuple of int
-        ``(y0, x0, y1, x1)`` in pixels; `y1` and `x1` are not part of it. The whole picture where no border is found.
-
-    Raises
-    ------
-    VideoError
-        If a frame cannot be decoded.
+    `video`: an opened video. Returns ``(y0, x0, y1, x1)`` in pixels; `y1` and `x1` are not part of it. The
+    whole picture where no border is found. Raises `VideoError` if a frame cannot be decoded.
     """
     height, width = video.shape[1:3]
     stated = _union(region.box for region in getattr(video, "regions", ()) if region.kind == "tissue")

@@ -16,21 +16,14 @@ from vivim.video.base import Video
 
 @dataclass(frozen=True)
 class Reader:
-    """A kind of video file.
-
-    Attributes
-    ----------
-    reader : str
-        Module in `vivim.video.readers` and what opens a path, as ``"gif:GifVideo"``.
-    suffixes : tuple of str
-        Endings of its files, in small letters.
-    marks : tuple of (int, bytes)
-        Bytes by which a file is known, whatever its ending, and where they stand in its first `HEAD_BYTES`.
-    """
+    """A kind of video file."""
 
     reader: str
+    """Module in `vivim.video.readers` and what opens a path, as ``"gif:GifVideo"``."""
     suffixes: tuple[str, ...]
+    """Endings of its files, in small letters."""
     marks: tuple[tuple[int, bytes], ...]
+    """Bytes by which a file is known, whatever its ending, and where they stand in its first `HEAD_BYTES`."""
 
 
 HEAD_BYTES = 132

@@ -21,14 +21,10 @@ AHEAD = 12
 class Scrubber:
     """Shows frames of a video. Decodes the exact ones, and those that come next, in the background.
 
-    Parameters
-    ----------
-    video : Video
-        The video; it stays the caller's to close, before or after the scrubber.
-    on_exact : callable
-        Called in the background thread with the number of a frame of which a preview was shown, once it is ready.
-    on_failed : callable
-        Called in the background thread with the number of a frame that cannot be decoded, and the error.
+    `video`: the video; it stays the caller's to close, before or after the scrubber. `on_exact`: called in
+    the background thread with the number of a frame of which a preview was shown, once it is ready.
+    `on_failed`: called in the background thread with the number of a frame that cannot be decoded, and the
+    error.
     """
 
     def __init__(

@@ -72,28 +72,10 @@ def encoded(
 
     PyAV's encoder belongs to this process: when that is killed, nothing goes on writing.
 
-    Parameters
-    ----------
-    path : Path
-        Whole when the generator has ended by itself.
-    pictures : iterator of ndarray
-        At least one; RGB uint8 ``(H, W, 3)`` of one size, both sides even, see `even`.
-    fps : float
-        Frames per second.
-    crf, gop : int
-        As for `write_video`.
-    pixel_aspect : float
-        Width by height of a pixel. Players stretch the picture so.
-
-    Yields
-    ------
-    int
-        How many frames the encoder has taken.
-
-    Raises
-    ------
-    OSError
-        If it cannot be written.
+    `path`: whole when the generator has ended by itself. `pictures`: at least one; RGB uint8 ``(H, W, 3)`` of
+    one size, both sides even, see `even`. `fps`: frames per second. `crf`, `gop`: as for `write_video`.
+    `pixel_aspect`: width by height of a pixel. Players stretch the picture so. Yields how many frames the
+    encoder has taken. Raises `OSError` if it cannot be written.
     """
     import av
 

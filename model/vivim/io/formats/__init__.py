@@ -16,24 +16,17 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Format:
-    """A format that masks are written in.
-
-    Attributes
-    ----------
-    file : str
-        Name of the file or folder that it makes in the output folder.
-    writer : str
-        Module here and function, as ``"png:write_png"``.
-    by_lesion : bool
-        Whether it needs the numbers of lesions, which are found from the first frame on.
-    stack : bool
-        Whether a frame is found by its place in the file. A damaged frame then keeps its place, and is empty.
-    """
+    """A format that masks are written in."""
 
     file: str
+    """Name of the file or folder that it makes in the output folder."""
     writer: str
+    """Module here and function, as ``"png:write_png"``."""
     by_lesion: bool = False
+    """Whether it needs the numbers of lesions, which are found from the first frame on."""
     stack: bool = False
+    """Whether a frame is found by its place in the file. A damaged frame then keeps its place, and is
+    empty."""
 
 
 FORMATS = {

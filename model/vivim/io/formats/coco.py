@@ -102,13 +102,9 @@ FRAME_KEYS = ("frame", "frame_index")
 def find_coco(content: dict[str, Any], shape: tuple[int, int, int], options: ReadOptions) -> Found:
     """Masks of the annotated pictures in the content of a COCO file. Its list of categories gives the classes.
 
-    A picture without an annotation is left alone, unless `options` says otherwise or this program wrote that a person
-    vouched for it.
-
-    Raises
-    ------
-    MasksError
-        If it does not fit a video of `shape`, or an annotation has no outline, picture or category.
+    A picture without an annotation is left alone, unless `options` says otherwise or this program wrote that
+    a person vouched for it. Raises `MasksError` if it does not fit a video of `shape`, or an annotation has
+    no outline, picture or category.
     """
     images, annotations = content["images"], content["annotations"]
     for image in images:
@@ -199,10 +195,7 @@ def _classes(
 def shape_of(segmentation: Any, size: tuple[int, int]) -> NDArray[np.bool_]:
     """Mask ``(H, W)`` of what COCO calls a segmentation.
 
-    Raises
-    ------
-    ValueError, TypeError, KeyError
-        If it is none.
+    Raises `ValueError` or `TypeError` or `KeyError` if it is none.
     """
     if isinstance(segmentation, dict) and "counts" in segmentation:
         counts = segmentation["counts"]

@@ -31,13 +31,9 @@ class _Plain(ElementTree.TreeBuilder):
 def find_cvat(path: Path, shape: tuple[int, int, int], keep: ExitStack, options: ReadOptions) -> Found:
     """Masks of CVAT's polygons, masks and ellipses, those with a higher ``z_order`` above.
 
-    Of a track counts what the file lists, interpolated frames as well as key frames. Where an object is ``outside`` it
-    is not drawn. A frame with nothing else is left alone, unless `options` asks.
-
-    Raises
-    ------
-    MasksError
-        If it does not fit a video of `shape`, or holds boxes or lines.
+    Of a track counts what the file lists, interpolated frames as well as key frames. Where an object is
+    ``outside`` it is not drawn. A frame with nothing else is left alone, unless `options` asks. Raises
+    `MasksError` if it does not fit a video of `shape`, or holds boxes or lines.
     """
     shapes.check_length(path)
     with path.open("rb") as file:

@@ -31,11 +31,8 @@ MOST_BYTES = 2**32 - 2
 def write_dicom_seg(work: Work, path: Path) -> Generator[int, None, None]:
     """Write one segment a lesion, and for each a frame of one bit a pixel wherever it is seen.
 
-    Raises
-    ------
-    ExportError
-        If the video is no DICOM file, its header lacks what a segmentation must refer to, there is no lesion, or
-        there are too many.
+    Raises `ExportError` if the video is no DICOM file, its header lacks what a segmentation must refer to,
+    there is no lesion, or there are too many.
     """
     source = read_source(work)
     places = [Place(number, t) for t in work.frames for number in work.lesions.ids(t)]
@@ -65,10 +62,7 @@ def write_dicom_seg(work: Work, path: Path) -> Generator[int, None, None]:
 def read_source(work: Work) -> Dataset:
     """Header of the DICOM file that the masks were drawn on.
 
-    Raises
-    ------
-    ExportError
-        If it is not DICOM, or lacks what must be referred to.
+    Raises `ExportError` if it is not DICOM, or lacks what must be referred to.
     """
     path = Path(work.source.video.path)
     try:

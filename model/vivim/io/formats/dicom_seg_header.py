@@ -54,14 +54,8 @@ def made(**values: Any) -> Dataset:
 def header(work: Work, source: Dataset, places: Sequence[Place]) -> Dataset:
     """Segmentation of `places`, in their order, without pixels.
 
-    Parameters
-    ----------
-    work : Work
-        The masks.
-    source : Dataset
-        Header of the file they were drawn on.
-    places : sequence of Place
-        One a frame of the segmentation, sorted; lesions become segments 1, 2, ... in order of their numbers.
+    `work`: the masks. `source`: header of the file they were drawn on. `places`: one a frame of the
+    segmentation, sorted; lesions become segments 1, 2, ... in order of their numbers.
     """
     dataset = Dataset()
     _identify(dataset, source)

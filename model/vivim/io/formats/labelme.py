@@ -28,10 +28,7 @@ BACKGROUND = {"_background_": 0, "__ignore__": 0}
 def find_json(path: Path, shape: tuple[int, int, int], keep: ExitStack, options: ReadOptions) -> Found:
     """Masks of a JSON file of either kind, labelme or COCO.
 
-    Raises
-    ------
-    MasksError
-        If it does not fit a video of `shape`, or is of neither kind.
+    Raises `MasksError` if it does not fit a video of `shape`, or is of neither kind.
     """
     content = shapes.read_json(path)
     if _is_labelme(content):
@@ -46,10 +43,7 @@ def find_labelme_folder(
 ) -> Found | None:
     """Masks of a folder of labelme files; None if there is none among its JSON files.
 
-    Raises
-    ------
-    MasksError
-        If they do not fit a video of `shape`, or another JSON file lies between them.
+    Raises `MasksError` if they do not fit a video of `shape`, or another JSON file lies between them.
     """
     contents, others = {}, []
     for path in shapes.visible(folder.glob("*.json")):

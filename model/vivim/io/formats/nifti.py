@@ -102,12 +102,8 @@ def time_axis(sizes: Sequence[int]) -> int | None:
 def find_nifti(path: Path, shape: tuple[int, int, int], keep: ExitStack, options: ReadOptions) -> Found:
     """Masks of a NIfTI file of columns, rows and time, with or without one slice in between.
 
-    They are turned to lie on the video as their affine says, see `_turned`.
-
-    Raises
-    ------
-    MasksError
-        If it does not fit a video of `shape`, or lies elsewhere in space than a video that is NIfTI, too.
+    They are turned to lie on the video as their affine says, see `_turned`. Raises `MasksError` if it does
+    not fit a video of `shape`, or lies elsewhere in space than a video that is NIfTI, too.
     """
     check_start(path)
     image: Any = nibabel.load(path, keep_file_open=True)
@@ -142,13 +138,9 @@ class Turned(NamedTuple):
 def _turned(image: Any, video: Any) -> Turned:
     """How the pixels of a mask come to lie on a video.
 
-    Over a video that is NIfTI, the two affines say so. Over another one, a file that was turned from this program's
-    own export is turned back: its first pixel then lies at the origin again. Anything else stays as it is stored.
-
-    Raises
-    ------
-    MasksError
-        If the affines differ by more than turns and mirrors.
+    Over a video that is NIfTI, the two affines say so. Over another one, a file that was turned from this
+    program's own export is turned back: its first pixel then lies at the origin again. Anything else stays as
+    it is stored. Raises `MasksError` if the affines differ by more than turns and mirrors.
     """
     affine, header = image.affine, image.header
     placed = int(header["sform_code"]) or int(header["qform_code"])

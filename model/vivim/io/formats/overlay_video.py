@@ -40,10 +40,7 @@ def _pictures(work: Work) -> Iterator[NDArray[np.uint8]]:
 def _check_finished(path: Path) -> None:
     """Make sure that the encoder got to the end, whatever the disk has said.
 
-    Raises
-    ------
-    ExportError
-        If the file is no whole video.
+    Raises `ExportError` if the file is no whole video.
     """
     import av
 

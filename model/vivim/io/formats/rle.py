@@ -26,13 +26,7 @@ def runs(mask: NDArray) -> list[int]:
 
 
 def from_runs(lengths: Sequence[int], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Mask ``(H, W)`` of some runs.
-
-    Raises
-    ------
-    ValueError
-        If they do not fill a mask of this size.
-    """
+    """Mask ``(H, W)`` of some runs. Raises `ValueError` if they do not fill a mask of this size."""
     numbers = np.asarray(lengths, np.int64)
     if numbers.ndim != 1 or numbers.min(initial=0) < 0 or int(numbers.sum()) != size[0] * size[1]:
         raise ValueError(f"the runs of a mask do not fill {size[0]} x {size[1]} pixels")
@@ -53,13 +47,7 @@ def to_text(lengths: Sequence[int]) -> str:
 
 
 def from_text(text: str) -> list[int]:
-    """Runs that were packed into text.
-
-    Raises
-    ------
-    ValueError
-        If it holds no runs.
-    """
+    """Runs that were packed into text. Raises `ValueError` if it holds no runs."""
     lengths: list[int] = []
     value = groups = 0
     for character in text:

@@ -41,17 +41,8 @@ def found_shapes(
 ) -> Found:
     """Masks of the frames that have shapes, the later ones above. Others are left alone, unless `options` asks.
 
-    Parameters
-    ----------
-    shapes : mapping
-        The shapes of each frame.
-    classes, names
-        Class of each label, and the names of all classes.
-
-    Raises
-    ------
-    MasksError
-        If no frame is left, or one is not in a video of `shape`.
+    `shapes`: the shapes of each frame. `classes`, `names`: class of each label, and the names of all classes.
+    Raises `MasksError` if no frame is left, or one is not in a video of `shape`.
     """
     frames = sorted(t for t, drawn in shapes.items() if drawn or options.include_empty)
     if not frames:
@@ -82,10 +73,7 @@ def found_shapes(
 def classes_of(used: Iterable[str], listed: Sequence[str] = ()) -> tuple[dict[str, int], tuple[str, ...]]:
     """Class 1, 2, ... of each label and their names: as the file lists them, else in the order of their names.
 
-    Raises
-    ------
-    MasksError
-        If a label is not in the list, has no name, or there are too many.
+    Raises `MasksError` if a label is not in the list, has no name, or there are too many.
     """
     names = tuple(dict.fromkeys(listed)) or tuple(sorted(set(used), key=natural_key))
     missing = sorted(set(used) - set(names))
@@ -114,12 +102,7 @@ def no_area(kind: str) -> MasksError:
 def read_json(path: Path) -> Any:
     """Content of a JSON file.
 
-    Raises
-    ------
-    MasksError
-        If it is too large.
-    ValueError, RecursionError
-        If it is damaged.
+    Raises `MasksError` if it is too large. Raises `ValueError` or `RecursionError` if it is damaged.
     """
     check_length(path)
     return json.loads(path.read_text(encoding="utf-8-sig"))
@@ -176,10 +159,7 @@ def ellipse(
 def filled(points: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.bool_]:
     """Pixels ``(H, W)`` whose middle lies within a polygon ``(N, 2)``, x before y, by the even-odd rule.
 
-    Raises
-    ------
-    ValueError
-        If it has coordinates that are no numbers, or far too many of them.
+    Raises `ValueError` if it has coordinates that are no numbers, or far too many of them.
     """
     if not np.isfinite(points).all():
         raise ValueError("an outline has coordinates that are no numbers")

@@ -95,10 +95,7 @@ def _ome(work: Work, axes: str) -> dict[str, Any]:
 def find_tiff(path: Path, shape: tuple[int, int, int], keep: ExitStack, options: ReadOptions) -> Found:
     """Masks of a TIFF's first series, whatever its dialect. The file stays open in `keep`.
 
-    Raises
-    ------
-    MasksError
-        If it does not fit a video of `shape`.
+    Raises `MasksError` if it does not fit a video of `shape`.
     """
     file = keep.enter_context(tifffile.TiffFile(path))
     series = file.series[0]

@@ -31,12 +31,8 @@ def find_yolo(
 ) -> Found | None:
     """Masks of a text file or a folder of them; None if there is none in the folder.
 
-    Class 0 of the file is class 1, and so on, by name where a file beside the texts names the classes.
-
-    Raises
-    ------
-    MasksError
-        If they do not fit a video of `shape`, or a line is no outline.
+    Class 0 of the file is class 1, and so on, by name where a file beside the texts names the classes. Raises
+    `MasksError` if they do not fit a video of `shape`, or a line is no outline.
     """
     files = [path] if path.is_file() else _texts(path)
     if not files:
@@ -86,13 +82,7 @@ def _lines(file: Path) -> list[list[float]]:
 
 
 def _shape(line: list[float], name: str, size: tuple[int, int]) -> shapes.Shape:
-    """The class and the outline of one line.
-
-    Raises
-    ------
-    MasksError
-        If it is no class and pairs of fractions.
-    """
+    """The class and the outline of one line. Raises `MasksError` if it is no class and pairs of fractions."""
     label, points = line[0], np.array(line[1:])
     if not label.is_integer() or not 0 <= label < 2**31 or len(line) < FEWEST or len(points) % 2:
         raise MasksError(

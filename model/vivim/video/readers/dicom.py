@@ -21,10 +21,7 @@ from vivim.video.readers.dicom_header import MPEG, facts_of, is_in_memory, read_
 def open_dicom(path: Path) -> Video:
     """Open a DICOM file, whatever its pixels are coded with.
 
-    Raises
-    ------
-    VideoError
-        If it is damaged, holds no pictures, or nothing here decodes them.
+    Raises `VideoError` if it is damaged, holds no pictures, or nothing here decodes them.
     """
     dataset = read_header(path)
     syntax = str(getattr(dataset.file_meta, "TransferSyntaxUID", ""))
@@ -70,10 +67,7 @@ class DicomPictures:
     def read(self, i: int) -> NDArray:
         """Picture `i`: ``(H, W, 3)`` uint8 or ``(H, W)`` uint8 or uint16.
 
-        Raises
-        ------
-        VideoError
-            If it cannot be decoded.
+        Raises `VideoError` if it cannot be decoded.
         """
         try:
             return self._display(pixel_array(self._dataset if self._here else self.path, index=i))

@@ -53,33 +53,22 @@ MAX_FRAMES = 10**6
 
 @dataclass(frozen=True)
 class Region:
-    """A calibrated part of an ultrasound picture.
-
-    Attributes
-    ----------
-    kind : str
-        What it shows: ``"tissue"`` (B-mode), ``"colour flow"``, ``"PW spectral Doppler"`` ...
-    box : tuple of int
-        ``(y0, x0, y1, x1)`` in pixels; `y1` and `x1` are not part of it.
-    spacing_mm : tuple of float, optional
-        Height and width of a pixel, where both axes are lengths.
-    """
+    """A calibrated part of an ultrasound picture."""
 
     kind: str
+    """What it shows: ``"tissue"`` (B-mode), ``"colour flow"``, ``"PW spectral Doppler"`` ..."""
     box: tuple[int, int, int, int]
+    """``(y0, x0, y1, x1)`` in pixels; `y1` and `x1` are not part of it."""
     spacing_mm: tuple[float, float] | None
+    """Height and width of a pixel, where both axes are lengths."""
 
 
 def read_header(path: Path) -> Dataset:
     """The header of a DICOM file, checked for sense. Large elements stay in the file, unless it is deflated.
 
-    Where the file ends within its pixels, the number of frames is that of the whole ones. Coded ones are then in
-    memory, except for streams: whatever is there of these is decoded.
-
-    Raises
-    ------
-    VideoError
-        If it cannot be read, has no pictures, or claims too many or too large ones. Names no value of the header.
+    Where the file ends within its pixels, the number of frames is that of the whole ones. Coded ones are then
+    in memory, except for streams: whatever is there of these is decoded. Raises `VideoError` if it cannot be
+    read, has no pictures, or claims too many or too large ones. Names no value of the header.
     """
     try:
         deflated = _is_deflated(path)
@@ -173,30 +162,20 @@ def _is_deflated(path: Path) -> bool:
 
 @dataclass(frozen=True)
 class Facts:
-    """Time and geometry of a file.
-
-    Attributes
-    ----------
-    starts : list of float, optional
-        When each frame is shown, in seconds from the first.
-    fps : float, optional
-        Frames per second, on average.
-    spacing_mm : tuple of float, optional
-        Height and width of a pixel; None where regions of different scale share the picture.
-    regions : tuple of Region
-        Calibrated parts of the picture, B-mode first.
-    pixel_aspect : float, optional
-        Width by height of a pixel, where that is all that is stated.
-    notes : tuple of str
-        What a person should know about the file.
-    """
+    """Time and geometry of a file."""
 
     starts: list[float] | None
+    """When each frame is shown, in seconds from the first."""
     fps: float | None
+    """Frames per second, on average."""
     spacing_mm: tuple[float, float] | None
+    """Height and width of a pixel; None where regions of different scale share the picture."""
     regions: tuple[Region, ...]
+    """Calibrated parts of the picture, B-mode first."""
     pixel_aspect: float | None = None
+    """Width by height of a pixel, where that is all that is stated."""
     notes: tuple[str, ...] = ()
+    """What a person should know about the file."""
 
     def of_video(self) -> dict[str, Any]:
         """What `vivim.video.base.Video` is told of it."""
@@ -211,10 +190,7 @@ class Facts:
 def facts_of(dataset: Dataset, count: int, name: str) -> Facts:
     """Time and geometry of a file of `count` frames.
 
-    Raises
-    ------
-    VideoError
-        If the header holds values that are none.
+    Raises `VideoError` if the header holds values that are none.
     """
     try:
         starts, fps = _timing(dataset, count)

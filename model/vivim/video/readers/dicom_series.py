@@ -18,10 +18,7 @@ TAGS = ["SOPInstanceUID", "SeriesInstanceUID", "InstanceNumber", "NumberOfFrames
 def open_series(folder: Path) -> Video:
     """Open the series, or the one cine, of a folder.
 
-    Raises
-    ------
-    VideoError
-        If there are several of them, or a file is damaged.
+    Raises `VideoError` if there are several of them, or a file is damaged.
     """
     files = dicoms_in(folder)
     heads = [_head(file) for file in files]

@@ -235,10 +235,7 @@ class FFmpegVideo(Video):
     def fetch(self, i: int, stop: Callable[[], bool]) -> NDArray | None:
         """Frame `i`, decoded unless `stop` says so in between. Then None, and what was decoded is kept.
 
-        Raises
-        ------
-        VideoError
-            As `frame`.
+        Raises `VideoError` as `frame`.
         """
         with self._lock:
             self._stop = stop

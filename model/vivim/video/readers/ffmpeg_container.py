@@ -30,10 +30,7 @@ def opened(
 ) -> tuple[av.container.InputContainer, av.VideoStream]:
     """A container and its video stream, ready to be decoded.
 
-    Raises
-    ------
-    VideoError
-        If it cannot be opened, has no video, one of an unknown codec, or one too large.
+    Raises `VideoError` if it cannot be opened, has no video, one of an unknown codec, or one too large.
     """
     try:
         container = open_it()

@@ -28,14 +28,8 @@ LONGEST_GAP = 10.0
 def is_vague(packets: list[Packet], container: str, reorders: bool) -> bool:
     """Whether only the decoder knows in which order the frames are shown.
 
-    Parameters
-    ----------
-    packets : list of Packet
-        All of the stream, in the order of the file.
-    container : str
-        FFmpeg's name of it.
-    reorders : bool
-        Whether the codec has B-frames.
+    `packets`: all of the stream, in the order of the file. `container`: FFmpeg's name of it. `reorders`:
+    whether the codec has B-frames.
     """
     decoding = [p.dts for p in packets if p.dts is not None]
     return (
@@ -61,14 +55,8 @@ def stamps_of(packets: list[Packet], order: list[int], container: str, vague: bo
 def continuous(stamps: Sequence[int | None], usual: float, longest: float) -> list[float]:
     """Times that only grow, from 0 on. Where they restart, leap or are missing, a frame is shown as long as others.
 
-    Parameters
-    ----------
-    stamps : sequence of int or None
-        Times in the order the frames are shown, in any unit.
-    usual : float
-        From one frame to the next, where the stamps do not say.
-    longest : float
-        The longest that a frame is shown.
+    `stamps`: times in the order the frames are shown, in any unit. `usual`: from one frame to the next, where
+    the stamps do not say. `longest`: the longest that a frame is shown.
     """
     pairs = list(itertools.pairwise(stamps))
     gaps = [later - earlier if None not in (earlier, later) else None for earlier, later in pairs]  # type: ignore[operator]
@@ -78,20 +66,14 @@ def continuous(stamps: Sequence[int | None], usual: float, longest: float) -> li
 
 @dataclass
 class FrameIndex:
-    """Frames by number. Frame i is made of packet ``order[i]``.
-
-    Attributes
-    ----------
-    index_of : dict
-        By the number of a packet, that of its frame.
-    keys, key_ranks : list of int
-        Frames from which decoding can start, ascending, and the key packets to start at.
-    """
+    """Frames by number. Frame i is made of packet ``order[i]``."""
 
     order: list[int]
     index_of: dict[int, int]
+    """By the number of a packet, that of its frame."""
     keys: list[int]
     key_ranks: list[int]
+    """Frames from which decoding can start, ascending, and the key packets to start at."""
 
     @classmethod
     def of(cls, packets: list[Packet], order: list[int], vague: bool) -> FrameIndex:

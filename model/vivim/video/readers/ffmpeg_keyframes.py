@@ -59,16 +59,8 @@ def display_axes(frame: av.VideoFrame) -> tuple[int, int, int, int]:
 class KeyFrames:
     """The key frames of a video, by frame number.
 
-    Parameters
-    ----------
-    opened : callable
-        Opens the video anew.
-    places : dict
-        Where each key frame is.
-    telling : str, optional
-        The attribute of packets that `KeyPlace.mark` is a value of.
-    size : tuple of int
-        Height and width of the pictures handed out.
+    `opened`: opens the video anew. `places`: where each key frame is. `telling`: the attribute of packets
+    that `KeyPlace.mark` is a value of. `size`: height and width of the pictures handed out.
     """
 
     def __init__(

@@ -19,12 +19,8 @@ _KINDS = {348: ("f", 108), 540: ("q", 168)}
 def check_start(path: Path) -> None:
     """Make sure that the header is one, that its extensions fit before the pixels, and these begin near the start.
 
-    Raises
-    ------
-    ValueError
-        If not.
-    OSError, EOFError, zlib.error
-        If it cannot be read or unpacked.
+    Raises `ValueError` if not. Raises `OSError` or `EOFError` or `zlib.error` if it cannot be read or
+    unpacked.
     """
     packed = path.name.lower().endswith(".gz")
     with cast(BinaryIO, gzip.open(path, "rb")) if packed else path.open("rb") as file:

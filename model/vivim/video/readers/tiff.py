@@ -29,10 +29,7 @@ COLOURS = (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR, tifffile.PHOTOM
 def picture_of(page: tifffile.TiffPage, path: Path) -> NDArray:
     """A page as viewers show it: ``(H, W)`` or ``(H, W, 3)``, uint8 or uint16, black where it is transparent.
 
-    Raises
-    ------
-    VideoError
-        If it is too large, or of a kind that is not read.
+    Raises `VideoError` if it is too large, or of a kind that is not read.
     """
     check_size(page.imagelength, page.imagewidth, path.name)
     picture, kind = np.asarray(page.asarray()), page.photometric
