@@ -209,7 +209,7 @@ def test_sentences_are_counted_as_a_reader_does() -> None:
         "- an entry without an end\n- Nine. \n\n| a table. |\n\n```sh\nno. such. thing.\n```\n<!-- Nor. -->\n"
     )
     measured = readability.measure("page", page)
-    assert readability.sentences(page) == ["One two three.", "Four code five six seven!", "Nine."]
+    assert readability.sentences(page) == ["One two three.", "Four Code five six seven!", "Nine."]
     assert (measured.sentences, measured.words, measured.coined) == (3, 9, ())
     assert readability.measure("page", "Carried masks, in `doubt`.").coined == ("carried",)
 
