@@ -154,7 +154,7 @@ def loop(folder: Path) -> None:
     before = score()
     for frame in range(6, 56, 8):
         controller.go_to(frame)
-        film.shoot("2. Propose masks: on this kind of lesion they are poor", 450)
+        film.shoot("2. Propose masks: on this kind of lesion they are rough", 450)
     controller.editing.next()
     frame = controller.current_frame
     film.shoot("3. Next to correct goes to the frame that helps most", 1500)

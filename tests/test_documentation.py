@@ -23,6 +23,7 @@ from typing import NamedTuple
 import pytest
 import vivim
 import vivim.cli
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 PATHS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -146,20 +147,36 @@ def test_commands_between_backticks_have_these_options(page: str, vivim_home: Pa
 
 @pytest.fixture
 def study(tmp_path: Path, vivim_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder that a page's blocks run in: ``cine.mp4``, a synthetic video."""
-    phantom = vivim.make_phantom(frames=10, size=(64, 64), seed=3)
+    """The folder that a page's blocks run in, with the synthetic videos, data sets and masks that pages name."""
+    phantom = vivim.make_phantom(frames=6, size=(64, 64), seed=3)
     vivim.write_video(tmp_path / "cine.mp4", phantom.frames, phantom.fps)
+    (tmp_path / "study" / "p1").mkdir(parents=True)
+    vivim.write_video(tmp_path / "study" / "p1" / "a.mp4", phantom.frames[:4], phantom.fps)
+    for folder, pictures in (
+        ("masks", phantom.masks * 255),
+        ("my-test-set/clip/frames", phantom.frames[:4]),
+        ("my-test-set/clip/masks", phantom.masks[:4] * 255),
+    ):
+        (tmp_path / folder).mkdir(parents=True)
+        for t, picture in enumerate(pictures):
+            Image.fromarray(picture).save(tmp_path / folder / f"{t:06d}.png")
+    polygon = {"id": 1, "image_id": 1, "category_id": 1, "segmentation": [[20, 20, 40, 20, 40, 40]]}
+    picture = {"id": 1, "file_name": "000004.png", "height": 64, "width": 64}
+    coco = {"images": [picture], "categories": [{"id": 1, "name": "lesion"}], "annotations": [polygon]}
+    (tmp_path / "annotations.json").write_text(json.dumps(coco), "utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 def annotate(video: Path) -> None:
-    """Correct two frames, as somebody who goes on with the command line has."""
+    """Correct two frames and name a model, as somebody who goes on with the command line has."""
     with vivim.Session.open(video) as session:
         for t in (2, 5):
             mask = session.shown(t)
             mask[20:40, 20:40] = 1
             session.correct(t, mask)
+    vivim.export_model("starter", "starter-copy.safetensors")
+    vivim.import_model("starter-copy.safetensors", "my-probe")
 
 
 RUN = [
