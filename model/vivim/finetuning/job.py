@@ -103,7 +103,7 @@ def _overlooks(model: Vivim, samples: Sequence[Sample], device: torch.device) ->
 def clearly_better(scored: Scored) -> bool:
     """Whether held-out frames got better by more than the standard error of their mean gain.
 
-    A smaller gain on a few frames says nothing about the others; docs/fine-tuning.md has the figures.
+    A smaller gain on a few frames says nothing about the others; docs/measurements.md has the figures.
     """
     gains = np.array([after - before for *_, before, after in scored.per_frame])
     return len(gains) > 1 and bool(gains.mean() > max(0.0, float(gains.std(ddof=1)) / len(gains) ** 0.5))

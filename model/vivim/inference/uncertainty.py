@@ -1,7 +1,7 @@
 """Uncertainty of a model about a frame: entropy at the outline, and disagreement between windows.
 
 The two are added up: the entropy of the outline in bits and, where several windows keep the frame, how much their masks
-of it disagree. Jumps in shape are no part of it, see docs/correction-loop.md for what was measured.
+of it disagree. Jumps in shape are no part of it, see docs/measurements.md for what was measured.
 """
 
 from dataclasses import dataclass

@@ -65,7 +65,7 @@ def export(
     session : Session
         Whose masks.
     out : str or Path
-        Folder, made if absent. Each format makes one file or folder in it, see ``docs/formats.md``; what is there
+        Folder, made if absent. Each format makes one file or folder in it, see ``docs/formats``; what is there
         under the same name is replaced at the end.
     formats : sequence of str
         Any of `FORMATS`. Only ``"dicom-seg"`` holds who the patient is.

@@ -34,7 +34,7 @@ def done(study, tmp_path: Path) -> Path:
     return Path(shutil.copytree(study.plain, study.plain.with_name(tmp_path.name)))
 
 
-def test_only_what_is_missing_or_has_changed_is_done(study, done: Path, capsys) -> None:
+def test_a_study_resumes_only_what_is_missing_or_has_changed_is_done(study, done: Path, capsys) -> None:
     words = ["segment", study.videos, "-o", done, "--model", study.options.model, "--device", "cpu"]
     words += ["--clip-length", 4]
     code, result, _ = call(capsys, *words)

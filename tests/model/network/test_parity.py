@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import vivim
 from vivim import Vivim, VivimConfig
 from vivim.errors import CheckpointError
 from vivim.network import paper
@@ -155,11 +156,13 @@ class Malicious:
         return (Path.touch, (self.marker,))
 
 
-def test_a_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["evil.ckpt", "evil.pth", "evil.safetensors"])
+@pytest.mark.parametrize("read", [load_checkpoint, vivim.load_model, vivim.import_model])
+def test_a_model_file_is_never_unpickled(read, name: str, tmp_path: Path, vivim_home: Path) -> None:
     marker = tmp_path / "ran"
-    torch.save({"state_dict": {"w": torch.zeros(1)}, "extra": Malicious(marker)}, tmp_path / "evil.ckpt")
-    with pytest.raises(CheckpointError, match="could run code"):
-        load_checkpoint(tmp_path / "evil.ckpt")
+    torch.save({"state_dict": {"w": torch.zeros(1)}, "extra": Malicious(marker)}, tmp_path / name)
+    with pytest.raises(CheckpointError, match=r"could run code|damaged"):
+        read(tmp_path / name)
     assert not marker.exists()
 
 

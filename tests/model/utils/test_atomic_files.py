@@ -194,7 +194,7 @@ def test_what_was_put_aside_under_too_long_a_name_is_not_lost(
 # -- atomic writing ----------------------------------------------------------------------------------------------------
 
 
-def test_a_file_appears_whole_when_the_block_ends(tmp_path: Path) -> None:
+def test_writing_is_atomic_a_file_appears_whole_when_the_block_ends(tmp_path: Path) -> None:
     final = tmp_path / "notes.tar.gz"
     final.write_text("old")
     with atomic_write(final) as part:
@@ -216,7 +216,7 @@ def test_a_folder_takes_the_place_of_another(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", [False, True])
-def test_a_block_that_fails_leaves_what_was_there(tmp_path: Path, folder: bool) -> None:
+def test_writing_is_atomic_a_block_that_fails_leaves_what_was_there(tmp_path: Path, folder: bool) -> None:
     final = tmp_path / "kept"
     final.write_text("old")
     with pytest.raises(KeyboardInterrupt), atomic_write(final) as part:

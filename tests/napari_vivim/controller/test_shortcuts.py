@@ -220,5 +220,5 @@ def test_no_key_is_one_of_naparis_own(shortcut) -> None:
 
 
 def test_the_documentation_holds_the_same_keys() -> None:
-    page = Path(__file__).parents[3] / "docs" / "correction-loop.md"
+    page = Path(__file__).parents[3] / "docs" / "keys.md"
     assert table() in page.read_text()
