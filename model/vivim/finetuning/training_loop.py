@@ -78,16 +78,9 @@ def train(
 ) -> Iterator[Step]:
     """Take `steps` steps on the loss, pulled towards the first weights, and yield after each.
 
-    Parameters
-    ----------
-    parameters : sequence of mapping
-        Groups as an optimiser takes them, each with its own ``lr``, warmed up over `WARM_UP` steps.
-    losses : callable
-        Returns the loss of the next step, a scalar. `FinetuneError` is raised if it is no longer a number.
-    max_gradient : float, optional
-        Norm that gradients are clipped to.
-    pull : float
-        Weight of the squared distance to the first weights.
+    `parameters` are an optimiser's groups, each ``lr`` warmed up over `WARM_UP` steps. `losses` returns a scalar.
+    `FinetuneError` is raised if it is no longer a number. `max_gradient` clips the norm, `pull` weighs the squared
+    distance to the first weights.
     """
     moved = [p for group in parameters for p in group["params"]]
     parents = [p.detach().clone() for p in moved]

@@ -50,16 +50,9 @@ def expected_dice(logits: Tensor) -> float:
 def reliability_from(
     dice: Sequence[float], expected_there: Sequence[float], expected: Sequence[float]
 ) -> float:
-    """Reliability of a network on a video, in [0, 1].
+    """Reliability of a network on a video, in [0, 1], from its expected Dice of frames all over it.
 
     It is the mean expected Dice, times the ratio of Dice to expected Dice at corrected frames.
-
-    Parameters
-    ----------
-    dice, expected_there : sequence of float
-        Its Dice at corrected frames, and its `expected_dice` of the same.
-    expected : sequence of float
-        Its expected Dice of frames all over the video.
     """
     mean = float(np.mean(expected))
     prior = EXPECTATION_WEIGHT / len(dice) ** 2 * mean

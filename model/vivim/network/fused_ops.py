@@ -43,23 +43,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 def depthwise_gelu(x: Tensor, weight: Tensor, bias: Tensor, frames: int) -> Tensor:
     """Compute the GELU of a depthwise convolution over space, and over time where the kernel has a time axis.
 
-    Equal to the middle of `paper.MixFFN`.
-
-    Parameters
-    ----------
-    x : Tensor
-        Tokens ``(clips * frames, h, w, channels)``, channels a multiple of 16.
-    weight : Tensor
-        ``(channels, 1, 3, 3)`` or ``(channels, 1, 3, 3, 3)``.
-    bias : Tensor
-        ``(channels,)``.
-    frames : int
-        Frames of a clip; frames of different clips do not touch.
-
-    Returns
-    -------
-    Tensor
-        As `x`, float32.
+    Equal to the middle of `paper.MixFFN`, in float32. `x` is ``(clips * frames, h, w, channels)``, channels a multiple
+    of 16. `weight` is ``(channels, 1, 3, 3)`` or ``(channels, 1, 3, 3, 3)``. Frames of different clips do not touch.
     """
     from vivim.network import fused_kernels as kernels
 

@@ -56,13 +56,7 @@ class Block(nn.Module):
 
 
 class PromptHead(nn.Module):
-    """Logits of what is prompted, from features, picture and prompt planes.
-
-    Parameters
-    ----------
-    widths : tuple of int
-        Channels of the encoder's four features.
-    """
+    """Logits of what is prompted, from features (`widths` are their channels), picture and prompt planes."""
 
     def __init__(self, widths: tuple[int, ...]) -> None:
         super().__init__()

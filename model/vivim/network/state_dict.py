@@ -68,13 +68,7 @@ def _refuse_packed(path: Path) -> None:
 
 
 def check_stored(tensors: Mapping[str, Tensor], source: object) -> None:
-    """Make sure that tensors are dense and named by text, before anything is asked of them.
-
-    Raises
-    ------
-    CheckpointError
-        If one is sparse, quantised, nested or without data, or its name is no text.
-    """
+    """Make sure that tensors are dense and named by text, before anything is asked of them."""
     for name, value in tensors.items():
         if not isinstance(name, str):
             raise CheckpointError(

@@ -110,13 +110,7 @@ def is_reference(state_dict: Mapping[str, Tensor]) -> bool:
 
 
 def reference_config(state_dict: Mapping[str, Tensor]) -> VivimConfig:
-    """Determine size, classes and edge head of a reference checkpoint from its names and shapes.
-
-    Raises
-    ------
-    CheckpointError
-        If they fit none of the sizes b0 to b5.
-    """
+    """Determine size, classes and edge head of a reference checkpoint from its names and shapes."""
     names = strip_prefix(state_dict)
     depths, widths = [], []
     for stage in range(4):

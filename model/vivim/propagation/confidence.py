@@ -25,15 +25,7 @@ MIN_PIXELS = 50
 
 
 def confidence(correlation: float, lost: float) -> float:
-    """Confidence in a propagated mask, in [0, 1].
-
-    Parameters
-    ----------
-    correlation : float
-        `correlation` of the two pictures.
-    lost : float
-        `lost_fraction` of the pixels.
-    """
+    """Confidence in a propagated mask, in [0, 1], from the pictures' `correlation` and the `lost_fraction`."""
     similar = (correlation - LOW_CORRELATION) / (HIGH_CORRELATION - LOW_CORRELATION)
     return float(np.clip(similar, 0.0, 1.0) * np.sqrt(1.0 - lost))
 
@@ -58,14 +50,6 @@ def correlation(one: NDArray[np.float32], other: NDArray[np.float32], where: NDA
 
 
 def lost_fraction(back: NDArray[np.float32], start: NDArray[np.float32], where: NDArray[np.bool_]) -> float:
-    """Part of the pixels `where` that end more than `MAX_ROUND_TRIP_ERROR` pixels from their start.
-
-    Parameters
-    ----------
-    back, start : ndarray
-        ``(H, W, 2)`` float32: where each pixel arrived when it was followed there and back, and where it started.
-    where : ndarray
-        ``(H, W)`` bool.
-    """
+    """Part of the pixels `where` that end, ``(H, W, 2)`` `back`, over `MAX_ROUND_TRIP_ERROR` from their `start`."""
     missed = back[where] - start[where]
     return float((np.hypot(missed[:, 0], missed[:, 1]) > MAX_ROUND_TRIP_ERROR).mean())

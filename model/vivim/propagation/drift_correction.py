@@ -25,23 +25,9 @@ In ultrasound, a search between frames far apart matches grain. It wins by littl
 def register_along(
     motion: Motion, anchor: int, maps: NDArray[np.float32], frames: range
 ) -> Iterator[NDArray[np.float32]]:
-    """Continue sampling positions from the frame before `frames`, registered to `anchor` at each frame.
+    """Yield where each pixel of each of `frames` lies in `anchor`, ``(H, W, 2)``, registered to it at each frame.
 
-    Parameters
-    ----------
-    motion : Motion
-        The video's.
-    anchor : int
-        The frame that pixels are followed from.
-    maps : ndarray
-        ``(H, W, 2)`` float32: where each pixel of the frame before `frames` lies in `anchor`.
-    frames : range
-        Frames to follow them to, neighbours, in one direction.
-
-    Yields
-    ------
-    ndarray
-        ``(H, W, 2)`` float32: where each pixel of the next frame lies in `anchor`.
+    `maps` says the same of the frame before `frames`, which are neighbours in one direction.
     """
     first, start = motion.grey(anchor), identity(maps.shape[:2])
     first_blurred = blur(first)

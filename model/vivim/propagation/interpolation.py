@@ -29,22 +29,10 @@ def along_motion(
     t: int,
     stop: threading.Event | None = None,
 ) -> Mask | None:
-    """Interpolate the mask of frame `t` from one before it and one after it.
+    """Interpolate the mask of frame `t`, ``(H, W)`` uint8, from one before it and one after it (number and mask).
 
-    Parameters
-    ----------
-    frame : callable
-        ``frame(t)`` gives RGB uint8 ``(H, W, 3)`` of the video.
-    before, after : tuple of int and ndarray
-        Frame number and mask ``(H, W)`` uint8 of classes; the numbers enclose `t`.
-    stop : threading.Event, optional
-        Set to give up.
-
-    Returns
-    -------
-    ndarray or None
-        ``(H, W)`` uint8. None if stopped, or if either frame is more than `vivim.propagation.mask_propagator.REACH`
-        frames away, where motion can no longer be followed.
+    ``frame(t)`` gives RGB uint8 ``(H, W, 3)``. None if `stop` is set, or if either frame is more than `REACH` frames
+    away, where motion can no longer be followed.
     """
     if max(t - before[0], after[0] - t) > REACH:
         return None

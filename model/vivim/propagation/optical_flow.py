@@ -38,16 +38,9 @@ FlowCache = LRUCache[tuple[int, int], Future[NDArray[np.float16]]]
 
 
 class Motion:
-    """Optical flow between neighbouring frames of one video.
+    """Optical flow between neighbouring frames of one video, shared by its guides from as many threads.
 
-    Several guides of one video share one, and with it the flow, from as many threads.
-
-    Parameters
-    ----------
-    frame : callable
-        ``frame(t)`` gives RGB uint8 ``(H, W, 3)`` at the network's input size.
-    flows : FlowCache, optional
-        Flows of the same frames that were computed before.
+    ``frame(t)`` gives RGB uint8 ``(H, W, 3)`` at the network's input size. `flows` were computed before.
     """
 
     def __init__(self, frame: Callable[[int], NDArray[np.uint8]], flows: FlowCache | None = None) -> None:

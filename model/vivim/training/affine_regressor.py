@@ -34,17 +34,9 @@ class AffineRegressor(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, target: Tensor, moved: Tensor) -> Tensor:
-        """Estimate ``theta - I``, the motion between two patches.
+        """Estimate ``theta - I``, ``(n, 2, 3)``, the motion between patches ``(n, 32, 32)`` of edges in [0, 1].
 
-        Parameters
-        ----------
-        target, moved : Tensor
-            ``(n, 32, 32)`` float in [0, 1]: edges.
-
-        Returns
-        -------
-        Tensor
-            ``(n, 2, 3)``: ``theta - I`` with ``target(x) = moved(theta x)``, in units of half a patch.
+        ``target(x) = moved(theta x)``, in units of half a patch.
         """
         return self.layers(torch.stack((target, moved), 1)).view(-1, 2, 3)
 
@@ -59,13 +51,7 @@ def _weights() -> dict[str, Tensor]:
 
 
 def load_regressor(device: torch.device) -> AffineRegressor:
-    """Load the frozen regressor of the package.
-
-    Raises
-    ------
-    VivimError
-        If its file is missing.
-    """
+    """Load the frozen regressor of the package."""
     regressor = AffineRegressor()
     regressor.load_state_dict(_weights())
     return regressor.eval().requires_grad_(False).to(device)

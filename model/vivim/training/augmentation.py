@@ -12,15 +12,7 @@ REGRAINED = 0.3
 
 
 class Augment:
-    """Augmentations drawn from one generator, so that a batch depends on its seed alone.
-
-    Parameters
-    ----------
-    generator : torch.Generator
-        On the device of the pictures.
-    count : int
-        Clips in the batch; each gets its own draw.
-    """
+    """Augmentations drawn from one generator, each of `count` clips by itself, so that a batch depends on its seed."""
 
     def __init__(self, generator: torch.Generator, count: int) -> None:
         self._generator, self._count = generator, count

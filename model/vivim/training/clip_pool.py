@@ -12,16 +12,10 @@ from vivim.training.datasets import Clip
 
 
 class ClipPool:
-    """All clips of a dataset in one tensor on the device.
+    """All clips of a dataset in one tensor on the device, clip after clip, all uint8.
 
-    Attributes
-    ----------
-    frames, masks : Tensor
-        ``(N, H, W, 3)`` and ``(N, H, W)`` uint8, clip after clip.
-    starts, lengths : ndarray
-        Where each clip begins, and how many frames it has.
-    marks : Tensor
-        ``(clips,)`` int64: what its masks mark, as in `vivim.training.batch.Marks`.
+    `frames` are ``(N, H, W, 3)``, `masks` ``(N, H, W)``. `marks` ``(clips,)`` int64 are as in
+    `vivim.training.batch.Marks`.
     """
 
     def __init__(self, clips: Sequence[Clip], device: torch.device) -> None:

@@ -83,13 +83,7 @@ def _within(folder: Path, levels: int) -> list[Path]:
 
 
 def find_clips(dataset: Path, leave_out: tuple[str, ...] = ()) -> list[Path]:
-    """Find the clips that `dataset` is or holds, without the names in `leave_out`; see `folders_of`.
-
-    Raises
-    ------
-    VivimError
-        If there is none.
-    """
+    """Find the clips that `dataset` is or holds, without the names in `leave_out`; see `folders_of`."""
     found = _within(dataset, DEEPEST) if dataset.is_dir() else []
     clips = [clip for clip in found if clip.name not in leave_out]
     if not clips:

@@ -25,13 +25,7 @@ PROCESSES = int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def make_fabric(device: torch.device) -> Fabric:
-    """Connect the processes that ``torchrun`` started. One process by itself needs no preparation.
-
-    Raises
-    ------
-    VivimError
-        If Lightning Fabric is not installed.
-    """
+    """Connect the processes that ``torchrun`` started. One process by itself needs no preparation."""
     try:
         from lightning_fabric import Fabric
     except ImportError as error:
@@ -61,13 +55,7 @@ class Share:
     total: int = 0
 
     def take(self, total: int) -> None:
-        """Set the share for a batch of `total` clips.
-
-        Raises
-        ------
-        VivimError
-            If there are more processes than clips.
-        """
+        """Set the share for a batch of `total` clips, at least as many as processes."""
         if total < self.processes:
             raise VivimError(
                 f"A batch of {total} clips cannot be shared by {self.processes} processes: start fewer, or "
@@ -131,13 +119,15 @@ class SharedBatchNorm(nn.BatchNorm2d):
         """Normalise ``(n, C, H, W)``."""
         if not self.training:
             return super().forward(x)
+        from torch.distributed.nn.functional import all_reduce  # differentiable
+
         values = x.float()
         pixels = values.new_tensor([values.numel() / self.num_features])
-        sums = _sum_over_processes(torch.cat((values.sum((0, 2, 3)), pixels)))
+        sums = all_reduce(torch.cat((values.sum((0, 2, 3)), pixels)))
         count = sums[-1].detach()
         mean = sums[:-1] / count
         centred = values - mean[:, None, None]
-        variance = _sum_over_processes(centred.square().sum((0, 2, 3))) / count
+        variance = all_reduce(centred.square().sum((0, 2, 3))) / count
         self._keep_statistics(mean.detach(), variance.detach() * count / (count - 1))
         scale = self.weight * torch.rsqrt(variance + self.eps)
         return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
@@ -149,13 +139,6 @@ class SharedBatchNorm(nn.BatchNorm2d):
         self.running_var.lerp_(variance, self.momentum)
         if self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
-
-
-def _sum_over_processes(x: Tensor) -> Tensor:
-    """Sum over processes, differentiable."""
-    from torch.distributed.nn.functional import all_reduce
-
-    return all_reduce(x)
 
 
 def over_processes(fabric: Fabric, x: Tensor, how: str) -> Tensor:

@@ -18,14 +18,9 @@ def _rules() -> dict[str, dict[str, Any]]:
 
 
 def kept_out(clip: Path, stems: Sequence[str]) -> list[bool]:
-    """Tell which pictures of a clip are kept out.
+    """Tell which pictures of a clip are kept out, from its folder and the names of all, without endings, in order.
 
-    Parameters
-    ----------
-    clip : Path
-        Folder of the clip. The data set is its own name, or that of the folder it is in.
-    stems : sequence of str
-        Names of all its pictures without their endings, in order.
+    The data set is the folder's own name, or that of the folder it is in.
     """
     names = (clip.absolute().name, clip.absolute().parent.name)
     rule = next((_rules()[name] for name in names if name in _rules()), {})

@@ -22,19 +22,10 @@ def boundary_weight(masks: Tensor) -> Tensor:
 
 
 def structure_loss(logits: Tensor, masks: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Compute the boundary-weighted cross-entropy plus IoU loss, one value a frame.
+    """Compute the boundary-weighted cross-entropy plus IoU loss, ``(n,)``: the mean over classes of each frame.
 
-    Parameters
-    ----------
-    logits, masks : Tensor
-        ``(n, C, H, W)``; masks are float in {0, 1}.
-    weight : Tensor, optional
-        `boundary_weight` of the masks, where it is at hand already.
-
-    Returns
-    -------
-    Tensor
-        ``(n,)``: for each frame the mean over classes. Both terms are normalised by the sum of the weights.
+    `logits` and `masks` (float in {0, 1}) are ``(n, C, H, W)``, `weight` their `boundary_weight` where it is at hand.
+    Both terms are normalised by the sum of the weights.
     """
     logits, masks = logits.float(), masks.float()
     weight = boundary_weight(masks) if weight is None else weight

@@ -86,21 +86,9 @@ def _segments(frame: NDArray[np.uint8]) -> NDArray[np.int16]:
 def choose_targets(masks: Tensor, segments: Tensor, share: float) -> tuple[Tensor, Tensor]:
     """Choose what is to be segmented in each picture: a marked mask, or some segment.
 
-    Parameters
-    ----------
-    masks : Tensor
-        ``(n, H, W)`` int64: labels.
-    segments : Tensor
-        ``(n, scales, H, W)`` int64.
-    share : float
-        Part of the targets that are segments where a mask is marked.
-
-    Returns
-    -------
-    targets : Tensor
-        ``(n, H, W)`` bool. Empty where nothing of a fitting size was found.
-    marked : Tensor
-        ``(n,)`` bool: it is a marked mask.
+    `masks` are labels ``(n, H, W)``, `segments` ``(n, scales, H, W)``, both int64. `share` is the part of segments
+    where a mask is marked. Returns bool ``(n, H, W)``, empty where nothing of a fitting size was found, and bool
+    ``(n,)``: it is a marked mask.
     """
     n, height, width = masks.shape
     least, rows = LEAST * height * width / 65536, torch.arange(n, device=masks.device)

@@ -34,13 +34,7 @@ _PropagatedClip = dict[tuple[int, int, int], tuple[NDArray[np.int8], float]]
 
 
 class PropagatedMasks:
-    """Masks of frames propagated to other frames of their clips, computed when first asked for by any thread.
-
-    Parameters
-    ----------
-    clips : sequence of Clip
-        Frames and masks at one size.
-    """
+    """Masks of frames propagated to other frames of their clips, computed when first asked for by any thread."""
 
     def __init__(self, clips: Sequence[Clip]) -> None:
         self._clips = clips
@@ -102,23 +96,10 @@ class PropagatedMasks:
     def window(
         self, clip: int, frames: NDArray[np.int_], known: NDArray[np.bool_]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Propagate the masks of a window's known frames to all of its frames.
+        """Propagate the masks of a window's `known` ``(T,)`` frames to all its rising `frames` ``(T,)`` of a clip.
 
-        Parameters
-        ----------
-        clip : int
-            Which of the clips.
-        frames : ndarray
-            ``(T,)`` int: frames of the clip, rising.
-        known : ndarray
-            ``(T,)`` bool: those whose masks are given.
-
-        Returns
-        -------
-        distance : ndarray
-            ``(T, H, W)`` float32: signed distances in pixels, zeros where no known frame is within reach.
-        away : ndarray
-            ``(T,)`` float32: frames to the nearest known one, infinity where none is within reach.
+        Returns signed distances ``(T, H, W)`` in pixels, zeros where no known frame is within reach, and frames to the
+        nearest known one, ``(T,)``, infinity there. Both are float32.
         """
         masks, anchors = self._clips[clip].masks, np.unique(frames[known])
         distance = np.zeros((len(frames), *masks.shape[1:]), np.float32)

@@ -30,13 +30,7 @@ def default_recipe(size: str, device: str) -> str:
 
 
 def read_recipe(name: str) -> dict[str, Any]:
-    """Read the values of a recipe, on top of those of its base.
-
-    Raises
-    ------
-    VivimError
-        If there is no such recipe or file, or it is no TOML.
-    """
+    """Read the values of a recipe, on top of those of its base."""
     path = FOLDER / f"{name}.toml" if name in recipe_names() else Path(name)
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -56,13 +50,7 @@ def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 
 def to_config(values: dict[str, Any]) -> TrainConfig:
-    """Make a checked recipe from plain values.
-
-    Raises
-    ------
-    VivimError
-        If a name is unknown or a value impossible.
-    """
+    """Make a checked recipe from plain values."""
     try:
         given = {**values, "network": VivimConfig(**values.get("network", {}))}
         if "phases" in given:

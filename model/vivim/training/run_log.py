@@ -28,12 +28,7 @@ def log_row(event: TrainEvent) -> dict[str, Any]:
 class RunLog:
     """``log.csv`` of a run, in which a resumed run replaces the rows of steps that it takes again.
 
-    Parameters
-    ----------
-    run : Path
-        Folder of the run.
-    columns : list of str
-        Names of the validation clips.
+    `columns` are the names of the validation clips.
     """
 
     def __init__(self, run: Path, clips: list[str]) -> None:

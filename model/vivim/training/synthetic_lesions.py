@@ -30,10 +30,7 @@ AS_BRIGHT = 0.15
 def implanted(backgrounds: Sequence[Clip], count: int, seed: int) -> Clip:
     """Make `count` stills with synthetic lesions.
 
-    Parameters
-    ----------
-    backgrounds : sequence of Clip
-        Pictures of tissue. What their masks mark is kept out of sight or fills the whole crop.
+    What the masks of `backgrounds` mark is kept out of sight or fills the whole crop.
     """
     rng = np.random.default_rng(seed)
     made: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]] = []

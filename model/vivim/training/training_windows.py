@@ -15,16 +15,9 @@ AS_IN_USE = 0.6
 
 @dataclass(frozen=True)
 class Windows:
-    """Windows into clips.
+    """Windows into clips: `starts` ``(B,)`` within the clips, and `offsets` ``(B, T)`` from there, rising from 0.
 
-    Attributes
-    ----------
-    starts : ndarray
-        ``(B,)`` int: first frame of each window within its clip.
-    offsets : ndarray
-        ``(B, T)`` int, rising, from 0: the frames of each window, counted from its start.
-    known : ndarray
-        ``(B, T)`` bool: frames given as masks.
+    `known` ``(B, T)`` are the frames given as masks.
     """
 
     starts: NDArray[np.int64]
