@@ -27,8 +27,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     def action(name: str, summary: str, act: Callable[[argparse.Namespace], dict]) -> argparse.ArgumentParser:
         sub = actions.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
         sub.set_defaults(act=act)
-        # suppressed, so that `vivim models --json list` is not undone by the action's own default
-        sub.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
         return sub
 
     action("list", "show all models", _list)

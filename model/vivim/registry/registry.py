@@ -16,7 +16,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vivim.errors import CheckpointError
+from vivim.errors import CheckpointError, did_you_mean
 from vivim.registry.info import NEW_CLASSES, ModelInfo, describe, origin, session_key
 from vivim.settings import change_settings, settings, vivim_home
 from vivim.utils.atomic_files import atomic_write, free_path, locked, sweep
@@ -88,8 +88,10 @@ def model_path(name_or_path: str | Path) -> Path:
         return own
     if os.path.isfile(text):
         return Path(text)
-    known = ", ".join(info.name for info in list_models())
-    raise CheckpointError(f"There is no model or file {text!r}. Known models: {known}.")
+    known = [info.name for info in list_models()]
+    raise CheckpointError(
+        f"There is no model or file {text!r}.{did_you_mean(text, known)} Known models: {', '.join(known)}."
+    )
 
 
 def list_models() -> list[ModelInfo]:

@@ -1,5 +1,6 @@
 """What a run learns from: data sets with their weights, as a recipe or the command line names them."""
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -62,10 +63,10 @@ class Source:
 
 
 def parse_source(text: str, implants: int = 0) -> Source:
-    """Read ``FOLDER[:LABEL][@WEIGHT]``."""
+    """Read ``FOLDER[:LABEL][@WEIGHT]``. A folder's own name may hold an @."""
     from vivim.training.datasets import split_label
 
-    place, _, weight = text.partition("@")
+    place, weight = re.fullmatch(r"(.*?)(?:@(\d*\.?\d+))?", text, re.DOTALL).groups()  # type: ignore[union-attr]
     folder, label = split_label(place)
     return Source(str(folder), float(weight) if weight else None, label, implants=implants)
 
