@@ -32,7 +32,7 @@ COMMANDS = {
     "train": ("vivim.cli.train", "train a network on datasets"),
     "evaluate": ("vivim.cli.evaluate", "every usual score on clips with true masks"),
     "simulate": ("vivim.cli.simulate", "a simulated annotator: how good masks get by corrections"),
-    "models": ("vivim.cli.models", "list, import, export, rename and remove models"),
+    "models": ("vivim.cli.models", "list, show, import, export, rename and remove models"),
     "serve": ("vivim.cli.serve", "let other machines propose and fine-tune on this one's device"),
     "demo": ("vivim.cli.demo", "the whole job on a synthetic video"),
     COMPLETION: ("vivim.cli.completion", "print a script that completes commands and options in a shell"),

@@ -14,6 +14,7 @@ from vivim import Session, Vivim, cli
 from vivim.cli import demo
 from vivim.cli.progress import Progress
 from vivim.cli.train import phantoms, starting_weights
+from vivim.errors import CheckpointError
 from vivim.network.checkpoints import save_checkpoint
 from vivim.registry.registry import import_model
 
@@ -229,3 +230,39 @@ def test_progress_is_a_bar_on_a_terminal_and_sparse_elsewhere(colour: bool, monk
     shown = terminal.getvalue()
     assert "scan [1]: proposing: 35/100, 1:05 left" in shown and "scan [1]: writing: 2/2, png" in shown
     assert bool(re.search(r"\x1b\[[\d;]*m", shown)) == colour
+
+
+def test_models_show_says_what_binds_a_model(
+    places: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = Path(__file__).resolve().parents[3]
+    assert cli.main(["models", "show", "starter"]) == 0
+    out = capsys.readouterr().out
+    assert (root / "docs" / "model-card-starter.md").read_text("utf-8") in out
+    assert (root / "LICENSES" / "LicenseRef-Vivim-Weights.txt").read_text("utf-8") in out
+    assert re.search(r"^version +[0-9a-f]{12}$", out, re.MULTILINE)
+    import_model(places["TINY"], "other")
+    assert cli.main(["models", "show", "other"]) == 0
+    assert "Terms of the weights" not in capsys.readouterr().out
+    assert cli.main(["models", "classes", "starter", "polyp", "ulcer", "-o", "two"]) == 0
+    assert cli.main(["models", "show", "two"]) == 0
+    out = capsys.readouterr().out
+    assert "polyp, ulcer" in out and "Terms of the weights" in out and "# Model card" not in out
+
+
+def test_the_card_of_an_installed_package_is_read_from_beside_its_licence(
+    tmp_path: Path, monkeypatch
+) -> None:
+    from importlib import metadata
+
+    from vivim.registry import registry
+
+    monkeypatch.setattr(registry, "files", lambda name: tmp_path / "site-packages" / "vivim")
+    folder = tmp_path / "napari_vivim-1.dist-info" / "licenses"
+    (folder / "docs").mkdir(parents=True)
+    (folder / registry.CARD).write_text("# Model card", "utf-8")
+    found = metadata.PathDistribution(folder.parent)
+    monkeypatch.setattr(registry.metadata, "distribution", lambda name: found)
+    assert registry.starter_text(registry.CARD) == "# Model card"
+    with pytest.raises(CheckpointError, match="Install napari-vivim again"):
+        registry.starter_text(registry.TERMS)
