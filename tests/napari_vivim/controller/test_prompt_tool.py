@@ -253,5 +253,3 @@ def test_keys_are_given_back(segment: Any, qtbot: Any) -> None:
     assert dict(masks.keymap) == before and masks.mouse_pan
     qtbot.waitUntil(lambda: len(segment.viewer.layers) == 2)
     assert list(segment.viewer.mouse_double_click_callbacks) == zoom
-
-
