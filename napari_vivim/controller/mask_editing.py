@@ -117,13 +117,20 @@ class MaskEditing:
         """The mask ``(H, W)`` of a frame, the one on screen by default."""
         return self._editor[self.frame if frame is None else frame]
 
-    def replace(self, mask: Mask, frame: int | None = None) -> None:
-        """Replace the mask of a frame, the one on screen by default."""
+    def replace(self, mask: Mask, frame: int | None = None, chosen: bool = False) -> None:
+        """Replace the mask of a frame, the one on screen by default.
+
+        A person chose a mask as it is by copying it or taking a prompt's: the frame counts as corrected even if
+        that is the mask it had. Another change that changes nothing is none.
+        """
         frame = self.frame if frame is None else frame
         if not np.array_equal(mask, self.mask(frame)) or self._session.problem(frame):
             with self._session.one_step():
                 self._editor[frame] = mask
             self._masks.refresh()
+        elif chosen and self._session.status(frame) not in PERSONS:
+            with self._session.one_step():
+                self._session.correct(frame, mask)
 
     # -- whole masks ----------------------------------------------------------------------------------------------
 
@@ -141,7 +148,7 @@ class MaskEditing:
         if self._session.problem(source) == UNREADABLE:
             show_info(f"The mask of frame {source} cannot be read, so there is nothing to copy.")
             return
-        self.replace(mask)
+        self.replace(mask, chosen=self._session.status(source) != "empty")
 
     def relabel(self) -> None:
         """Give the connected component under the pointer the class that the brush paints."""
@@ -176,7 +183,7 @@ class MaskEditing:
 
         def show(mask: Mask) -> None:
             if np.array_equal(self.mask(t), found):
-                self.replace(mask, t)
+                self.replace(mask, t, chosen=True)
             else:
                 show_info(f"Frame {t} was changed meanwhile and is left as it is.")
 

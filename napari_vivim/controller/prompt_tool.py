@@ -397,5 +397,7 @@ class PromptTool(QObject):
         """Write a prompted mask as a person's. It wins over other classes."""
         mask = self._editing.mask(found.frame)
         kept = np.where(mask == found.class_id, 0, mask)
-        self._editing.replace(np.where(found.mask, found.class_id, kept).astype(np.uint8), found.frame)
+        self._editing.replace(
+            np.where(found.mask, found.class_id, kept).astype(np.uint8), found.frame, chosen=True
+        )
         self.taken.emit(found.frame)

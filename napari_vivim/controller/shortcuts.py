@@ -67,7 +67,11 @@ SHORTCUTS = (
     ),
     Shortcut("Shift-N", "Back", "Go back to the frame suggested before", lambda v, e: e.previous(), False),
     Shortcut(
-        "Q", "Accept frame", "This mask is right: no model changes it from now on", lambda v, e: e.accept(), False
+        "Q",
+        "Accept frame",
+        "This mask is right: no model changes it from now on",
+        lambda v, e: e.accept(),
+        False,
     ),
     Shortcut(
         "Shift-Q",

@@ -164,7 +164,9 @@ class VideoController(QObject):
         """Let *Play* show the video at its own speed, whatever the steps of the slider are."""
         axis, fps = self.viewer.dims.ndim - self.layer.ndim, getattr(self.layer.data.video, "fps", None)
         if fps and not self._gone:
-            set_play_speed(self.viewer, axis, float(fps * self.layer.scale[0] / self.viewer.dims.range[axis].step))
+            set_play_speed(
+                self.viewer, axis, float(fps * self.layer.scale[0] / self.viewer.dims.range[axis].step)
+            )
 
     def show_alone(self) -> None:
         """Show this video and its layers, and hide the other videos."""
@@ -203,9 +205,7 @@ class VideoController(QObject):
 
     # -- the session ----------------------------------------------------------------------------------------------
 
-    def open_session(
-        self, folder: Path | None = None, relink: bool = False, read_only: bool = False
-    ) -> None:
+    def open_session(self, folder: Path | None = None, relink: bool = False, read_only: bool = False) -> None:
         """Open or resume the session in the background. `opened` or `job_failed` follows.
 
         It lives in `folder`, instead of where the layer says or beside the video. `relink` takes the video for the
@@ -309,7 +309,9 @@ class VideoController(QObject):
             return
         done, here = self.session.frames_with("corrected", "accepted"), self.current_frame
         reach = self.reach or len(self.session)
-        frames = frames_around(here, len(self.session), done, reach if backward else 0, reach if forward else 0)
+        frames = frames_around(
+            here, len(self.session), done, reach if backward else 0, reach if forward else 0
+        )
         assert self.prompting is not None  # there is one as long as the session is open
         model, device = self.prompting.model, self.prompting.device
         self._next = lambda: self._run_with_model("propose", jobs.propose, model, device, frames)

@@ -65,12 +65,18 @@ class MasksLayer(Labels):
         """Paint a polygon. Outside of the video's frames nothing is painted."""
         if self._is_frame(points[0]):
             points = np.array(points, float)
-            points[:, 0] = np.round(points[:, 0])  # napari cuts them off, and would paint into the frame before
+            points[:, 0] = np.round(
+                points[:, 0]
+            )  # napari cuts them off, and would paint into the frame before
             super().paint_polygon(points, new_label)
 
 
 def masks_layer(
-    session: Session, editor: MaskEditor, video: Image, settings: Settings, on_replaced: Callable[[Any], object]
+    session: Session,
+    editor: MaskEditor,
+    video: Image,
+    settings: Settings,
+    on_replaced: Callable[[Any], object],
 ) -> MasksLayer:
     """A layer on top of a video's. Every stroke on it goes through `editor` to the session.
 

@@ -38,7 +38,9 @@ class PromptPanel(QWidget):
         self.said.setMinimumHeight(LINES * self.said.fontMetrics().height())
         self.said.setAlignment(Qt.AlignmentFlag.AlignTop)
         self.follow = QCheckBox("Update neighbours")
-        self.follow.setToolTip("After Enter, propose the frames around this one again, beginning at the nearest")
+        self.follow.setToolTip(
+            "After Enter, propose the frames around this one again, beginning at the nearest"
+        )
         self.follow.setChecked(True)
         self.follow.clicked.connect(self._remember)
         self.reach = choice("How many frames to each side. Corrected and accepted frames end it sooner")
@@ -74,7 +76,9 @@ class PromptPanel(QWidget):
         said = [plural(len(prompts.points), "click")] if prompts.points else []
         said += ["a box"] if prompts.box is not None else []
         said += ["a stroke"] if prompts.scribble is not None else []
-        self.said.setText(f"{', '.join(said)}. Enter takes the outline, Esc drops it, Backspace the last click.")
+        self.said.setText(
+            f"{', '.join(said)}. Enter takes the outline, Esc drops it, Backspace the last click."
+        )
 
     def follow_controller(self, controller: VideoController) -> None:
         """Hand the present choices to a video whose session has been opened."""

@@ -41,7 +41,8 @@ def rows_of(work: Work, t: int) -> list[list[str | int]]:
     regions, spacing = regions_of(source.video), source.pixel_spacing_mm
     aspect = source.video.pixel_aspect
     rows = [
-        [*head, *_row(work, lesion, scale_of(lesion, regions, spacing), aspect)] for lesion in work.lesions.of(t)
+        [*head, *_row(work, lesion, scale_of(lesion, regions, spacing), aspect)]
+        for lesion in work.lesions.of(t)
     ]
     if rows:
         return rows
