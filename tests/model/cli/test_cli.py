@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from contextlib import closing, suppress
@@ -12,7 +13,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-from vivim import Session, Vivim, cli, open_video
+from vivim import Session, Vivim, VivimConfig, cli, open_video
 from vivim.errors import FrameError
 from vivim.network.checkpoints import save_checkpoint
 from vivim.video import make_phantom, write_video
@@ -324,20 +325,39 @@ def test_numbers_json_has_no_word_for_become_null(monkeypatch, capsys: pytest.Ca
 
 
 def test_demo_without_a_window(
-    capsys: pytest.CaptureFixture[str], tiny: Path, tmp_path: Path, monkeypatch
+    capsys: pytest.CaptureFixture[str], tiny: Path, tmp_path: Path, monkeypatch, vivim_home: Path
 ) -> None:
     """A short video; `make demo` shows the whole of it."""
     from vivim.video import make_phantom
 
     smaller = {"frames": 18, "size": (128, 128)}
     monkeypatch.setattr("vivim.video.make_phantom", lambda **given: make_phantom(**{**given, **smaller}))
+    settings = VivimConfig(size="b0", guided=True, prompts=True, input_size=(64, 64), temporal_stages=(3,))
+    save_checkpoint(Vivim(settings).eval(), tiny, {"licence": "test"})
     monkeypatch.setattr("vivim.registry.registry.starter_path", lambda: tiny)
-    code, result, _ = call(capsys, "demo", "--headless", "--out", tmp_path / "demo")
+    before = sorted(path for path in vivim_home.rglob("*"))
+    code, result, err = call(capsys, "demo", "--headless", "--out", tmp_path / "demo")
     assert code == 0
-    assert len(result["corrected"]) == 5
-    assert result["after"] > result["before"]
-    for name in ("masks/000017.png", "overlay.mp4", "measurements.csv", "before-after.png", "scores.json"):
+    assert err.startswith(
+        f"Without a window, because --headless was given. What is made lies in {tmp_path / 'demo'}."
+    )
+    assert len(result["corrected"]) == 4
+    assert result["after_corrections"] > result["before"]
+    assert {"after_click", "next_before", "next_after"} <= set(result)
+    for name in (
+        "masks/000011.png",
+        "overlay.mp4",
+        "measurements.csv",
+        "before-after.png",
+        "fine-tuned.safetensors",
+    ):
+        assert str(tmp_path / "demo" / name.partition("/")[0]) in result["files"] and str(tmp_path) in err
         assert (tmp_path / "demo" / name).is_file(), name
+    assert os.environ["VIVIM_HOME"] == str(vivim_home)
+    assert sorted(path for path in vivim_home.rglob("*")) == before, (
+        "something is left in the person's registry"
+    )
+    assert not [path for path in (tmp_path / "demo").iterdir() if path.name.startswith("home-")]
 
 
 def test_demo_says_why_there_is_no_window(monkeypatch) -> None:
@@ -360,12 +380,19 @@ def test_demo_in_a_window_is_napari_in_a_process_of_its_own(
 ) -> None:
     import vivim.cli.demo
 
-    commands, codes = [], [0, 3]
+    commands, codes, homes = [], [0, 3], []
     monkeypatch.setattr(vivim.cli.demo, "why_headless", lambda asked: None)
-    monkeypatch.setattr(subprocess, "call", lambda command: commands.append(command) or codes.pop(0))
+
+    def called(command: list[str], env: dict[str, str]) -> int:
+        commands.append(command)
+        homes.append(env["VIVIM_HOME"])
+        return codes.pop(0)
+
+    monkeypatch.setattr(subprocess, "call", called)
     code, result, _ = call(capsys, "demo", "--out", tmp_path / "demo")
     assert code == 0 and Path(result["video"]).stat().st_size > 10_000
     assert commands[0][1:3] == ["-m", "napari"]
     assert commands[0][-3:] == ["--with", "napari-vivim", "Vivim Segment"]
+    assert homes[0] == str(tmp_path / "demo" / "vivim-home")
     code, result, _ = call(capsys, "demo", "--out", tmp_path / "demo")
     assert code == 1 and "exit code 3" in result["error"]
