@@ -35,7 +35,7 @@ try_one() {
         uv) uv pip install --quiet --python venv/bin/python -c "$here/constraints.txt" "$target" ;;
     esac
     local installed=$((SECONDS - began))
-    venv/bin/vivim info --json >/dev/null
+    venv/bin/vivim info --json --quiet >/dev/null
     [ "$extra" = none ] || opened=$("$here/scripts/with_display.sh" venv/bin/python open.py 2>open.log | tail -1)
     echo "$(venv/bin/python --version), $tool, $extra: installed in $installed s; $opened"
     rm -rf venv

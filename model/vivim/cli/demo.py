@@ -131,13 +131,16 @@ def run_demo(out: str | Path, *, device: str = "auto", report: Callable[[str], N
         starter = load_model("starter")
         scores, rows = _learn(starter, make_phantom(**PHANTOM), folder, device, report)  # type: ignore[arg-type]
         report("A real video: an ultrasound cine of a heart, which comes with pydicom ...")
-        rows += _real_cine(starter, folder, device)
+        cine = _fresh_session(folder, "cine")
+        rows += _real_cine(starter, cine, device)
     draw(rows, folder / "before-after.png")
-    scores["files"] = sorted(
-        {*scores["files"], str(folder / "before-after.png"), str(folder / "scores.json")}
-    )
+    more = (folder / "before-after.png", folder / "scores.json", cine)
+    scores["files"] = sorted({*scores["files"], *map(str, more)})
     (folder / "scores.json").write_text(json.dumps(scores, indent=2) + "\n")
-    report(f"See {folder / 'before-after.png'} first. All of it:\n  " + "\n  ".join(scores["files"]))
+    report(
+        f"See {folder / 'before-after.png'} first: masks are green, true outlines white. All of it:\n  "
+        + "\n  ".join(scores["files"])
+    )
     report("Your own models and settings are as they were.")
     return scores
 
@@ -238,11 +241,11 @@ def _learn(
         "held_out_after": finished.after,
         "promoted": finished.promoted,
         "corrected": touched,
-        "files": [*files, str(video), str(folder / "fine-tuned.safetensors")],
+        "files": [*files, str(video), str(session.folder), str(folder / "fine-tuned.safetensors")],
     }, rows
 
 
-def _real_cine(model: Vivim, folder: Path, device: str) -> list[Row]:
+def _real_cine(model: Vivim, home: Path, device: str) -> list[Row]:
     """Click once into the heart of pydicom's cine. It holds no lesion, and nobody has drawn a truth."""
     from pydicom.examples import get_path
 
@@ -252,14 +255,9 @@ def _real_cine(model: Vivim, folder: Path, device: str) -> list[Row]:
 
     picks = np.array([t * (CINE_FRAMES - 1) // (SHOWN - 1) for t in range(SHOWN)])
     rows = list[Row]()
-    with Session.open(
-        get_path("ybr_color"), folder=_fresh_session(folder, "cine"), author="simulated"
-    ) as session:
+    with Session.open(get_path("ybr_color"), folder=home, author="simulated") as session:
         frames = np.stack([session.video.frame(int(t)) for t in picks])
-        for title in (
-            "a real heart: the starter finds no lesion",
-            "after one click into its chamber, on frame 0",
-        ):
+        for title in ("a real heart: the starter finds no lesion", "after one click into it, on frame 0"):
             if rows:
                 prompted = PromptedFrame(encode_session_frame(session, model, 0, device))
                 prompted.add_point(*CINE_CLICK, 1)

@@ -241,7 +241,10 @@ def _telling_of_failure(name: str, what: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:  # perhaps another program was quicker
-        raise CheckpointError(f"There is no model {name!r}. `vivim models list` shows all models.") from error
+        hint = did_you_mean(name, [info.name for info in list_models()])
+        raise CheckpointError(
+            f"There is no model {name!r}.{hint} `vivim models list` shows all models."
+        ) from error
     except OSError as error:
         raise CheckpointError(f"Cannot {what} the model {name!r}: {error.strerror or error}.") from error
 
