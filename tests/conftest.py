@@ -63,7 +63,9 @@ def vivim_data() -> Path:
 def fixtures_folder() -> Path:
     """Folder of reference numbers the network must reproduce; skips the test where it is absent."""
     data = Path(os.environ.get("VIVIM_DATA", _shared("data")))
-    beside = next((one for one in (data / "fixtures", data.parent / "fixtures") if one.is_dir()), _shared("fixtures"))
+    beside = next(
+        (one for one in (data / "fixtures", data.parent / "fixtures") if one.is_dir()), _shared("fixtures")
+    )
     folder = Path(os.environ.get("VIVIM_FIXTURES", beside))
     if not folder.is_dir():
         pytest.skip(f"reference numbers not found at {folder}; set VIVIM_FIXTURES to their folder")
