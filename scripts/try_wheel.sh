@@ -29,16 +29,16 @@ PYTHON
 try_one() {
     local python=$1 tool=$2 extra=$3 target=$wheel began=$SECONDS opened="no window"
     [ "$extra" = none ] || target="$wheel[$extra]"
-    "$python" -m venv venv
+    "$python" -m venv "$work/venv"  # an absolute path: programs name it in their first line
     case "$tool" in
-        pip) venv/bin/python -m pip install --quiet -c "$here/constraints.txt" "$target" ;;
-        uv) uv pip install --quiet --python venv/bin/python -c "$here/constraints.txt" "$target" ;;
+        pip) "$work/venv/bin/python" -m pip install --quiet -c "$here/constraints.txt" "$target" ;;
+        uv) uv pip install --quiet --python "$work/venv/bin/python" -c "$here/constraints.txt" "$target" ;;
     esac
     local installed=$((SECONDS - began))
-    venv/bin/vivim info --json --quiet >/dev/null
-    [ "$extra" = none ] || opened=$("$here/scripts/with_display.sh" venv/bin/python open.py 2>open.log | tail -1)
-    echo "$(venv/bin/python --version), $tool, $extra: installed in $installed s; $opened"
-    rm -rf venv
+    "$work/venv/bin/vivim" info --json --quiet >/dev/null
+    [ "$extra" = none ] || opened=$("$here/scripts/with_display.sh" "$work/venv/bin/python" open.py 2>open.log | tail -1)
+    echo "$("$work/venv/bin/python" --version), $tool, $extra: installed in $installed s; $opened"
+    rm -rf "$work/venv"
 }
 
 for python in "$@"; do

@@ -35,7 +35,9 @@ def test_the_manifest_names_things_that_exist() -> None:
     assert (resources.files(package) / icon).read_text("utf-8").startswith("<svg")
 
 
-def test_widgets_are_in_the_menus_of_their_task(make_napari_viewer: Callable[[], Any], manifests: list[Any]) -> None:
+def test_widgets_are_in_the_menus_of_their_task(
+    make_napari_viewer: Callable[[], Any], manifests: list[Any]
+) -> None:
     """In Plugins > Vivim, and where people look for what they do."""
     make_napari_viewer()
     menus = get_app_model().menus
@@ -46,7 +48,9 @@ def test_widgets_are_in_the_menus_of_their_task(make_napari_viewer: Callable[[],
         (MenuId.FILE_IO_UTILITIES, "napari-vivim.export"),
         ("napari/plugins/napari-vivim", "napari-vivim.segment"),
     ):
-        assert command in [item.command.id for item in menus.get_menu(str(menu)) if hasattr(item, "command")], menu
+        assert command in [
+            item.command.id for item in menus.get_menu(str(menu)) if hasattr(item, "command")
+        ], menu
 
 
 def test_importing_the_plugin_loads_no_torch() -> None:

@@ -73,8 +73,9 @@ def test_json_is_alone_on_stdout(
     [("check ABSENT", 1), ("segment ABSENT -o x", 1), ("segment --clip-length 0", 2), ("segmnt", 2)],
 )
 def test_json_of_an_error_is_alone_on_stdout(
-    words: str, expected: int, capsys: pytest.CaptureFixture[str]
+    words: str, expected: int, tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     try:
         code = cli.main([*words.split(), "--json"])
     except SystemExit as end:
