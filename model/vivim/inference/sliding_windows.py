@@ -6,10 +6,14 @@ logits are averaged (``"overlap"``), or a window around each frame of which the 
 reference does, at as many times the work as a window has frames).
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from vivim.propagation.mask_propagator import MaskGuide
+if TYPE_CHECKING:  # the help of `vivim segment` names `MODES`, and needs no PyTorch
+    from vivim.propagation.mask_propagator import MaskGuide
 
 MODES = ("every", "overlap", "centre")
 """Ways to lay windows over a video."""
