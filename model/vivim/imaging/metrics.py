@@ -79,20 +79,34 @@ def outline(mask: NDArray) -> NDArray[np.bool_]:
     return inside[1:-1, 1:-1] & ~whole
 
 
-def hausdorff95(predicted: NDArray, true: NDArray) -> float:
+def hausdorff95(predicted: NDArray, true: NDArray, spacing: tuple[float, float] = (1.0, 1.0)) -> float:
     """95th percentile Hausdorff distance between outlines of masks ``(H, W)``, in pixels.
 
     That is the larger of the two directions.
     0 where both are empty, the picture's diagonal where one of them is.
+    With `spacing`, the height and width of a pixel, it is in the unit of those.
     """
-    import cv2
-
     _counts(predicted, true)  # same shapes
     edges = [outline(predicted), outline(true)]
     if not (edges[0].any() and edges[1].any()):
-        return 0.0 if not edges[0].any() and not edges[1].any() else float(np.hypot(*edges[0].shape))
-    away = [cv2.distanceTransform((~e).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) for e in edges]
+        nothing = not edges[0].any() and not edges[1].any()
+        return 0.0 if nothing else float(np.hypot(*np.multiply(edges[0].shape, spacing)))
+    rows, columns = (np.flatnonzero((edges[0] | edges[1]).any(axis)) for axis in (1, 0))
+    edges = [edge[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] for edge in edges]
+    away = [_distance_to(edge, spacing) for edge in edges]
     return float(max(np.percentile(away[1][edges[0]], 95), np.percentile(away[0][edges[1]], 95)))
+
+
+def _distance_to(edge: NDArray[np.bool_], spacing: tuple[float, float]) -> NDArray:
+    """Distance ``(H, W)`` of each pixel to the nearest one of an outline."""
+    if spacing[0] != spacing[1]:
+        from scipy.ndimage import distance_transform_edt
+
+        return distance_transform_edt(~edge, sampling=spacing)
+    import cv2
+
+    pixels = cv2.distanceTransform((~edge).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return pixels * spacing[0]
 
 
 def boundary_f(predicted: NDArray, true: NDArray) -> float:

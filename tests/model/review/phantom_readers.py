@@ -1,0 +1,36 @@
+"""A phantom video with a scale, and three readers of it: one draws too little, one too much, one beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel
+import numpy as np
+from scipy import ndimage
+from vivim import make_phantom
+
+SPACING = (0.3, 0.2)
+"""Height and width of a pixel in mm."""
+EMPTY = (1, 2)
+"""Frames without a lesion."""
+
+
+def write_phantom(path: Path, seed: int = 3, frames: int = 8, size: tuple[int, int] = (96, 112)) -> np.ndarray:
+    """Write a phantom as NIfTI, which has a scale, and return its true masks. `EMPTY` frames show no lesion."""
+    phantom = make_phantom(frames=frames, size=size, seed=seed)
+    affine = np.diag([SPACING[1], SPACING[0], 1.0, 1.0])
+    image = nibabel.Nifti1Image(np.ascontiguousarray(phantom.frames.T), affine)
+    image.header.set_xyzt_units("mm", "sec")
+    nibabel.save(image, path)
+    phantom.masks[list(EMPTY)] = 0
+    return phantom.masks
+
+
+def drawn_by(truth: np.ndarray) -> dict[str, np.ndarray]:
+    """Masks ``(T, H, W)`` of three readers. In frame 1 the second sees a lesion that is not there."""
+    tall = ndimage.generate_binary_structure(2, 1)
+    small = np.stack([ndimage.binary_erosion(mask, tall, iterations=3) for mask in truth])
+    large = np.stack([ndimage.binary_dilation(mask, tall, iterations=3) for mask in truth])
+    large[1, 20:30, 20:32] = True
+    beside = np.roll(truth, (5, 8), axis=(1, 2))
+    return {name: masks.astype(np.uint8) for name, masks in (("a", small), ("b", large), ("c", beside))}
