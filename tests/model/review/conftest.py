@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from phantom_readers import drawn_by, write_phantom
+from phantom_readers import drawn_by, open_reader, write_phantom
 from vivim import Session
 
 
@@ -23,9 +23,7 @@ def readers(truth: np.ndarray, tmp_path: Path) -> Iterator[dict[str, Session]]:
     with ExitStack() as stack:
         found = {}
         for name, masks in drawn_by(truth).items():
-            session = stack.enter_context(
-                Session.open(tmp_path / "scan.nii.gz", folder=tmp_path / f"{name}.vivim", author=name)
-            )
+            session = stack.enter_context(open_reader(tmp_path / "scan.nii.gz", name))
             for t, mask in enumerate(masks[:-1]):
                 session.correct(t, mask)
             session.propose(len(masks) - 1, masks[-1], "model 1", uncertainty=0.5)

@@ -7,7 +7,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 from scipy import ndimage
-from vivim import make_phantom
+from vivim import Session, make_phantom
 
 SPACING = (0.3, 0.2)
 """Height and width of a pixel in mm."""
@@ -34,3 +34,8 @@ def drawn_by(truth: np.ndarray) -> dict[str, np.ndarray]:
     large[1, 20:30, 20:32] = True
     beside = np.roll(truth, (5, 8), axis=(1, 2))
     return {name: masks.astype(np.uint8) for name, masks in (("a", small), ("b", large), ("c", beside))}
+
+
+def open_reader(video: Path, name: str) -> Session:
+    """Open a reader's session of a video."""
+    return Session.open(video, folder=video.with_name(f"{name}.vivim"), author=name)
