@@ -66,6 +66,7 @@ from .registry.registry import rename_model as rename_model
 from .remote.protocol import RemoteError as RemoteError
 from .session import Checked as Checked
 from .session import Session as Session
+from .session import readers_of as readers_of
 from .settings import Settings as Settings
 from .settings import change_settings as change_settings
 from .training.config import TrainConfig as TrainConfig
