@@ -71,6 +71,7 @@ from .review.agreement import agreement as agreement
 from .review.consensus import consensus as consensus
 from .session import Checked as Checked
 from .session import Session as Session
+from .session import readers_of as readers_of
 from .settings import Settings as Settings
 from .settings import change_settings as change_settings
 from .training.config import TrainConfig as TrainConfig

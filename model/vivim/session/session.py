@@ -30,7 +30,17 @@ from vivim.session.history import History
 from vivim.session.ledger import LEDGER, MODEL, PERSON, PERSONS, Entry, FrameTable, Ledger, digest, now
 from vivim.session.mask_array import MaskEditor
 from vivim.session.mask_store import MASKS, MaskStore
-from vivim.session.metadata import FILE, SUFFIX, Description, agreed, checked_class_names, describe
+from vivim.session.metadata import (
+    FILE,
+    SUFFIX,
+    Description,
+    agreed,
+    checked_class_names,
+    describe,
+    sessions_in,
+)
+from vivim.session.migrations import DEFAULT
+from vivim.session.readers import session_of
 from vivim.session.video_link import find_video, home_of, linked, remember_place
 
 if TYPE_CHECKING:
@@ -85,6 +95,7 @@ class Session:
         path: str | Path,
         *,
         folder: str | Path | None = None,
+        reader: str | None = None,
         author: str | None = None,
         read_only: bool = False,
         lazy: bool = False,
@@ -98,8 +109,12 @@ class Session:
             A video (anything `vivim.open_video` opens), or a session folder.
         folder : str or Path, optional
             Where a video's session lives; by default beside the video, named after it with ``.vivim`` added.
+        reader : str, optional
+            Whose session: each reader of a video has masks, ledger, undo and lock of their own, see
+            `vivim.session.readers`. By default the session that lies in the folder itself. A new reader starts with
+            the class names and the area of those who are there.
         author : str, optional
-            Who corrects; the account's name by default.
+            Who corrects; by default the reader, for ``"default"`` the account's name.
         read_only : bool
             Open without the right to write; any number of readers may, while one writer has it open.
         lazy : bool
@@ -117,42 +132,37 @@ class Session:
         VideoError
             If the video cannot be opened.
         """
-        path, author = Path(path), author or _account_name()
+        path = Path(path)
         with ExitStack() as undo:
-            if (path / FILE).is_file():
-                session = cls(path, Description.read(path / FILE), author, read_only)
-                undo.callback(session.close)
-                if relink:
-                    session._open_video(relink)
-                undo.pop_all()
-                return session
-            if path.suffix == SUFFIX and path.is_dir():
-                raise SessionError(
-                    f"{path} has no {FILE}. Restore it from a backup, or open the video instead."
-                )
-            from vivim.video import open_video
+            video, home = None, path
+            if not sessions_in(path):
+                if path.suffix == SUFFIX and path.is_dir():
+                    raise SessionError(
+                        f"{path} has no {FILE}. Restore it from a backup, or open the video instead."
+                    )
+                from vivim.video import open_video
 
-            video = open_video(path)
-            undo.callback(video.close)
-            home = Path(folder) if folder is not None else home_of(video)
-            if (home / FILE).is_file():
-                linked(Description.read(home / FILE), video, home, relink)
-            elif read_only:
-                raise SessionError(
-                    f"There is no session beside {path.name}. Propose or draw masks first; of a video that `vivim "
-                    f"segment` did, name the session instead: OUT/{path.stem}/session{SUFFIX}."
-                )
-            elif lazy:
-                check_place(home)
-            else:
-                create_folder(home, describe(video))
-            there = (home / FILE).is_file()
-            description = Description.read(home / FILE) if there else describe(video)
-            session = cls(home, description, author, read_only)
+                video = open_video(path)
+                undo.callback(video.close)
+                home = Path(folder) if folder is not None else home_of(video)
+            home, description = session_of(home, reader, read_only)
+            if not (home / FILE).is_file() and (read_only or (video is None and reader is None)):
+                raise _no_session(path, home, reader or DEFAULT)
+            if video is not None:
+                known = description or replace(describe(video), reader=reader or DEFAULT)
+                description = linked(known, video, home, relink)
+            assert description is not None
+            if not (home / FILE).is_file():
+                check_place(home) if lazy else create_folder(home, description)
+            if there := (home / FILE).is_file():
+                description = Description.read(home / FILE)
+            session = cls(home, description, author or _author(description), read_only)
             undo.callback(session.close)
-            if there:
+            if video is not None and there:
                 session._link(video, relink)
-            session._video = video
+            elif video is None and relink:
+                session._open_video(relink)
+            session._video = session._video or video
             undo.pop_all()
             return session
 
@@ -330,6 +340,11 @@ class Session:
     def identity(self) -> str:
         """What tells this video from others: a digest of its content."""
         return self._description.identity
+
+    @property
+    def reader(self) -> str:
+        """Whose work this is: the name of a reader, ``"default"`` where there is one alone."""
+        return self._description.reader
 
     @property
     def area(self) -> Area | None:
@@ -762,7 +777,22 @@ class Session:
         return written
 
 
-def _account_name() -> str:
+def _no_session(path: Path, home: Path, reader: str) -> SessionError:
+    """What to say where a session that is not there is to be read."""
+    if others := sessions_in(home if reader == DEFAULT else home.parents[1]):
+        return SessionError(
+            f"{path.name} has no session of reader {reader}. Choose one of: {', '.join(others)}."
+        )
+    return SessionError(
+        f"There is no session beside {path.name}. Propose or draw masks first; of a video that `vivim segment` did, "
+        f"name the session instead: OUT/{path.stem}/session{SUFFIX}."
+    )
+
+
+def _author(description: Description) -> str:
+    """Who corrects, where nobody says: the reader, or who the account belongs to."""
+    if description.reader != DEFAULT:
+        return description.reader
     try:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):
