@@ -120,7 +120,10 @@ class Agreement:
             len(common),
             sum(int(np.count_nonzero(~a & ~b)) for a, b in both),
             sum(int(np.count_nonzero(a ^ b)) for a, b in both),
-            *(_mean(getattr(row, name) for row in drawn) for name in ("dice", "jaccard", "hd95_px", "hd95_mm")),
+            _mean(row.dice for row in drawn),
+            _mean(row.jaccard for row in drawn),
+            _mean(row.hd95_px for row in drawn),
+            _mean(row.hd95_mm for row in drawn),
             presence_agreement(present),
             kappa(present),
         )
@@ -189,9 +192,8 @@ def agreement(
     """
     names, classes = names_of(sessions, readers), list(shared_classes(sessions))
     spacing = sessions[0].pixel_spacing_mm
-    ignored = [ignored_frames(session) for session in sessions]
-    out = set().union(*ignored)
-    vouched = [counted_frames(session) for session in sessions]
+    ignored = [set(session.frames_tagged("ignore")) for session in sessions]
+    vouched = [set(session.vouched_frames()) for session in sessions]
     found: list[FrameAgreement] = []
     for t in range(len(sessions[0])):
         masks = {k: sessions[k].masks[t] for k, frames in enumerate(vouched) if t in frames}
@@ -204,7 +206,11 @@ def agreement(
         progress(t + 1, len(sessions[0]))
     missing = [len(sessions[0]) - len(frames | ours) for frames, ours in zip(vouched, ignored, strict=True)]
     return Agreement(
-        names, tuple(classes), tuple(found), len(out), dict(zip(names, missing, strict=True))
+        names,
+        tuple(classes),
+        tuple(found),
+        len(set().union(*ignored)),
+        dict(zip(names, missing, strict=True)),
     )
 
 
@@ -267,14 +273,16 @@ def area_difference(agreed: Agreement, readers: tuple[str, str]) -> AreaDifferen
         areas, unit = np.array([row.areas_px for row in rows], float), "px"
     differences = areas[:, 0] - areas[:, 1]
     bias, spread = float(differences.mean()), 1.96 * float(differences.std(ddof=1))
-    return AreaDifference(readers, unit, areas.mean(axis=1), differences, bias, (bias - spread, bias + spread))
+    return AreaDifference(
+        readers, unit, areas.mean(axis=1), differences, bias, (bias - spread, bias + spread)
+    )
 
 
 def names_of(sessions: Sequence[Session], readers: Sequence[str] | None = None) -> tuple[str, ...]:
     """Names of the readers, see `agreement`. Raises a `ValueError` if they do not fit the sessions."""
     if len(sessions) < 2:
         raise ValueError("Agreement takes the sessions of at least two readers.")
-    names = [getattr(session, "reader", "default") for session in sessions] if readers is None else list(readers)
+    names = [session.reader for session in sessions] if readers is None else list(readers)
     if readers is None and len(set(names)) < len(names):
         names = [f"reader {number}" for number in range(1, len(sessions) + 1)]
     if len(names) != len(sessions) or len(set(names)) < len(names):
@@ -298,14 +306,3 @@ def shared_classes(sessions: Sequence[Session]) -> tuple[str, ...]:
                 "Give the classes the same names in each session."
             )
     return longest
-
-
-def ignored_frames(session: Session) -> set[int]:
-    """Frames that a reader has tagged ``"ignore"``."""
-    if not hasattr(session, "tags"): return set()
-    return {t for t in range(len(session)) if "ignore" in session.tags(t)}
-
-
-def counted_frames(session: Session) -> set[int]:
-    """Frames of a reader that count: vouched for, and not tagged ``"ignore"``."""
-    return set(session.vouched_frames()) - ignored_frames(session)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vivim.errors import SessionError, VivimError
 from vivim.imaging.metrics import label_dice
-from vivim.review.agreement import counted_frames, names_of, shared_classes
+from vivim.review.agreement import names_of, shared_classes
 
 if TYPE_CHECKING:
     from vivim.session import Session
@@ -78,7 +78,7 @@ def consensus_frames(sessions: Sequence[Session], method: str = "staple") -> Ite
     if method not in METHODS:
         raise ValueError(f"Unknown method {method!r}; choose one of {', '.join(METHODS)}.")
     combine = staple if method == "staple" else majority
-    vouched = [counted_frames(session) for session in sessions]
+    vouched = [set(session.vouched_frames()) for session in sessions]
     uncertainty = np.stack([session.uncertainty for session in sessions])
     for t in range(len(sessions[0])):
         counting = [session for session, frames in zip(sessions, vouched, strict=True) if t in frames]
@@ -110,7 +110,9 @@ def propose_consensus(
     """
     names = names_of(sessions, readers)
     if any(target.folder.resolve() == session.folder.resolve() for session in sessions):
-        raise SessionError("The consensus needs a session of its own. Name a reader whose masks it is not made of.")
+        raise SessionError(
+            "The consensus needs a session of its own. Name a reader whose masks it is not made of."
+        )
     target.take_classes(shared_classes([*sessions, target]))
     proposed = [
         one

@@ -15,10 +15,8 @@ def kappa(present: NDArray[np.bool_]) -> float:
         return float("nan")
     observed = presence_agreement(present)
     yes = present.mean(axis=0)
-    if readers == 2:
-        by_chance = yes.prod() + (1 - yes).prod()
-    else:
-        by_chance = yes.mean() ** 2 + (1 - yes.mean()) ** 2
+    yes = yes if readers == 2 else np.full(2, yes.mean())  # Fleiss takes all readers for alike
+    by_chance = yes.prod() + (1 - yes).prod()
     return float((observed - by_chance) / (1 - by_chance)) if by_chance < 1 else float("nan")
 
 

@@ -66,7 +66,9 @@ def area_plot(one: AreaDifference) -> str:
     """Bland-Altman plot of the areas of two readers."""
     unit = UNITS[one.unit]
     figure, axes = _figure(
-        f"Areas: {one.readers[0]} minus {one.readers[1]}", f"mean of both areas, {unit}", f"difference, {unit}"
+        f"Areas: {one.readers[0]} minus {one.readers[1]}",
+        f"mean of both areas, {unit}",
+        f"difference, {unit}",
     )
     axes.scatter(one.means, one.differences, s=12, color="#0072b2", alpha=0.6, linewidths=0, rasterized=True)
     for value, style in ((one.bias, "-"), (one.limits[0], "--"), (one.limits[1], "--")):

@@ -18,8 +18,6 @@ from vivim.review.agreement import (
     Agreement,
     AreaDifference,
     area_difference,
-    counted_frames,
-    ignored_frames,
     pooled,
 )
 from vivim.review.consensus import consensus_frames
@@ -125,9 +123,10 @@ class StudyReport:
 
     def area_differences(self) -> list[AreaDifference]:
         """Differences of areas, for each pair of readers who share enough frames."""
-        found = self.agreement
-        pairs = [] if found is None else combinations(found.readers, 2)
-        return [one for pair in pairs if (one := area_difference(found, pair)) is not None]
+        if (found := self.agreement) is None:
+            return []
+        differences = (area_difference(found, pair) for pair in combinations(found.readers, 2))
+        return [one for one in differences if one is not None]
 
 
 def study_report(
@@ -162,9 +161,8 @@ def study_report(
     clips = clips_of(Path(path), numbered=numbered)
     for done, clip in enumerate(clips, start=1):
         with clip.opened(readers) as opened:
-            agreed = clip.agreement(opened)
-            if agreed is not None:
-                agreements[clip.name] = agreed
+            if len(opened) > 1:
+                agreements[clip.name] = clip.agreement(opened)
             scores = _consensus_dice(list(opened.values()))
             for (reader, session), score in zip(opened.items(), scores, strict=True):
                 sessions.append(_of_session(clip, reader, session, score, idle_seconds))
@@ -182,7 +180,7 @@ def _of_session(
         reader,
         session.state,
         dict(zip(STATUS_NAMES, counts, strict=True)),
-        len(ignored_frames(session)),
+        len(session.frames_tagged("ignore")),
         edited,
         score,
     )
@@ -192,9 +190,9 @@ def _consensus_dice(sessions: Sequence[Session]) -> list[float]:
     """For each session its mean Dice with the majority, over frames in which it or the majority has something."""
     scores: list[list[float]] = [[] for _ in sessions]
     if len(sessions) > 1:
-        counted = [counted_frames(session) for session in sessions]
+        vouched = [set(session.vouched_frames()) for session in sessions]
         for one in consensus_frames(sessions, "majority"):
-            for session, frames, own in zip(sessions, counted, scores, strict=True):
+            for session, frames, own in zip(sessions, vouched, scores, strict=True):
                 mask = session.masks[one.frame] if one.frame in frames else None
                 if mask is not None and (mask.any() or one.mask.any()):
                     own.append(label_dice(mask, one.mask))

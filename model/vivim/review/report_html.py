@@ -18,10 +18,27 @@ figure { margin: 1.5rem 0; } svg { max-width: 100%; height: auto; } figcaption, 
 """
 NO_NETWORK = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<title>Report of a study</title>
+<style>{style}</style>
+</head>
+<body>
+<h1>Report of a study</h1>
+{body}<p class="note">Made by vivim {version}. For research, not for diagnosis.</p>
+</body>
+</html>
+"""
+
 
 def as_html(report: StudyReport) -> str:
     """The whole page. Raises a `VivimError` if matplotlib is not installed."""
-    figures = [_figure(progress_plot([report.of_reader(name) for name in report.readers]), "Frames by status.")]
+    figures = [
+        _figure(progress_plot([report.of_reader(name) for name in report.readers]), "Frames by status.")
+    ]
     for one in report.area_differences():
         low, high = one.limits
         figures.append(
@@ -33,15 +50,10 @@ def as_html(report: StudyReport) -> str:
         )
     if report.agreements:
         figures.append(_figure(effort_plot(report), "What time buys: each point is a video of a reader."))
-    return (
-        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta http-equiv="Content-Security-Policy" '
-        f'content="{NO_NETWORK}">\n<title>Report of a study</title>\n<style>{STYLE}</style>\n</head>\n<body>\n'
-        f"<h1>Report of a study</h1>\n"
-        + "".join(table.html() for table in report_tables(report))
-        + "".join(figures)
-        + f'<p class="note">Made by vivim {vivim.__version__}. For research, not for diagnosis.</p>\n</body>\n</html>\n'
-    )
+    body = "".join([*(table.html() for table in report_tables(report)), *figures])
+    return PAGE.format(policy=NO_NETWORK, style=STYLE, body=body, version=vivim.__version__)
 
 
 def _figure(svg: str, caption: str) -> str:
-    return f'<figure role="img" aria-label="{escape(caption)}">\n{svg}<figcaption>{escape(caption)}</figcaption></figure>\n'
+    label = escape(caption)
+    return f'<figure role="img" aria-label="{label}">\n{svg}<figcaption>{label}</figcaption></figure>\n'

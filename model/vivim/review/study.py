@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
-from vivim.batch.inputs import find, is_one
+from vivim.batch.inputs import find, is_one, stems
 from vivim.errors import SessionError
 from vivim.review.agreement import Agreement, agreement
 from vivim.session import Session
-from vivim.session.metadata import FILE, SUFFIX
+from vivim.session.metadata import FILE, Description, sessions_in, top_of
+from vivim.session.video_link import home_of
+from vivim.video import open_video
 
 
 @dataclass(frozen=True)
@@ -32,24 +34,44 @@ class StudyClip:
                 name: stack.enter_context(Session.open(self.folders[name], read_only=True)) for name in names
             }
 
-    def agreement(self, sessions: dict[str, Session]) -> Agreement | None:
-        """Agreement of those who have a session, None for fewer than two."""
-        if len(sessions) < 2:
-            return None
-        return agreement(list(sessions.values()), readers=list(sessions), clip=self.name)
+    def agreement(
+        self, sessions: dict[str, Session], progress: Callable[[int, int], object] = lambda done, total: None
+    ) -> Agreement:
+        """Agreement of two or more readers."""
+        return agreement(list(sessions.values()), readers=list(sessions), clip=self.name, progress=progress)
 
 
 def clips_of(path: Path, *, numbered: bool = False) -> list[StudyClip]:
-    """The videos of a study, or the one that a video or a session is of, in natural order of names.
+    """The videos of a study that have a session, or the one that a video or a session is of, in order of names.
 
-    `numbered`: name them ``"video 1"`` and so on, where files are named after patients. Raises a `SessionError` if a
-    video has no session, a `VivimError` if there are none.
+    The folder of one reader's session is that reader's work alone. `numbered`: name videos ``"video 1"`` and so on,
+    where files are named after patients. Raises a `VivimError` if there is no session.
     """
     if is_one(path):
-        found = [(path.name.removesuffix(SUFFIX), path)]
-    else:
-        found = [(one.stem, one.path) for one in find([path], path, sessions=True)]
-    return [
-        StudyClip(f"video {number}" if numbered else name, readers_in(home))
-        for number, (name, home) in enumerate(found, start=1)
-    ]
+        return [StudyClip("video 1" if numbered else _name(path), _sessions_of(path))]
+    found = [one.path for one in find([path], path, sessions=True)]
+    tops = list(dict.fromkeys(top_of(folder, Description.read(folder / FILE)) for folder in found))
+    names = stems([PurePath(top.relative_to(path.absolute())) for top in tops], tops)
+    if numbered:
+        names = [f"video {number}" for number in range(1, len(tops) + 1)]
+    return [StudyClip(name, _by_reader(top)) for name, top in zip(names, tops, strict=True)]
+
+
+def _name(path: Path) -> str:
+    """What one video is called: as in a study that holds it alone."""
+    top = top_of(path, Description.read(path / FILE)) if (path / FILE).is_file() else path
+    return stems([PurePath(top.name)], [top])[0]
+
+
+def _sessions_of(path: Path) -> dict[str, Path]:
+    """Session folders of a video, or in the folder of all its readers, or that of one of them, by reader."""
+    if not sessions_in(path):
+        with closing(open_video(path)) as video:
+            path = home_of(video)
+    if not sessions_in(path):
+        raise SessionError(f"There is no session in {path}. Propose or draw masks first.")
+    return _by_reader(path)
+
+
+def _by_reader(folder: Path) -> dict[str, Path]:
+    return {Description.read(session / FILE).reader: session for session in sessions_in(folder).values()}

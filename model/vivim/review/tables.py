@@ -46,7 +46,9 @@ class Table:
         """A table of a Markdown page."""
         rule = ["---", *["---:"] * (len(self.head) - 1)]
         lines = [list(self.head), rule, *self.cells()]
-        return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines)
+        return "\n".join(
+            "| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines
+        )
 
     def html(self) -> str:
         """A ``<table>``, and its note."""
@@ -99,37 +101,53 @@ def clip_table(clips: dict[str, Agreement]) -> Table:
     return Table("Agreement of each video", ["video", *SCORES.values()], rows)
 
 
+PROGRESS = {
+    "reader": "reader",
+    "clips": "videos",
+    **{name: name for name in STATUS_NAMES},
+    "ignored": "ignored",
+}
+EFFORT = {
+    "reader": "reader",
+    "edited_frames": "edited frames",
+    "edits": "edits",
+    "minutes": "minutes",
+    "seconds_per_edited_frame": "seconds a frame",
+    "consensus_dice": "Dice with consensus",
+}
+"""Sums of a reader, with the headings of the two tables."""
+
+
 def report_tables(report: StudyReport) -> list[Table]:
     """All tables of a report."""
     sums = [report.of_reader(reader) for reader in report.readers]
+    videos = [
+        [
+            one.clip,
+            one.reader,
+            one.state,
+            *one.frames.values(),
+            one.edits,
+            one.seconds / 60,
+            one.consensus_dice,
+        ]
+        for one in report.sessions
+    ]
     found = [
-        Table(
-            "Progress",
-            ["reader", "videos", *STATUS_NAMES, "ignored"],
-            [[row["reader"], row["clips"], *(row[name] for name in STATUS_NAMES), row["ignored"]] for row in sums],
-        ),
+        Table("Progress", [*PROGRESS.values()], [[row[name] for name in PROGRESS] for row in sums]),
         Table(
             "Effort",
-            ["reader", "edited frames", "edits", "minutes", "seconds a frame", "Dice with consensus"],
-            [
-                [row["reader"], row["edited_frames"], row["edits"], row["minutes"]]
-                + [row["seconds_per_edited_frame"], row["consensus_dice"]]
-                for row in sums
-            ],
+            [*EFFORT.values()],
+            [[row[name] for name in EFFORT] for row in sums],
             f"The time between two edits counts if it is at most {report.idle_seconds:g} s. The consensus is the "
             "majority of all readers, each one included.",
         ),
         Table(
             "Videos",
             ["video", "reader", "state", *STATUS_NAMES, "edits", "minutes", "Dice with consensus"],
-            [
-                [one.clip, one.reader, one.state, *one.frames.values(), one.edits, one.seconds / 60]
-                + [one.consensus_dice]
-                for one in report.sessions
-            ],
+            videos,
         ),
     ]
     if report.agreement is not None:
-        found.append(agreement_table(report.agreement))
-        found.append(clip_table(report.agreements))
+        found += [agreement_table(report.agreement), clip_table(report.agreements)]
     return found

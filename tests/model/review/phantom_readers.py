@@ -6,6 +6,8 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, UltrasoundMultiFrameImageStorage, generate_uid
 from scipy import ndimage
 from vivim import Session, make_phantom
 
@@ -15,7 +17,9 @@ EMPTY = (1, 2)
 """Frames without a lesion."""
 
 
-def write_phantom(path: Path, seed: int = 3, frames: int = 8, size: tuple[int, int] = (96, 112)) -> np.ndarray:
+def write_phantom(
+    path: Path, seed: int = 3, frames: int = 8, size: tuple[int, int] = (96, 112)
+) -> np.ndarray:
     """Write a phantom as NIfTI, which has a scale, and return its true masks. `EMPTY` frames show no lesion."""
     phantom = make_phantom(frames=frames, size=size, seed=seed)
     affine = np.diag([SPACING[1], SPACING[0], 1.0, 1.0])
@@ -36,6 +40,27 @@ def drawn_by(truth: np.ndarray) -> dict[str, np.ndarray]:
     return {name: masks.astype(np.uint8) for name, masks in (("a", small), ("b", large), ("c", beside))}
 
 
+def write_dicom(path: Path, frames: np.ndarray, name: str, number: str) -> None:
+    """Write a cine ``(T, H, W)`` whose header says who the patient is."""
+    data = Dataset()
+    data.file_meta = FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = UltrasoundMultiFrameImageStorage
+    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = generate_uid()
+    data.PatientName, data.PatientID, data.Modality = name, number, "US"
+    data.NumberOfFrames, data.Rows, data.Columns = frames.shape
+    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+    data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 8, 8, 7, 0
+    data.PixelData = frames.tobytes()
+    data.save_as(path, enforce_file_format=True)
+
+
 def open_reader(video: Path, name: str) -> Session:
     """Open a reader's session of a video."""
-    return Session.open(video, folder=video.with_name(f"{name}.vivim"), author=name)
+    return Session.open(video, reader=name)
+
+
+def approve(session: Session) -> None:
+    """Bring a session to the state in which it is released."""
+    for state in ("submitted", "in review", "approved"):
+        session.set_state(state, by="senior")

@@ -14,7 +14,6 @@ from vivim import Session, SessionError
 from vivim.review.agreement import area_difference, pooled
 from vivim.review.kappa import kappa
 
-
 NAMES = ("a", "b", "c")
 PAIRS = list(itertools.combinations(NAMES, 2))
 
@@ -104,7 +103,9 @@ def test_kappa_is_not_defined_where_all_always_say_the_same() -> None:
 
 def test_frames_that_nobody_drew_in_count_for_presence_alone(found: vivim.Agreement) -> None:
     empty = [row for row in found.frames if row.frame in EMPTY and row.readers == ("a", "c")]
-    assert len(empty) == len(EMPTY) and all(np.isnan([row.dice, row.jaccard, row.hd95_px]).all() for row in empty)
+    assert len(empty) == len(EMPTY) and all(
+        np.isnan([row.dice, row.jaccard, row.hd95_px]).all() for row in empty
+    )
     pair = found.scores(("a", "c"))
     drawn = [row.dice for row in found.frames if row.readers == ("a", "c") and any(row.areas_px)]
     assert pair.dice == pytest.approx(np.mean(drawn)) and len(drawn) == pair.frames - len(EMPTY)
@@ -147,7 +148,9 @@ def test_classes_are_compared_by_themselves(truth: np.ndarray, tmp_path: Path) -
     assert found.scores(found.readers, 1).dice == 0.0
     assert found.scores(found.readers, 2).dice == pytest.approx((same + 0) / 2)
     assert found.overall.dice == pytest.approx((same + 0 + 0) / 3)
-    assert found.overall.presence_agreement == 1.0 and found.scores(found.readers, 1).presence_agreement == 0.5
+    assert (
+        found.overall.presence_agreement == 1.0 and found.scores(found.readers, 1).presence_agreement == 0.5
+    )
     assert len(found.as_dict()["by_class"]) == 2
 
 
@@ -187,5 +190,5 @@ def test_classes_of_other_names_are_refused(readers: dict[str, Session]) -> None
 def test_readers_are_at_least_two_with_names_that_differ(
     readers: dict[str, Session], count: int, names: list[str] | None
 ) -> None:
-    with pytest.raises(ValueError, match="at least two|differ"):
+    with pytest.raises(ValueError, match=r"at least two|differ"):
         vivim.agreement(list(readers.values())[:count], readers=names)

@@ -17,7 +17,9 @@ METHODS = ("staple", "majority")
 
 
 def mean_dice(masks: np.ndarray, truth: np.ndarray) -> float:
-    return float(np.mean([vivim.dice(*pair) for pair in zip(masks[:-1], truth[:-1], strict=True) if pair[1].any()]))
+    return float(
+        np.mean([vivim.dice(*pair) for pair in zip(masks[:-1], truth[:-1], strict=True) if pair[1].any()])
+    )
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -61,7 +63,11 @@ def test_staple_of_equal_masks_is_that_mask(fill: int) -> None:
 
 
 def test_majority_is_more_than_half_of_each_class() -> None:
-    masks = [np.array([[1, 1, 2, 0]], np.uint8), np.array([[1, 2, 2, 1]], np.uint8), np.array([[0, 3, 2, 0]], np.uint8)]
+    masks = [
+        np.array([[1, 1, 2, 0]], np.uint8),
+        np.array([[1, 2, 2, 1]], np.uint8),
+        np.array([[0, 3, 2, 0]], np.uint8),
+    ]
     assert majority(masks).tolist() == [[1, 0, 2, 0]]
     assert majority(masks[:2]).tolist() == [[1, 0, 2, 0]], "of two, both"
 
@@ -75,7 +81,9 @@ def test_staple_keeps_classes_apart(truth: np.ndarray) -> None:
     assert label_dice(both, np.maximum(staple(ones), 0)) > 0.4 and vivim.dice(both == 1, staple(ones)) > 0.95
 
 
-def test_the_proposals_are_never_a_persons(readers: dict[str, Session], tmp_path: Path, truth: np.ndarray) -> None:
+def test_the_proposals_are_never_a_persons(
+    readers: dict[str, Session], tmp_path: Path, truth: np.ndarray
+) -> None:
     with open_reader(tmp_path / "scan.nii.gz", "senior") as senior:
         drawn = np.zeros(truth.shape[1:], np.uint8)
         senior.correct(3, drawn)
@@ -106,7 +114,7 @@ def test_uncertainty_of_the_model_raises_the_priority(readers: dict[str, Session
     first.propose(4, first.masks[5], "model 1", uncertainty=0.5)
     first.accept(4)
     after = {one.frame: one for one in consensus_frames(list(readers.values()), "majority")}
-    assert before[5] .priority == before[5].disagreement
+    assert before[5].priority == before[5].disagreement
     assert after[4].priority == pytest.approx(after[4].disagreement * 1.5)
 
 

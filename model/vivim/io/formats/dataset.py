@@ -7,12 +7,14 @@ from PIL import Image
 
 from vivim.errors import ExportError
 from vivim.imaging.roi import crop
-from vivim.io.formats.png import save_binary
+from vivim.io.formats.png import save_binary, save_indexed
 from vivim.io.mask_source import Work
 
 
 def write_dataset(work: Work, path: Path) -> Generator[int, None, None]:
-    """Write ``frames/000000.png`` (RGB) and ``masks/000000.png`` (0 and 255) for each frame that has been looked at.
+    """Write ``frames/000000.png`` (RGB) and ``masks/000000.png`` for each frame that has been looked at.
+
+    A mask is 0 and 255. With several classes it is indexed, and each pixel holds the number of its class.
 
     A frame without a proposal or a correction is left out: nobody said that there is no lesion in it. Both
     pictures are cut to the session's area, if it has one: a model that learns from them is to see what it
@@ -25,9 +27,10 @@ def write_dataset(work: Work, path: Path) -> Generator[int, None, None]:
     if not any(known):
         raise ExportError("None of these frames has been proposed or corrected. Choose other frames.")
     area = work.source.area
+    save = save_indexed if len(work.source.classes) > 1 else save_binary
     for done, (t, is_known) in enumerate(zip(work.frames, known, strict=True), start=1):
         if is_known:
             name = f"{t:06d}.png"
             Image.fromarray(crop(work.rgb(t), area)).save(path / "frames" / name, compress_level=1)
-            save_binary(crop(work.mask(t), area), path / "masks" / name)
+            save(crop(work.mask(t), area), path / "masks" / name)
         yield done
