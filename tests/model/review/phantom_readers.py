@@ -36,7 +36,7 @@ def drawn_by(truth: np.ndarray) -> dict[str, np.ndarray]:
     small = np.stack([ndimage.binary_erosion(mask, tall, iterations=3) for mask in truth])
     large = np.stack([ndimage.binary_dilation(mask, tall, iterations=3) for mask in truth])
     large[1, 20:30, 20:32] = True
-    beside = np.roll(truth, (5, 8), axis=(1, 2))
+    beside = np.roll(truth, (3, 4), axis=(1, 2))
     return {name: masks.astype(np.uint8) for name, masks in (("a", small), ("b", large), ("c", beside))}
 
 
