@@ -65,6 +65,8 @@ from .registry.registry import remove_model as remove_model
 from .registry.registry import rename_model as rename_model
 from .remote.protocol import RemoteError as RemoteError
 from .session import Checked as Checked
+from .session import Comment as Comment
+from .session import ReviewEvent as ReviewEvent
 from .session import Session as Session
 from .session import readers_of as readers_of
 from .settings import Settings as Settings

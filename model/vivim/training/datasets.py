@@ -239,8 +239,7 @@ def load_session(folder: Path, size: tuple[int, int], label: int | None = None) 
 
     with Session.open(folder, read_only=True) as session:
         finished = session.vouched_frames()
-        damaged = set(session.frames_with("corrected", "accepted")).difference(finished)
-        if damaged:
+        if damaged := session.damage:
             _log.warning("%s: %s; not used", folder.name, damage_text(damaged))
         if not finished:
             return None

@@ -341,6 +341,24 @@ def test_an_old_session_being_brought_up_to_date_stays_whole(sample, disk: Disk,
         assert json.loads((backup / "session.json").read_text())["schema"] == 3
 
 
+def test_tags_that_were_flushed_are_there_after_any_cut(sample, disk: Disk, tmp_path: Path) -> None:
+    flushed = [0]
+    with Session.open(sample.video, folder=disk.root / "s.vivim", reader="a") as session:
+        cuts = cutting(disk, tmp_path / "cuts", random.Random(8), 0.5, 40, lambda: flushed[0])
+        for k in range(12):
+            session.tag(k, f"tag {k}")
+            if k % 2:
+                session.flush()
+                flushed[0] = k + 1
+    disk.on = False
+    assert len(cuts) > 10
+    for place, count in cuts:
+        with Session.open(place / "s.vivim", reader="a") as again:
+            assert [again.frames_tagged(f"tag {k}") for k in range(count)] == [[k] for k in range(count)]
+            again.tag(0, "goes on")
+            assert again.verify() == []
+
+
 def test_names_of_classes_are_the_old_or_the_new_ones(sample, disk: Disk, tmp_path: Path) -> None:
     with Session.open(sample.video, folder=disk.root / "s.vivim") as session:
         names = [("lesion",)]

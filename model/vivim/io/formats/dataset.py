@@ -9,22 +9,25 @@ from vivim.errors import ExportError
 from vivim.imaging.roi import crop
 from vivim.io.formats.png import save_binary
 from vivim.io.mask_source import Work
+from vivim.session.review import IGNORE
 
 
 def write_dataset(work: Work, path: Path) -> Generator[int, None, None]:
     """Write ``frames/000000.png`` (RGB) and ``masks/000000.png`` (0 and 255) for each frame that has been looked at.
 
-    A frame without a proposal or a correction is left out: nobody said that there is no lesion in it. Both
+    A frame without a proposal or a correction is left out: nobody said that there is no lesion in it. So is one with
+    the tag ``"ignore"``. Both
     pictures are cut to the session's area, if it has one: a model that learns from them is to see what it
     will be shown when it proposes, as it does when it learns from the session itself. Raises `ExportError` if
     no frame is left.
     """
     for folder in ("frames", "masks"):
         (path / folder).mkdir(parents=True)
-    known = [work.source.status(t) != "empty" for t in work.frames]
+    source = work.source
+    known = [source.status(t) != "empty" and IGNORE not in source.tags(t) for t in work.frames]
     if not any(known):
         raise ExportError("None of these frames has been proposed or corrected. Choose other frames.")
-    area = work.source.area
+    area = source.area
     for done, (t, is_known) in enumerate(zip(work.frames, known, strict=True), start=1):
         if is_known:
             name = f"{t:06d}.png"
