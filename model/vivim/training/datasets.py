@@ -236,6 +236,7 @@ def load_session(folder: Path, size: tuple[int, int], label: int | None = None) 
     """
     from vivim.session import Session
     from vivim.session.damage_check import damage_text
+    from vivim.session.metadata import label_of
 
     with Session.open(folder, read_only=True) as session:
         finished = session.vouched_frames()
@@ -248,4 +249,4 @@ def load_session(folder: Path, size: tuple[int, int], label: int | None = None) 
         )
         masks = [crop(session.masks[t], session.area) for t in finished]
     kept = [(mask > 0 if label is None else mask == label).astype(np.uint8) for mask in masks]
-    return Clip(folder.name, frames, np.stack([resize_mask(mask, size) for mask in kept]))
+    return Clip(label_of(folder), frames, np.stack([resize_mask(mask, size) for mask in kept]))
