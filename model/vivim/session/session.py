@@ -67,6 +67,7 @@ class Session:
         self._made = (folder / FILE).is_file()
         self._begun = self._closed = False
         self.masks = MaskStore(folder / MASKS, self.shape)
+        self._no_lesion = digest(np.zeros(self.shape[1:], np.uint8))
         self._ledger = Ledger(folder / LEDGER)
         self._frames = FrameTable(len(self))
         self._gate = EditGate(
@@ -592,7 +593,24 @@ class Session:
             return self._in_parts(work, frames)
 
     def clear(self, t: int, author: str | None = None) -> None:
-        """Empty a frame's mask, for a person. Models may propose again, and a frame that is empty stays so."""
+        """Say for a person that nothing is here: the frame's mask is empty, and the frame counts as corrected.
+
+        Models leave it alone and learn from it. `revert` gives a model's proposal back, `reset` gives the frame up.
+        """
+        t, me = self._checked(t), get_ident()
+
+        def work() -> list[int]:
+            if self._frames.status(t) == "corrected" and self._is_empty(t):
+                return []  # said before
+            self._history.keep(t, me)
+            self._gate.put(self._by_person(t, "corrected", author), np.zeros(self.shape[1:], np.uint8))
+            return [t]
+
+        with self.one_step():
+            self._gate.run(work)
+
+    def reset(self, t: int, author: str | None = None) -> None:
+        """Make a frame what it was at first: without a mask, and for models to propose in."""
         t = self._checked(t)
         if self.status(t) != "empty" or self.damaged(t):
             with self.one_step():
@@ -635,6 +653,10 @@ class Session:
 
         self._gate.run(work)
 
+    def _is_empty(self, t: int) -> bool:
+        """Whether nothing is drawn in a frame that is not known to be damaged."""
+        return not self.problem(t) and self._gate.entry(t).mask == self._no_lesion
+
     def _in_parts(self, work: Callable[[list[int]], list[int]], frames: list[int]) -> list[int]:
         """Do `work` to many frames, let others write in between, and return what it changed."""
         changed: list[int] = []
@@ -665,7 +687,7 @@ class Session:
         """Take back what a person did last, in this run or an earlier, whichever frames it was done to.
 
         What is done to one frame until `end_step`, or until another frame is touched, is one step; accepting,
-        clearing and reverting are steps of their own. The latest `STEPS_KEPT` steps are kept on disk.
+        clearing, resetting and reverting are steps of their own. The latest `STEPS_KEPT` steps are kept on disk.
 
         Returns
         -------

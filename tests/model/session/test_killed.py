@@ -173,7 +173,7 @@ def test_a_frame_that_was_given_back_after_strokes_stays_empty_after_a_kill(
     for row in (0, 10, 20):
         editor[4, row : row + 10, 5:30] = 1
         session.end_step()
-    session.clear(4)
+    session.reset(4)
     copy = Path(shutil.copytree(session.folder, session.folder.with_name("killed.vivim")))
     with Session.open(copy) as found:
         assert found.status(4) == "empty" and not found.masks[4].any() and found.verify() == []

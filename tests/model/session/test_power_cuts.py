@@ -198,7 +198,7 @@ def work(session: Session, seen: Witness, rng: random.Random, steps: int) -> Non
     editor, shape = session.editable(), session.shape[1:]
     for _ in range(steps):
         t = rng.randrange(len(session))
-        what = rng.choice("ssssspppaAxvurecf")
+        what = rng.choice("ssssspppaAxzvurecf")
         drawn = editor[t]
         y, x = rng.randrange(shape[0] - 4), rng.randrange(shape[1] - 4)
         drawn[y : y + 4, x : x + 4] = rng.randrange(1, 5)
@@ -219,8 +219,11 @@ def work(session: Session, seen: Witness, rng: random.Random, steps: int) -> Non
                 seen.may_be(k, ("accepted", seen.now[k][1]))
             session.accept_frames(range(t))
         elif what == "x":
-            seen.may_be(t, ("empty", digest(np.zeros(shape, np.uint8))))
+            seen.may_be(t, ("corrected", digest(np.zeros(shape, np.uint8))))
             session.clear(t)
+        elif what == "z":
+            seen.may_be(t, ("empty", digest(np.zeros(shape, np.uint8))))
+            session.reset(t)
         elif what == "v":
             seen.may_be(t, *seen.ever[t])
             session.revert(t)
