@@ -127,7 +127,9 @@ def check_session(before: list[tuple[str, str]], said: Lines, folder: Path) -> i
         for t in range(len(session)):
             said_of_it = last[t].status if t in last else "empty"
             in_doubt = t in free and session.damaged(t)  # cut short: it counts as a person's, and is told
-            assert session.status(t) == said_of_it or in_doubt, f"frame {t} is {session.status(t)}, not {said_of_it}"
+            assert session.status(t) == said_of_it or in_doubt, (
+                f"frame {t} is {session.status(t)}, not {said_of_it}"
+            )
     return done
 
 

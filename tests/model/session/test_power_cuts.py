@@ -291,7 +291,9 @@ def test_every_cut_leaves_what_was_flushed_as_what_it_was(
             for t, states in enumerate(allowed):
                 status, mask = state(again, t)
                 assert (status, mask) in states or t in told, f"{place.name}: frame {t}, {before(t)}"
-                if t in told:  # something of it was on its way to the disk: a mask that it had, and a person's
+                if (
+                    t in told
+                ):  # something of it was on its way to the disk: a mask that it had, and a person's
                     assert len(states) > 1 and status in PERSONS, f"{place.name}: frame {t}, {before(t)}"
                     assert mask in {one for _, one in states}, f"{place.name}: frame {t}, {before(t)}"
             undone = again.undo()
