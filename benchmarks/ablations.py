@@ -1,6 +1,7 @@
 """Train recipes on a split of a data set, score them on the parts kept out, and print tables in Markdown.
 
-    python -m benchmarks.ablations DATASET --split benchmarks/cvc612.toml -o runs [--recipes NAME...] [--seeds 0 1 2] [--jobs 8]
+    python -m benchmarks.ablations DATASET --split benchmarks/cvc612.toml -o runs [--recipes NAME...] [--seeds 0 1 2]
+        [--jobs 8]
 
 A recipe is one of the package, or a TOML file. By default they are those of the ablations. ``--initial MODEL`` starts
 all of them from the weights of another training. Runs that are finished are not run again, and an interrupted one goes
@@ -37,7 +38,14 @@ TITLES = {
     "ablation-no-boundary": "three scans, four scales",
     "ablation": "three scans, four scales, boundary constraint",
 }
-SCORES = {"max_dice": "maxDice", "max_jaccard": "maxIoU", "s_measure": "S", "e_measure": "E", "mae": "MAE", "dice": "Dice"}
+SCORES = {
+    "max_dice": "maxDice",
+    "max_jaccard": "maxIoU",
+    "s_measure": "S",
+    "e_measure": "E",
+    "mae": "MAE",
+    "dice": "Dice",
+}
 
 
 def read_split(path: Path) -> dict[str, list[str]]:
@@ -93,7 +101,15 @@ def run_side_by_side(tasks: list[tuple[str, int]], args: argparse.Namespace) -> 
         while waiting and len(running) < args.jobs:
             recipe, seed = waiting.pop(0)
             log = place(recipe, seed, args).with_suffix(".log")
-            command = [sys.executable, "-m", "benchmarks.ablations", *sys.argv[1:], "--one", recipe, str(seed)]
+            command = [
+                sys.executable,
+                "-m",
+                "benchmarks.ablations",
+                *sys.argv[1:],
+                "--one",
+                recipe,
+                str(seed),
+            ]
             running.append(subprocess.Popen(command, stdout=log.open("ab"), stderr=subprocess.STDOUT))
         time.sleep(0.5)
         running = [process for process in running if process.poll() is None]
@@ -122,13 +138,17 @@ def _spread(values: Sequence[float]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("dataset")
     parser.add_argument("--split", type=Path, required=True)
     parser.add_argument("--recipes", nargs="+", default=list(TITLES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--initial", type=Path)
-    parser.add_argument("--suffix", default="", help="added to the names of the runs, say for other initial weights")
+    parser.add_argument(
+        "--suffix", default="", help="added to the names of the runs, say for other initial weights"
+    )
     parser.add_argument("--seconds", type=float, help="train by the clock, every recipe as long")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--jobs", type=int, default=1)
@@ -147,7 +167,9 @@ def main() -> None:
     for path in sorted(args.output.glob("*/scores.json")):
         found.append({**json.loads(path.read_text("utf-8")), "name": path.parent.name.rpartition("-")[0]})
     order = list(TITLES)
-    found.sort(key=lambda run: (order.index(run["name"]) if run["name"] in order else len(order), run["name"]))
+    found.sort(
+        key=lambda run: (order.index(run["name"]) if run["name"] in order else len(order), run["name"])
+    )
     if not found:
         raise SystemExit(f"No run in {args.output} has ended. See the logs there.")
     print(table(found, tomllib.loads(args.split.read_text("utf-8")).get("reported", {})))

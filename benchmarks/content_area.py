@@ -66,7 +66,9 @@ def counted(video: Video) -> Callable[[], int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path(os.environ.get("VIVIM_DATA", ROOT.parent / "shared/data")))
+    parser.add_argument(
+        "--data", type=Path, default=Path(os.environ.get("VIVIM_DATA", ROOT.parent / "shared/data"))
+    )
     parser.add_argument("--hide-held", action="store_true", help="leave out what is held back, for tuning")
     arguments = parser.parse_args()
     drawn = tomllib.loads(BOXES.read_text())["boxes"]
@@ -94,7 +96,9 @@ def main() -> None:
     for group, values in scores.items():
         if values:
             low = sum(value < 0.85 for value in values)
-            print(f"{group}: {len(values)} sources, mean {mean(values):.3f}, least {min(values):.3f}, {low} under 0.85")
+            print(
+                f"{group}: {len(values)} sources, mean {mean(values):.3f}, least {min(values):.3f}, {low} under 0.85"
+            )
 
 
 if __name__ == "__main__":

@@ -60,7 +60,9 @@ class UNetDecoder(nn.Module):
     It takes the place of `vivim.network.decoder.Decoder`, without organs.
     """
 
-    def __init__(self, widths: tuple[int, ...], decoder_width: int, num_classes: int, organ: bool = False) -> None:
+    def __init__(
+        self, widths: tuple[int, ...], decoder_width: int, num_classes: int, organ: bool = False
+    ) -> None:
         super().__init__()
         below = (*WIDTHS[1:], widths[-1])
         self.joins = nn.ModuleList(
@@ -93,7 +95,9 @@ def decoder(name: str) -> Iterator[None]:
 def one_run(name: str, seed: int, args: argparse.Namespace) -> dict[str, object]:
     """Train and score one decoder with one seed."""
     torch.set_num_threads(1)
-    held = tuple(clip for part in tomllib.loads(SPLIT.read_text(encoding="utf-8"))["parts"].values() for clip in part)
+    held = tuple(
+        clip for part in tomllib.loads(SPLIT.read_text(encoding="utf-8"))["parts"].values() for clip in part
+    )
     changes = {"seed": seed, "steps": 1_000_000, "seconds": args.seconds, "save_every": 1_000_000}
     config = to_config(merged(read_recipe("ablation-no-boundary"), SIZES | changes))
     clips = load_dataset(str(args.dataset), config.network.input_size, leave_out=held, part="all")
@@ -111,7 +115,9 @@ def one_run(name: str, seed: int, args: argparse.Namespace) -> dict[str, object]
 
 def spread(values: list[float], digits: int = 3) -> str:
     """Mean, and least and largest value."""
-    mean, least, most = (f"{v:.{digits}f}" for v in (math.fsum(values) / len(values), min(values), max(values)))
+    mean, least, most = (
+        f"{v:.{digits}f}" for v in (math.fsum(values) / len(values), min(values), max(values))
+    )
     return f"{mean} ({least}-{most})"
 
 
@@ -132,7 +138,9 @@ def main() -> None:
     for name, title in NAMES.items():
         same = [run for run in runs if run["decoder"] == name]
         digits = {"steps": 0, "hd95": 1}
-        cells = [spread([float(str(run[key])) for run in same], digits.get(key, 3)) for key in ("steps", *SCORES)]
+        cells = [
+            spread([float(str(run[key])) for run in same], digits.get(key, 3)) for key in ("steps", *SCORES)
+        ]
         print(" | ".join([title, f"{same[0]['decoder_parameters']:,}", *cells]))
 
 

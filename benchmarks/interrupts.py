@@ -40,9 +40,10 @@ class Strike:
     def __call__(self, frame: FrameType, event: str, arg: object) -> Any:
         if not frame.f_code.co_filename.startswith(OURS) or "folder.py" in frame.f_code.co_filename:
             return self  # deeper there may be more of ours
-        # Python itself sees to it that none comes between the end of a block and letting go of its lock
-        line = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
-        leaving = line.lstrip().startswith("with ") or self.seen.get(id(frame)) == frame.f_lineno
+        # Python itself sees to it that none comes between the end of a block and letting go of its lock, nor at the
+        # no-op of a bare "try:", which it leaves out of the table of exceptions
+        line = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
+        leaving = line.startswith("with ") or line == "try:" or self.seen.get(id(frame)) == frame.f_lineno
         if event == "line":
             self.seen[id(frame)] = frame.f_lineno
         if event == "line" and not leaving:

@@ -287,7 +287,9 @@ def main() -> int:
                 failures.append(f"{kind} {args.seed + number}: {error}")
                 print(failures[-1], flush=True)
     lag = [round(float(value), 2) for value in (np.median(lags), max(lags))]
-    print(json.dumps({"survived": survived, "acknowledged": acknowledged, "lag_s": lag, "failures": failures}))
+    print(
+        json.dumps({"survived": survived, "acknowledged": acknowledged, "lag_s": lag, "failures": failures})
+    )
     return 1 if failures else 0
 
 

@@ -45,7 +45,9 @@ def main(argv: list[str] | None = None) -> None:
         for kind, stages in (("SegFormer", ()), ("Vivim", (0, 1, 2, 3)))
     }
     held = {name: memory(model, clip) for name, model in models.items() if clip.is_cuda}
-    seconds = interleaved({" ".join(name): partial(run, model, clip) for name, model in models.items()}, args.rounds)
+    seconds = interleaved(
+        {" ".join(name): partial(run, model, clip) for name, model in models.items()}, args.rounds
+    )
     rows = []
     print("| network | M parameters | frames/s | s per 1,000 frames | MiB |\n|---|---|---|---|---|")
     for name, model in models.items():

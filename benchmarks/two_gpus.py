@@ -110,7 +110,9 @@ def _with_a_killed_worker(videos: Path, out: Path, options: Segmenting, device: 
             if isinstance(event, Outcome):
                 assert event.status == "done", event.reason
                 done += 1
-            elif isinstance(event, Working) and not killed and done >= min(4, len(list(videos.iterdir())) - 2):
+            elif (
+                isinstance(event, Working) and not killed and done >= min(4, len(list(videos.iterdir())) - 2)
+            ):
                 os.kill(next(iter(client.run(os.getpid, on_error="ignore").values())), signal.SIGKILL)
                 killed += 1
     return killed
@@ -161,7 +163,9 @@ def train(args: argparse.Namespace) -> dict[str, object]:
                     seed=seed,
                 )
             )
-            steps, loss, seconds = _trained(recipe, Path(name, f"run{number}"), processes, frozen, args.device)
+            steps, loss, seconds = _trained(
+                recipe, Path(name, f"run{number}"), processes, frozen, args.device
+            )
             timed = steps >= args.steps / 3
             rate = (steps[timed][-1] - steps[timed][0]) / (seconds[timed][-1] - seconds[timed][0])
             losses[kind] = loss
@@ -186,7 +190,9 @@ def train(args: argparse.Namespace) -> dict[str, object]:
         "runs": found,
         "speed_up_same_batch": gain("2 processes, same batch", first),
         "speed_up_twice_the_batch": gain("2 processes, twice the batch", first),
-        "speed_up_twice_the_batch_in_both": gain("2 processes, twice the batch", "1 process, twice the batch"),
+        "speed_up_twice_the_batch_in_both": gain(
+            "2 processes, twice the batch", "1 process, twice the batch"
+        ),
         "frozen_statistics_against_synchronised": gain(
             "2 processes, twice the batch, statistics frozen", "2 processes, twice the batch"
         ),
@@ -230,7 +236,9 @@ def process(args: argparse.Namespace) -> dict[str, object]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     for command in (segment, train, process):
         sub = commands.add_parser(command.__name__)

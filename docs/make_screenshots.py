@@ -73,7 +73,9 @@ class Film:
         """Add the window as it is."""
         rest(seconds)
         shot = Image.fromarray(self.viewer.window.screenshot(flash=False, canvas_only=False)).convert("RGB")
-        shot = shot.resize((FILM_WIDTH, round(FILM_WIDTH * shot.height / shot.width)), Image.Resampling.LANCZOS)
+        shot = shot.resize(
+            (FILM_WIDTH, round(FILM_WIDTH * shot.height / shot.width)), Image.Resampling.LANCZOS
+        )
         sheet = Image.new("RGB", (shot.width, shot.height + CAPTION_HEIGHT), "#102a2a")
         sheet.paste(shot)
         ImageDraw.Draw(sheet).text(

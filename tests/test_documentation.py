@@ -62,7 +62,9 @@ class Block(NamedTuple):
 def blocks(page: str) -> list[Block]:
     text = (ROOT / page).read_text("utf-8")
     return [
-        Block(text[: found.start("code")].count("\n"), found["language"].strip(), found["code"], found["reason"])
+        Block(
+            text[: found.start("code")].count("\n"), found["language"].strip(), found["code"], found["reason"]
+        )
         for found in FENCE.finditer(text)
     ]
 
@@ -94,7 +96,9 @@ def options_of(command: str) -> set[str]:
         for action in waiting.pop()._actions:
             found |= set(action.option_strings)
             if isinstance(action, argparse._SubParsersAction):
-                waiting += [sub for name, sub in action.choices.items() if name == command or command == "models"]
+                waiting += [
+                    sub for name, sub in action.choices.items() if name == command or command == "models"
+                ]
     return found
 
 
@@ -182,7 +186,9 @@ def annotate(video: Path) -> None:
 RUN = [
     page
     for page in PAGES
-    if any(b.reason is None and (b.language in ("python", "toml") or "vivim " in b.code) for b in blocks(page))
+    if any(
+        b.reason is None and (b.language in ("python", "toml") or "vivim " in b.code) for b in blocks(page)
+    )
 ]
 
 
@@ -231,15 +237,22 @@ def test_sentences_are_counted_as_a_reader_does() -> None:
     assert readability.measure("page", "Carried masks, in `doubt`.").coined == ("carried",)
 
 
-def test_the_json_of_a_command_is_alone_on_stdout(vivim_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_json_of_a_command_is_alone_on_stdout(
+    vivim_home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """As docs/command-line.md promises."""
     assert vivim.cli.main(["models", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["default"] == "starter"
 
 
 def test_every_public_name_has_a_place_in_the_reference() -> None:
-    listed = set(re.findall(r"^::: vivim\.(\w+)", (ROOT / "docs" / "api.md").read_text("utf-8"), re.MULTILINE))
-    aliases = {"FinetuneEvent", "errors"}  # a union of the events, and the module of the errors that are listed
+    listed = set(
+        re.findall(r"^::: vivim\.(\w+)", (ROOT / "docs" / "api.md").read_text("utf-8"), re.MULTILINE)
+    )
+    aliases = {
+        "FinetuneEvent",
+        "errors",
+    }  # a union of the events, and the module of the errors that are listed
     assert set(vivim.__all__) - aliases <= listed
 
 

@@ -26,7 +26,9 @@ def test_ends_what_it_began():
 """
 
 
-def test_a_test_that_leaves_something_behind_fails(pytester: pytest.Pytester, pytestconfig: pytest.Config) -> None:
+def test_a_test_that_leaves_something_behind_fails(
+    pytester: pytest.Pytester, pytestconfig: pytest.Config
+) -> None:
     source = (pytestconfig.rootpath / "tests" / "conftest.py").read_text()
     pytester.makeconftest(source.replace("PATIENCE = 60.0", "PATIENCE = 0.5"))
     pytester.makepyfile(TESTS)

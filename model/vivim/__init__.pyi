@@ -70,6 +70,8 @@ from .review.agreement import FrameAgreement as FrameAgreement
 from .review.agreement import agreement as agreement
 from .review.consensus import consensus as consensus
 from .session import Checked as Checked
+from .session import Comment as Comment
+from .session import ReviewEvent as ReviewEvent
 from .session import Session as Session
 from .session import readers_of as readers_of
 from .settings import Settings as Settings

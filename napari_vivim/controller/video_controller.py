@@ -17,6 +17,7 @@ import napari
 from napari.layers import Image, Labels, Layer
 from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QApplication
+from vivim.errors import SessionError
 from vivim.registry.registry import ModelCache
 from vivim.session import STATUS_NAMES, MaskEditor, Session
 from vivim.settings import Settings
@@ -35,7 +36,7 @@ from napari_vivim.layers.masks_layer import (
     part_from_session,
     shows,
 )
-from napari_vivim.layers.time_axis import Framing, nearest_frame, remove_soon, show_alone, show_frame
+from napari_vivim.layers.time_axis import Framing, Loop, nearest_frame, remove_soon, show_alone, show_frame
 from napari_vivim.layers.video_frames import PATH_KEY, SESSION_KEY, Scrubbing, ShownFrames
 from napari_vivim.qt.components import single_shot
 from napari_vivim.qt.napari_window import main_window, set_play_speed
@@ -117,6 +118,7 @@ class VideoController(QObject):
         """Folders of the other sessions that the last fine-tune learned from."""
         self._scrubbing = Scrubbing(viewer, layer)
         self._framing = Framing(viewer, layer)
+        self.loop = Loop(viewer, layer)
         self._models, self._prompt_models = ModelCache(), ModelCache()  # one for each thread
         self.warming: Job | None = None
         """Loads the model in advance. A job of the person's waits for it."""
@@ -157,6 +159,10 @@ class VideoController(QObject):
         """Show a frame."""
         show_frame(self.viewer, self.layer, frame)
 
+    def step(self, frames: int) -> None:
+        """Go some frames on, or back, no farther than the ends of the video."""
+        self.go_to(min(max(0, self.current_frame + frames), self.layer.data.shape[0] - 1))
+
     def _on_range(self, event: Any) -> None:
         self._play_speed.start()
 
@@ -164,7 +170,9 @@ class VideoController(QObject):
         """Let *Play* show the video at its own speed, whatever the steps of the slider are."""
         axis, fps = self.viewer.dims.ndim - self.layer.ndim, getattr(self.layer.data.video, "fps", None)
         if fps and not self._gone:
-            set_play_speed(self.viewer, axis, float(fps * self.layer.scale[0] / self.viewer.dims.range[axis].step))
+            set_play_speed(
+                self.viewer, axis, float(fps * self.layer.scale[0] / self.viewer.dims.range[axis].step)
+            )
 
     def show_alone(self) -> None:
         """Show this video and its layers, and hide the other videos."""
@@ -203,9 +211,7 @@ class VideoController(QObject):
 
     # -- the session ----------------------------------------------------------------------------------------------
 
-    def open_session(
-        self, folder: Path | None = None, relink: bool = False, read_only: bool = False
-    ) -> None:
+    def open_session(self, folder: Path | None = None, relink: bool = False, read_only: bool = False) -> None:
         """Open or resume the session in the background. `opened` or `job_failed` follows.
 
         It lives in `folder`, instead of where the layer says or beside the video. `relink` takes the video for the
@@ -264,8 +270,18 @@ class VideoController(QObject):
             self.masks.colormap, self.masks.opacity = looks["colormap"], looks["opacity"]
             self.classes_changed.emit()
 
+    def name_classes(self, names: Sequence[str]) -> None:
+        """Name the video's classes 1 and up. A `SessionError` where a name is empty or there twice."""
+        if self.session is None:
+            return
+        try:
+            self.session.name_classes(names)
+        except ValueError as error:
+            raise SessionError(str(error)) from error
+        self._name_classes()
+
     def _name_classes(self) -> None:
-        """Show the names that a model has brought."""
+        """Show the names that a model or a person has brought."""
         if self.masks is not None and self.session is not None and self.session.classes != self._classes:
             self._classes = self.session.classes
             self.masks.features = class_features(self._classes)
@@ -309,7 +325,9 @@ class VideoController(QObject):
             return
         done, here = self.session.frames_with("corrected", "accepted"), self.current_frame
         reach = self.reach or len(self.session)
-        frames = frames_around(here, len(self.session), done, reach if backward else 0, reach if forward else 0)
+        frames = frames_around(
+            here, len(self.session), done, reach if backward else 0, reach if forward else 0
+        )
         assert self.prompting is not None  # there is one as long as the session is open
         model, device = self.prompting.model, self.prompting.device
         self._next = lambda: self._run_with_model("propose", jobs.propose, model, device, frames)

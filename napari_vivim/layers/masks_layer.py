@@ -22,6 +22,8 @@ from vivim.video.base import Video
 from napari_vivim.qt.notifications import guarded
 
 MOST_LABELS = 255
+CONTOUR = 2
+"""Width of an outline in pixels."""
 BRUSH = 24
 """The brush is at first as wide as this part of the picture's shorter side."""
 
@@ -65,12 +67,18 @@ class MasksLayer(Labels):
         """Paint a polygon. Outside of the video's frames nothing is painted."""
         if self._is_frame(points[0]):
             points = np.array(points, float)
-            points[:, 0] = np.round(points[:, 0])  # napari cuts them off, and would paint into the frame before
+            points[:, 0] = np.round(
+                points[:, 0]
+            )  # napari cuts them off, and would paint into the frame before
             super().paint_polygon(points, new_label)
 
 
 def masks_layer(
-    session: Session, editor: MaskEditor, video: Image, settings: Settings, on_replaced: Callable[[Any], object]
+    session: Session,
+    editor: MaskEditor,
+    video: Image,
+    settings: Settings,
+    on_replaced: Callable[[Any], object],
 ) -> MasksLayer:
     """A layer on top of a video's. Every stroke on it goes through `editor` to the session.
 
@@ -119,6 +127,15 @@ def class_colormap(colors: Sequence[str]) -> DirectLabelColormap:
 def appearance(settings: Settings) -> dict[str, Any]:
     """Colours and opacity of a masks layer, as the settings want them."""
     return {"colormap": class_colormap(settings.colors()), "opacity": settings.opacity / 100}
+
+
+def cycle_looks(masks: Labels | None) -> None:
+    """Show masks that are outlined filled, those that are filled not at all, and hidden ones outlined."""
+    if masks is None:
+        return
+    outlined, filled = bool(masks.contour) and masks.visible, not masks.contour and masks.visible
+    masks.contour = 0 if outlined else CONTOUR
+    masks.visible = not filled
 
 
 def class_features(names: Sequence[str]) -> dict[str, list]:

@@ -8,7 +8,8 @@ from qtpy.QtWidgets import QCheckBox, QPushButton, QWidget
 from napari_vivim.controller.prompt_tool import PromptTool
 from napari_vivim.controller.shortcuts import BY_TITLE
 from napari_vivim.controller.video_controller import VideoController
-from napari_vivim.qt.components import Quiet, button, choice, column, heading, plural, row
+from napari_vivim.qt.components import Quiet, button, choice, column, plural, row
+from napari_vivim.qt.style import GAP
 from napari_vivim.widgets.edit_toolbar import button_for
 
 REACHES = {"all frames": 0, "8 frames": 8, "25 frames": 25, "100 frames": 100}
@@ -38,7 +39,9 @@ class PromptPanel(QWidget):
         self.said.setMinimumHeight(LINES * self.said.fontMetrics().height())
         self.said.setAlignment(Qt.AlignmentFlag.AlignTop)
         self.follow = QCheckBox("Update neighbours")
-        self.follow.setToolTip("After Enter, propose the frames around this one again, beginning at the nearest")
+        self.follow.setToolTip(
+            "After Enter, propose the frames around this one again, beginning at the nearest"
+        )
         self.follow.setChecked(True)
         self.follow.clicked.connect(self._remember)
         self.reach = choice("How many frames to each side. Corrected and accepted frames end it sooner")
@@ -48,8 +51,7 @@ class PromptPanel(QWidget):
         self.ways: list[QPushButton] = []
         for title in ("Backward", "Both ways", "Forward"):
             self.ways.append(button_for(BY_TITLE[title], controller))
-        lines = column(self)
-        lines.addWidget(heading("Prompt"))
+        lines = column(self, GAP)
         first = row(self.prompt, self.other)
         first.setStretch(0, 1)
         lines.addLayout(first)
@@ -74,7 +76,9 @@ class PromptPanel(QWidget):
         said = [plural(len(prompts.points), "click")] if prompts.points else []
         said += ["a box"] if prompts.box is not None else []
         said += ["a stroke"] if prompts.scribble is not None else []
-        self.said.setText(f"{', '.join(said)}. Enter takes the outline, Esc drops it, Backspace the last click.")
+        self.said.setText(
+            f"{', '.join(said)}. Enter takes the outline, Esc drops it, Backspace the last click."
+        )
 
     def follow_controller(self, controller: VideoController) -> None:
         """Hand the present choices to a video whose session has been opened."""

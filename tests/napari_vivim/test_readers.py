@@ -72,7 +72,17 @@ def test_the_manifest_claims_our_files_and_no_others(tmp_path: Path) -> None:
         assert list(manager.iter_compatible_readers(str(tmp_path / f"a{suffix}"))), suffix
     for name in ("1.2.840.113619.2.21.100", "2.25.329800735698586629295641978511506172918"):
         assert list(manager.iter_compatible_readers(str(tmp_path / name))), name
-    for name in ("a.png", "IMG_1.PNG", "image.jpg", "a.csv", "a.zarr", "a.npy", "notes.txt", "frame.ome.zarr", "im"):
+    for name in (
+        "a.png",
+        "IMG_1.PNG",
+        "image.jpg",
+        "a.csv",
+        "a.zarr",
+        "a.npy",
+        "notes.txt",
+        "frame.ome.zarr",
+        "im",
+    ):
         assert not list(manager.iter_compatible_readers(str(tmp_path / name))), name
     assert list(manager.iter_compatible_readers(str(tmp_path)))
 

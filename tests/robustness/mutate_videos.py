@@ -117,7 +117,10 @@ def originals(root: Path) -> list[Path]:
     data = pydicom.dcmread(plain)
     coders = {"ls": (pydicom.uid.JPEGLSLossless, imagecodecs.jpegls_encode)}
     coders["2000"] = (pydicom.uid.JPEG2000Lossless, lambda p: imagecodecs.jpeg2k_encode(p, codecformat="j2k"))
-    coders["boxed"] = (pydicom.uid.JPEG2000Lossless, lambda p: imagecodecs.jpeg2k_encode(p, codecformat="jp2"))
+    coders["boxed"] = (
+        pydicom.uid.JPEG2000Lossless,
+        lambda p: imagecodecs.jpeg2k_encode(p, codecformat="jp2"),
+    )
     coders["lossless"] = (pydicom.uid.JPEGLosslessSV1, imagecodecs.ljpeg_encode)
     for name, (syntax, coder) in coders.items():
         _compressed(data, grey[:2], coder, syntax).save_as(root / f"{name}.dcm")

@@ -37,7 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="clicks on single frames that start without a mask: Dice after 1 to 10 of them, NoC85, NoC90",
     )
-    parser.add_argument("--stills", action="store_true", help="frames are independent pictures; with --per-frame")
+    parser.add_argument(
+        "--stills", action="store_true", help="frames are independent pictures; with --per-frame"
+    )
     add_device(parser)
 
 

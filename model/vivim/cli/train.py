@@ -246,7 +246,11 @@ def _train_prompts(
     event = None
     for event in train_prompts(initial, clips, recipe, weights=weights, device=device):
         say(f"step {event.step}, {event.seconds:.0f} s, loss {event.loss:.4f}")
-        learned = {"trained_on": provenance["trained_on"], "steps": event.step, "created": provenance["created"]}
+        learned = {
+            "trained_on": provenance["trained_on"],
+            "steps": event.step,
+            "created": provenance["created"],
+        }
         save_checkpoint(event.model, path, {**initial.provenance, "prompts": learned}, dtype=torch.float16)
     assert event is not None
     return {"model": str(path), "step": event.step, "seconds": event.seconds, "loss": event.loss}

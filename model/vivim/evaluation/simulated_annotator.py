@@ -348,7 +348,9 @@ def _part_of(clip: Path, part: Part) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="vivim-simulate-") as folder:
         place = Path(folder) / clip.parent.name / clip.name
-        for name, files in zip(("frames", "masks"), zip(*pair_files(clip, part=part), strict=True), strict=True):
+        for name, files in zip(
+            ("frames", "masks"), zip(*pair_files(clip, part=part), strict=True), strict=True
+        ):
             (place / name).mkdir(parents=True)
             for file in files:
                 shutil.copy(file, place / name)

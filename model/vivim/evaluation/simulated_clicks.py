@@ -195,9 +195,7 @@ def click_summary(results: Sequence[ClickResult]) -> dict[str, Any]:
     """Results as the object that ``vivim simulate --annotator clicks --per-frame --json`` prints."""
     names = list(dict.fromkeys(result.clip for result in results))
     by_clip = [[result for result in results if result.clip == name] for name in names]
-    clips = [
-        {"clip": name, "frames": len(of), **_means(of)} for name, of in zip(names, by_clip, strict=True)
-    ]
+    clips = [{"clip": name, "frames": len(of), **_means(of)} for name, of in zip(names, by_clip, strict=True)]
     return {"clips": clips, "mean": {}, "clicks": {"frames": len(results), **_means(results)}}
 
 

@@ -108,7 +108,7 @@ def propose(
     todo = sorted(set(wanted) - taken)
     total = len(set(todo) - set(have))
     time_left, done = TimeLeft(), 0
-    if keep and (damaged := taken.difference(corrected)):
+    if keep and (damaged := [t for t in taken if session.problem(t)]):
         yield ProposeEvent.skipping(damaged, total)
     with contextlib.suppress(Stopped), telling_of_full_memory(target):
         runner = Runner(model, target, batch_size=options.batch_size, precision=precision, stop=stop)
@@ -154,7 +154,9 @@ def propose(
                 if block[i] in reader.lost:
                     done += 1
                     note = f"frame {block[i]} cannot be decoded and gets no mask"
-                    yield ProposeEvent(block[i], False, done, total, time_left(done, total), note, (block[i],))
+                    yield ProposeEvent(
+                        block[i], False, done, total, time_left(done, total), note, (block[i],)
+                    )
                     continue
                 # a frame at a time: enlarged together, a window of large pictures fills any memory
                 mask = uncrop(mask_from_logits(logits[i], size_of(area, whole)), area, whole)
@@ -167,11 +169,18 @@ def propose(
                 )
                 done += 1
                 damaged_now = (block[i],) if keep and not written and session.problem(block[i]) else ()
-                yield ProposeEvent(block[i], written, done, total, time_left(done, total), damaged=damaged_now)
+                yield ProposeEvent(
+                    block[i], written, done, total, time_left(done, total), damaged=damaged_now
+                )
 
 
 def segment_frames(
-    model: Vivim, frames: NDArray, options: ProposeOptions | None = None, *, device: str = "auto", **changes: Any
+    model: Vivim,
+    frames: NDArray,
+    options: ProposeOptions | None = None,
+    *,
+    device: str = "auto",
+    **changes: Any,
 ) -> NDArray:
     """Segment an array of frames, without a session.
 

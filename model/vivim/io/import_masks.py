@@ -92,7 +92,9 @@ def import_masks(
     path = Path(path)
     try:
         with ExitStack() as keep:
-            found = find(path, session.shape, keep, replace(options or ReadOptions(), video_path=session.video_path))
+            found = find(
+                path, session.shape, keep, replace(options or ReadOptions(), video_path=session.video_path)
+            )
             values: set[int] = set()
             for i, t in enumerate(found.frames):
                 values.update(np.unique(_checked(found.read(i), session.shape[1:])).tolist())

@@ -97,7 +97,9 @@ def list_models() -> list[ModelInfo]:
     try:
         with os.scandir(models_folder()) as entries:
             names = [entry.name for entry in entries if entry.name.endswith(SUFFIX)]
-        paths = [models_folder() / name for name in names if not name.startswith(".")]  # temporary files are hidden
+        paths = [
+            models_folder() / name for name in names if not name.startswith(".")
+        ]  # temporary files are hidden
     except OSError:  # not made yet, or on a share that is not there
         paths = []
     starter = [starter_path()] if os.path.isfile(starter_path()) else []

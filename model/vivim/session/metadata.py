@@ -142,6 +142,13 @@ def sessions_in(top: Path) -> dict[str, Path]:
     return {name: place for name, place in places.items() if (place / FILE).is_file()}
 
 
+def label_of(folder: Path) -> str:
+    """What to call a session folder in a list: the video's name, with the reader's behind it."""
+    readers = folder.absolute().parent
+    is_inside = readers.name == READERS and readers.parent.suffix == SUFFIX
+    return f"{readers.parent.stem} ({folder.name})" if is_inside else folder.name.removesuffix(SUFFIX)
+
+
 def top_of(folder: Path, description: Description) -> Path:
     """The folder beside the video that a session folder belongs to: itself, or the one that has all readers'."""
     folder = folder.absolute()

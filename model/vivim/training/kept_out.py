@@ -26,7 +26,11 @@ def kept_out(clip: Path, stems: Sequence[str]) -> list[bool]:
     rule = next((_rules()[name] for name in names if name in _rules()), {})
     if clip.absolute().name in rule.get("clips", ()):
         return [True] * len(stems)
-    out = [number % rule["every"] == 0 for number in range(len(stems))] if "every" in rule else [False] * len(stems)
+    out = (
+        [number % rule["every"] == 0 for number in range(len(stems))]
+        if "every" in rule
+        else [False] * len(stems)
+    )
     last = rule.get("last", 0)
     for group, count in last.items() if isinstance(last, dict) else [("", last)]:
         members = [n for n, stem in enumerate(stems) if not group or stem.split("_")[0] == group]

@@ -291,7 +291,9 @@ def _prompted_places(current: Tensor, target: Tensor) -> tuple[Tensor, Tensor, T
     last = torch.stack((end // width, end % width), 1).float()
     stroke = (torch.rand(n, device=at.device) < 0.12)[:, None]
     reach = (last - first) * torch.where(stroke, 0.8, 0.0)
-    ys, xs = torch.meshgrid(*(torch.arange(s, device=at.device).float() for s in (height, width)), indexing="ij")
+    ys, xs = torch.meshgrid(
+        *(torch.arange(s, device=at.device).float() for s in (height, width)), indexing="ij"
+    )
     y, x = ys - first[:, 0, None, None], xs - first[:, 1, None, None]
     along = (y * reach[:, 0, None, None] + x * reach[:, 1, None, None]) / reach.square().sum(1).clamp(min=1)[
         :, None, None

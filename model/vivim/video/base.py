@@ -119,7 +119,9 @@ class Video:
             If it cannot be decoded, or the video is closed.
         """
         if len(self) <= i < self.frames_stated:
-            raise FrameError(f"Frame {i} of {self.path.name} is not there: the file is cut short. Copy it anew.")
+            raise FrameError(
+                f"Frame {i} of {self.path.name} is not there: the file is cut short. Copy it anew."
+            )
         if not 0 <= i < len(self):
             raise IndexError(f"Frame {i} is not in a video of {len(self)} frames.")
         found = self._cache.get(int(i))
@@ -231,7 +233,9 @@ def oriented(picture: NDArray, orientation: int) -> NDArray:
     """A picture as it is to be shown, by the orientation that EXIF and TIFF note of it, 1 to 8; 1 is as it is."""
     if 5 <= orientation <= 8:
         picture = picture.swapaxes(0, 1)
-    picture = picture[:: -1 if orientation in (3, 4, 7, 8) else 1, :: -1 if orientation in (2, 3, 6, 7) else 1]
+    picture = picture[
+        :: -1 if orientation in (3, 4, 7, 8) else 1, :: -1 if orientation in (2, 3, 6, 7) else 1
+    ]
     return np.ascontiguousarray(picture)
 
 

@@ -89,7 +89,12 @@ def encoded(
         words = [word for name, value in options.items() for word in (f"-{name}", value)]
         words += ["-vf", f"setsar={aspect.numerator}/{aspect.denominator}", "-f", "mp4"]
         program = write_frames(
-            str(path), first.shape[1::-1], fps=float(rate), quality=None, macro_block_size=2, output_params=words
+            str(path),
+            first.shape[1::-1],
+            fps=float(rate),
+            quality=None,
+            macro_block_size=2,
+            output_params=words,
         )
         program.send(None)
         with contextlib.closing(program):

@@ -141,7 +141,9 @@ def test_a_damaged_line_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFi
 
 
 def test_what_an_older_version_did_not_say_has_its_default(tmp_path: Path) -> None:
-    old: dict[str, Any] = {key: value for key, value in WHOLE.items() if key not in ("content", "digests", "note")}
+    old: dict[str, Any] = {
+        key: value for key, value in WHOLE.items() if key not in ("content", "digests", "note")
+    }
     Manifest(tmp_path).append(old)
     record = Manifest(tmp_path).read()["export", "whole"]
     assert (record["content"], record["digests"], record["note"]) == ("", {}, "")

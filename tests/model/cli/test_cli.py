@@ -339,12 +339,17 @@ def test_numbers_json_has_no_word_for_become_null(monkeypatch, capsys: pytest.Ca
 def test_demo_without_a_window(
     capsys: pytest.CaptureFixture[str], tiny: Path, tmp_path: Path, monkeypatch
 ) -> None:
+    """A short video; `make demo` shows the whole of it."""
+    from vivim.video import make_phantom
+
+    smaller = {"frames": 18, "size": (128, 128)}
+    monkeypatch.setattr("vivim.video.make_phantom", lambda **given: make_phantom(**{**given, **smaller}))
     monkeypatch.setattr("vivim.registry.registry.starter_path", lambda: tiny)
     code, result, _ = call(capsys, "demo", "--headless", "--out", tmp_path / "demo")
     assert code == 0
     assert len(result["corrected"]) == 5
     assert result["after"] > result["before"]
-    for name in ("masks/000039.png", "overlay.mp4", "measurements.csv", "before-after.png", "scores.json"):
+    for name in ("masks/000017.png", "overlay.mp4", "measurements.csv", "before-after.png", "scores.json"):
         assert (tmp_path / "demo" / name).is_file(), name
 
 

@@ -27,7 +27,9 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
     for kind in ("frames", "masks"):
         (clip / kind).mkdir(parents=True)
         for t in range(2):
-            Image.fromarray(np.full((32, 32), 255 * (kind == "masks"), np.uint8)).save(clip / kind / f"{t}.png")
+            Image.fromarray(np.full((32, 32), 255 * (kind == "masks"), np.uint8)).save(
+                clip / kind / f"{t}.png"
+            )
     with Session.open(clip / "frames", folder=folder / "one.vivim") as session:
         session.correct(0, np.ones((32, 32), np.uint8))
     video, out, nowhere = str(clip / "frames"), str(folder / "out"), str(folder / "nowhere")

@@ -174,7 +174,9 @@ def test_only_what_was_kept_out_is_scored(dataset: Path) -> None:
     place = dataset.rename(dataset.parent / "polyp_cvc_clinicdb")
     (place / "1").rename(place / "20")
     model = Oracle(VivimConfig(input_size=(64, 64)))
-    assert [clip.clip for clip in evaluate(place, model, device="cpu", part="kept out")] == ["polyp_cvc_clinicdb/20"]
+    assert [clip.clip for clip in evaluate(place, model, device="cpu", part="kept out")] == [
+        "polyp_cvc_clinicdb/20"
+    ]
 
 
 def test_the_command_reports_and_draws(

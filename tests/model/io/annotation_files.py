@@ -57,7 +57,12 @@ def png(mask: np.ndarray) -> str:
 
 def labelme_shapes(t: int) -> list[dict[str, Any]]:
     height, width = bitmap().shape
-    first = {"label": LABELS[0], "points": [list(p) for p in CORNERS], "shape_type": "polygon", "group_id": None}
+    first = {
+        "label": LABELS[0],
+        "points": [list(p) for p in CORNERS],
+        "shape_type": "polygon",
+        "group_id": None,
+    }
     second = {
         "label": LABELS[1],
         "points": [[LEFT, TOP], [LEFT + width - 1, TOP + height - 1]],
@@ -96,7 +101,9 @@ def cvat_runs(mask: np.ndarray) -> str:
 
 
 def cvat_polygon(more: str = "", points: list[tuple[float, float]] = CORNERS) -> str:
-    return f'<polygon {more} points="{";".join(f"{x:.2f},{y:.2f}" for x, y in points)}" z_order="0"></polygon>'
+    return (
+        f'<polygon {more} points="{";".join(f"{x:.2f},{y:.2f}" for x, y in points)}" z_order="0"></polygon>'
+    )
 
 
 def cvat_mask(more: str = "") -> str:
@@ -131,7 +138,9 @@ def write_cvat_images(path: Path) -> Path:
     for t in range(12):
         shapes = cvat_mask(f'label="{LABELS[1]}"') if t in FRAMES[1:] else ""
         shapes += cvat_polygon(f'label="{LABELS[0]}"') if t in (FRAMES[0], FRAMES[2]) else ""
-        body += f'<image id="{t}" name="frame_{t:06d}.PNG" width="{SIZE[1]}" height="{SIZE[0]}">{shapes}</image>'
+        body += (
+            f'<image id="{t}" name="frame_{t:06d}.PNG" width="{SIZE[1]}" height="{SIZE[0]}">{shapes}</image>'
+        )
     path.write_text(cvat_document(body))
     return path
 
@@ -168,8 +177,15 @@ def write_segmentation(path: Path, layers: bool = False, **header: Any) -> Path:
         "encoding": "gzip",
     }
     for n, name in enumerate(LABELS):
-        said |= {f"Segment{n}_ID": f"Segment_{n}", f"Segment{n}_Name": name, f"Segment{n}_Extent": "0 87 0 71 0 11"}
-        said |= {f"Segment{n}_Layer": str(n * layers), f"Segment{n}_LabelValue": str(1 if layers else 3 * (n + 1))}
+        said |= {
+            f"Segment{n}_ID": f"Segment_{n}",
+            f"Segment{n}_Name": name,
+            f"Segment{n}_Extent": "0 87 0 71 0 11",
+        }
+        said |= {
+            f"Segment{n}_Layer": str(n * layers),
+            f"Segment{n}_LabelValue": str(1 if layers else 3 * (n + 1)),
+        }
     said |= {"Segmentation_MasterRepresentation": "Binary labelmap", **header}
     said = {key: value for key, value in said.items() if value is not None}
     nrrd.write(str(path), values, said)

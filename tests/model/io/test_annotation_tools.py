@@ -76,10 +76,14 @@ def test_labelmes_boxes_and_circles_are_areas(session: Session, tmp_path: Path) 
     right = np.zeros(SIZE, np.uint8)
     right[10:30, 20:40] = 1
     right[disk((39.5, 59.5), 12.0, shape=SIZE)] = 1
-    assert np.count_nonzero(np.asarray(session.masks[3]) != right) <= 4  # exactly on the edge, where disk is open
+    assert (
+        np.count_nonzero(np.asarray(session.masks[3]) != right) <= 4
+    )  # exactly on the edge, where disk is open
 
 
-@pytest.mark.parametrize("change", ["mark", "text numbers", "no path", "no sizes", "no type", "floats", "one file"])
+@pytest.mark.parametrize(
+    "change", ["mark", "text numbers", "no path", "no sizes", "no type", "floats", "one file"]
+)
 def test_dialects_of_labelme(session: Session, tmp_path: Path, change: str) -> None:
     (shape,) = files.labelme_shapes(FRAMES[1] if change == "floats" else FRAMES[0])
     parts: dict = {}
@@ -114,7 +118,10 @@ def test_dialects_of_labelme(session: Session, tmp_path: Path, change: str) -> N
         ({"points": []}, "three corners"),
         ({"points": [[500, 500], [510, 500], [510, 510]]}, "no pixel"),
         ({"shape_type": "mask", "mask": None, "points": [[1, 1], [5, 5]]}, "cannot be drawn"),
-        ({"shape_type": "mask", "mask": files.png(files.bitmap()), "points": [[1, 1], [9, 9]]}, "fill its box"),
+        (
+            {"shape_type": "mask", "mask": files.png(files.bitmap()), "points": [[1, 1], [9, 9]]},
+            "fill its box",
+        ),
         ({"shape_type": "circle", "points": [[5, 5], [5, 5]]}, "no size"),
     ],
 )
@@ -138,7 +145,9 @@ def test_a_file_among_labelmes_that_is_none_is_named(session: Session, tmp_path:
         bring(session, tmp_path)
 
 
-def test_masks_of_another_size_and_files_where_nothing_is_drawn_are_refused(session: Session, tmp_path: Path) -> None:
+def test_masks_of_another_size_and_files_where_nothing_is_drawn_are_refused(
+    session: Session, tmp_path: Path
+) -> None:
     path = one(tmp_path, files.labelme_shapes(FRAMES[0]), imageWidth=90)
     with pytest.raises(MasksError, match="90 x 72"):
         bring(session, path)
@@ -206,14 +215,26 @@ def test_shapes_higher_up_lie_above(session: Session, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("body", "says"),
     [
-        ('<image id="0" name="frame_1"><box label="polyp" xtl="1" ytl="1" xbr="9" ybr="9"/></image>', "box is no mask"),
-        ('<track label="polyp"><box frame="1" outside="0" xtl="1" ytl="1" xbr="9" ybr="9"/></track>', "box is no mask"),
+        (
+            '<image id="0" name="frame_1"><box label="polyp" xtl="1" ytl="1" xbr="9" ybr="9"/></image>',
+            "box is no mask",
+        ),
+        (
+            '<track label="polyp"><box frame="1" outside="0" xtl="1" ytl="1" xbr="9" ybr="9"/></track>',
+            "box is no mask",
+        ),
         ('<image id="0" name="frame_1"><polyline label="polyp" points="1,1;2,2;3,3"/></image>', "polyline"),
         ('<image id="0" name="frame_1"><polygon label="wart" points="1,1;9,1;9,9"/></image>', "'wart'"),
         ('<track label="polyp"><polygon frame="12" points="1,1;9,1;9,9"/></track>', "frame 12"),
         (f'<image id="0" name="frame_1" width="90" height="72">{files.cvat_polygon()}</image>', "90 x 72"),
-        ('<image id="0" name="frame_1"><polygon label="polyp" points="1,1;nan,2;3,3"/></image>', "no numbers"),
-        ('<image id="0" name="frame_1"><polygon label="polyp" points=""/></image>', "frame 1 cannot be drawn"),
+        (
+            '<image id="0" name="frame_1"><polygon label="polyp" points="1,1;nan,2;3,3"/></image>',
+            "no numbers",
+        ),
+        (
+            '<image id="0" name="frame_1"><polygon label="polyp" points=""/></image>',
+            "frame 1 cannot be drawn",
+        ),
         (
             '<image id="0" name="frame_1"><mask label="polyp" rle="9999999999" left="0" top="0" width="99999" '
             'height="99999"/></image>',
@@ -228,7 +249,9 @@ def test_shapes_higher_up_lie_above(session: Session, tmp_path: Path) -> None:
         ("", "Nothing is drawn"),
     ],
 )
-def test_what_cvat_has_that_is_no_mask_is_told(session: Session, tmp_path: Path, body: str, says: str) -> None:
+def test_what_cvat_has_that_is_no_mask_is_told(
+    session: Session, tmp_path: Path, body: str, says: str
+) -> None:
     with pytest.raises(MasksError, match=says):
         bring(session, cvat(tmp_path, body))
     assert session.frames_with("corrected") == []
@@ -272,7 +295,9 @@ def texts(folder: Path, line: str, t: int = 4) -> Path:
     return folder
 
 
-def test_a_class_of_yolo_has_the_same_number_in_every_file_of_a_project(session: Session, tmp_path: Path) -> None:
+def test_a_class_of_yolo_has_the_same_number_in_every_file_of_a_project(
+    session: Session, tmp_path: Path
+) -> None:
     for number, t in ((1, 4), (0, 5), (2, 6)):
         bring(session, texts(tmp_path / f"part{t}", files.yolo_line(number, CORNERS), t))
         assert session.masks[t].max() == number + 1
@@ -286,7 +311,9 @@ def test_a_class_of_yolo_has_the_same_number_in_every_file_of_a_project(session:
         ("classes.txt", "adenoma\npolyp\n"),
     ],
 )
-def test_names_of_classes_lie_beside_the_texts(session: Session, tmp_path: Path, name: str, text: str) -> None:
+def test_names_of_classes_lie_beside_the_texts(
+    session: Session, tmp_path: Path, name: str, text: str
+) -> None:
     folder = texts(tmp_path, files.yolo_line("1.0", CORNERS))
     (folder / name).write_text(text, encoding="utf-8")
     bring(session, folder)
@@ -314,7 +341,9 @@ def test_names_of_classes_lie_beside_the_texts(session: Session, tmp_path: Path,
         (files.yolo_line(300, CORNERS), "301 labels"),
     ],
 )
-def test_what_yolo_has_that_is_no_mask_is_told(session: Session, tmp_path: Path, line: str, says: str) -> None:
+def test_what_yolo_has_that_is_no_mask_is_told(
+    session: Session, tmp_path: Path, line: str, says: str
+) -> None:
     with pytest.raises(MasksError, match=says):
         bring(session, texts(tmp_path, line))
     assert session.frames_with("corrected") == []
@@ -494,7 +523,9 @@ def test_a_segmentation_that_unpacks_to_gigabytes_is_read_no_further_than_it_say
 
 @pytest.mark.parametrize("name", ["a.json", "a.xml", "a.txt", "a.seg.nrrd"])
 @pytest.mark.parametrize("content", [b"", b"\0" * 99, b"[]", b"null", json.dumps({"shapes": {}}).encode()])
-def test_files_that_hold_nothing_are_refused(session: Session, tmp_path: Path, name: str, content: bytes) -> None:
+def test_files_that_hold_nothing_are_refused(
+    session: Session, tmp_path: Path, name: str, content: bytes
+) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(MasksError, match=r"\w+ \w+"):
         bring(session, tmp_path / name)

@@ -83,7 +83,9 @@ def swap(path: Path) -> None:
 
 @pytest.mark.parametrize("t", [2, 3, 5])
 @pytest.mark.parametrize("damage", [cut, zero, empty, another, Path.unlink, swap])
-def test_a_damaged_mask_is_a_persons_and_no_model_writes_over_it(worked: Session, damage: Callable, t: int) -> None:
+def test_a_damaged_mask_is_a_persons_and_no_model_writes_over_it(
+    worked: Session, damage: Callable, t: int
+) -> None:
     damage(chunk(worked, t))
     with again(worked) as session:
         assert not session.propose(t, of(session, 9), "v2")
@@ -91,9 +93,13 @@ def test_a_damaged_mask_is_a_persons_and_no_model_writes_over_it(worked: Session
         assert list(session.damage) == session.verify() == [t]
         assert session.propose(1, of(session, 9), "v2")
     with again(worked) as session:
-        assert session.check_due and list(session.damage) == [t]  # as long as nobody has said what it is to be
+        assert session.check_due and list(session.damage) == [
+            t
+        ]  # as long as nobody has said what it is to be
         session.correct(t, of(session, 3))
-        assert not session.damaged(t) and session.verify() == [] and (session.masks[t] == of(session, 3)).all()
+        assert (
+            not session.damaged(t) and session.verify() == [] and (session.masks[t] == of(session, 3)).all()
+        )
     with again(worked) as session:
         assert not session.damage and not session.check_due
 
@@ -206,7 +212,9 @@ def test_a_reader_beside_a_writer_takes_new_masks_for_no_damage(session: Session
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_wherever_a_file_is_cut_zeroed_or_gone_no_persons_frame_is_lost_to_a_model(worked: Session, data) -> None:
+def test_wherever_a_file_is_cut_zeroed_or_gone_no_persons_frame_is_lost_to_a_model(
+    worked: Session, data
+) -> None:
     copy = Path(shutil.copytree(worked.folder, worked.folder.with_name(f"{uuid4()}.vivim")))
     if data.draw(st.booleans()):
         (copy / "lock.holder").touch()
@@ -264,7 +272,9 @@ def test_an_unreadable_frame_is_shown_empty_and_can_be_painted(unreadable: Sessi
 
 
 @pytest.mark.parametrize("t", [2, 5])
-def test_an_unreadable_frame_can_be_accepted_as_it_is_shown_and_copied_into(unreadable: Session, t: int) -> None:
+def test_an_unreadable_frame_can_be_accepted_as_it_is_shown_and_copied_into(
+    unreadable: Session, t: int
+) -> None:
     unreadable.accept(t)
     assert unreadable.status(t) == "accepted" and not unreadable.masks[t].any() and not unreadable.damaged(t)
     other = 7 - t

@@ -49,7 +49,9 @@ def interrupted(work: Callable[[], object], when: threading.Event, release: thre
         release.set()
 
     striker = threading.Thread(target=strike)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # ignored where tests run in the background
     try:
         striker.start()
         with pytest.raises(KeyboardInterrupt):

@@ -80,7 +80,9 @@ def test_a_session_that_leads_out_of_its_folder_is_not_written(
     assert contents(outside) == before
     assert path.is_symlink() and path.readlink() == outside / "it"
     if target == "whole" and name not in ("masks.zarr/c", "session.json"):
-        with Session.open(handed_over, read_only=True) as reader:  # as a store of large files may lay them out
+        with Session.open(
+            handed_over, read_only=True
+        ) as reader:  # as a store of large files may lay them out
             assert reader.status(3) == "corrected" and (reader.masks[3] == 1).all()
     path.unlink()
 
@@ -104,7 +106,9 @@ def test_a_mask_whose_folder_leads_out_is_not_written(handed_over: Path, tmp_pat
     assert contents(outside) == before
 
 
-@pytest.mark.parametrize("name", ["lock", "lock.holder", "ledger.jsonl", "undo/00000001.undo", "proposals/3.mask"])
+@pytest.mark.parametrize(
+    "name", ["lock", "lock.holder", "ledger.jsonl", "undo/00000001.undo", "proposals/3.mask"]
+)
 @pytest.mark.parametrize("kind", ["pipe", "folder"])
 def test_what_is_no_file_is_said_and_holds_nobody(handed_over: Path, name: str, kind: str) -> None:
     path = handed_over / name
@@ -225,7 +229,10 @@ def test_of_many_who_open_at_once_one_writes(handed_over: Path) -> None:
     )
     several = [
         subprocess.Popen(
-            [sys.executable, "-c", code, str(handed_over)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", code, str(handed_over)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         for _ in range(3)
     ]
@@ -291,7 +298,9 @@ def test_a_session_made_by_another_program_meanwhile_is_not_taken_over(sample, t
         assert (again.masks[3] == 1).all()
 
 
-def test_closing_what_never_had_the_folder_takes_nothing_from_who_has(sample, tmp_path: Path, monkeypatch) -> None:
+def test_closing_what_never_had_the_folder_takes_nothing_from_who_has(
+    sample, tmp_path: Path, monkeypatch
+) -> None:
     session = Session.open(sample.video, folder=tmp_path / "s", lazy=True)
     with monkeypatch.context() as full:
         full.setattr(session._ledger, "open", lambda: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
@@ -299,4 +308,8 @@ def test_closing_what_never_had_the_folder_takes_nothing_from_who_has(sample, tm
             session.correct(3, ones(session))
     with Session.open(tmp_path / "s") as other:
         session.close()
-        assert (other.folder / "lock.holder").read_text().startswith(f"process {os.getpid()} on {socket.gethostname()}")
+        assert (
+            (other.folder / "lock.holder")
+            .read_text()
+            .startswith(f"process {os.getpid()} on {socket.gethostname()}")
+        )

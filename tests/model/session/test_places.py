@@ -129,10 +129,14 @@ def test_a_session_that_tells_of_no_video_leads_nowhere(
     values = {**json.loads((away / "session.json").read_text()), "schema": schema, "video": told}
     (away / "session.json").write_text(json.dumps(values))
     (vivim_home / "videos" / values["identity"]).unlink()
-    secret = away.parents[1].parent / "secrets" / "scan" if schema < 3 else away.parents[1] / "secrets" / "scan"
+    secret = (
+        away.parents[1].parent / "secrets" / "scan" if schema < 3 else away.parents[1] / "secrets" / "scan"
+    )
     with Session.open(away, read_only=read_only) as session:
         at = session.video_path
-        assert not at.exists() and (at.parent in (away, away.parent) or at == away.parents[1] / "secrets" / "scan")
+        assert not at.exists() and (
+            at.parent in (away, away.parent) or at == away.parents[1] / "secrets" / "scan"
+        )
         with pytest.raises(VideoMissingError):
             _ = session.video
     assert not secret.exists()

@@ -291,7 +291,9 @@ def test_every_cut_leaves_what_was_flushed_as_what_it_was(
             for t, states in enumerate(allowed):
                 status, mask = state(again, t)
                 assert (status, mask) in states or t in told, f"{place.name}: frame {t}, {before(t)}"
-                if t in told:  # something of it was on its way to the disk: a mask that it had, and a person's
+                if (
+                    t in told
+                ):  # something of it was on its way to the disk: a mask that it had, and a person's
                     assert len(states) > 1 and status in PERSONS, f"{place.name}: frame {t}, {before(t)}"
                     assert mask in {one for _, one in states}, f"{place.name}: frame {t}, {before(t)}"
             undone = again.undo()
@@ -339,6 +341,24 @@ def test_an_old_session_being_brought_up_to_date_stays_whole(sample, disk: Disk,
             assert [again.status(t) for t in (3, 4)] == ["corrected", "proposed"] and again.verify() == []
         backup = place / "s.vivim" / "backup-schema-3"
         assert json.loads((backup / "session.json").read_text())["schema"] == 3
+
+
+def test_tags_that_were_flushed_are_there_after_any_cut(sample, disk: Disk, tmp_path: Path) -> None:
+    flushed = [0]
+    with Session.open(sample.video, folder=disk.root / "s.vivim", reader="a") as session:
+        cuts = cutting(disk, tmp_path / "cuts", random.Random(8), 0.5, 40, lambda: flushed[0])
+        for k in range(12):
+            session.tag(k, f"tag {k}")
+            if k % 2:
+                session.flush()
+                flushed[0] = k + 1
+    disk.on = False
+    assert len(cuts) > 10
+    for place, count in cuts:
+        with Session.open(place / "s.vivim", reader="a") as again:
+            assert [again.frames_tagged(f"tag {k}") for k in range(count)] == [[k] for k in range(count)]
+            again.tag(0, "goes on")
+            assert again.verify() == []
 
 
 def test_names_of_classes_are_the_old_or_the_new_ones(sample, disk: Disk, tmp_path: Path) -> None:

@@ -208,7 +208,7 @@ def test_listeners_hear_of_undoing(session: Session) -> None:
     assert not session.undo() and len(heard) == 1
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     actions=st.lists(
         st.tuples(st.sampled_from("csavpuur!"), st.integers(0, 2), st.integers(1, 3)), max_size=20

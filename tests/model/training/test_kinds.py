@@ -52,7 +52,9 @@ def test_the_last_of_each_group_are_kept_out() -> None:
 def test_no_patient_is_both_trained_on_and_kept_out(vivim_data: Path) -> None:
     patients = sorted(path.stem for path in (vivim_data / "thyroid_us_ddti_stills" / "frames").iterdir())
     out = kept_out(vivim_data / "thyroid_us_ddti_stills", patients)
-    sides = [{p.split("_")[0] for p, o in zip(patients, out, strict=True) if o == side} for side in (True, False)]
+    sides = [
+        {p.split("_")[0] for p, o in zip(patients, out, strict=True) if o == side} for side in (True, False)
+    ]
     assert sum(out) == 60 and not sides[0] & sides[1]
 
 
@@ -89,7 +91,12 @@ def organ_batch(marks: Marks, guided: bool) -> Batch:
     masks[..., 8:20, 8:20] = 1
     known = torch.tensor([[guided, False]])
     return Batch(
-        torch.zeros(1, 2, 3, 32, 32), masks, torch.zeros(1, 2, 2, 32, 32), known, masks, torch.tensor([int(marks)])
+        torch.zeros(1, 2, 3, 32, 32),
+        masks,
+        torch.zeros(1, 2, 2, 32, 32),
+        known,
+        masks,
+        torch.tensor([int(marks)]),
     )
 
 

@@ -326,11 +326,11 @@ def test_training_overfits_one_clip(tmp_path: Path) -> None:
     clip = blob_clip("a", 0, frames=6)
     config = TrainConfig(
         network=VivimConfig(size="b0", input_size=SIZE, temporal_stages=(3,)),
-        steps=70,
+        steps=40,
         phases=(Phase(1.0, 6, (3,)),),
-        learning_rate=1e-3,
+        learning_rate=2e-3,
         warm_up_steps=5,
-        average_decay=0.8,
+        average_decay=0.7,
         guided_share=0.0,
     )
     events = list(train([clip], [], tmp_path / "run", config, validation=[clip]))

@@ -135,7 +135,9 @@ def stalled(vivim_home: Path) -> Iterator[Path]:
                 thread.join(0.01)
 
 
-def test_a_disk_that_stalls_leaves_the_settings_last_read(vivim_home: Path, request: Any, caplog: Any) -> None:
+def test_a_disk_that_stalls_leaves_the_settings_last_read(
+    vivim_home: Path, request: Any, caplog: Any
+) -> None:
     change_settings(opacity=70)
     request.getfixturevalue("stalled")
     for _ in range(3):

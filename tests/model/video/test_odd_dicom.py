@@ -32,7 +32,10 @@ def jpeg(picture: np.ndarray) -> bytes:
 CODED = {
     "jpeg": (uid.JPEGBaseline8Bit, jpeg),
     "jpeg-ls": (uid.JPEGLSLossless, imagecodecs.jpegls_encode),
-    "jpeg-2000": (uid.JPEG2000Lossless, lambda p: imagecodecs.jpeg2k_encode(p, codecformat="j2k", reversible=True)),
+    "jpeg-2000": (
+        uid.JPEG2000Lossless,
+        lambda p: imagecodecs.jpeg2k_encode(p, codecformat="j2k", reversible=True),
+    ),
     "jp2": (uid.JPEG2000Lossless, lambda p: imagecodecs.jpeg2k_encode(p, codecformat="jp2", reversible=True)),
 }
 
@@ -49,7 +52,9 @@ def frames_of(path: Path) -> np.ndarray:
 
 @pytest.mark.parametrize("offsets", (True, False))
 @pytest.mark.parametrize("name", CODED)
-def test_a_file_without_its_end_gives_the_frames_that_are_there(tmp_path: Path, name: str, offsets: bool) -> None:
+def test_a_file_without_its_end_gives_the_frames_that_are_there(
+    tmp_path: Path, name: str, offsets: bool
+) -> None:
     whole = coded(tmp_path / "whole.dcm", name)
     if not offsets:
         data = pydicom.dcmread(whole)
@@ -108,7 +113,13 @@ def test_a_series_is_known_by_the_mark_of_its_files(tmp_path: Path, name: str) -
     folder.mkdir()
     series = uid.generate_uid()
     for i in range(4):
-        dicom(folder / name.format(10 - i), COLOUR[i : i + 1], "RGB", InstanceNumber=i + 1, SeriesInstanceUID=series)
+        dicom(
+            folder / name.format(10 - i),
+            COLOUR[i : i + 1],
+            "RGB",
+            InstanceNumber=i + 1,
+            SeriesInstanceUID=series,
+        )
     shutil.copy(folder / name.format(10), folder / "copy (1)")
     Image.fromarray(COLOUR[0]).save(folder / "preview.jpg")
     (folder / "notes.txt").write_text("read me")
@@ -131,8 +142,12 @@ def test_frames_beside_their_dicom_file_stay_the_video(tmp_path: Path) -> None:
 
 
 def test_the_shape_of_a_pixel(tmp_path: Path) -> None:
-    assert open_video(dicom(tmp_path / "a.dcm", GREY, PixelAspectRatio=[4, 3])).pixel_aspect == pytest.approx(3 / 4)
-    assert open_video(dicom(tmp_path / "b.dcm", GREY, PixelSpacing=[0.2, 0.3])).pixel_aspect == pytest.approx(1.5)
+    assert open_video(dicom(tmp_path / "a.dcm", GREY, PixelAspectRatio=[4, 3])).pixel_aspect == pytest.approx(
+        3 / 4
+    )
+    assert open_video(dicom(tmp_path / "b.dcm", GREY, PixelSpacing=[0.2, 0.3])).pixel_aspect == pytest.approx(
+        1.5
+    )
     assert open_video(dicom(tmp_path / "c.dcm", GREY)).pixel_aspect == 1.0
     assert open_video(dicom(tmp_path / "d.dcm", GREY, PixelAspectRatio=[0, 0])).pixel_aspect == 1.0
 

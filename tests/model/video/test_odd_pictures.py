@@ -37,7 +37,9 @@ def test_every_orientation_is_shown_as_viewers_do(tmp_path: Path, orientation: i
     exif = Image.Exif()
     exif[0x0112] = orientation
     options = {"tiffinfo": {0x0112: orientation}} if ending == "tif" else {"exif": exif}
-    smooth = [np.asarray(Image.fromarray(one).resize((34, 20)).resize((6, 4)).resize((34, 20))) for one in COLOUR]
+    smooth = [
+        np.asarray(Image.fromarray(one).resize((34, 20)).resize((6, 4)).resize((34, 20))) for one in COLOUR
+    ]
     folder = folder_of(tmp_path, ending, smooth, **options)
     truth = []
     for file in sorted(folder.iterdir()):
@@ -51,7 +53,9 @@ def test_every_orientation_is_shown_as_viewers_do(tmp_path: Path, orientation: i
 @pytest.mark.parametrize("white", (False, True))
 @pytest.mark.parametrize("order", "<>")
 @pytest.mark.parametrize("compression", (None, "lzw", "deflate", "packbits", "zstd"))
-def test_grey_tiffs_of_every_kind(tmp_path: Path, pixels, white: bool, order: str, compression: str | None) -> None:
+def test_grey_tiffs_of_every_kind(
+    tmp_path: Path, pixels, white: bool, order: str, compression: str | None
+) -> None:
     options = {
         "photometric": "miniswhite" if white else "minisblack",
         "byteorder": order,
@@ -101,10 +105,14 @@ def test_what_is_transparent_is_black(tmp_path: Path, ending: str, mode: str) ->
     alpha = rng.choice([0, 255, 90], (20, 34)).astype(np.uint8)
     rgba = Image.fromarray(np.dstack([COLOUR[0], alpha]))
     picture = rgba.quantize(8) if mode == "P" else rgba.convert(mode)
-    folder = folder_of(tmp_path, ending, [picture], **({"lossless": True, "exact": True} if ending == "webp" else {}))
+    folder = folder_of(
+        tmp_path, ending, [picture], **({"lossless": True, "exact": True} if ending == "webp" else {})
+    )
     with Image.open(folder / f"0.{ending}") as stored:
         whole = stored.convert("RGBA")
-    truth = np.asarray(Image.alpha_composite(Image.new("RGBA", whole.size, (0, 0, 0, 255)), whole).convert("RGB"))
+    truth = np.asarray(
+        Image.alpha_composite(Image.new("RGBA", whole.size, (0, 0, 0, 255)), whole).convert("RGB")
+    )
     shown = frames_of(folder)[0]
     shown = np.repeat(shown[..., None], 3, 2) if shown.ndim == 2 else shown
     assert np.abs(shown.astype(int) - truth).max() <= 1
@@ -139,9 +147,15 @@ def test_names_with_raised_digits_are_names(tmp_path: Path) -> None:
 def test_the_shape_of_a_pixel_is_that_of_unequal_resolutions(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", GREY, photometric="minisblack", resolution=(300, 150))
     assert open_video(tmp_path / "a.tif").pixel_aspect == pytest.approx(0.5)
-    tifffile.imwrite(tmp_path / "b.tif", GREY, photometric="minisblack", resolution=(72, 72), resolutionunit="INCH")
+    tifffile.imwrite(
+        tmp_path / "b.tif", GREY, photometric="minisblack", resolution=(72, 72), resolutionunit="INCH"
+    )
     assert open_video(tmp_path / "b.tif").pixel_aspect == 1.0
-    for name, options in (("png", {"dpi": (300, 150)}), ("jpg", {"dpi": (300, 150)}), ("tif", {"dpi": (300, 150)})):
+    for name, options in (
+        ("png", {"dpi": (300, 150)}),
+        ("jpg", {"dpi": (300, 150)}),
+        ("tif", {"dpi": (300, 150)}),
+    ):
         folder = tmp_path / name
         folder.mkdir()
         Image.fromarray(COLOUR[0]).save(folder / f"0.{name}", **options)

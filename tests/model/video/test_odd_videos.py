@@ -30,7 +30,9 @@ RECOVERING = {
 
 
 @pytest.mark.parametrize("name", RECOVERING)
-def test_every_frame_in_any_order_where_key_frames_are_not_whole(source: Path, tmp_path: Path, name: str) -> None:
+def test_every_frame_in_any_order_where_key_frames_are_not_whole(
+    source: Path, tmp_path: Path, name: str
+) -> None:
     ffmpeg("-i", source, "-crf", 12, *RECOVERING[name].split(), tmp_path / name)
     video = open_video(tmp_path / name)
     truth = as_ffmpeg_shows(tmp_path / name, video.shape)
@@ -47,7 +49,9 @@ def test_every_frame_in_any_order_where_key_frames_are_not_whole(source: Path, t
 
 @pytest.mark.parametrize("turn", (0, 90, 180, 270))
 @pytest.mark.parametrize("mirror", ((), ("-display_hflip",), ("-display_vflip",)))
-def test_mirrors_and_turns_are_applied_as_ffmpeg_does(source: Path, tmp_path: Path, turn: int, mirror: tuple) -> None:
+def test_mirrors_and_turns_are_applied_as_ffmpeg_does(
+    source: Path, tmp_path: Path, turn: int, mirror: tuple
+) -> None:
     path = tmp_path / "turned.mp4"
     ffmpeg("-display_rotation", turn, *mirror, "-i", source, "-c", "copy", path)
     video = open_video(path)
@@ -88,7 +92,9 @@ def test_times_that_restart_go_on(source: Path, tmp_path: Path, ending: str, bfr
     joined.write_bytes(b"".join(part.read_bytes() for part in parts))
     video = open_video(joined)
     assert len(video) == 60
-    assert [video.frame_time(i) for i in (0, 19, 20, 40, 59)] == pytest.approx([0, 0.76, 0.8, 1.6, 2.36], abs=0.045)
+    assert [video.frame_time(i) for i in (0, 19, 20, 40, 59)] == pytest.approx(
+        [0, 0.76, 0.8, 1.6, 2.36], abs=0.045
+    )
     times = [video.frame_time(i) for i in range(60)]
     assert times == sorted(times) and len(set(times)) == 60
     video._cache = FrameCache(1)
@@ -114,7 +120,9 @@ def test_times_that_are_missing_are_evenly_spaced(source: Path, tmp_path: Path, 
 
 
 def test_a_true_pause_is_kept(source: Path, tmp_path: Path) -> None:
-    ffmpeg("-i", source, "-vf", "setpts='if(lt(N,10),N,N+500)/25/TB'", "-fps_mode", "vfr", tmp_path / "pause.mp4")
+    ffmpeg(
+        "-i", source, "-vf", "setpts='if(lt(N,10),N,N+500)/25/TB'", "-fps_mode", "vfr", tmp_path / "pause.mp4"
+    )
     video = open_video(tmp_path / "pause.mp4")
     assert video.frame_time(10) - video.frame_time(9) == pytest.approx(20.04, abs=0.05)
 
@@ -125,7 +133,11 @@ CONTAINERS = ("ts", "mts", "m2ts", "flv", "ogv", "nut", "mxf", "3gp", "y4m", "iv
 @pytest.mark.parametrize("ending", CONTAINERS)
 def test_what_ffmpeg_decodes_is_known_by_its_content(source: Path, tmp_path: Path, ending: str) -> None:
     codec = {"ogv": ["-c:v", "libtheora", "-q:v", 9], "ivf": ["-c:v", "libvpx", "-b:v", "2M"], "y4m": []}
-    codec |= {"mxf": ["-c:v", "mpeg2video", "-q:v", 2], "vob": ["-c:v", "mpeg2video", "-q:v", 2], "wtv": codec["y4m"]}
+    codec |= {
+        "mxf": ["-c:v", "mpeg2video", "-q:v", 2],
+        "vob": ["-c:v", "mpeg2video", "-q:v", 2],
+        "wtv": codec["y4m"],
+    }
     path = tmp_path / f"a.{ending}"
     ffmpeg("-i", source, *codec.get(ending, ["-c", "copy"]), path)
     for name in (path.name, "no_ending", "named.xyz", "named.mp4", "IM_0001.dat", "export.tmp"):
@@ -136,7 +148,9 @@ def test_what_ffmpeg_decodes_is_known_by_its_content(source: Path, tmp_path: Pat
         video.close()
 
 
-@pytest.mark.parametrize("content", (b"frame,status\n0,empty\n" * 50, b"\x89PNG\r\n\x1a\n" + bytes(300), bytes(5000)))
+@pytest.mark.parametrize(
+    "content", (b"frame,status\n0,empty\n" * 50, b"\x89PNG\r\n\x1a\n" + bytes(300), bytes(5000))
+)
 def test_what_is_no_video_is_refused_whatever_its_name(tmp_path: Path, content: bytes) -> None:
     for name in ("notes.csv", "notes", "notes.mp4", "notes.ts"):
         (tmp_path / name).write_bytes(content)
@@ -145,7 +159,9 @@ def test_what_is_no_video_is_refused_whatever_its_name(tmp_path: Path, content: 
 
 
 def test_interlaced_material_is_told(source: Path, tmp_path: Path) -> None:
-    options = "-vf scale=64:64,tinterlace=interleave_top,fieldorder=tff -c:v mpeg2video -q:v 2 -flags +ildct+ilme"
+    options = (
+        "-vf scale=64:64,tinterlace=interleave_top,fieldorder=tff -c:v mpeg2video -q:v 2 -flags +ildct+ilme"
+    )
     ffmpeg("-i", source, *options.split(), tmp_path / "fields.mpg")
     assert "interlaced" in " ".join(open_video(tmp_path / "fields.mpg").notes)
     assert open_video(source).notes == ()

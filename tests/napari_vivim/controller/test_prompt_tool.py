@@ -175,6 +175,32 @@ def test_a_prompt_belongs_to_the_class_of_the_brush_and_wins_over_others(prompte
     assert np.array_equal(prompted.session.masks[0], np.where(mask, 1, 2))
 
 
+def test_a_prompt_that_confirms_the_proposal_makes_it_a_persons(prompted: Any, qtbot: Any) -> None:
+    session = prompted.session
+    gesture(prompted, (30, 30))
+    settled(prompted, qtbot)
+    session.propose(0, tool(prompted).prompted.mask.astype(np.uint8), "model")
+    tool(prompted).take()
+    settled(prompted, qtbot)
+    assert session.status(0) == "corrected"
+    assert not session.propose(0, np.zeros((64, 64), np.uint8), "model")
+    session.undo()
+    assert session.status(0) == "proposed"
+
+
+def test_a_copy_of_an_equal_mask_makes_it_a_persons(segment: Any, qtbot: Any) -> None:
+    session, editing = segment.session, segment.controller.editing
+    mask = np.zeros((64, 64), np.uint8)
+    mask[10:20, 10:20] = 1
+    for t in (0, 1):
+        session.propose(t, mask, "model")
+    segment.controller.go_to(1)
+    editing.change(lambda mask: mask.copy())
+    assert session.status(1) == "proposed", "a change that changes nothing says nothing"
+    editing.copy_from(-1)
+    assert session.status(1) == "corrected"
+
+
 def test_a_model_without_prompts_says_so_and_the_tool_ends(
     prompted: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,5 +253,3 @@ def test_keys_are_given_back(segment: Any, qtbot: Any) -> None:
     assert dict(masks.keymap) == before and masks.mouse_pan
     qtbot.waitUntil(lambda: len(segment.viewer.layers) == 2)
     assert list(segment.viewer.mouse_double_click_callbacks) == zoom
-
-

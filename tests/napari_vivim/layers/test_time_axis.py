@@ -30,7 +30,9 @@ def longer(viewer: napari.Viewer) -> None:
 
 
 def five_axes_before(viewer: napari.Viewer) -> None:
-    viewer.add_image(np.zeros((2, 2, 40, 8, 8), np.uint8), translate=(0, 0, -7, 0, 0), scale=(1, 1, 0.5, 1, 1))
+    viewer.add_image(
+        np.zeros((2, 2, 40, 8, 8), np.uint8), translate=(0, 0, -7, 0, 0), scale=(1, 1, 0.5, 1, 1)
+    )
 
 
 COMPANY = [four_axes, half_steps, thirds, negative_times, longer, five_axes_before]
@@ -93,7 +95,15 @@ def test_outside_of_the_video_nothing_is_accepted_or_painted(segment) -> None:
     for where in (-5, -0.6, 11.6, 12, 39):
         viewer.dims.set_point(0, where)
         notification_manager.records.clear()
-        for title in ("Accept frame", "Accept up to here", "Smooth", "Grow", "Copy previous", "In between", "Revert"):
+        for title in (
+            "Accept frame",
+            "Accept up to here",
+            "Smooth",
+            "Grow",
+            "Copy previous",
+            "In between",
+            "Revert",
+        ):
             run(BY_TITLE[title], controller)
             assert "No frame of the video is on screen" in notification_manager.records[-1].message
         masks.paint((where, 30, 30), 1)

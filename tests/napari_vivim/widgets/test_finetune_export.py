@@ -87,7 +87,10 @@ def test_sessions_of_other_videos_are_learned_from_too(
     qtbot.waitUntil(lambda: not segment.controller.busy, timeout=10000)
     assert learned == [segment.controller.session.folder.name, "earlier.vivim"]
     assert widget.card.choose.text() == "Use it anyway"
-    assert widget.card.frames.text() == "earlier\u00a03:\u00a00.40\u00a0→\u00a00.60 · 2:\u00a00.60\u00a0→\u00a00.80"
+    assert (
+        widget.card.frames.text()
+        == "earlier\u00a03:\u00a00.40\u00a0→\u00a00.60 · 2:\u00a00.60\u00a0→\u00a00.80"
+    )
 
 
 def test_open_videos_are_offered_and_none_is_learned_from_unasked(qtbot, tmp_path: Path) -> None:

@@ -239,9 +239,7 @@ def test_dicom_seg_is_off_with_the_reason_where_the_video_is_no_dicom_file(segme
     assert not box.isEnabled() and not box.isChecked() and "not one DICOM file" in box.toolTip()
 
 
-def test_a_format_that_fails_takes_nothing_from_the_others(
-    segment: Any, qtbot: Any, tmp_path: Path
-) -> None:
+def test_a_format_that_fails_takes_nothing_from_the_others(segment: Any, qtbot: Any, tmp_path: Path) -> None:
     segment.controller.session.correct(3, np.ones((64, 64), np.uint8))
     exporting = segment.exporting
     exporting.target.setText(str(tmp_path / "out"))

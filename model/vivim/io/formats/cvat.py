@@ -25,7 +25,9 @@ class _Plain(ElementTree.TreeBuilder):
 
     def doctype(self, name: str, public: str | None, system: str | None) -> None:
         """Refuse a document type. CVAT writes none."""
-        raise MasksError("The XML file has a document type, which CVAT does not write. Export the masks anew.")
+        raise MasksError(
+            "The XML file has a document type, which CVAT does not write. Export the masks anew."
+        )
 
 
 def find_cvat(path: Path, shape: tuple[int, int, int], keep: ExitStack, options: ReadOptions) -> Found:
@@ -39,7 +41,9 @@ def find_cvat(path: Path, shape: tuple[int, int, int], keep: ExitStack, options:
     with path.open("rb") as file:
         root = ElementTree.parse(file, ElementTree.XMLParser(target=_Plain())).getroot()
     if root.tag != "annotations":
-        raise MasksError(f"{path.name} is no XML of CVAT. Export as “CVAT for video 1.1” or “CVAT for images 1.1”.")
+        raise MasksError(
+            f"{path.name} is no XML of CVAT. Export as “CVAT for video 1.1” or “CVAT for images 1.1”."
+        )
     images, tracks = root.findall("image"), root.findall("track")
     sizes = [(image.get("height"), image.get("width")) for image in images]
     sizes += [(size.findtext("height"), size.findtext("width")) for size in root.iter("original_size")]
@@ -87,7 +91,9 @@ def _by_frame(
 def _draw(entry: Element, size: tuple[int, int]) -> NDArray[np.bool_]:
     said = entry.attrib
     if entry.tag == "polygon":
-        return shapes.filled(shapes.corners([corner.split(",") for corner in said["points"].split(";")]), size)
+        return shapes.filled(
+            shapes.corners([corner.split(",") for corner in said["points"].split(";")]), size
+        )
     if entry.tag == "ellipse":
         centre, radii = (float(said["cx"]), float(said["cy"])), (float(said["rx"]), float(said["ry"]))
         return shapes.ellipse(centre, radii, float(said.get("rotation") or 0), size)

@@ -9,6 +9,7 @@ from vivim.errors import ExportError
 from vivim.imaging.roi import crop
 from vivim.io.formats.png import save_binary, save_indexed
 from vivim.io.mask_source import Work
+from vivim.session.review import IGNORE
 
 
 def write_dataset(work: Work, path: Path) -> Generator[int, None, None]:
@@ -16,18 +17,19 @@ def write_dataset(work: Work, path: Path) -> Generator[int, None, None]:
 
     A mask is 0 and 255. With several classes it is indexed, and each pixel holds the number of its class.
 
-    A frame without a proposal or a correction is left out: nobody said that there is no lesion in it. Both
-    pictures are cut to the session's area, if it has one: a model that learns from them is to see what it
+    A frame without a proposal or a correction is left out: nobody said that there is no lesion in it. So is one with
+    the tag ``"ignore"``. Both pictures are cut to the session's area, if it has one: a model that learns from them is to see what it
     will be shown when it proposes, as it does when it learns from the session itself. Raises `ExportError` if
     no frame is left.
     """
     for folder in ("frames", "masks"):
         (path / folder).mkdir(parents=True)
-    known = [work.source.status(t) != "empty" for t in work.frames]
+    source = work.source
+    known = [source.status(t) != "empty" and IGNORE not in source.tags(t) for t in work.frames]
     if not any(known):
         raise ExportError("None of these frames has been proposed or corrected. Choose other frames.")
-    area = work.source.area
-    save = save_indexed if len(work.source.classes) > 1 else save_binary
+    save = save_indexed if len(source.classes) > 1 else save_binary
+    area = source.area
     for done, (t, is_known) in enumerate(zip(work.frames, known, strict=True), start=1):
         if is_known:
             name = f"{t:06d}.png"

@@ -81,7 +81,9 @@ def _found(
     used = {entry.label for one in drawn for entry in one}
     classes, known = shapes.classes_of(used - BACKGROUND.keys())
     frames = frames_of(names, shape[0], options)
-    return shapes.found_shapes(dict(zip(frames, drawn, strict=True)), classes | BACKGROUND, known, shape, options)
+    return shapes.found_shapes(
+        dict(zip(frames, drawn, strict=True)), classes | BACKGROUND, known, shape, options
+    )
 
 
 def _shapes(entries: Sequence[dict[str, Any]], size: tuple[int, int]) -> list[shapes.Shape]:
@@ -90,7 +92,9 @@ def _shapes(entries: Sequence[dict[str, Any]], size: tuple[int, int]) -> list[sh
         kind = entry.get("shape_type") or "polygon"
         if kind in AREAS:
             label = entry.get("label")
-            drawn.append(shapes.Shape("" if label is None else str(label).strip(), partial(_draw, kind, entry, size)))
+            drawn.append(
+                shapes.Shape("" if label is None else str(label).strip(), partial(_draw, kind, entry, size))
+            )
         elif kind not in MARKS:
             raise shapes.no_area(kind)
     return drawn

@@ -19,7 +19,10 @@ from vivim.io.import_source import Found, ReadOptions, wrong_count, wrong_size
 MOST_HEADER, MOST_FRAME = 2**22, 2**30
 """Bytes of the header, and of one frame with all its layers."""
 TYPES = {"signed char": "i1", "unsigned char": "u1", "short": "i2", "unsigned short": "u2", "int": "i4"} | {
-    f"{kind}{8 * size}{end}": f"{kind[0]}{size}" for kind in ("int", "uint") for size in (1, 2, 4) for end in ("", "_t")
+    f"{kind}{8 * size}{end}": f"{kind[0]}{size}"
+    for kind in ("int", "uint")
+    for size in (1, 2, 4)
+    for end in ("", "_t")
 }
 """Whole numbers, as NRRD names them."""
 RIGHT_HANDED = {"L": -1, "R": 1, "P": -1, "A": 1, "I": -1, "S": 1}
@@ -65,7 +68,9 @@ def find_nrrd(path: Path, shape: tuple[int, int, int], keep: ExitStack, options:
                         raise elsewhere()
                     shapes.append(Shape(name, partial(_scatter, places.astype(np.int32), shape[1:])))
             if not known.all():
-                raise MasksError(f"The NRRD holds the value {pixels[~known][0]}, which none of its segments has.")
+                raise MasksError(
+                    f"The NRRD holds the value {pixels[~known][0]}, which none of its segments has."
+                )
     classes, names = classes_of([], [name for _, _, name in segments])
     return found_shapes(drawn, classes, names, shape, options)
 
@@ -78,7 +83,9 @@ def _scatter(places: NDArray[np.int32], size: tuple[int, int]) -> NDArray[np.boo
 
 def elsewhere() -> MasksError:
     """Say that masks lie outside the video."""
-    return MasksError("The segmentation lies elsewhere in space than the video. Save it on the video's own grid.")
+    return MasksError(
+        "The segmentation lies elsewhere in space than the video. Save it on the video's own grid."
+    )
 
 
 def _frames(
@@ -101,10 +108,14 @@ def _frames(
 
 def _segments(header: Mapping[str, Any], layers: int) -> list[tuple[int, int, str]]:
     """Layer, value and name of each segment."""
-    kinds = [str(header.get(f"Segmentation_{key}Representation")) for key in ("Master", "Source")]  # old and new
+    kinds = [
+        str(header.get(f"Segmentation_{key}Representation")) for key in ("Master", "Source")
+    ]  # old and new
     if any("fractional" in kind.lower() for kind in kinds):
         raise MasksError("The NRRD holds fractions instead of labels. Convert it to a binary labelmap.")
-    numbers = {int(found[1]) for key in header if (found := re.fullmatch(r"Segment(\d+)_(?:ID|LabelValue)", key))}
+    numbers = {
+        int(found[1]) for key in header if (found := re.fullmatch(r"Segment(\d+)_(?:ID|LabelValue)", key))
+    }
     segments = []
     for place, n in enumerate(sorted(numbers)):  # before 4.11 Slicer wrote a layer for each, of value 1
         layer = int(header.get(f"Segment{n}_Layer", place if layers == len(numbers) else 0))
@@ -113,12 +124,17 @@ def _segments(header: Mapping[str, Any], layers: int) -> list[tuple[int, int, st
     if not segments:
         raise MasksError("The NRRD lists no segments. Save it in 3D Slicer as a segmentation (.seg.nrrd).")
     if len({segment[:2] for segment in segments}) < len(segments) or max(s[0] for s in segments) >= layers:
-        raise MasksError("The segments of the NRRD share a value, or a layer is missing. Save it in 3D Slicer anew.")
+        raise MasksError(
+            "The segments of the NRRD share a value, or a layer is missing. Save it in 3D Slicer anew."
+        )
     return segments
 
 
 def _to_video(
-    header: Mapping[str, Any], sizes: tuple[int, int, int], shape: tuple[int, int, int], video_path: Path | None
+    header: Mapping[str, Any],
+    sizes: tuple[int, int, int],
+    shape: tuple[int, int, int],
+    video_path: Path | None,
 ) -> NDArray[np.int64]:
     """Matrix ``(4, 4)`` from stored columns, rows and frames to those of the video."""
     video: Any = header_of(video_path)
@@ -129,7 +145,11 @@ def _to_video(
         far = np.array([[x, y, z, 1] for x in (0, sizes[0]) for y in (0, sizes[1]) for z in (0, sizes[2])])
         whole = np.rint(change)
         axes = np.abs(whole[:3, :3])
-        if not np.abs((change - whole) @ far.T).max() < 0.25 or not (axes.sum(0) == 1).all() or axes[2, 2] != 1:
+        if (
+            not np.abs((change - whole) @ far.T).max() < 0.25
+            or not (axes.sum(0) == 1).all()
+            or axes[2, 2] != 1
+        ):
             raise elsewhere()
         return whole.astype(np.int64)
     whole_sizes, matrix = sizes, np.eye(4, dtype=np.int64)

@@ -46,7 +46,9 @@ def found_shapes(
     """
     frames = sorted(t for t, drawn in shapes.items() if drawn or options.include_empty)
     if not frames:
-        raise MasksError("Nothing is drawn in these masks. Frames without a lesion come in with --include-empty.")
+        raise MasksError(
+            "Nothing is drawn in these masks. Frames without a lesion come in with --include-empty."
+        )
     if frames[0] < 0 or frames[-1] >= shape[0]:
         wrong = frames[0] if frames[0] < 0 else frames[-1]
         raise MasksError(f"There is a mask of frame {wrong}, but the video's frames are 0 to {shape[0] - 1}.")
@@ -96,7 +98,9 @@ def only_boxes(boxes: int, total: int) -> MasksError:
 
 def no_area(kind: str) -> MasksError:
     """Say that a shape of some kind is no mask."""
-    return MasksError(f"There is a shape of the kind {kind!r}, which covers no area. Draw outlines or masks instead.")
+    return MasksError(
+        f"There is a shape of the kind {kind!r}, which covers no area. Draw outlines or masks instead."
+    )
 
 
 def read_json(path: Path) -> Any:

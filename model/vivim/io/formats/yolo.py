@@ -26,9 +26,7 @@ FARTHEST = 2.0
 """Corners farther out are no fractions of the picture."""
 
 
-def find_yolo(
-    path: Path, shape: tuple[int, int, int], keep: ExitStack, options: ReadOptions
-) -> Found | None:
+def find_yolo(path: Path, shape: tuple[int, int, int], keep: ExitStack, options: ReadOptions) -> Found | None:
     """Masks of a text file or a folder of them; None if there is none in the folder.
 
     Class 0 of the file is class 1, and so on, by name where a file beside the texts names the classes. Raises
@@ -75,7 +73,9 @@ def _lines(file: Path) -> list[list[float]]:
         try:
             values = [float(word) for word in line.split()]
         except ValueError as error:
-            raise MasksError(f"Line {number} of {file.name} holds more than numbers. Mend or remove it.") from error
+            raise MasksError(
+                f"Line {number} of {file.name} holds more than numbers. Mend or remove it."
+            ) from error
         if values:
             lines.append(values)
     return lines
@@ -90,7 +90,9 @@ def _shape(line: list[float], name: str, size: tuple[int, int]) -> shapes.Shape:
             "model was."
         )
     if not (np.abs(points) <= FARTHEST).all():
-        raise MasksError(f"{name} holds corners that are no fractions of the picture. Export them from 0 to 1.")
+        raise MasksError(
+            f"{name} holds corners that are no fractions of the picture. Export them from 0 to 1."
+        )
     return shapes.Shape(str(int(label)), partial(shapes.filled, points.reshape(-1, 2) * size[::-1], size))
 
 
@@ -106,7 +108,9 @@ def _names(folder: Path) -> dict[str, str]:
             # a loader that makes only texts, lists and mappings, and expands nothing
             content = yaml.load(text, yaml.BaseLoader)
             names = content.get("names", []) if isinstance(content, dict) else []
-        listed = names if isinstance(names, dict) else {str(number): name for number, name in enumerate(names)}
+        listed = (
+            names if isinstance(names, dict) else {str(number): name for number, name in enumerate(names)}
+        )
         if not all(isinstance(name, str) for name in listed.values()):
             raise MasksError(f"{file.name} does not list the names of the classes. Mend or remove it.")
         if listed:

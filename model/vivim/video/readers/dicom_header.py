@@ -194,9 +194,7 @@ def facts_of(dataset: Dataset, count: int, name: str) -> Facts:
     """
     try:
         starts, fps = _timing(dataset, count)
-        return Facts(
-            starts, fps, spacing(dataset), regions(dataset), _aspect(dataset), _notes(dataset, name)
-        )
+        return Facts(starts, fps, spacing(dataset), regions(dataset), _aspect(dataset), _notes(dataset, name))
     except Exception as error:  # whatever damaged headers make pydicom raise, with their values in its words
         raise VideoError(
             f"The times or sizes that {name} states are damaged ({type(error).__name__}). Export it anew."

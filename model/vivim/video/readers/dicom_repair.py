@@ -76,7 +76,9 @@ def read_whole_frames(path: Path, start: int, count: int) -> list[bytes]:
         bounds = [i for i, value in enumerate(values) if value.startswith(_FIRSTS)] + [len(items)]
     else:
         bounds = list(range(len(items) + 1))
-    return [b"".join(values[a:b]) for a, b in pairwise(bounds) if a < b and all(whole for *_, whole in items[a:b])]
+    return [
+        b"".join(values[a:b]) for a, b in pairwise(bounds) if a < b and all(whole for *_, whole in items[a:b])
+    ]
 
 
 def put_whole_frames(dataset: Dataset, frames: list[bytes]) -> None:

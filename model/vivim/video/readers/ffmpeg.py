@@ -70,7 +70,9 @@ class FFmpegVideo(Video):
             rate = float(self._stream.average_rate or self._stream.guessed_rate or 0) or None
             self._seconds = self._times(rate or 25.0)
             seen = (len(self._seconds) - 1) / self._seconds[-1] if self._seconds[-1] else None
-            if seen and not (rate and 0.8 < rate / seen < 1.25):  # some state the unit of their times as the rate
+            if seen and not (
+                rate and 0.8 < rate / seen < 1.25
+            ):  # some state the unit of their times as the rate
                 rate = seen
             super().__init__(
                 path,
@@ -267,7 +269,9 @@ class FFmpegVideo(Video):
             if not self._can_go_on_to(i):
                 self._start_before(i)
             found = self._decode_on_to(i)
-            while found is None and self._is_late:  # what was taken for a key frame is whole only after frame i
+            while (
+                found is None and self._is_late
+            ):  # what was taken for a key frame is whole only after frame i
                 self._start_before(i)
                 found = self._decode_on_to(i)
         except (av.FFmpegError, OSError) as error:

@@ -61,7 +61,10 @@ def continuous(stamps: Sequence[int | None], usual: float, longest: float) -> li
     pairs = list(itertools.pairwise(stamps))
     gaps = [later - earlier if None not in (earlier, later) else None for earlier, later in pairs]  # type: ignore[operator]
     step = statistics.median([gap for gap in gaps if gap and 0 < gap <= longest] or [usual])
-    return [0.0, *itertools.accumulate(step if gap is None or not 0 <= gap <= longest else gap for gap in gaps)]
+    return [
+        0.0,
+        *itertools.accumulate(step if gap is None or not 0 <= gap <= longest else gap for gap in gaps),
+    ]
 
 
 @dataclass

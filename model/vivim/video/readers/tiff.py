@@ -43,7 +43,9 @@ def picture_of(page: tifffile.TiffPage, path: Path) -> NDArray:
     elif kind == tifffile.PHOTOMETRIC.YCBCR and page.compression == tifffile.COMPRESSION.NONE:
         raise VideoError(f"{path.name} holds YCbCr values as they are. Convert it to RGB.")
     elif kind not in COLOURS:
-        raise VideoError(f"{path.name} holds {tifffile.PHOTOMETRIC(kind).name} values. Convert it to grey or RGB.")
+        raise VideoError(
+            f"{path.name} holds {tifffile.PHOTOMETRIC(kind).name} values. Convert it to grey or RGB."
+        )
     picture = picture if picture.dtype.isnative else picture.astype(picture.dtype.newbyteorder("="))
     alpha = page.extrasamples[:1] if picture.ndim == 3 else ()
     if kind == tifffile.PHOTOMETRIC.SEPARATED and picture.ndim == 3 and picture.dtype == np.uint8:
