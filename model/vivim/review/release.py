@@ -275,7 +275,8 @@ def _write_clip(
     """Write one clip, and add its frames to the rows of the index. None where no frame counts."""
     with one.clip.opened() as sessions:
         session = sessions[one.reader]
-        frames = session.vouched_frames()
+        changed = _changed_since_approval(session)
+        frames = [t for t in session.vouched_frames() if t not in changed]
         if not frames:
             return None
         work, folder = Work(session, frames), out / part / name
@@ -302,18 +303,32 @@ def _write_clip(
             len(frames),
             drawn,
             sum(session.status(t) == "corrected" for t in frames),
-            _left_out(session, frames),
+            _left_out(session, frames, changed),
             session.classes,
             tuple(sorted({entry.author for entry in session.entries() if entry.kind == MODEL})),
             one.clip.agreement(independent) if len(independent) > 1 else None,
         )
 
 
-def _left_out(session: Session, frames: Sequence[int]) -> Counter[str]:
+def _changed_since_approval(session: Session) -> set[int]:
+    """Frames that were written after the session was approved: nobody has approved what they are now."""
+    approved = max(event.time for event in session.states if event.name == "approved")
+    return {entry.frame for entry in session.entries() if entry.time > approved}
+
+
+def _left_out(session: Session, frames: Sequence[int], changed: set[int]) -> Counter[str]:
     ignored = set(session.frames_tagged("ignore"))
-    damaged = set(session.frames_with(*PERSONS)) - ignored - set(frames)
-    rest = len(session) - len(frames) - len(ignored) - len(damaged)
-    return Counter({"ignored": len(ignored), "damaged": len(damaged), "not looked at": rest})
+    changed = changed & set(session.vouched_frames())
+    damaged = set(session.frames_with(*PERSONS)) - ignored - changed - set(frames)
+    rest = len(session) - len(frames) - len(ignored) - len(changed) - len(damaged)
+    return Counter(
+        {
+            "ignored": len(ignored),
+            "changed after the approval": len(changed),
+            "damaged": len(damaged),
+            "not looked at": rest,
+        }
+    )
 
 
 def _describe(out: Path, contents: Contents, rows: Sequence[tuple[Any, ...]]) -> None:

@@ -97,7 +97,9 @@ def test_a_study_goes_from_drafts_to_a_trained_model(
     assert scores["frames"] == 15 and scores["empty_frames"] == 6 and len(scores["clips"]) == 3
     words = ["--initial", tmp_path / "tiny.safetensors", "--steps", 2, "--device", "cpu", "--input-size", 64]
     trained = call(capsys, "train", out / "train", "-o", tmp_path / "run", *words)
-    assert call(capsys, "evaluate", out / "test", "--model", trained["model"], "--device", "cpu")["frames"] == 5
+    assert (
+        call(capsys, "evaluate", out / "test", "--model", trained["model"], "--device", "cpu")["frames"] == 5
+    )
 
 
 def test_a_real_clip_gets_a_better_consensus_than_each_reader(
