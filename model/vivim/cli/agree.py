@@ -30,7 +30,7 @@ def add_study(parser: argparse.ArgumentParser, help: str) -> None:
         "--readers",
         type=lambda text: [name.strip() for name in text.split(",") if name.strip()],
         metavar="a,b",
-        help="names of the readers, with commas between (default: all)",
+        help="names of the readers, with commas between (default: all who worked by themselves)",
     )
 
 
@@ -38,6 +38,7 @@ def run(args: argparse.Namespace) -> dict:
     """Compare the readers of each video, print tables, and propose the consensus if it is asked for."""
     from vivim.cli.progress import Progress
     from vivim.review.agreement import pooled
+    from vivim.review.consensus import independent
     from vivim.review.study import clips_of
     from vivim.review.tables import agreement_table, clip_table
 
@@ -45,11 +46,11 @@ def run(args: argparse.Namespace) -> dict:
         raise SessionError(f"{args.consensus} is one of the readers. Name another reader, who decides.")
     found, proposed, alone = {}, [], []
     for clip in clips_of(args.study):
-        wanted = args.readers or [name for name in clip.folders if name != args.consensus]
-        with clip.opened(wanted) as sessions:
+        with clip.opened(args.readers) as opened:
+            sessions = opened if args.readers else independent(opened)
             if len(sessions) < 2:
                 alone.append(clip.name)
-                say(f"{clip.name}: passed over, it has sessions of {', '.join(clip.folders)} only")
+                say(f"{clip.name}: passed over, it has work of {', '.join(sessions) or 'no reader'} only")
                 continue
             with Progress(f"{clip.name}: comparing") as progress:
                 found[clip.name] = clip.agreement(sessions, progress)
@@ -76,12 +77,13 @@ def run(args: argparse.Namespace) -> dict:
 
 def _propose(clip: str, sessions: dict[str, Any], reader: str, method: str) -> dict[str, Any]:
     """Propose the consensus to a reader, and return the order in which the frames are to be decided."""
+    from vivim.cli.progress import Progress
     from vivim.review.consensus import propose_consensus
     from vivim.session import Session
 
     folder = next(iter(sessions.values())).folder
-    with Session.open(folder, reader=reader) as target:
-        queue = propose_consensus(list(sessions.values()), target, method, list(sessions))
+    with Session.open(folder, reader=reader) as target, Progress(f"{clip}: consensus") as progress:
+        queue = propose_consensus(list(sessions.values()), target, method, list(sessions), progress)
     return {
         "clip": clip,
         "reader": reader,

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from vivim.cli.agree import add_study
+from vivim.cli.options import positive
 from vivim.errors import ExportError
 
 
@@ -15,8 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--idle",
-        type=float,
-        default=120.0,
+        type=positive,
+        default=120,
         metavar="SECONDS",
         help="a longer time without an edit counts as a break (default: 120)",
     )

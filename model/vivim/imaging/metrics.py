@@ -91,8 +91,6 @@ def hausdorff95(predicted: NDArray, true: NDArray, spacing: tuple[float, float] 
     if not (edges[0].any() and edges[1].any()):
         nothing = not edges[0].any() and not edges[1].any()
         return 0.0 if nothing else float(np.hypot(*np.multiply(edges[0].shape, spacing)))
-    rows, columns = (np.flatnonzero((edges[0] | edges[1]).any(axis)) for axis in (1, 0))
-    edges = [edge[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] for edge in edges]
     away = [_distance_to(edge, spacing) for edge in edges]
     return float(max(np.percentile(away[1][edges[0]], 95), np.percentile(away[0][edges[1]], 95)))
 

@@ -227,6 +227,10 @@ def _compared(
     areas = int(np.count_nonzero(a)), int(np.count_nonzero(b))
     mm2 = NAN if spacing is None else spacing[0] * spacing[1]
     scores = [NAN] * 4
+    if all(areas):  # nothing outside the box around both changes a score
+        rows, columns = (np.flatnonzero((a | b).any(axis)) for axis in (1, 0))
+        box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+        a, b = a[box], b[box]
     if any(areas):
         scores = [dice(a, b), jaccard(a, b), hausdorff95(a, b), NAN]
         if spacing is not None:

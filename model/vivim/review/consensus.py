@@ -6,7 +6,7 @@ readers count has no consensus.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from vivim.session import Session
 
 METHODS = ("staple", "majority")
+AUTHOR = "consensus of "
+"""Begins the name of the author of its proposals. The readers' names follow."""
 STAPLE_ROUNDS = 100
 """STAPLE ends by itself after about ten rounds, unless readers have nothing in common."""
 
@@ -91,7 +93,11 @@ def consensus_frames(sessions: Sequence[Session], method: str = "staple") -> Ite
 
 
 def propose_consensus(
-    sessions: Sequence[Session], target: Session, method: str = "staple", readers: Sequence[str] | None = None
+    sessions: Sequence[Session],
+    target: Session,
+    method: str = "staple",
+    readers: Sequence[str] | None = None,
+    progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> list[ConsensusFrame]:
     """Propose the consensus of readers to the one who decides, as a model would.
 
@@ -114,12 +120,21 @@ def propose_consensus(
             "The consensus needs a session of its own. Name a reader whose masks it is not made of."
         )
     target.take_classes(shared_classes([*sessions, target]))
-    proposed = [
-        one
-        for one in consensus_frames(sessions, method)
-        if target.propose(one.frame, one.mask, f"consensus of {', '.join(names)}", uncertainty=one.priority)
-    ]
+    author, proposed = AUTHOR + ", ".join(names), []
+    for one in consensus_frames(sessions, method):
+        if target.propose(one.frame, one.mask, author, uncertainty=one.priority):
+            proposed.append(one)
+        progress(one.frame + 1, len(target))
     return sorted(proposed, key=lambda one: (-one.priority, one.frame))
+
+
+def independent(sessions: dict[str, Session]) -> dict[str, Session]:
+    """Sessions of readers who worked by themselves: they vouched for a frame, and no consensus was proposed to them."""
+    return {
+        name: session
+        for name, session in sessions.items()
+        if session.vouched_frames() and not any(one.author.startswith(AUTHOR) for one in session.entries())
+    }
 
 
 def majority(masks: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:

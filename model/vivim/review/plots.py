@@ -81,8 +81,14 @@ def effort_plot(report: StudyReport) -> str:
     """What a minute buys: seconds a frame against Dice with the consensus, a point for each video and reader."""
     figure, axes = _figure("Effort and agreement", "seconds for an edited frame", "Dice with the consensus")
     for reader in report.readers:
-        own = [one for one in report.sessions if one.reader == reader and one.edited]
-        seconds = [one.seconds / len(one.edited) for one in own]
+        own = [
+            one
+            for one in report.sessions
+            if one.reader == reader and one.consensus_dice == one.consensus_dice
+        ]
+        if not own:
+            continue
+        seconds = [one.seconds / max(1, len(one.edited)) for one in own]
         axes.scatter(seconds, [one.consensus_dice for one in own], s=24, label=reader)
     axes.legend(frameon=False)
     return _svg(figure)

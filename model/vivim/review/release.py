@@ -20,6 +20,7 @@ from vivim.errors import ExportError
 from vivim.io.export import write_as
 from vivim.io.formats import FORMATS
 from vivim.io.mask_source import Work
+from vivim.review.consensus import independent
 from vivim.review.data_card import (
     CARD,
     COLUMNS,
@@ -36,7 +37,7 @@ from vivim.review.data_card import (
 from vivim.review.study import StudyClip, clips_of
 from vivim.session import Session
 from vivim.session.ledger import MODEL, PERSONS
-from vivim.utils.atomic_files import atomic_write
+from vivim.utils.atomic_files import atomic_write, sweep
 from vivim.video.readers.image_folder import dicoms_in, holds_series, is_dicom
 
 APPROVED = ("approved", "locked")
@@ -112,6 +113,7 @@ def release(
     _check_unique(chosen)
     whose = patients_of(chosen, patients) if split == "patient" else {}
     try:
+        sweep(out.absolute().parent)
         settings = study_settings(study)
         salt = bytes.fromhex(settings["salt"])
         groups = {one.clip.name: _digest(salt, whose.get(one.clip.name) or one.identity) for one in chosen}
@@ -293,8 +295,7 @@ def _write_clip(
             drawn += lesion
             files = [f"{part}/{name}/{kind}/{t:06d}.png" for kind in ("frames", "masks")]
             rows.append((part, name, t, *files, lesion, session.status(t)))
-        others = {who: other for who, other in sessions.items() if who != one.reader}
-        independent = others if len(others) > 1 else sessions
+        compared = independent(sessions)
         return ReleasedClip(
             name,
             part,
@@ -306,7 +307,7 @@ def _write_clip(
             _left_out(session, frames, changed),
             session.classes,
             tuple(sorted({entry.author for entry in session.entries() if entry.kind == MODEL})),
-            one.clip.agreement(independent) if len(independent) > 1 else None,
+            one.clip.agreement(compared) if len(compared) > 1 else None,
         )
 
 

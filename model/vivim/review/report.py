@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from vivim.review.agreement import (
     area_difference,
     pooled,
 )
-from vivim.review.consensus import consensus_frames
+from vivim.review.consensus import consensus_frames, independent
 from vivim.review.effort import IDLE_SECONDS, effort
 from vivim.review.study import StudyClip, clips_of
 from vivim.session import STATUS_NAMES, Session
@@ -37,6 +38,7 @@ class SessionReport:
     frames: dict[str, int]
     """Frames by status."""
     ignored: int
+    open_comments: int
     edited: dict[int, tuple[int, float]]
     """For each frame that a person edited, the edits and the seconds they took; see `vivim.review.effort`."""
     consensus_dice: float
@@ -51,6 +53,24 @@ class SessionReport:
     def seconds(self) -> float:
         """Time of all frames."""
         return sum(seconds for _, seconds in self.edited.values())
+
+    def as_dict(self) -> dict[str, Any]:
+        """The session in the report's JSON."""
+        return {
+            "clip": self.clip,
+            "reader": self.reader,
+            "state": self.state,
+            "frames": self.frames,
+            "ignored": self.ignored,
+            "open_comments": self.open_comments,
+            "edits": self.edits,
+            "minutes": self.seconds / 60,
+            "consensus_dice": self.consensus_dice,
+            "edited_frames": [
+                {"frame": t, "edits": edits, "seconds": seconds}
+                for t, (edits, seconds) in self.edited.items()
+            ],
+        }
 
 
 @dataclass(frozen=True)
@@ -67,7 +87,7 @@ class StudyReport:
         """All readers."""
         return tuple(dict.fromkeys(one.reader for one in self.sessions))
 
-    @property
+    @cached_property
     def agreement(self) -> Agreement | None:
         """Agreement over all videos, None where no video has several readers."""
         return pooled(list(self.agreements.values())) if self.agreements else None
@@ -96,23 +116,7 @@ class StudyReport:
         result = {
             "idle_seconds": self.idle_seconds,
             "readers": [self.of_reader(reader) for reader in self.readers],
-            "sessions": [
-                {
-                    "clip": one.clip,
-                    "reader": one.reader,
-                    "state": one.state,
-                    "frames": one.frames,
-                    "ignored": one.ignored,
-                    "edits": one.edits,
-                    "seconds": one.seconds,
-                    "consensus_dice": one.consensus_dice,
-                    "edited_frames": [
-                        {"frame": t, "edits": edits, "seconds": seconds}
-                        for t, (edits, seconds) in one.edited.items()
-                    ],
-                }
-                for one in self.sessions
-            ],
+            "sessions": [one.as_dict() for one in self.sessions],
             "agreement": summed,
             "areas": [
                 {"readers": one.readers, "unit": one.unit, "bias": one.bias, "limits": one.limits}
@@ -144,7 +148,7 @@ def study_report(
     path : str or Path
         A folder of videos with their sessions, or one video or session.
     readers : sequence of str, optional
-        Whose sessions count. By default all readers'.
+        Whose sessions count. By default all readers'; those to whom a consensus was proposed are compared with nobody.
     idle_seconds : float
         A longer time without an edit is a break, and no work.
     numbered : bool
@@ -161,10 +165,12 @@ def study_report(
     clips = clips_of(Path(path), numbered=numbered)
     for done, clip in enumerate(clips, start=1):
         with clip.opened(readers) as opened:
-            if len(opened) > 1:
-                agreements[clip.name] = clip.agreement(opened)
-            scores = _consensus_dice(list(opened.values()))
-            for (reader, session), score in zip(opened.items(), scores, strict=True):
+            compared = opened if readers else independent(opened)
+            if len(compared) > 1:
+                agreements[clip.name] = clip.agreement(compared)
+            scores = dict(zip(compared, _consensus_dice(list(compared.values())), strict=True))
+            for reader, session in opened.items():
+                score = scores.get(reader, float("nan"))
                 sessions.append(_of_session(clip, reader, session, score, idle_seconds))
         progress(done, len(clips))
     return StudyReport(tuple(sessions), agreements, idle_seconds)
@@ -181,6 +187,7 @@ def _of_session(
         session.state,
         dict(zip(STATUS_NAMES, counts, strict=True)),
         len(session.frames_tagged("ignore")),
+        sum(not comment.resolved for comment in session.comments),
         edited,
         score,
     )

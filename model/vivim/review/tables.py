@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from vivim.review.agreement import Agreement, AgreementScores
@@ -40,7 +41,7 @@ class Table:
             "  ".join(cell.rjust(width) if k else cell.ljust(width) for k, (cell, width) in enumerate(pairs))
             for pairs in (list(zip(line, widths, strict=True)) for line in lines)
         ]
-        return "\n".join([self.title, *shown, *([self.note] if self.note else [])])
+        return "\n".join([self.title, *shown, *wrap(self.note, 100)])
 
     def markdown(self) -> str:
         """A table of a Markdown page."""
@@ -62,7 +63,7 @@ class Table:
 
 def _cell(value: Any) -> str:
     if isinstance(value, float):
-        return "-" if value != value else f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+        return "-" if value != value else f"{value:.3f}" if abs(value) <= 1 else f"{value:.2f}"
     return str(value)
 
 
@@ -115,24 +116,23 @@ EFFORT = {
     "seconds_per_edited_frame": "seconds a frame",
     "consensus_dice": "Dice with consensus",
 }
-"""Sums of a reader, with the headings of the two tables."""
+VIDEOS = {
+    "clip": "video",
+    "reader": "reader",
+    "state": "state",
+    "open_comments": "open comments",
+    **{name: name for name in STATUS_NAMES},
+    "edits": "edits",
+    "minutes": "minutes",
+    "consensus_dice": "Dice with consensus",
+}
+"""Columns of the tables, with their headings."""
 
 
 def report_tables(report: StudyReport) -> list[Table]:
     """All tables of a report."""
     sums = [report.of_reader(reader) for reader in report.readers]
-    videos = [
-        [
-            one.clip,
-            one.reader,
-            one.state,
-            *one.frames.values(),
-            one.edits,
-            one.seconds / 60,
-            one.consensus_dice,
-        ]
-        for one in report.sessions
-    ]
+    videos = [{**row, **row["frames"]} for row in (one.as_dict() for one in report.sessions)]
     found = [
         Table("Progress", [*PROGRESS.values()], [[row[name] for name in PROGRESS] for row in sums]),
         Table(
@@ -142,11 +142,7 @@ def report_tables(report: StudyReport) -> list[Table]:
             f"The time between two edits counts if it is at most {report.idle_seconds:g} s. The consensus is the "
             "majority of all readers, each one included.",
         ),
-        Table(
-            "Videos",
-            ["video", "reader", "state", *STATUS_NAMES, "edits", "minutes", "Dice with consensus"],
-            videos,
-        ),
+        Table("Videos", [*VIDEOS.values()], [[row[name] for name in VIDEOS] for row in videos]),
     ]
     if report.agreement is not None:
         found += [agreement_table(report.agreement), clip_table(report.agreements)]

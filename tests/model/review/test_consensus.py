@@ -11,7 +11,7 @@ import vivim
 from phantom_readers import drawn_by, open_reader
 from vivim import Session, SessionError, VivimError
 from vivim.imaging.metrics import label_dice
-from vivim.review.consensus import consensus_frames, majority, propose_consensus, staple
+from vivim.review.consensus import consensus_frames, independent, majority, propose_consensus, staple
 
 METHODS = ("staple", "majority")
 
@@ -95,6 +95,7 @@ def test_the_proposals_are_never_a_persons(
         assert kinds == {("model", "consensus of a, b, c")}
         np.testing.assert_array_equal(senior.masks[5], majority([s.masks[5] for s in readers.values()]))
         assert senior.vouched_frames() == [3]
+        assert list(independent({**readers, "senior": senior})) == ["a", "b", "c"]
 
 
 def test_frames_come_in_the_order_of_disagreement(readers: dict[str, Session], tmp_path: Path) -> None:

@@ -42,11 +42,13 @@ def test_effort_is_the_time_between_edits_without_breaks(truth: np.ndarray, tmp_
 
 def test_the_report_adds_up(readers: dict[str, Session], truth: np.ndarray, tmp_path: Path) -> None:
     readers["a"].tag(4, "ignore")
+    readers["a"].comment("Is this one lesion?", 3)
     found = study_report(tmp_path).as_dict()
     row = next(row for row in found["readers"] if row["reader"] == "a")
     assert (row["clips"], row["corrected"], row["proposed"], row["ignored"]) == (1, len(truth) - 1, 1, 1)
     assert row["edited_frames"] == row["edits"] == len(truth) - 1
     session = found["sessions"][0]
+    assert session["open_comments"] == 1 and session["state"] == "draft"
     assert session["clip"] == "scan.nii" and sum(session["frames"].values()) == len(truth)
     masks = {name: list(drawn) for name, drawn in drawn_by(truth).items()}
     scores = []
