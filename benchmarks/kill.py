@@ -229,7 +229,6 @@ class Stage:
         done = check_session(before, [line for line in said if line[0] in ("try", "done")], folder)
         return done + (check_models(said, self.root) if kind == "finetune" else 0)
 
-
     def _readers_round(self, folder: Path, rng: random.Random) -> list[int]:
         """Kill readers who correct the same video at the same time, each in a program of their own."""
         places = [folder / "readers" / name for name in READERS]
