@@ -17,6 +17,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from vivim.errors import ExportError
+from vivim.imaging.roi import crop
 from vivim.io.export import write_as
 from vivim.io.formats import FORMATS
 from vivim.io.mask_source import Work
@@ -61,6 +62,8 @@ class _Chosen:
     reader: str
     identity: str
     video: Path
+    frames: tuple[int, ...]
+    left_out: Counter[str]
 
 
 def release(
@@ -88,7 +91,7 @@ def release(
     formats : sequence of str
         Further formats of the masks, any of `OTHER_FORMATS`.
     patients : dict, optional
-        The patient of each video by its name, where neither DICOM headers nor folders tell.
+        The patient of each video by its path in the study without the ending. Without it, DICOM headers or folders tell.
     progress : callable, optional
         Called with the clips done and the clips in all.
 
@@ -109,17 +112,20 @@ def release(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ExportError(f"{out} is there already, and a release is never changed. Choose a new folder.")
     clips = clips_of(study)
-    chosen = [one for clip in clips if (one := _approved(clip, reader)) is not None]
+    approved = [one for clip in clips if (one := _approved(clip, reader)) is not None]
+    chosen = [one for one in approved if one.frames]
+    if not chosen:
+        raise ExportError(f"No approved session of {study} has frames to release. Approve one first.")
     _check_unique(chosen)
     whose = patients_of(chosen, patients) if split == "patient" else {}
     try:
         sweep(out.absolute().parent)
         settings = study_settings(study)
         salt = bytes.fromhex(settings["salt"])
-        groups = {one.clip.name: _digest(salt, whose.get(one.clip.name) or one.identity) for one in chosen}
+        groups = {one.clip.place: _digest(salt, whose.get(one.clip.place) or one.identity) for one in chosen}
         parts = _parts(list(groups.values()))
         named = [
-            (f"{groups[one.clip.name] if whose else 'clip'}_{_digest(salt, one.identity)}", one)
+            (f"{groups[one.clip.place] if whose else 'clip'}_{_digest(salt, one.identity)}", one)
             for one in chosen
         ]
         with atomic_write(out) as part:
@@ -127,19 +133,13 @@ def release(
             rows: list[tuple[Any, ...]] = []
             released = []
             for done, (name, one) in enumerate(sorted(named, key=lambda pair: pair[0]), start=1):
-                group = groups[one.clip.name]
-                written = _write_clip(part, name, parts[group], group if whose else "", one, formats, rows)
-                if written is not None:
-                    released.append(written)
+                group = groups[one.clip.place]
+                patient = group if whose else ""
+                released.append(_write_clip(part, name, parts[group], patient, one, formats, rows))
                 progress(done, len(named))
-            if not released:
-                raise ExportError(f"No session of {study} has frames to release. Approve one first.")
+            without = len(approved) - len(chosen)
             contents = Contents(
-                tuple(released),
-                len(clips) - len(chosen),
-                len(chosen) - len(released),
-                tuple(formats),
-                settings,
+                tuple(released), len(clips) - len(approved), without, tuple(formats), settings
             )
             _describe(part, contents, rows)
         return contents
@@ -158,32 +158,35 @@ def _approved(clip: StudyClip, reader: str | None) -> _Chosen | None:
             found = [name for name in found if name == reader]
         if len(found) > 1:
             raise ExportError(
-                f"Several sessions of {clip.name} are approved: those of {', '.join(found)}. Name the reader whose "
+                f"Several sessions of {clip.place} are approved: those of {', '.join(found)}. Name the reader whose "
                 "masks are released with --reader."
             )
         if not found:
             return None
         session = sessions[found[0]]
-        return _Chosen(clip, found[0], session.identity, session.video_path)
+        changed = _changed_since_approval(session)
+        frames = [t for t in session.vouched_frames() if t not in changed]
+        left_out = _left_out(session, frames, changed)
+        return _Chosen(clip, found[0], session.identity, session.video_path, tuple(frames), left_out)
 
 
 def _check_unique(chosen: Sequence[_Chosen]) -> None:
     """Raise an `ExportError` if the same content is there twice: it could come into two parts."""
     names: dict[str, str] = {}
     for one in chosen:
-        other = names.setdefault(one.identity, one.clip.name)
-        if other != one.clip.name:
+        other = names.setdefault(one.identity, one.clip.place)
+        if other != one.clip.place:
             raise ExportError(
-                f"{other} and {one.clip.name} are the same video. Move one of them out of the study."
+                f"{other} and {one.clip.place} are the same video. Move one of them out of the study."
             )
 
 
 def patients_of(chosen: Sequence[_Chosen], table: dict[str, str] | None) -> dict[str, str]:
-    """The patient of each video by its name: as a table says, or all DICOM headers, or the folders of the study.
+    """The patient of each video by its place: as a table says, or all DICOM headers, or the folders of the study.
 
     Raises an `ExportError` if a video has none, or some but not all DICOM headers name one.
     """
-    names = [one.clip.name for one in chosen]
+    names = [one.clip.place for one in chosen]
     advice = "Name the patient of each video in a table (--patients), or split by clip (--split clip)."
     if table is not None:
         missing = [name for name in names if not table.get(name, "").strip()]
@@ -192,7 +195,7 @@ def patients_of(chosen: Sequence[_Chosen], table: dict[str, str] | None) -> dict
                 f"The table of patients has no patient for {missing[0]}. Add a line for each video."
             )
         return {name: table[name].strip() for name in names}
-    found = {one.clip.name: _patient_id(one.video) for one in chosen}
+    found = {one.clip.place: _patient_id(one.video) for one in chosen}
     if any(found.values()):
         missing = [name for name, patient in found.items() if not patient]
         if missing:
@@ -273,14 +276,10 @@ def _write_clip(
     one: _Chosen,
     formats: Sequence[str],
     rows: list[tuple[Any, ...]],
-) -> ReleasedClip | None:
-    """Write one clip, and add its frames to the rows of the index. None where no frame counts."""
+) -> ReleasedClip:
+    """Write one clip, and add its frames to the rows of the index."""
     with one.clip.opened() as sessions:
-        session = sessions[one.reader]
-        changed = _changed_since_approval(session)
-        frames = [t for t in session.vouched_frames() if t not in changed]
-        if not frames:
-            return None
+        session, frames = sessions[one.reader], one.frames
         work, folder = Work(session, frames), out / part / name
         folder.parent.mkdir(exist_ok=True)
         for _ in write_as("dataset", work, folder):
@@ -291,7 +290,7 @@ def _write_clip(
                 pass
         drawn = 0
         for t in frames:
-            lesion = int(session.masks[t].any())
+            lesion = int(crop(session.masks[t], session.area).any())
             drawn += lesion
             files = [f"{part}/{name}/{kind}/{t:06d}.png" for kind in ("frames", "masks")]
             rows.append((part, name, t, *files, lesion, session.status(t)))
@@ -304,7 +303,7 @@ def _write_clip(
             len(frames),
             drawn,
             sum(session.status(t) == "corrected" for t in frames),
-            _left_out(session, frames, changed),
+            one.left_out,
             session.classes,
             tuple(sorted({entry.author for entry in session.entries() if entry.kind == MODEL})),
             one.clip.agreement(compared) if len(compared) > 1 else None,

@@ -21,7 +21,9 @@ class StudyClip:
     """A video of a study."""
 
     name: str
-    """Its path in the study without the ending, or a number."""
+    """The stem of its file, or a number. Folders may be named after patients, and are left out."""
+    place: str
+    """Its path in the study, without the ending."""
     folders: dict[str, Path]
     """The session's folder of each reader."""
 
@@ -48,13 +50,15 @@ def clips_of(path: Path, *, numbered: bool = False) -> list[StudyClip]:
     where files are named after patients. Raises a `VivimError` if there is no session.
     """
     if is_one(path):
-        return [StudyClip("video 1" if numbered else _name(path), _sessions_of(path))]
-    found = [one.path for one in find([path], path, sessions=True)]
-    tops = list(dict.fromkeys(top_of(folder, Description.read(folder / FILE)) for folder in found))
-    names = stems([PurePath(top.relative_to(path.absolute())) for top in tops], tops)
+        name = _name(path)
+        return [StudyClip("video 1" if numbered else name, name, _sessions_of(path))]
+    folders = [one.path for one in find([path], path, sessions=True)]
+    tops = list(dict.fromkeys(top_of(folder, Description.read(folder / FILE)) for folder in folders))
+    places = stems([PurePath(top.relative_to(path.absolute())) for top in tops], tops)
+    names = stems([PurePath(top.name) for top in tops], tops)
     if numbered:
         names = [f"video {number}" for number in range(1, len(tops) + 1)]
-    return [StudyClip(name, _by_reader(top)) for name, top in zip(names, tops, strict=True)]
+    return [StudyClip(*one) for one in zip(names, places, map(_by_reader, tops), strict=True)]
 
 
 def _name(path: Path) -> str:

@@ -110,8 +110,8 @@ def test_videos_can_be_numbered(
 def test_a_report_says_nothing_of_the_patient(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A DICOM's header names the patient, and so does the folder it lies in."""
     pytest.importorskip("matplotlib")
-    folder = tmp_path / "Doe Jane"
-    folder.mkdir()
+    folder = tmp_path / "study" / "Doe Jane"
+    folder.mkdir(parents=True)
     frames = np.random.default_rng(0).integers(0, 255, (3, 32, 40), np.uint8)
     write_dicom(folder / "cine.dcm", frames, "Doe^Jane", "PID-4711")
     for name in "ab":
@@ -119,7 +119,7 @@ def test_a_report_says_nothing_of_the_patient(tmp_path: Path, capsys: pytest.Cap
             for t in range(len(session)):
                 session.correct(t, np.full(session.shape[1:], t % 2, np.uint8))
     page = tmp_path / "report.html"
-    assert cli.main(["report", str(folder), "-o", str(page), "--json"]) == 0
+    assert cli.main(["report", str(tmp_path / "study"), "-o", str(page), "--json"]) == 0
     text = capsys.readouterr().out + page.read_text("utf-8")
     assert "cine" in text and not re.search("Doe|Jane|4711", text)
 
