@@ -91,7 +91,7 @@ def release(
     formats : sequence of str
         Further formats of the masks, any of `OTHER_FORMATS`.
     patients : dict, optional
-        The patient of each video by its path in the study without the ending. Without it, DICOM headers or folders tell.
+        The patient of each video by its path in the study without the ending. By default DICOM headers or folders tell.
     progress : callable, optional
         Called with the clips done and the clips in all.
 
