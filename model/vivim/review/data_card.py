@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,11 +64,11 @@ class ReleasedClip:
     lesion_frames: int
     corrected: int
     """Frames that a person drew or changed. The others were accepted as a model proposed them."""
-    left_out: Counter[str]
+    left_out: dict[str, int]
     """Frames left out, by the reason."""
     classes: tuple[str, ...]
     proposed_by: tuple[str, ...]
-    """Versions of the models that proposed masks, and consensuses of readers."""
+    """Versions of the models that proposed masks to any reader, and consensuses of readers."""
     agreement: Agreement | None
 
 
@@ -122,7 +121,8 @@ def data_card(contents: Contents) -> str:
     """The data card, in Markdown."""
     clips, said = contents.clips, contents.settings
     known = all(clip.patient for clip in clips)
-    left_out = sum((clip.left_out for clip in clips), Counter[str]())
+    reasons = clips[0].left_out
+    left_out = ", ".join(f"{sum(clip.left_out[why] for clip in clips)} {why}" for why in reasons)
     readers = sorted({clip.reader for clip in clips})
     models = sorted({model for clip in clips for model in clip.proposed_by})
     frames, corrected = sum(clip.frames for clip in clips), sum(clip.corrected for clip in clips)
@@ -149,11 +149,11 @@ def data_card(contents: Contents) -> str:
         if known
         else "Clips were split one by one. A patient may be in two parts.",
         "## How it was made",
-        f"Masks of reader {', '.join(readers)}, whose sessions are approved. {corrected} of {frames} frames were "
+        f"Masks of {', '.join(readers)}, approved. {corrected} of {frames} frames were "
         "drawn or changed by a person, the others accepted as proposed.",
         f"Masks were proposed by: {', '.join(models) or 'nobody'}. Made with vivim {vivim.__version__}.",
         f"Left out: {contents.not_approved} videos that are not approved, {contents.nothing_to_release} without a "
-        f"frame to release. Of the videos released, frames that are {_listed(left_out)}.",
+        f"frame to release. Left out of the videos released: frames {left_out}.",
         "## Agreement of readers",
         *_agreement(contents.agreement),
         "## Privacy",
@@ -166,10 +166,6 @@ def data_card(contents: Contents) -> str:
 
 def _missing(key: str) -> str:
     return f"_not said yet: write `{key}` into {STUDY_SETTINGS} of the study and release again_"
-
-
-def _listed(left_out: Counter[str]) -> str:
-    return ", ".join(f"{reason}: {left_out[reason]}" for reason in sorted(left_out))
 
 
 def _agreement(found: Agreement | None) -> list[str]:

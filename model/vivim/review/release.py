@@ -10,7 +10,6 @@ import hashlib
 import hmac
 import json
 import secrets
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -63,7 +62,7 @@ class _Chosen:
     identity: str
     video: Path
     frames: tuple[int, ...]
-    left_out: Counter[str]
+    left_out: dict[str, int]
 
 
 def release(
@@ -295,6 +294,8 @@ def _write_clip(
             files = [f"{part}/{name}/{kind}/{t:06d}.png" for kind in ("frames", "masks")]
             rows.append((part, name, t, *files, lesion, session.status(t)))
         compared = independent(sessions)
+        entries = (entry for reader in sessions.values() for entry in reader.entries())
+        proposed_by = {entry.author for entry in entries if entry.kind == MODEL}
         return ReleasedClip(
             name,
             part,
@@ -305,7 +306,7 @@ def _write_clip(
             sum(session.status(t) == "corrected" for t in frames),
             one.left_out,
             session.classes,
-            tuple(sorted({entry.author for entry in session.entries() if entry.kind == MODEL})),
+            tuple(sorted(proposed_by)),
             one.clip.agreement(compared) if len(compared) > 1 else None,
         )
 
@@ -316,19 +317,17 @@ def _changed_since_approval(session: Session) -> set[int]:
     return {entry.frame for entry in session.entries() if entry.time > approved}
 
 
-def _left_out(session: Session, frames: Sequence[int], changed: set[int]) -> Counter[str]:
+def _left_out(session: Session, frames: Sequence[int], changed: set[int]) -> dict[str, int]:
     ignored = set(session.frames_tagged("ignore"))
     changed = changed & set(session.vouched_frames())
     damaged = set(session.frames_with(*PERSONS)) - ignored - changed - set(frames)
     rest = len(session) - len(frames) - len(ignored) - len(changed) - len(damaged)
-    return Counter(
-        {
-            "ignored": len(ignored),
-            "changed after the approval": len(changed),
-            "damaged": len(damaged),
-            "not looked at": rest,
-        }
-    )
+    return {
+        "ignored": len(ignored),
+        "changed after the approval": len(changed),
+        "damaged": len(damaged),
+        "not looked at": rest,
+    }
 
 
 def _describe(out: Path, contents: Contents, rows: Sequence[tuple[Any, ...]]) -> None:
