@@ -153,7 +153,7 @@ def data_card(contents: Contents) -> str:
         "drawn or changed by a person, the others accepted as proposed.",
         f"Masks were proposed by: {', '.join(models) or 'nobody'}. Made with vivim {vivim.__version__}.",
         f"Left out: {contents.not_approved} videos that are not approved, {contents.nothing_to_release} without a "
-        f"frame to release. Left out of the videos released: frames {left_out}.",
+        f"frame to release. Frames left out of the videos released: {left_out}.",
         "## Agreement of readers",
         *_agreement(contents.agreement),
         "## Privacy",

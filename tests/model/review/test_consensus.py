@@ -10,10 +10,9 @@ import pytest
 import vivim
 from phantom_readers import drawn_by, open_reader
 from vivim import Session, SessionError, VivimError
+from vivim.cli import agree
 from vivim.imaging.metrics import label_dice
-from vivim.review.consensus import consensus_frames, independent, majority, propose_consensus, staple
-
-METHODS = ("staple", "majority")
+from vivim.review.consensus import METHODS, consensus_frames, independent, majority, propose_consensus, staple
 
 
 def mean_dice(masks: np.ndarray, truth: np.ndarray) -> float:
@@ -136,3 +135,7 @@ def test_without_simpleitk_the_extra_is_named(
     with pytest.raises(VivimError, match=r"napari-vivim\[review\]"):
         vivim.consensus(list(readers.values()))
     assert vivim.consensus(list(readers.values()), "majority").any()
+
+
+def test_the_command_line_knows_the_same_methods() -> None:
+    assert agree.METHODS == METHODS

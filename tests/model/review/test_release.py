@@ -204,7 +204,7 @@ def test_the_card_counts_what_is_there(study: Path, tmp_path: Path) -> None:
     card = (tmp_path / "out" / "README.md").read_text("utf-8")
     assert card.startswith("# Phantoms\n") and "**Licence:** CC0-1.0" in card
     assert "| all | 4 | 8 | 16 | 8 |" in card
-    assert "frames 8 ignored, 0 changed after the approval, 0 damaged, 8 not looked at" in card
+    assert ": 8 ignored, 0 changed after the approval, 0 damaged, 8 not looked at" in card
     assert "model 1" in card and "write `creators` into vivim-study.json" in card
 
 
