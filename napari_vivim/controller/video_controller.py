@@ -106,6 +106,8 @@ class VideoController(QObject):
         """What a person does to the masks, while the session is open."""
         self.prompting: PromptTool | None = None
         """Clicks, boxes and scribbles, while the session is open."""
+        self.reader: str | None = None
+        """Who was chosen to work on this video; the one of the settings if it is None."""
         self.update_neighbours, self.reach = True, 0
         """Whether a prompted mask renews the frames around it, and how many to each side, 0 for all."""
         self.model = ""
@@ -221,9 +223,22 @@ class VideoController(QObject):
             return
         if folder is not None:
             self.layer.metadata[SESSION_KEY] = str(folder)
-        path, opened = self.video_path, self._opened
+        path, reader, opened = self.video_path, self.reader, self._opened
         chosen = self.layer.metadata.get(SESSION_KEY) or self.layer.metadata.get("vivim_session_folder")
-        self._begin("open", lambda stop: jobs.open_session(path, chosen, relink, read_only, opened, stop))
+        self._begin(
+            "open", lambda stop: jobs.open_session(path, chosen, reader, relink, read_only, opened, stop)
+        )
+
+    def change_reader(self, reader: str) -> None:
+        """Close the session, and open the one of another reader, who is remembered."""
+        self.reader, masks = reader, self.masks
+        self._close_session()
+        if masks is not None:
+            remove_soon(self.viewer, masks)
+        if self.busy:
+            self._next = self.open_session
+        else:
+            self.open_session()
 
     def _session_opened(self, session: Session, settings: Settings) -> None:
         self.session = session

@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 )
 from vivim.errors import VivimError
 from vivim.registry import registry
+from vivim.session.metadata import label_of
 from vivim.utils.time_left import TimeLeft
 
 from napari_vivim.background.worker import in_background
@@ -240,7 +241,7 @@ class ReplayVideos(QWidget):
         self._fit()
 
     def _list_one(self, folder: Path, state: Qt.CheckState) -> None:
-        item = QListWidgetItem(folder.name.removesuffix(".vivim"))
+        item = QListWidgetItem(label_of(folder))
         item.setData(Qt.ItemDataRole.UserRole, str(folder))
         item.setToolTip(tip(str(folder)))
         item.setCheckState(state)
@@ -300,7 +301,7 @@ class FinetuneResult(QFrame):
         In `scored` the video on screen has the number 0; those of the folders `others` follow.
         """
         rows = sorted(scored.per_frame if scored else (), key=lambda row: row[3])[:LISTED]
-        names = ["", *(f"{folder.name.removesuffix('.vivim')} " for folder in others)]
+        names = ["", *(f"{label_of(folder)} " for folder in others)]
         texts = (f"{names[n]}{t}: {a:.2f} → {b:.2f}".replace(" ", "\u00a0") for n, t, a, b in rows)
         self.frames.setText(" · ".join(texts))
         self.frames.setVisible(bool(rows))

@@ -45,6 +45,7 @@ from napari_vivim.widgets.model_manager import ModelManager, names_of_videos
 from napari_vivim.widgets.model_selector import ModelSelector, chosen_device
 from napari_vivim.widgets.preferences import Preferences, open_preferences
 from napari_vivim.widgets.prompt_panel import PromptPanel
+from napari_vivim.widgets.reader_field import ReaderField, TagMenu
 from napari_vivim.widgets.roi_selector import RoiSelector
 from napari_vivim.widgets.video_panel import VideoPanel, reveal
 
@@ -73,6 +74,8 @@ class SegmentWidget(VideoPanel):
             lambda: self.controller.open_session() if self.controller is not None else None,
         )
         self.reopen.hide()
+        self.reader = ReaderField()
+        self.header.addWidget(self.reader)
         self.area = RoiSelector()
         self.damage = DamageNotice(show_problem)
         self.shows.connect(self._let_area_go)
@@ -170,6 +173,7 @@ class SegmentWidget(VideoPanel):
             "stands in the status bar under the pointer, and in the exports"
         )
         self.apart.clicked.connect(self._tell_apart)
+        self.tags = TagMenu(lambda: self.controller)
         self.corrections = EditToolbar(lambda: self.controller)
         self.prompts = PromptPanel(
             lambda: self.controller, lambda: (self.model.currentText(), chosen_device(self.device))
@@ -182,7 +186,7 @@ class SegmentWidget(VideoPanel):
         lines.addWidget(self.classes)
         lines.addLayout(row(self.accept, self.accept_range))
         lines.addLayout(row(self.nothing, self.nothing_range))
-        for widget in (self.corrections, self.apart):
+        for widget in (self.tags, self.corrections, self.apart):
             lines.addWidget(widget)
         below = column(foot, GAP)
         below.addWidget(self.reason)
@@ -274,6 +278,8 @@ class SegmentWidget(VideoPanel):
             controller.show_alone()
         self._show_reason(None)
         self._show_apart()
+        self.reader.follow(controller)
+        self.tags.show_frame()
         if controller.session is not None:
             self.choices.refresh(controller.model)
             begun = not controller.session.read_only and bool(controller.session.statuses.any())
@@ -327,7 +333,8 @@ class SegmentWidget(VideoPanel):
         self.reason.setText(f"Frame {found.frame}: {found.reason}." if found is not None else "")
 
     def _let_reason_go(self, event: Any = None) -> None:
-        """Say no more why a frame was suggested once another is on screen."""
+        """Say no more why a frame was suggested once another is on screen, and name that one's tags."""
+        self.tags.show_frame()
         here = self.controller.current_frame if self.controller is not None else None
         if self._suggested not in (None, here):
             self._show_reason(None)
@@ -373,6 +380,7 @@ class SegmentWidget(VideoPanel):
         if frame == self._suggested and status in ("corrected", "accepted"):
             self._show_reason(None)
         self._offer_accepting()
+        self.tags.show_frame()
         if status in ("corrected", "accepted") or self.learn.isVisible():
             self._offer_learning()
 

@@ -106,7 +106,7 @@ class VideoPanel(QWidget):
         self.info.setStyleSheet(SMALL)
         self.info.setTextFormat(Qt.TextFormat.PlainText)
         self.head = QWidget()
-        lines = column(self.head, GAP)
+        lines = self.header = column(self.head, GAP)
         lines.setContentsMargins(MARGIN, GAP, MARGIN, 0)
         self.top = row(self.video)
         self.top.setStretch(0, 1)

@@ -169,6 +169,11 @@ class Review:
         """Tags of a frame."""
         return [name for name, frames in self._tags.items() if t in frames]
 
+    @property
+    def tag_names(self) -> list[str]:
+        """Tags that a frame has, sorted."""
+        return sorted(name for name, frames in self._tags.items() if frames)
+
     def tagged(self, name: str) -> set[int]:
         """Frames with a tag."""
         return self._tags.get(name, set())

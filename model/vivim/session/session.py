@@ -543,6 +543,11 @@ class Session:
         empty = self._frames.status(t) in PERSONS and self._is_empty(t)
         return tuple(sorted([*self._review.tags(t), *([NO_LESION] if empty else [])]))
 
+    @property
+    def tag_names(self) -> list[str]:
+        """All tags that a frame has, sorted, but for ``"no lesion"``."""
+        return self._review.tag_names
+
     def frames_tagged(self, name: str) -> list[int]:
         """Frames with a tag, in order."""
         if name == NO_LESION:
