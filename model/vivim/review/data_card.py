@@ -66,7 +66,6 @@ class ReleasedClip:
     """Frames that a person drew or changed. The others were accepted as a model proposed them."""
     left_out: dict[str, int]
     """Frames left out, by the reason."""
-    classes: tuple[str, ...]
     proposed_by: tuple[str, ...]
     """Versions of the models that proposed masks to any reader, and consensuses of readers."""
     agreement: Agreement | None
@@ -77,6 +76,8 @@ class Contents:
     """Everything that a release holds, and the settings of its study."""
 
     clips: tuple[ReleasedClip, ...]
+    classes: tuple[str, ...]
+    """Names of the classes 1 and up."""
     not_approved: int
     """Videos that were left out because no session is approved."""
     nothing_to_release: int
@@ -89,11 +90,6 @@ class Contents:
         """Agreement of the readers on all clips, None where no clip has several."""
         found = [clip.agreement for clip in self.clips if clip.agreement is not None]
         return pooled(found) if found else None
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the classes 1 and up."""
-        return max((clip.classes for clip in self.clips), key=len)
 
     def counts(self, *parts: str) -> dict[str, int]:
         """Patients, clips and frames of some parts. 0 patients where the split does not know them."""

@@ -19,6 +19,7 @@ from vivim.errors import ExportError
 from vivim.imaging.roi import crop
 from vivim.io.export import write_as
 from vivim.io.formats import FORMATS
+from vivim.io.formats.dataset import write_dataset
 from vivim.io.mask_source import Work
 from vivim.review.consensus import independent
 from vivim.review.data_card import (
@@ -37,6 +38,7 @@ from vivim.review.data_card import (
 from vivim.review.study import StudyClip, clips_of
 from vivim.session import Session
 from vivim.session.ledger import MODEL, PERSONS
+from vivim.session.metadata import UNNAMED
 from vivim.utils.atomic_files import atomic_write, sweep
 from vivim.video.readers.image_folder import dicoms_in, holds_series, is_dicom
 
@@ -61,6 +63,7 @@ class _Chosen:
     reader: str
     identity: str
     video: Path
+    classes: tuple[str, ...]
     frames: tuple[int, ...]
     left_out: dict[str, int]
 
@@ -116,6 +119,7 @@ def release(
     if not chosen:
         raise ExportError(f"No approved session of {study} has frames to release. Approve one first.")
     _check_unique(chosen)
+    classes = _shared_classes(chosen)
     whose = patients_of(chosen, patients) if split == "patient" else {}
     try:
         sweep(out.absolute().parent)
@@ -134,11 +138,12 @@ def release(
             for done, (name, one) in enumerate(sorted(named, key=lambda pair: pair[0]), start=1):
                 group = groups[one.clip.place]
                 patient = group if whose else ""
-                released.append(_write_clip(part, name, parts[group], patient, one, formats, rows))
+                indexed = len(classes) > 1
+                released.append(_write_clip(part, name, parts[group], patient, one, formats, indexed, rows))
                 progress(done, len(named))
             without = len(approved) - len(chosen)
             contents = Contents(
-                tuple(released), len(clips) - len(approved), without, tuple(formats), settings
+                tuple(released), classes, len(clips) - len(approved), without, tuple(formats), settings
             )
             _describe(part, contents, rows)
         return contents
@@ -166,7 +171,8 @@ def _approved(clip: StudyClip, reader: str | None) -> _Chosen | None:
         changed = _changed_since_approval(session)
         frames = [t for t in session.vouched_frames() if t not in changed]
         left_out = _left_out(session, frames, changed)
-        return _Chosen(clip, found[0], session.identity, session.video_path, tuple(frames), left_out)
+        place, classes = session.video_path, session.classes
+        return _Chosen(clip, found[0], session.identity, place, classes, tuple(frames), left_out)
 
 
 def _check_unique(chosen: Sequence[_Chosen]) -> None:
@@ -178,6 +184,18 @@ def _check_unique(chosen: Sequence[_Chosen]) -> None:
             raise ExportError(
                 f"{other} and {one.clip.place} are the same video. Move one of them out of the study."
             )
+
+
+def _shared_classes(chosen: Sequence[_Chosen]) -> tuple[str, ...]:
+    """Class names of all videos. Raises an `ExportError` if a number means one class here and another there."""
+    longest = max((one.classes for one in chosen), key=len)
+    for one in chosen:
+        if one.classes not in (UNNAMED, longest[: len(one.classes)]):
+            raise ExportError(
+                f"The classes of {one.clip.place} are {', '.join(one.classes)}, those of other videos are "
+                f"{', '.join(longest)}. Give the classes the same names, in the same order, in all videos."
+            )
+    return longest
 
 
 def patients_of(chosen: Sequence[_Chosen], table: dict[str, str] | None) -> dict[str, str]:
@@ -274,6 +292,7 @@ def _write_clip(
     patient: str,
     one: _Chosen,
     formats: Sequence[str],
+    indexed: bool,
     rows: list[tuple[Any, ...]],
 ) -> ReleasedClip:
     """Write one clip, and add its frames to the rows of the index."""
@@ -281,7 +300,7 @@ def _write_clip(
         session, frames = sessions[one.reader], one.frames
         work, folder = Work(session, frames), out / part / name
         folder.parent.mkdir(exist_ok=True)
-        for _ in write_as("dataset", work, folder):
+        for _ in write_dataset(work, folder, indexed):
             pass
         for format_name in formats:
             (out / "formats" / name).mkdir(parents=True, exist_ok=True)
@@ -305,7 +324,6 @@ def _write_clip(
             drawn,
             sum(session.status(t) == "corrected" for t in frames),
             one.left_out,
-            session.classes,
             tuple(sorted(proposed_by)),
             one.clip.agreement(compared) if len(compared) > 1 else None,
         )

@@ -54,8 +54,10 @@ def clips_of(path: Path, *, numbered: bool = False) -> list[StudyClip]:
         return [StudyClip("video 1" if numbered else name, name, _sessions_of(path))]
     folders = [one.path for one in find([path], path, sessions=True)]
     tops = list(dict.fromkeys(top_of(folder, Description.read(folder / FILE)) for folder in folders))
-    places = stems([PurePath(top.relative_to(path.absolute())) for top in tops], tops)
     names = stems([PurePath(top.name) for top in tops], tops)
+    places = names  # of a pattern such as study/*.mp4
+    if path.is_dir():
+        places = stems([PurePath(top.relative_to(path.absolute())) for top in tops], tops)
     if numbered:
         names = [f"video {number}" for number in range(1, len(tops) + 1)]
     return [StudyClip(*one) for one in zip(names, places, map(_by_reader, tops), strict=True)]

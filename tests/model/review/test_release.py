@@ -218,10 +218,10 @@ def test_a_release_opens_as_a_data_set(study: Path, tmp_path: Path) -> None:
 
 
 def test_several_classes_stay_apart(tmp_path: Path) -> None:
-    study = tmp_path / "study"
-    study.mkdir()
-    phantom = make_phantom(frames=2, size=(64, 72))
-    write_dicom(study / "a.dcm", phantom.frames, "N", "P")
+    """Also where one video has the first class alone."""
+    study = make_study(tmp_path / "study", {"first": "PID-1"})
+    phantom = make_phantom(frames=2, size=(64, 72), seed=9)
+    write_dicom(study / "a.dcm", phantom.frames, "N", "PID-1")
     with open_reader(study / "a.dcm", "senior") as session:
         session.name_classes(["cyst", "tumour"])
         session.correct(0, phantom.masks[0])
@@ -230,9 +230,18 @@ def test_several_classes_stay_apart(tmp_path: Path) -> None:
     release(study, tmp_path / "out")
     spec = str(tmp_path / "out" / "train")
     for label, drawn in ((1, [True, False]), (2, [False, True])):
-        (clip,) = load_dataset(f"{spec}:{label}", (64, 72))
-        assert [bool(mask.any()) for mask in clip.masks] == drawn
+        clips = load_dataset(f"{spec}:{label}", (64, 72))
+        found = {tuple(bool(mask.any()) for mask in clip.masks) for clip in clips}
+        assert found == {tuple(drawn), (False, label == 1)}
     assert "1 cyst, 2 tumour" in (tmp_path / "out" / "README.md").read_text("utf-8")
+
+
+def test_classes_of_other_names_are_refused(study: Path, tmp_path: Path) -> None:
+    for name, classes in (("scan-0", ["cyst", "tumour"]), ("scan-1", ["tumour", "cyst"])):
+        with open_reader(study / f"{name}.dcm", "senior") as session:
+            session.name_classes(classes)
+    with pytest.raises(ExportError, match="same order"):
+        release(study, tmp_path / "out")
 
 
 def test_two_approved_sessions_ask_for_the_reader(study: Path, tmp_path: Path) -> None:

@@ -12,10 +12,10 @@ from vivim.io.mask_source import Work
 from vivim.session.review import IGNORE
 
 
-def write_dataset(work: Work, path: Path) -> Generator[int, None, None]:
+def write_dataset(work: Work, path: Path, indexed: bool | None = None) -> Generator[int, None, None]:
     """Write ``frames/000000.png`` (RGB) and ``masks/000000.png`` for each frame that has been looked at.
 
-    A mask is 0 and 255. With several classes it is indexed, and each pixel holds the number of its class.
+    A mask is 0 and 255, or `indexed`: each pixel holds the number of its class. That is the default with several classes.
 
     A frame without a proposal or a correction is left out: nobody said that there is no lesion in it. So is one with
     the tag ``"ignore"``. Both pictures are cut to the session's area, if it has one: a model that learns from them is
@@ -28,7 +28,8 @@ def write_dataset(work: Work, path: Path) -> Generator[int, None, None]:
     known = [source.status(t) != "empty" and IGNORE not in source.tags(t) for t in work.frames]
     if not any(known):
         raise ExportError("None of these frames has been proposed or corrected. Choose other frames.")
-    save = save_indexed if len(source.classes) > 1 else save_binary
+    indexed = len(source.classes) > 1 if indexed is None else indexed
+    save = save_indexed if indexed else save_binary
     area = source.area
     for done, (t, is_known) in enumerate(zip(work.frames, known, strict=True), start=1):
         if is_known:
