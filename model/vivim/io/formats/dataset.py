@@ -15,7 +15,7 @@ from vivim.session.review import IGNORE
 def write_dataset(work: Work, path: Path, indexed: bool | None = None) -> Generator[int, None, None]:
     """Write ``frames/000000.png`` (RGB) and ``masks/000000.png`` for each frame that has been looked at.
 
-    A mask is 0 and 255, or `indexed`: each pixel holds the number of its class. That is the default with several classes.
+    A mask is 0 and 255, or `indexed`: each pixel holds the number of its class, by default with several classes.
 
     A frame without a proposal or a correction is left out: nobody said that there is no lesion in it. So is one with
     the tag ``"ignore"``. Both pictures are cut to the session's area, if it has one: a model that learns from them is
