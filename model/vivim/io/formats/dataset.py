@@ -17,10 +17,8 @@ def write_dataset(work: Work, path: Path, indexed: bool | None = None) -> Genera
 
     A mask is 0 and 255, or `indexed`: each pixel holds the number of its class, by default with several classes.
 
-    A frame without a proposal or a correction is left out: nobody said that there is no lesion in it. So is one with
-    the tag ``"ignore"``. Both pictures are cut to the session's area, if it has one: a model that learns from them is
-    to see what it will be shown when it proposes, as it does when it learns from the session itself. Raises
-    `ExportError` if no frame is left.
+    In others, and in those with the tag ``"ignore"``, nobody said that there is no lesion. Pictures are cut to the
+    session's area, as models see them. Raises `ExportError` if no frame is left.
     """
     for folder in ("frames", "masks"):
         (path / folder).mkdir(parents=True)
