@@ -17,8 +17,8 @@ def write_dataset(work: Work, path: Path, indexed: bool | None = None) -> Genera
 
     A mask is 0 and 255, or `indexed`: each pixel holds the number of its class, by default with several classes.
 
-    In others, and in those with the tag ``"ignore"``, nobody said that there is no lesion. Pictures are cut to the
-    session's area, as models see them. Raises `ExportError` if no frame is left.
+    In other frames, and in those with the tag ``"ignore"``, nobody said that there is no lesion. Pictures are cut to
+    the session's area, as models see them. Raises `ExportError` if no frame is left.
     """
     for folder in ("frames", "masks"):
         (path / folder).mkdir(parents=True)
