@@ -17,36 +17,23 @@ STUDY_SETTINGS = "vivim-study.json"
 SUMS, INDEX, CARD, CROISSANT = "SHA256SUMS", "index.csv", "README.md", "croissant.json"
 COLUMNS = ("part", "clip", "frame", "image", "mask", "lesion", "status")
 """Columns of the index."""
-CONTEXT = {
+TERMS = (
+    "citeAs column equivalentProperty extract field fileObject fileProperty fileSet format includes isLiveDataset "
+    "jsonPath key md5 parentField path recordSet references regex repeated replace samplingRate separator source "
+    "subField transform"
+)
+CONTEXT: dict[str, Any] = {
     "@language": "en",
     "@vocab": "https://schema.org/",
-    "citeAs": "cr:citeAs",
-    "column": "cr:column",
     "conformsTo": "dct:conformsTo",
     "cr": "http://mlcommons.org/croissant/",
     "data": {"@id": "cr:data", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
     "dct": "http://purl.org/dc/terms/",
-    "extract": "cr:extract",
-    "field": "cr:field",
-    "fileObject": "cr:fileObject",
-    "fileProperty": "cr:fileProperty",
-    "fileSet": "cr:fileSet",
-    "format": "cr:format",
-    "includes": "cr:includes",
-    "isLiveDataset": "cr:isLiveDataset",
-    "key": "cr:key",
-    "md5": "cr:md5",
-    "recordSet": "cr:recordSet",
-    "references": "cr:references",
-    "regex": "cr:regex",
-    "repeated": "cr:repeated",
-    "replace": "cr:replace",
+    "examples": {"@id": "cr:examples", "@type": "@json"},
+    "rai": "http://mlcommons.org/croissant/RAI/",
     "sc": "https://schema.org/",
-    "separator": "cr:separator",
-    "source": "cr:source",
-    "subField": "cr:subField",
-    "transform": "cr:transform",
+    **{term: f"cr:{term}" for term in TERMS.split()},
 }
 """Of Croissant 1.0, https://docs.mlcommons.org/croissant/docs/croissant-spec.html."""
 
@@ -130,7 +117,11 @@ def data_card(contents: Contents) -> str:
         said["description"] or _missing("description"),
         f"**Licence:** {said['licence'] or _missing('licence')}",
         f"**Creators:** {', '.join(said['creators']) or _missing('creators')}",
-        *(f"**{key.capitalize()}:** {said[key]}" for key in ("version", "date", "url") if said[key]),
+        *(
+            f"**{key.capitalize()}:** {said[key]}"
+            for key in ("version", "date", "url", "citation")
+            if said[key]
+        ),
         "## What is in it",
         counts_table(contents).markdown(),
         f"Classes: {classes}.",
@@ -180,6 +171,7 @@ def croissant(contents: Contents, index_sha256: str, index_bytes: int) -> str:
         "url": said["url"],
         "version": said["version"],
         "datePublished": said["date"],
+        "citeAs": said["citation"],
         "creator": [{"@type": "sc:Person", "name": name} for name in said["creators"]],
     }
     values = {

@@ -46,7 +46,7 @@ APPROVED = ("approved", "locked")
 """States of sessions that are released."""
 SPLITS = ("patient", "clip")
 TO_FILL_IN: dict[str, Any] = {
-    "title": "", "description": "", "licence": "", "creators": [], "url": "", "date": "", "version": "",
+    "title": "", "description": "", "licence": "", "creators": [], "url": "", "date": "", "version": "", "citation": "",
 }  # fmt: skip
 """What the data card says, as it stands in a study's new settings."""
 OTHER_FORMATS = tuple(name for name in FORMATS if name not in ("dataset", "dicom-seg"))

@@ -187,11 +187,20 @@ def test_what_is_no_release_cannot_be_checked(tmp_path: Path) -> None:
         check_release(tmp_path)
 
 
-def test_a_release_is_valid_croissant(study: Path, tmp_path: Path) -> None:
+def test_a_release_is_valid_croissant(study: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     mlcroissant = pytest.importorskip("mlcroissant")
+    settings = {"salt": SALT, "title": "Phantoms", "licence": "CC0-1.0", "creators": ["A. Person"]}
+    settings |= {
+        "date": "2026-12-01",
+        "version": "1.0.0",
+        "citation": "Person 2026",
+        "url": "https://example.org/set",
+    }
+    (study / STUDY_SETTINGS).write_text(json.dumps(settings))
     release(study, tmp_path / "out")
     dataset = mlcroissant.Dataset(jsonld=str(tmp_path / "out" / "croissant.json"))
-    assert dataset.metadata.issues.errors == set()
+    assert not dataset.metadata.issues.errors and not dataset.metadata.issues.warnings
+    assert "@context` is not standard" not in caplog.text
     assert dataset.metadata.name == "Phantoms"
     records = list(dataset.records("frames"))
     rows = index_of(tmp_path / "out")
