@@ -274,16 +274,15 @@ def load_session(folder: Path, size: tuple[int, int], label: int | None = None) 
     """
     from vivim.session import Session
     from vivim.session.damage_check import damage_text
+    from vivim.session.metadata import label_of
 
     with Session.open(folder, read_only=True) as session:
         finished = session.vouched_frames()
-        damaged = set(session.frames_with("corrected", "accepted")).difference(finished)
-        if damaged:
+        if damaged := session.damage:
             _log.warning("%s: %s; not used", folder.name, damage_text(damaged))
         if not finished:
             return None
         frames = np.stack([resize_frame(crop(session.video.frame(t), session.area), size) for t in finished])
         masks = [crop(session.masks[t], session.area) for t in finished]
-    return Clip(
-        folder.name, frames, np.stack([resize_mask(binary_mask(mask, label), size) for mask in masks])
-    )
+    kept = [resize_mask(binary_mask(mask, label), size) for mask in masks]
+    return Clip(label_of(folder), frames, np.stack(kept))
