@@ -34,7 +34,8 @@ def get_reader(path: str | Sequence[str]) -> Callable[[Any], list[LayerData]] | 
         return None
     place = Path(path)
     if place.is_dir():
-        ours = (place / "session.json").is_file() or bool(pictures_in(place) or dicoms_in(place))
+        is_session = place.suffix == ".vivim" or (place / "session.json").is_file()
+        ours = is_session or bool(pictures_in(place) or dicoms_in(place))
     else:
         ours = suffix_of(place) in SUFFIXES or is_dicom(place)
     return read if ours else None
@@ -53,8 +54,10 @@ def read(path: str | Path) -> list[LayerData]:
 def _read(path: Path) -> list[LayerData]:
     load_layers()
     metadata: dict[str, Any] = {}
-    if (path / "session.json").is_file():
-        path, metadata[SESSION_KEY] = _video_of(path), str(path)
+    from vivim.session.metadata import sessions_in
+
+    if sessions := sessions_in(path):  # any reader's says which video it is
+        path, metadata[SESSION_KEY] = _video_of(next(iter(sessions.values()))), str(path)
     video = open_video(path)
     with suppress(VideoError):  # told when the frame is shown
         # the first that napari shows: decoded here, not in the window's thread

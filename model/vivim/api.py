@@ -155,9 +155,8 @@ def damaged_frames(sessions: Sequence[Session]) -> tuple[tuple[int, int], ...]:
     return tuple(
         (number, t)
         for number, session in enumerate(sessions)
-        for t in sorted(
-            set(session.frames_with("corrected", "accepted")).difference(session.vouched_frames())
-        )
+        for t in session.frames_with("corrected", "accepted")
+        if session.damaged(t)
     )
 
 

@@ -114,6 +114,9 @@ class Settings:
         "window",
         choices=(WITH_A_VIDEO, BY_HAND),
     )
+    reader: str = _setting(
+        "default", "Reader", "Whose masks the window opens, where a video has several readers.", "reader"
+    )
     remote_address: str = _setting(
         "",
         "Server",

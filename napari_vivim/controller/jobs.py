@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vivim.errors import ExportError, VivimError
+from vivim.errors import ExportError, SettingsError, VivimError
 from vivim.session import Session
-from vivim.settings import Settings, settings
+from vivim.session.migrations import DEFAULT
+from vivim.settings import Settings, change_settings, settings
 
 from napari_vivim.background.worker import load_torch, wait_for_closing
 from napari_vivim.layers.masks_layer import warm_up_masks_layer
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     """From a model's name to the model."""
 
 
+_log = logging.getLogger(__name__)
 REST_SECONDS = 0.3
 """The window has so much time to show a session that was opened, before the model is loaded."""
 
@@ -30,6 +33,7 @@ REST_SECONDS = 0.3
 def open_session(
     video: Path,
     folder: str | None,
+    reader: str | None,
     relink: bool,
     read_only: bool,
     opened: list[Session],
@@ -37,12 +41,22 @@ def open_session(
 ) -> Iterator[tuple[Session, Settings]]:
     """Open or resume a video's session, and yield it with the present settings.
 
+    `reader` is whose, the one of the settings by default. One who is named is kept in the settings.
     The session stays in `opened` until it is taken from there. It is closed here if the job is cancelled before.
     """
     warm_up_masks_layer()
     wait_for_closing()
-    session = Session.open(video, folder=folder, lazy=True, relink=relink, read_only=read_only)
+    kept = settings().reader
+    wanted = reader or (
+        None if kept == DEFAULT else kept
+    )  # a session folder that was opened may be any reader's
+    session = Session.open(video, folder=folder, reader=wanted, lazy=True, relink=relink, read_only=read_only)
     opened.append(session)
+    if reader not in (None, kept):
+        try:
+            change_settings(reader=reader)
+        except SettingsError as error:  # the work itself is safe
+            _log.warning("The reader is not kept for the next video: %s", error)
     try:
         yield session, settings()
     except GeneratorExit:

@@ -200,9 +200,8 @@ class MaskEditing:
 
     def accept_up_to_here(self) -> None:
         """Accept all proposals after the last corrected or accepted frame, up to the one on screen."""
-        done = self._session.frames_with("corrected", "accepted")
-        since = max((t for t in done if t < self.frame), default=-1)
-        frames = [t for t in self._session.frames_with("proposed") if since < t <= self.frame]
+        since = self._since()
+        frames = [t for t in self._session.frames_with("proposed") if since <= t <= self.frame]
         if not frames:
             show_info("Nothing is proposed between the last frame you dealt with and this one.")
             return
@@ -211,6 +210,32 @@ class MaskEditing:
             lambda: self._session.accept_frames(frames),
             lambda done: show_info(f"{len(done)} frames accepted. Ctrl-Z takes it back."),
         )
+
+    def nothing_here(self) -> None:
+        """Say that the frame on screen shows no lesion."""
+        self._session.clear(self.frame)
+        self._masks.refresh()
+
+    def nothing_up_to_here(self) -> None:
+        """Say so of all frames after the last corrected or accepted one, up to the one on screen."""
+        frames = list(range(self._since(), self.frame + 1))
+
+        def work() -> list[int]:
+            with self._session.one_step():
+                for t in frames:
+                    self._session.clear(t)
+            return frames
+
+        def show(done: list[int]) -> None:
+            self._masks.refresh()
+            show_info(f"No lesion in frames {done[0]} to {done[-1]}. Ctrl-Z takes it back.")
+
+        self._many(frames, work, show)
+
+    def _since(self) -> int:
+        """The frame after the last corrected or accepted one before the frame on screen."""
+        done = self._session.frames_with("corrected", "accepted")
+        return max((t for t in done if t < self.frame), default=-1) + 1
 
     def revert(self) -> None:
         """Restore the model's proposal in the frame on screen."""
@@ -229,7 +254,7 @@ class MaskEditing:
         """Undo the last edit, on whichever frame, and show it."""
         frames = self._session.undo_frames()
         if not frames:
-            show_info("Nothing is left to take back.")
+            show_info("Nothing to undo.")
         self._many(frames, self._session.undo, self._show_restored)
 
     def redo(self) -> None:
@@ -258,6 +283,15 @@ class MaskEditing:
             show_info("No frame was suggested before this one.")
             return
         self._lead_to(suggestion)
+
+    def go_to_done(self, direction: int) -> None:
+        """Go to the nearest corrected or accepted frame before the one on screen, or after it where it is 1."""
+        done = self._session.frames_with("corrected", "accepted")
+        on_that_side = [t for t in done if (t - self.frame) * direction > 0]
+        if on_that_side:
+            show_frame(self._viewer, self._masks, min(on_that_side, key=lambda t: abs(t - self.frame)))
+        else:
+            show_info("No corrected or accepted frame on that side.")
 
     def _lead_to(self, suggestion: Suggestion) -> None:
         show_frame(self._viewer, self._masks, suggestion.frame)

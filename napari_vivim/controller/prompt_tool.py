@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -166,7 +167,19 @@ class PromptTool(QObject):
 
     def _keys(self) -> dict[str, Callable[[], object]]:
         """Keys that mean something else while the tool is on."""
-        return {"Enter": self.take, "Escape": self.drop, "Backspace": self.delete_last}
+        keys: dict[str, Callable[[], object]] = {
+            "Enter": self.take,
+            "Escape": self.drop,
+            "Backspace": self.delete_last,
+        }
+        keys |= {str(label): partial(self._choose_class, label) for label in range(1, 10)}
+        return keys
+
+    def _choose_class(self, label: int) -> None:
+        """Prompt this class from now on, if the video has it. What is prompted becomes a correction."""
+        if label <= len(self._session.classes) and label != self._masks.selected_label:
+            self.take()
+            self._masks.selected_label = label
 
     # -- what the person says -------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ import napari
 from napari.layers import Image, Labels, Layer
 from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QApplication
+from vivim.errors import SessionError
 from vivim.registry.registry import ModelCache
 from vivim.session import STATUS_NAMES, MaskEditor, Session
 from vivim.settings import Settings
@@ -35,7 +36,7 @@ from napari_vivim.layers.masks_layer import (
     part_from_session,
     shows,
 )
-from napari_vivim.layers.time_axis import Framing, nearest_frame, remove_soon, show_alone, show_frame
+from napari_vivim.layers.time_axis import Framing, Loop, nearest_frame, remove_soon, show_alone, show_frame
 from napari_vivim.layers.video_frames import PATH_KEY, SESSION_KEY, Scrubbing, ShownFrames
 from napari_vivim.qt.components import single_shot
 from napari_vivim.qt.napari_window import main_window, set_play_speed
@@ -105,6 +106,8 @@ class VideoController(QObject):
         """What a person does to the masks, while the session is open."""
         self.prompting: PromptTool | None = None
         """Clicks, boxes and scribbles, while the session is open."""
+        self.reader: str | None = None
+        """Who was chosen to work on this video; the one of the settings if it is None."""
         self.update_neighbours, self.reach = True, 0
         """Whether a prompted mask renews the frames around it, and how many to each side, 0 for all."""
         self.model = ""
@@ -117,6 +120,7 @@ class VideoController(QObject):
         """Folders of the other sessions that the last fine-tune learned from."""
         self._scrubbing = Scrubbing(viewer, layer)
         self._framing = Framing(viewer, layer)
+        self.loop = Loop(viewer, layer)
         self._models, self._prompt_models = ModelCache(), ModelCache()  # one for each thread
         self.warming: Job | None = None
         """Loads the model in advance. A job of the person's waits for it."""
@@ -156,6 +160,10 @@ class VideoController(QObject):
     def go_to(self, frame: int) -> None:
         """Show a frame."""
         show_frame(self.viewer, self.layer, frame)
+
+    def step(self, frames: int) -> None:
+        """Go some frames on, or back, no farther than the ends of the video."""
+        self.go_to(min(max(0, self.current_frame + frames), self.layer.data.shape[0] - 1))
 
     def _on_range(self, event: Any) -> None:
         self._play_speed.start()
@@ -215,9 +223,22 @@ class VideoController(QObject):
             return
         if folder is not None:
             self.layer.metadata[SESSION_KEY] = str(folder)
-        path, opened = self.video_path, self._opened
+        path, reader, opened = self.video_path, self.reader, self._opened
         chosen = self.layer.metadata.get(SESSION_KEY) or self.layer.metadata.get("vivim_session_folder")
-        self._begin("open", lambda stop: jobs.open_session(path, chosen, relink, read_only, opened, stop))
+        self._begin(
+            "open", lambda stop: jobs.open_session(path, chosen, reader, relink, read_only, opened, stop)
+        )
+
+    def change_reader(self, reader: str) -> None:
+        """Close the session, and open the one of another reader, who is remembered."""
+        self.reader, masks = reader, self.masks
+        self._close_session()
+        if masks is not None:
+            remove_soon(self.viewer, masks)
+        if self.busy:
+            self._next = self.open_session
+        else:
+            self.open_session()
 
     def _session_opened(self, session: Session, settings: Settings) -> None:
         self.session = session
@@ -264,8 +285,18 @@ class VideoController(QObject):
             self.masks.colormap, self.masks.opacity = looks["colormap"], looks["opacity"]
             self.classes_changed.emit()
 
+    def name_classes(self, names: Sequence[str]) -> None:
+        """Name the video's classes 1 and up. A `SessionError` where a name is empty or there twice."""
+        if self.session is None:
+            return
+        try:
+            self.session.name_classes(names)
+        except ValueError as error:
+            raise SessionError(str(error)) from error
+        self._name_classes()
+
     def _name_classes(self) -> None:
-        """Show the names that a model has brought."""
+        """Show the names that a model or a person has brought."""
         if self.masks is not None and self.session is not None and self.session.classes != self._classes:
             self._classes = self.session.classes
             self.masks.features = class_features(self._classes)

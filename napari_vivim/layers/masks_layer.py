@@ -22,6 +22,8 @@ from vivim.video.base import Video
 from napari_vivim.qt.notifications import guarded
 
 MOST_LABELS = 255
+CONTOUR = 2
+"""Width of an outline in pixels."""
 BRUSH = 24
 """The brush is at first as wide as this part of the picture's shorter side."""
 
@@ -125,6 +127,15 @@ def class_colormap(colors: Sequence[str]) -> DirectLabelColormap:
 def appearance(settings: Settings) -> dict[str, Any]:
     """Colours and opacity of a masks layer, as the settings want them."""
     return {"colormap": class_colormap(settings.colors()), "opacity": settings.opacity / 100}
+
+
+def cycle_looks(masks: Labels | None) -> None:
+    """Show masks that are outlined filled, those that are filled not at all, and hidden ones outlined."""
+    if masks is None:
+        return
+    outlined, filled = bool(masks.contour) and masks.visible, not masks.contour and masks.visible
+    masks.contour = 0 if outlined else CONTOUR
+    masks.visible = not filled
 
 
 def class_features(names: Sequence[str]) -> dict[str, list]:

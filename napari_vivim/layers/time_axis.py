@@ -11,10 +11,11 @@ from collections.abc import Sequence
 import napari
 import numpy as np
 from napari.layers import Layer
+from napari.utils.notifications import show_info
 from qtpy.QtCore import QEvent, QObject, QTimer
 
 from napari_vivim.qt.components import LAID_OUT_MS, single_shot
-from napari_vivim.qt.napari_window import main_window, picture_of
+from napari_vivim.qt.napari_window import main_window, picture_of, play
 
 HIDDEN_KEY = "vivim_hidden"
 """Key in the metadata of a layer that is hidden because another video was chosen."""
@@ -87,6 +88,33 @@ def fit(viewer: napari.Viewer, layer: Layer) -> None:
         low, high = layer.extent.world[:, -2:]
         viewer.camera.center = tuple((low + high) / 2)
         viewer.camera.zoom = 0.95 * float(np.min(viewer._canvas_size / (high - low)))
+
+
+class Loop:
+    """Plays between two frames of a video again and again."""
+
+    def __init__(self, viewer: napari.Viewer, layer: Layer) -> None:
+        self._viewer, self._layer = viewer, layer
+        self._first: int | None = None
+        self.playing = False
+
+    def mark(self) -> None:
+        """Begin at the frame on screen, at the second call play as far as the one on screen, at the third end."""
+        axis = self._viewer.dims.ndim - self._layer.ndim
+        here, step = nearest_frame(self._viewer, self._layer), self._viewer.dims.current_step[axis]
+        if self.playing:
+            self.playing = False
+            play(self._viewer, axis, None)
+        elif self._first is None:
+            self._first = step
+            show_info(f"Loop from frame {here}. Press again at its last frame.")
+        elif self._first != step:
+            first, self._first = sorted((self._first, step)), None
+            self.playing = True
+            play(self._viewer, axis, (first[0], first[1]))
+        else:
+            self._first = None
+            show_info("No loop.")
 
 
 class Framing(QObject):

@@ -28,6 +28,8 @@ class ShownFrames(LazyFrames):
         self._scrubber: Scrubber | None = None
         self._moving_to: Callable[[], int | None] = lambda: None
         self._window_thread = threading.get_ident()
+        self.gamma, self.limits = 1.0, (0.0, 255.0)
+        """How colours are shown. napari has this for grey values alone."""
 
     def preview_by(self, scrubber: Scrubber | None, moving_to: Callable[[], int | None]) -> None:
         """Take previews from `scrubber` of the frame that `moving_to` names, when the window's thread asks for it."""
@@ -43,7 +45,19 @@ class ShownFrames(LazyFrames):
         frame = _single(first, len(self))
         if self._scrubber is None or frame is None or threading.get_ident() != self._window_thread:
             return super().__getitem__(key)
-        if frame != self._moving_to():
+        return self._adjusted(self._on_screen(key, first, rest, frame))
+
+    def _adjusted(self, picture: NDArray) -> NDArray:
+        if (self.gamma, *self.limits) == (1.0, 0.0, 255.0) or picture.dtype != np.uint8:
+            return picture
+        low, high = self.limits
+        return (np.clip((np.arange(256) - low) / (high - low), 0, 1) ** self.gamma * 255).astype(np.uint8)[
+            picture
+        ]
+
+    def _on_screen(self, key: Any, first: Any, rest: list[Any], frame: int) -> NDArray:
+        """One frame for the window, which may be a preview."""
+        if self._scrubber is None or frame != self._moving_to():
             return super().__getitem__(key)
         number, picture = self._scrubber.show(frame)
         self.shown = frame, number
@@ -63,6 +77,9 @@ def _single(key: Any, count: int) -> int | None:
 LayerData = tuple[Any, dict[str, Any], str]
 PATH_KEY, SESSION_KEY = "vivim_path", "vivim_session"
 """Keys in a layer's metadata: where its video is, and the session folder if one was opened."""
+
+
+GAMMAS = 0.2, 2.0
 
 
 def geometry(video: Video) -> dict[str, Any]:
@@ -86,6 +103,21 @@ def image_layer(video: Video, **metadata: Any) -> LayerData:
         **geometry(video),
     }
     return ShownFrames(video), options, "image"
+
+
+def adjust(layer: Image, gamma: float = 0.0, contrast: float = 0.0) -> None:
+    """Multiply gamma and contrast of a video's picture by these factors. Without any it is shown as at first."""
+    shown: Any = layer.data if layer.rgb else layer
+    name = "limits" if layer.rgb else "contrast_limits"
+    whole = (0.0, 255.0) if layer.rgb else tuple(layer.contrast_limits_range)
+    low, high = getattr(shown, name)
+    if not gamma and not contrast:
+        shown.gamma, (low, high) = 1.0, whole
+    shown.gamma = float(np.clip(shown.gamma * (gamma or 1.0), *GAMMAS))
+    middle, half = (low + high) / 2, (high - low) / 2 / (contrast or 1.0)
+    half = max(half, (whole[1] - whole[0]) / 20)
+    setattr(shown, name, (max(whole[0], middle - half), min(whole[1], middle + half)))
+    layer.refresh()
 
 
 class Scrubbing(QObject):

@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_vivim.qt.plain_text import PlainLabel
+from napari_vivim.qt.style import ACTION, ACTION_HOVER, FOCUS, GAP, ON_ACTION, SMALL, TITLE
 
 if TYPE_CHECKING:
     from vivim.inference.proposals import ProposeEvent
@@ -32,26 +33,24 @@ W = TypeVar("W", bound=QWidget)
 INK = 0.75
 """Opacity of explaining text."""
 FLAT = "QPushButton { text-align: left; border: none; background: transparent; padding: 2px 0; }"
-TITLE = FLAT.replace("padding: 2px 0;", "padding: 6px 0 2px 0; font-weight: 600; font-size: 13px;")
+TITLE_BUTTON = FLAT.replace("padding: 2px 0;", f"padding: 4px 0 2px 0; {TITLE}")
 STEP_MS = 150
 """Milliseconds between two steps of a job that are shown."""
 CLOSED, OPEN = "\u25b8", "\u25be"
 """Arrows before a title that folds, drawn as text: in the colour of the text, whatever the theme."""
-RING = "#3f78e0"
-"""In contrast with the ground of either theme: 3.4 to 1 and more."""
 
 
 def heading(text: str) -> PlainLabel:
     """Title of a section."""
     label = PlainLabel(text)
-    label.setStyleSheet("font-weight: 600; font-size: 13px; margin-top: 6px;")
+    label.setStyleSheet(f"{TITLE} margin-top: 6px;")
     return label
 
 
 def subheading(text: str) -> PlainLabel:
     """Title of a part of a section."""
     label = PlainLabel(text)
-    label.setStyleSheet("font-weight: 600; font-size: 11px; margin-top: 4px;")
+    label.setStyleSheet(f"{SMALL} font-weight: 600; margin-top: 2px;")
     return label
 
 
@@ -61,7 +60,7 @@ class Quiet(PlainLabel):
     def __init__(self, text: str = "") -> None:
         super().__init__(text)
         self.setWordWrap(True)
-        self.setStyleSheet("font-size: 11px;")
+        self.setStyleSheet(SMALL)
         faded = QGraphicsOpacityEffect(self)
         faded.setOpacity(INK)
         self.setGraphicsEffect(faded)
@@ -81,8 +80,8 @@ def primary(text: str, tip: str, on_click: Callable[[], object]) -> QPushButton:
     main.setMinimumHeight(34)
     main.setStyleSheet(
         "QPushButton { font-weight: 600; border-radius: 4px; }"
-        "QPushButton:enabled { background-color: #187a4b; color: white; }"
-        "QPushButton:enabled:hover { background-color: #1a8552; }"
+        f"QPushButton:enabled {{ background-color: {ACTION}; color: {ON_ACTION}; }}"
+        f"QPushButton:enabled:hover {{ background-color: {ACTION_HOVER}; }}"
     )
     return main
 
@@ -212,31 +211,28 @@ class Folded(QWidget):
     """A part that is folded away at first, under a title that opens it. With `heading` it looks like a section's."""
 
     opened = Signal()
-    """The person opened it."""
 
     def __init__(self, title: str, tip: str, content: QWidget, heading: bool = False) -> None:
         super().__init__()
         self._title, self._content = title, content
         self.button = QPushButton()
-        self.button.setStyleSheet(TITLE if heading else FLAT)
+        self.button.setStyleSheet(TITLE_BUTTON if heading else FLAT)
         self.button.setToolTip(tip)
         self.button.setCursor(Qt.CursorShape.PointingHandCursor)
-        self.button.clicked.connect(self._toggle)
-        layout = column(self, 6)
+        self.button.clicked.connect(lambda: self.expand(self._content.isHidden()))
+        layout = column(self, GAP)
         layout.addWidget(self.button)
         layout.addWidget(content)
+        content.hide()
         self.expand(False)
-
-    def _toggle(self) -> None:
-        opened = self._content.isHidden()
-        self.expand(opened)
-        if opened:
-            self.opened.emit()
 
     def expand(self, opened: bool = True) -> None:
         """Open or fold."""
+        was_folded = self._content.isHidden()
         self._content.setVisible(opened)
         self.button.setText(f"{OPEN if opened else CLOSED}  {self._title}")
+        if opened and was_folded:
+            self.opened.emit()
 
 
 LAID_OUT_MS = 50
@@ -284,7 +280,7 @@ class FocusRing(QFocusFrame):
         """Draw the line."""
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setPen(QPen(QColor(RING), 2))
+        painter.setPen(QPen(QColor(FOCUS), 2))
         painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.drawRoundedRect(QRectF(self.rect()).adjusted(1, 1, -1, -1), 3, 3)
         painter.end()

@@ -1,74 +1,69 @@
 """Parts of *Review*: a button for each edit of a whole mask, the classes of the brush, and the table of all keys."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from napari.layers import Labels
-from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtCore import QEvent, QObject, Qt, Signal
 from qtpy.QtGui import QColor, QIcon, QKeySequence, QPixmap
 from qtpy.QtWidgets import (
     QButtonGroup,
+    QColorDialog,
     QFrame,
     QGridLayout,
+    QInputDialog,
     QMainWindow,
+    QMenu,
     QPushButton,
     QShortcut,
     QToolButton,
     QWidget,
 )
 
-from napari_vivim.controller.shortcuts import HELP_KEY, SHORTCUTS, Shortcut, rows, run
+from napari_vivim.controller.shortcuts import GO, HELP_KEY, ROWS, SHORTCUTS, Shortcut, groups, run
 from napari_vivim.controller.video_controller import VideoController
 from napari_vivim.qt.components import button, column, parent_of, row, subheading
 from napari_vivim.qt.napari_window import picture_of
 from napari_vivim.qt.plain_text import PlainLabel, tip
+from napari_vivim.qt.style import KEY_EDGE, ON_OVERLAY, OVERLAY, SMALL, TOOL, IconButton
 
-COLUMNS = 3
-STYLE = "font-size: 11px; padding: 3px 2px;"
-LINK = (
-    "QPushButton { font-size: 11px; padding: 1px 4px; border: none; background: transparent; }"
-    "QPushButton:hover { text-decoration: underline; }"
-)
-OVERLAY = (
-    "QFrame#vivimKeys { background-color: rgba(20, 24, 30, 225); border-radius: 8px; }"
-    "QFrame#vivimKeys QLabel { color: #f2f4f7; background: transparent; font-size: 12px; }"
+OVERLAY_STYLE = (
+    f"QFrame#vivimKeys {{ background-color: {OVERLAY}; border-radius: 8px; }}"
+    f"QFrame#vivimKeys QLabel {{ color: {ON_OVERLAY}; background: transparent; {SMALL} }}"
 )
 SHORTCUT = "vivimHelp"
-TIP_WIDTH = 300
-"""Pixels in which what a key does is wrapped."""
-KEY_STYLE = "font-weight: 600; border: 1px solid #7b8794; border-radius: 3px; padding: 1px 6px;"
+KEY_STYLE = f"font-weight: 600; border: 1px solid {KEY_EDGE}; border-radius: 3px; padding: 0 4px;"
 CLASS_COLUMNS = 2
 SWATCH = 12
 """Side of a colour's square, in pixels."""
 
 
 class EditToolbar(QWidget):
-    """A board of buttons, with a link that shows the keys."""
+    """A row of buttons, with a title, for each kind of edit."""
 
     def __init__(self, controller: Callable[[], VideoController | None]) -> None:
         super().__init__()
-        self.keys = button(
-            f"Keys {HELP_KEY}",
-            f"Show all keys over the picture  ({HELP_KEY})",
-            lambda: shortcut_overlay(_main_window(self)).toggle(),
-        )
-        self.keys.setStyleSheet(LINK)
-        self.keys.setCursor(Qt.CursorShape.PointingHandCursor)
-        head = row(subheading("Correct the mask"), self.keys)
-        head.setStretch(0, 1)
-        head.setAlignment(self.keys, Qt.AlignmentFlag.AlignBottom)
-        board = column(self, 4)
-        board.addLayout(head)
-        grid = QGridLayout()
-        grid.setSpacing(4)
-        board.addLayout(grid)
-        self.buttons = {one.title: button_for(one, controller) for one in SHORTCUTS if one.button}
-        for number, made in enumerate(self.buttons.values()):
-            made.setStyleSheet(STYLE)
-            made.setSizePolicy(made.sizePolicy().Policy.Expanding, made.sizePolicy().Policy.Fixed)
-            grid.addWidget(made, number // COLUMNS, number % COLUMNS)
-        for one in (self.keys, *self.buttons.values()):
-            one.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # keys go on working on the picture
+        self.buttons: dict[str, IconButton] = {}
+        board = column(self, 2)
+        for group in ROWS:
+            board.addWidget(subheading(group))
+            made = {one.title: icon_button(one, controller) for one in SHORTCUTS if one.group == group}
+            self.buttons |= made
+            line = row(*made.values())
+            line.setSpacing(4)
+            board.addLayout(line)
+
+
+class KeysButton(QToolButton):
+    """Shows all keys over the picture. Once it was shown, so does "?"."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setText(HELP_KEY)
+        self.setStyleSheet(TOOL)
+        self.setToolTip(f"Show all keys over the picture  ({HELP_KEY})")
+        self.clicked.connect(lambda: shortcut_overlay(_main_window(self)).toggle())
 
     def showEvent(self, event: Any) -> None:
         """Let "?" show the keys from now on."""
@@ -92,29 +87,41 @@ def button_for(shortcut: Shortcut, controller: Callable[[], VideoController | No
     return button(shortcut.title, f"{shortcut.tip}  ({shortcut.key})", lambda: run(shortcut, controller()))
 
 
+def icon_button(
+    shortcut: Shortcut, controller: Callable[[], VideoController | None], key: bool = True
+) -> IconButton:
+    """A button with the drawing of something that has a key, and with that key below."""
+    said = f"{shortcut.title}: {shortcut.tip}  ({shortcut.key})"
+    made = IconButton(shortcut.icon, shortcut.title, said, shortcut.key if key else "")
+    made.clicked.connect(lambda: run(shortcut, controller()))
+    return made
+
+
 class ShortcutOverlay(QFrame):
-    """A table of the keys in the middle of a window's picture. A click or Esc hides it."""
+    """The keys by group in the middle of a window's picture. A click or Esc hides it."""
 
     def __init__(self, window: QMainWindow) -> None:
         self._picture = picture_of(window)
         super().__init__(self._picture)
         self.setObjectName("vivimKeys")
-        self.setStyleSheet(OVERLAY)
+        self.setStyleSheet(OVERLAY_STYLE)
         grid = QGridLayout(self)
-        grid.setContentsMargins(20, 16, 20, 16)
-        grid.setHorizontalSpacing(14)
-        grid.setVerticalSpacing(3)
-        for number, (key, title, about) in enumerate(rows()):
-            cap = PlainLabel(key)
-            cap.setStyleSheet(KEY_STYLE)
-            cap.setAlignment(Qt.AlignmentFlag.AlignCenter)
-            name = PlainLabel(title)
-            name.setStyleSheet("font-weight: 600;")
-            what = PlainLabel(about)
-            what.setWordWrap(True)
-            what.setMinimumWidth(TIP_WIDTH)
-            for place, label in enumerate((cap, name, what)):
-                grid.addWidget(label, number, place)
+        grid.setContentsMargins(16, 12, 16, 12)
+        grid.setVerticalSpacing(2)
+        below, left = 0, 0
+        for group, keys in groups().items():
+            if group == GO:  # where the second column begins
+                below, left = 0, 2
+            grid.addWidget(subheading(group), below, left, 1, 2)
+            for key, title, about in keys:
+                below += 1
+                cap, name = PlainLabel(key), PlainLabel(title)
+                cap.setStyleSheet(KEY_STYLE)
+                cap.setAlignment(Qt.AlignmentFlag.AlignCenter)
+                for place, label in enumerate((cap, name), start=left):
+                    label.setToolTip(about)
+                    grid.addWidget(label, below, place)
+            below += 1
         self._picture.installEventFilter(self)
         QShortcut(QKeySequence("Escape"), self, self.hide)
         self.hide()
@@ -149,55 +156,91 @@ def shortcut_overlay(window: QMainWindow) -> ShortcutOverlay:
 
 
 class ClassLegend(QWidget):
-    """A square and a name for each class, and a click chooses the brush's. Hidden for one class."""
+    """The classes of a video. A click chooses the brush's, a right-click names it or gives it another colour."""
+
+    named = Signal(object)
+    """The person wants these names: a tuple of str."""
+    coloured = Signal(int, str)
+    """The person wants a class, counted from 1, in this colour."""
 
     def __init__(self) -> None:
         super().__init__()
         lines = column(self, 2)
-        lines.addWidget(subheading("Paint as"))
+        self.add = button("+ Class", "Add a class of lesions or organs, and give it a name", self._add)
+        self.add.setStyleSheet(f"{SMALL} padding: 1px 6px;")
+        head = row(subheading("Paint as"), self.add)
+        head.setStretch(0, 1)
+        lines.addLayout(head)
         self._grid = QGridLayout()
         self._grid.setSpacing(2)
         lines.addLayout(self._grid)
         self._group = QButtonGroup(self)
         self.setStyleSheet(
             "QToolButton { border: 1px solid transparent; border-radius: 3px; padding: 1px 4px; }"
-            "QToolButton:checked { border-color: #8a94a0; font-weight: 600; }"
+            f"QToolButton:checked {{ border-color: {KEY_EDGE}; font-weight: 600; }}"
         )
         self._masks: Labels | None = None
-        self.hide()
+        self._names: list[str] = []
 
     def show_classes(self, masks: Labels | None, names: Sequence[str]) -> None:
         """Show the classes of a masks layer."""
         if self._masks is not None:
             self._masks.events.selected_label.disconnect(self._mark)
-        self._masks = masks
+        self._masks, self._names = masks, list(names)
         for one in self._group.buttons():
             self._group.removeButton(one)
             one.deleteLater()
-        several = masks is not None and len(names) > 1
-        self.setVisible(several)
-        if masks is None or not several:
+        if masks is None:
             return
         for label, name in enumerate(names, start=1):
-            button = self._button(label, name, masks)
-            self._group.addButton(button, label)
-            self._grid.addWidget(button, (label - 1) // CLASS_COLUMNS, (label - 1) % CLASS_COLUMNS)
+            made = self._button(label, name, masks)
+            self._group.addButton(made, label)
+            self._grid.addWidget(made, (label - 1) // CLASS_COLUMNS, (label - 1) % CLASS_COLUMNS)
         masks.events.selected_label.connect(self._mark)
         self._mark()
 
     def _button(self, label: int, name: str, masks: Labels) -> QToolButton:
-        button = QToolButton()
+        made = QToolButton()
         square = QPixmap(SWATCH, SWATCH)
         square.fill(QColor.fromRgbF(*(float(part) for part in masks.get_color(label)[:3])))
-        button.setIcon(QIcon(square))
-        button.setText(f" {name}")
-        button.setToolTip(tip(f"Paint “{name}”: label {label} of the masks layer"))
-        button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        button.setCheckable(True)
-        button.setAutoRaise(True)
-        button.setSizePolicy(button.sizePolicy().Policy.Expanding, button.sizePolicy().Policy.Fixed)
-        button.clicked.connect(lambda: setattr(masks, "selected_label", label))
-        return button
+        made.setIcon(QIcon(square))
+        made.setText(f" {label}  {name}")
+        made.setToolTip(
+            tip(f"Paint “{name}” ({label} while Prompt is on). Right-click to name it, or for another colour")
+        )
+        made.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        made.setCheckable(True)
+        made.setAutoRaise(True)
+        made.setSizePolicy(made.sizePolicy().Policy.Expanding, made.sizePolicy().Policy.Fixed)
+        made.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        made.clicked.connect(lambda: setattr(masks, "selected_label", label))
+        menu = QMenu(made)
+        menu.addAction("Name ...", partial(self._rename, label))
+        menu.addAction("Colour ...", partial(self._recolour, label))
+        made.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        made.customContextMenuRequested.connect(lambda place: menu.popup(made.mapToGlobal(place)))
+        return made
+
+    def _add(self) -> None:
+        if name := self._ask("A new class", ""):
+            self.named.emit((*self._names, name))
+            if self._masks is not None and name in self._names:  # it was taken
+                self._masks.selected_label = len(self._names)
+
+    def _rename(self, label: int) -> None:
+        if name := self._ask("Name of this class", self._names[label - 1]):
+            self.named.emit((*self._names[: label - 1], name, *self._names[label:]))
+
+    def _recolour(self, label: int) -> None:
+        assert self._masks is not None
+        now = QColor.fromRgbF(*(float(part) for part in self._masks.get_color(label)[:3]))
+        chosen = QColorDialog.getColor(now, self, "Colour of this class")
+        if chosen.isValid():
+            self.coloured.emit(label, chosen.name())
+
+    def _ask(self, title: str, name: str) -> str:
+        said, given = QInputDialog.getText(self, title, "Name", text=name)
+        return said.strip() if given else ""
 
     def _mark(self, event: Any = None) -> None:
         """Show which class the brush paints."""

@@ -28,10 +28,10 @@ from napari_vivim.widgets.video_panel import VideoPanel
 
 FORMATS = {
     "png": (
-        "PNG masks, one a frame",
+        "PNG masks, one per frame",
         "White where a lesion is, black elsewhere; named by the number of the frame",
     ),
-    "tiff": ("TIFF stack of labels", "One file, a page a frame; opens in Fiji, too"),
+    "tiff": ("TIFF stack of labels", "One file, one page per frame; opens in Fiji, too"),
     "mp4": ("Overlay video (mp4)", "The video with the masks over it, to show to others"),
     "csv": (
         "Measurements (csv)",
@@ -135,8 +135,8 @@ class ExportWidget(VideoPanel):
         )
         self.open.hide()
         self.body.addLayout(row(self.target, browse))
-        for widget in (self.write, self.progress, self.open):
-            self.body.addWidget(widget)
+        self.body.addWidget(self.open)
+        self.pin(self.progress, self.write)
 
     def _add_import(self) -> None:
         self.status = choice("Whether they count as a person's work, or may be replaced by a model's")
@@ -164,7 +164,9 @@ class ExportWidget(VideoPanel):
         lines.addLayout(row(self.take_file, self.take_folder))
         lines.addWidget(self.one_class)
         tip = "Bring masks made elsewhere into this session"
-        self.body.addWidget(Folded("Start from masks you have", tip, inner))
+        self.importing = Folded("Start from masks you have", tip, inner)
+        if self.host is None:
+            self.body.addWidget(self.importing)
 
     def take(self, path: str, one_class: bool = False) -> None:
         """Bring masks into the session, if a path was chosen."""

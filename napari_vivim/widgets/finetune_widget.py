@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 )
 from vivim.errors import VivimError
 from vivim.registry import registry
+from vivim.session.metadata import label_of
 from vivim.utils.time_left import TimeLeft
 
 from napari_vivim.background.worker import in_background
@@ -39,9 +40,9 @@ from napari_vivim.widgets.model_selector import ModelSelector, chosen_device
 from napari_vivim.widgets.video_panel import VideoPanel, reveal
 
 SCOPES = {
-    "Quick: decoder": "decoder",
-    "Deeper: last stage too": "last-stage",
-    "All of it: many minutes": "all",
+    "Quick (seconds)": "decoder",
+    "Thorough": "last-stage",
+    "Full": "all",
 }
 LISTED = 12
 """Held-out frames whose scores are written out."""
@@ -72,7 +73,7 @@ class FinetuneWidget(VideoPanel):
         self.device = device or choice("Where it runs; auto takes the fastest there is")
         self.scope = choice(
             "What may change in the model. Its last part, the decoder, is quick and safe; the encoder's last stage\n"
-            "too where that is not enough; the whole network for videos unlike any seen before"
+            "too where that is not enough; the whole network, in many minutes, for videos unlike any seen before"
         )
         self.scope.addItems(list(SCOPES))
         form = QFormLayout()
@@ -92,8 +93,9 @@ class FinetuneWidget(VideoPanel):
         self.replay.list.itemChanged.connect(self.update_state)
         self.card = FinetuneResult()
         self.card.use.connect(self._use)
-        for widget in (self.replay, self.material, self.learn, self.progress, self.card):
+        for widget in (self.replay, self.material, self.card):
             self.body.addWidget(widget)
+        self.pin(self.progress, self.learn)
         self.model.currentTextChanged.connect(self.update_state)
         self.choices = ModelSelector(self.model, self.device, wait=self.is_opening) if host is None else None
         self.start()
@@ -135,7 +137,6 @@ class FinetuneWidget(VideoPanel):
         self.card.hide()
         self.progress.busy("Starting ...")
         self._steps, self._time_left = 0, TimeLeft()
-        reveal(self.progress)
 
     def on_job_event(self, event: Any) -> None:
         """Show a step, a score or the result."""
@@ -240,7 +241,7 @@ class ReplayVideos(QWidget):
         self._fit()
 
     def _list_one(self, folder: Path, state: Qt.CheckState) -> None:
-        item = QListWidgetItem(folder.name.removesuffix(".vivim"))
+        item = QListWidgetItem(label_of(folder))
         item.setData(Qt.ItemDataRole.UserRole, str(folder))
         item.setToolTip(tip(str(folder)))
         item.setCheckState(state)
@@ -300,7 +301,7 @@ class FinetuneResult(QFrame):
         In `scored` the video on screen has the number 0; those of the folders `others` follow.
         """
         rows = sorted(scored.per_frame if scored else (), key=lambda row: row[3])[:LISTED]
-        names = ["", *(f"{folder.name.removesuffix('.vivim')} " for folder in others)]
+        names = ["", *(f"{label_of(folder)} " for folder in others)]
         texts = (f"{names[n]}{t}: {a:.2f} → {b:.2f}".replace(" ", "\u00a0") for n, t, a, b in rows)
         self.frames.setText(" · ".join(texts))
         self.frames.setVisible(bool(rows))
@@ -312,16 +313,15 @@ class FinetuneResult(QFrame):
         self.choose.show()
         self.show()
         if event.before is None:
-            self.verdict.setText("Not judged: one corrected frame cannot be held out")
+            self.verdict.setText(f"Not judged yet. Still using “{parent}”.")
             self.scores.setText("")
             self.explanation.setText(
-                f"The new version “{event.name}” is in the list, but the old model stays in use. Correct one more "
-                "frame and fine-tune again to see whether it helps."
+                f"One corrected frame cannot be held out. The new version “{event.name}” is in the list. Correct one "
+                "more frame and fine-tune again to see whether it helps."
             )
             return
-        self.verdict.setText(
-            "Better: now in use" if event.promoted else "Not clearly better: the old model stays"
-        )
+        better, same = f"Better. Now using “{event.name}”.", f"No clear improvement. Still using “{parent}”."
+        self.verdict.setText(better if event.promoted else same)
         self.scores.setText(f"Dice {event.before:.3f} → {event.after:.3f}")
         self.explanation.setText(
             "The mean over corrected frames while each was held out; 1 is perfect. With few frames it is rough. "

@@ -8,7 +8,8 @@ from qtpy.QtWidgets import QCheckBox, QPushButton, QWidget
 from napari_vivim.controller.prompt_tool import PromptTool
 from napari_vivim.controller.shortcuts import BY_TITLE
 from napari_vivim.controller.video_controller import VideoController
-from napari_vivim.qt.components import Quiet, button, choice, column, heading, plural, row
+from napari_vivim.qt.components import Quiet, button, choice, column, plural, row
+from napari_vivim.qt.style import GAP
 from napari_vivim.widgets.edit_toolbar import button_for
 
 REACHES = {"all frames": 0, "8 frames": 8, "25 frames": 25, "100 frames": 100}
@@ -50,8 +51,7 @@ class PromptPanel(QWidget):
         self.ways: list[QPushButton] = []
         for title in ("Backward", "Both ways", "Forward"):
             self.ways.append(button_for(BY_TITLE[title], controller))
-        lines = column(self)
-        lines.addWidget(heading("Prompt"))
+        lines = column(self, GAP)
         first = row(self.prompt, self.other)
         first.setStretch(0, 1)
         lines.addLayout(first)

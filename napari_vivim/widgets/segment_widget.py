@@ -10,9 +10,10 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QFormLayout, QMessageBox, QPushButton, QWidget
 from vivim.analysis.active_learning import Suggestion
 from vivim.errors import SessionError, VideoChangedError
-from vivim.settings import Settings
+from vivim.settings import Settings, change_settings, settings
 
-from napari_vivim.controller.shortcuts import BY_TITLE, bind
+from napari_vivim.background.worker import in_background
+from napari_vivim.controller.shortcuts import BY_TITLE, bind, run
 from napari_vivim.controller.video_controller import VideoController, controller_of, video_layers
 from napari_vivim.layers.time_axis import HIDDEN_KEY
 from napari_vivim.qt.components import (
@@ -21,23 +22,30 @@ from napari_vivim.qt.components import (
     button,
     choice,
     column,
-    heading,
     in_turns,
     primary,
     row,
     single_shot,
 )
-from napari_vivim.qt.notifications import show_problem
+from napari_vivim.qt.notifications import guarded, show_problem
 from napari_vivim.qt.plain_text import plain
+from napari_vivim.qt.style import GAP
 from napari_vivim.timeline.timeline_widget import show_timeline
 from napari_vivim.widgets.damage_notice import DamageNotice
-from napari_vivim.widgets.edit_toolbar import ClassLegend, EditToolbar, button_for
+from napari_vivim.widgets.edit_toolbar import (
+    ClassLegend,
+    EditToolbar,
+    KeysButton,
+    button_for,
+    icon_button,
+)
 from napari_vivim.widgets.export_widget import ExportWidget
 from napari_vivim.widgets.finetune_widget import FinetuneWidget
 from napari_vivim.widgets.model_manager import ModelManager, names_of_videos
 from napari_vivim.widgets.model_selector import ModelSelector, chosen_device
 from napari_vivim.widgets.preferences import Preferences, open_preferences
 from napari_vivim.widgets.prompt_panel import PromptPanel
+from napari_vivim.widgets.reader_field import ReaderField, TagMenu
 from napari_vivim.widgets.roi_selector import RoiSelector
 from napari_vivim.widgets.video_panel import VideoPanel, reveal
 
@@ -66,6 +74,8 @@ class SegmentWidget(VideoPanel):
             lambda: self.controller.open_session() if self.controller is not None else None,
         )
         self.reopen.hide()
+        self.reader = ReaderField()
+        self.header.addWidget(self.reader)
         self.area = RoiSelector()
         self.damage = DamageNotice(show_problem)
         self.shows.connect(self._let_area_go)
@@ -79,6 +89,8 @@ class SegmentWidget(VideoPanel):
         for widget in (self.damage, self.area, self.read, self.reopen, self.folder):
             self.body.addWidget(widget)
         self._timeline_next = single_shot(self, 0, self._show_timeline)
+        self._steps: dict[Folded, QWidget] = {}
+        """The steps of the work, each with its main action."""
         later_steps = self._add_learning, self._add_exporting
         in_turns(self, self._add_propose, self._add_review, *later_steps, self._add_last, self.start)
 
@@ -87,33 +99,65 @@ class SegmentWidget(VideoPanel):
         self.preferences.changed.connect(self._on_settings)
         tip = "Device, window length, folders, colours, another machine's device"
         self.open_preferences = button("Preferences ...", tip, lambda: open_preferences(self.viewer))
-        for widget in (self.open_preferences, self.damage.button, self.damage.result):
-            self.body.addWidget(widget)
+        self.body.addWidget(self.damage.result)
+        self.body.addLayout(row(self.open_preferences, self.damage.button))
+        self.show_step(self.proposing)
         bind(self.viewer, lambda: self.controller)
 
+    def _add_step(self, title: str, tip: str, content: QWidget, foot: QWidget, main: QWidget) -> Folded:
+        """Add a step of the work. Its `main` action is in sight, within `foot`, while the step is open."""
+        section = Folded(title, tip, content, heading=True)
+        section.opened.connect(partial(self.show_step, section))
+        self._steps[section] = main
+        self.body.addWidget(section)
+        self.pin(foot)
+        return section
+
+    def show_step(self, step: Folded) -> None:
+        """Open a step, and fold the others."""
+        for one, main in self._steps.items():
+            one.expand(one is step)
+            main.setVisible(one is step)
+        reveal(step)
+
+    def _step(self) -> Folded:
+        """The step that was opened last."""
+        return next(one for one, main in self._steps.items() if not main.isHidden())
+
     def _add_propose(self) -> None:
+        for title in ("Undo", "Redo"):
+            self.top.addWidget(icon_button(BY_TITLE[title], lambda: self.controller, key=False))
+        self.keys = KeysButton()
+        self.top.addWidget(self.keys)
         self.model = choice("The model that proposes; fine-tuning adds to this list")
         self.device = choice("Where it runs; auto takes the fastest there is")
-        form = QFormLayout()
+        content, form = QWidget(), QFormLayout()
         form.setContentsMargins(0, 0, 0, 0)
         tip = "All versions with their scores: use, rename, delete, export or import them"
-        self.models = button("Models ...", tip, self._show_models)
+        self.models = button("Models", tip, self._show_models)
         line = row(self.model, self.models)
         line.setStretch(0, 1)
         form.addRow("Model", line)
         form.addRow("Device", self.device)
+        self._propose_lines = column(content, GAP)
+        self._propose_lines.addLayout(form)
         tip = "Outline the lesion in every frame you have not corrected, starting at the one on screen"
-        self.propose = primary("Propose masks", tip, self._propose)
-        self.body.addWidget(heading("Propose"))
-        self.body.addLayout(form)
-        self.body.addWidget(self.propose)
-        self.body.addWidget(self.progress)
+        self.propose, foot = primary("Propose masks", tip, self._propose), QWidget()
+        lines = column(foot, GAP)
+        lines.addWidget(self.progress)
+        lines.addWidget(self.propose)
+        about = "Let a model outline the lesion in all frames"
+        self.proposing = self._add_step("Propose", about, content, foot, self.propose)
         self.model.textActivated.connect(self._choose_model)
         self.choices = ModelSelector(self.model, self.device, wait=self.is_opening)
 
     def _add_review(self) -> None:
         self.accept, self.accept_range = self._does("Accept frame"), self._does("Accept up to here")
-        self.back, self.next = self._does("Back"), self._does("Next to correct")
+        self.nothing, self.nothing_range = self._does("Nothing here"), self._does("Nothing up to here")
+        self.back, to_next = self._does("Back"), BY_TITLE["Next to correct"]
+        self.next = primary(
+            to_next.title, f"{to_next.tip}  ({to_next.key})", lambda: run(to_next, self.controller)
+        )
         self.reason = Quiet()
         self.reason.setMinimumHeight(REASON_LINES * self.reason.fontMetrics().height())
         self.reason.setAlignment(Qt.AlignmentFlag.AlignTop)
@@ -121,51 +165,49 @@ class SegmentWidget(VideoPanel):
         self.viewer.dims.events.point.connect(self._let_reason_go)
         self.destroyed.connect(lambda: self.viewer.dims.events.point.disconnect(self._let_reason_go))
         self.classes = ClassLegend()
+        self.classes.named.connect(self._name_classes)
+        self.classes.coloured.connect(self._colour_class)
         self.apart = QCheckBox("Tell lesions apart")
         self.apart.setToolTip(
             "Outline each lesion in a colour of its own, the same in all frames, in a layer on top; its number "
             "stands in the status bar under the pointer, and in the exports"
         )
         self.apart.clicked.connect(self._tell_apart)
-        self.hint = Quiet(
-            "Paint, erase or fill on the masks layer: a frame you touch counts as corrected, and no model changes it. "
-            "Ctrl-Z takes it back, also after a restart."
-        )
+        self.tags = TagMenu(lambda: self.controller)
         self.corrections = EditToolbar(lambda: self.controller)
         self.prompts = PromptPanel(
             lambda: self.controller, lambda: (self.model.currentText(), chosen_device(self.device))
         )
         for box in (self.model, self.device):
             box.currentTextChanged.connect(lambda text: self._follow_prompts())
-        self.review = QWidget()
-        lines = column(self.review)
+        content, foot = QWidget(), QWidget()
+        lines = column(content, GAP)
         lines.addWidget(self.prompts)
-        lines.addWidget(heading("Review"))
         lines.addWidget(self.classes)
         lines.addLayout(row(self.accept, self.accept_range))
-        lines.addLayout(row(self.back, self.next))
-        for widget in (self.reason, self.corrections, self.apart, self.hint):
+        lines.addLayout(row(self.nothing, self.nothing_range))
+        for widget in (self.tags, self.corrections, self.apart):
             lines.addWidget(widget)
-        self.body.addWidget(self.review)
+        below = column(foot, GAP)
+        below.addWidget(self.reason)
+        line = row(self.back, self.next)
+        line.setStretch(1, 1)
+        below.addLayout(line)
+        self.review = self._add_step("Review", "Correct a few frames; the others follow", content, foot, foot)
 
     def _does(self, title: str) -> QPushButton:
         return button_for(BY_TITLE[title], lambda: self.controller)
 
     def _add_learning(self) -> None:
-        self.learning = FinetuneWidget(self.viewer, self, self.model, self.device)
-        self.learn = Folded("Learn", "Teach the model what you corrected", self.learning, heading=True)
-        self._add_folded(self.learn)
+        made = self.learning = FinetuneWidget(self.viewer, self, self.model, self.device)
+        self.learn = self._add_step(
+            "Learn", "Teach the model what you corrected", made, made.foot, made.learn
+        )
 
     def _add_exporting(self) -> None:
-        self.exporting = ExportWidget(self.viewer, host=self)
-        about = "Write masks and measurements, or bring in masks"
-        self.export = Folded("Export", about, self.exporting, heading=True)
-        self._add_folded(self.export)
-
-    def _add_folded(self, section: Folded) -> None:
-        """Add a step that is folded away, and scrolled into sight when it is opened."""
-        section.opened.connect(partial(reveal, section))
-        self.body.addWidget(section)
+        made = self.exporting = ExportWidget(self.viewer, host=self)
+        self._propose_lines.addWidget(made.importing)
+        self.export = self._add_step("Export", "Write masks and measurements", made, made.foot, made.write)
 
     # -- what the person does -------------------------------------------------------------------------------------
 
@@ -176,6 +218,21 @@ class SegmentWidget(VideoPanel):
     def _tell_apart(self, wanted: bool) -> None:
         if self.controller is not None:
             self.controller.outline_lesions(wanted)
+
+    def _name_classes(self, names: tuple[str, ...]) -> None:
+        guarded(lambda: self.controller.name_classes(names) if self.controller is not None else None)
+
+    def _colour_class(self, label: int, color: str) -> None:
+        """Give a class another colour, in every window from now on."""
+
+        def change() -> None:
+            colors = list(settings().colors())
+            colors += colors[: max(0, label - len(colors))]
+            colors[label - 1] = color
+            change_settings(own_colors=", ".join(colors[: max(label, len(colors))]))
+
+        guarded(lambda: in_background(change))
+        self.preferences.refresh()
 
     def _choose_folder(self) -> None:
         chosen = QFileDialog.getExistingDirectory(self, "Where to keep the work on this video")
@@ -221,8 +278,12 @@ class SegmentWidget(VideoPanel):
             controller.show_alone()
         self._show_reason(None)
         self._show_apart()
+        self.reader.follow(controller)
+        self.tags.show_frame()
         if controller.session is not None:
             self.choices.refresh(controller.model)
+            begun = not controller.session.read_only and bool(controller.session.statuses.any())
+            self.show_step(self.review if begun else self.proposing)
         self._follow_prompts()
         self.area.follow(controller)
         self.damage.follow(controller)
@@ -262,12 +323,18 @@ class SegmentWidget(VideoPanel):
         """Show how far it is."""
         self.progress.show_proposed(event)
 
+    def on_job_ended(self, finished: bool) -> None:
+        """Go on to reviewing."""
+        if finished and self._step() is self.proposing:
+            self.show_step(self.review)
+
     def _show_reason(self, found: Suggestion | None) -> None:
         self._suggested = found.frame if found is not None else None
         self.reason.setText(f"Frame {found.frame}: {found.reason}." if found is not None else "")
 
     def _let_reason_go(self, event: Any = None) -> None:
-        """Say no more why a frame was suggested once another is on screen."""
+        """Say no more why a frame was suggested once another is on screen, and name that one's tags."""
+        self.tags.show_frame()
         here = self.controller.current_frame if self.controller is not None else None
         if self._suggested not in (None, here):
             self._show_reason(None)
@@ -305,12 +372,15 @@ class SegmentWidget(VideoPanel):
         self.export.setVisible(ready)
         self._offer_accepting()
         self._offer_learning()
+        if self._step().isHidden():
+            self.show_step(self.proposing)
 
     def on_frame_changed(self, frame: int, status: str) -> None:
         """Offer accepting at the first mask, and learning at the first corrected frame."""
         if frame == self._suggested and status in ("corrected", "accepted"):
             self._show_reason(None)
         self._offer_accepting()
+        self.tags.show_frame()
         if status in ("corrected", "accepted") or self.learn.isVisible():
             self._offer_learning()
 

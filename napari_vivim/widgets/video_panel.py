@@ -36,14 +36,15 @@ from napari_vivim.qt.components import (
     button,
     choice,
     column,
-    heading,
     parent_of,
     primary,
+    row,
     single_shot,
 )
 from napari_vivim.qt.napari_window import give_keys_to_picture
 from napari_vivim.qt.notifications import ErrorBanner, guarded, show_problem
 from napari_vivim.qt.plain_text import tip
+from napari_vivim.qt.style import GAP, MARGIN, SMALL
 
 TYPED = QLineEdit, QAbstractSpinBox
 MINIMUM_WIDTH = 315
@@ -77,8 +78,9 @@ class VideoPanel(QWidget):
         self.controller: VideoController | None = None
         self._connections: list[tuple[Any, Any]] = []
         self._placed = False
-        self.content = QWidget()
-        self.body = column(self.content, 6)
+        self.content, self.foot = QWidget(), QWidget()
+        self.body = column(self.content, GAP)
+        self._foot = column(self.foot, GAP)
         self.video, self.info = choice(), QElidingLabel()
         self.progress = Progress()
         self.progress.cancel.clicked.connect(self.cancel)
@@ -87,21 +89,34 @@ class VideoPanel(QWidget):
         outer.addWidget(self.content if host is not None else self._make_dock())
         if host is None:
             self.problem = ErrorBanner()
-            outer.addWidget(self.problem)
+            self._foot.setContentsMargins(MARGIN, 0, MARGIN, GAP)
+            outer.insertWidget(0, self.head)
+            for widget in (self.foot, self.problem):
+                outer.addWidget(widget)
+
+    def pin(self, *widgets: QWidget) -> None:
+        """Keep widgets in sight at the foot of the dock, wherever its body is scrolled to."""
+        for widget in widgets:
+            self._foot.addWidget(widget)
 
     def _make_dock(self) -> QScrollArea:
-        """Put the choice of video above the body, in an area that scrolls."""
+        """Put the choice of video above the body, which scrolls."""
         self.video.setToolTip("The video to work on")
         self.video.currentIndexChanged.connect(self._choose)
-        self.info.setStyleSheet("font-size: 11px;")
+        self.info.setStyleSheet(SMALL)
         self.info.setTextFormat(Qt.TextFormat.PlainText)
-        for widget in (self.empty, self.content):
+        self.head = QWidget()
+        lines = self.header = column(self.head, GAP)
+        lines.setContentsMargins(MARGIN, GAP, MARGIN, 0)
+        self.top = row(self.video)
+        self.top.setStretch(0, 1)
+        lines.addLayout(self.top)
+        lines.addWidget(self.info)
+        for widget in (self.empty, self.head, self.content, self.foot):
             widget.hide()  # until it is known which of them is wanted
-        for widget in (heading("Video"), self.video, self.info):
-            self.body.addWidget(widget)
         inner = QWidget()
         stack = QVBoxLayout(inner)
-        stack.setContentsMargins(10, 6, 10, 6)
+        stack.setContentsMargins(MARGIN, GAP, MARGIN, GAP)
         stack.addWidget(self.empty)
         stack.addWidget(self.content)
         stack.addStretch(1)
@@ -207,7 +222,8 @@ class VideoPanel(QWidget):
             self.video.setCurrentIndex(layers.index(wanted) if wanted in layers else -1)
             self.video.blockSignals(False)
         self.empty.setVisible(not layers)
-        self.content.setVisible(bool(layers))
+        for widget in (self.head, self.content, self.foot):
+            widget.setVisible(bool(layers))
         self._choose()
 
     def _choose(self, index: int = -1) -> None:

@@ -16,12 +16,13 @@ from napari._app_model.constants import MenuId
 from napari.utils.notifications import notification_manager
 from npe2 import PluginManager, PluginManifest
 from PIL import Image
+from vivim import Session
 from vivim.errors import VideoError
 from vivim.video import write_video
 from vivim.video.open import SUFFIXES
 
 import napari_vivim
-from napari_vivim.readers import get_reader
+from napari_vivim.readers import SESSION_KEY, get_reader
 
 MANIFEST = Path(napari_vivim.__file__).with_name("napari.yaml")
 
@@ -67,6 +68,17 @@ def test_a_video_is_one_lazy_layer(video: Path) -> None:
     assert options["axis_labels"] == ("time", "y", "x")
     assert options["units"] == ("pixel", "pixel", "pixel") and options["scale"] == (1.0, 1.0, 1.0)
     assert options["metadata"]["vivim_path"] == str(video)
+
+
+def test_a_folder_of_readers_sessions_is_opened_by_its_video(video: Path) -> None:
+    with Session.open(video, reader="anna") as session:
+        top = session.folder.parents[1]
+    for folder in (top, session.folder):
+        reader = get_reader(str(folder))
+        assert reader is not None
+        [(_, options, _)] = reader(str(folder))
+        assert options["metadata"]["vivim_path"] == str(video)
+        assert options["metadata"][SESSION_KEY] == str(folder)
 
 
 def test_stacks_and_folders_of_pictures_open(tmp_path: Path) -> None:

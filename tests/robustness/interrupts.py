@@ -74,6 +74,7 @@ def acts(session: Session, editor: Any, value: int) -> dict[str, Callable[[], ob
         "paint": lambda: editor.__setitem__((slice(2, 5), slice(0, 9), slice(0, 9)), value),
         "accept": lambda: session.accept_frames([2, 3, 4]),
         "clear": lambda: session.clear(3),
+        "reset": lambda: session.reset(3),
         "revert": lambda: session.revert(3),
         "undo": session.undo,
         "redo": session.redo,

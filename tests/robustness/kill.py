@@ -1,8 +1,9 @@
-"""Kill a program at random moments while it corrects, proposes, fine-tunes and exports; then see what is left.
+"""Kill programs at random moments while they correct, propose, fine-tune and export; then see what is left.
 
-``python tests/robustness/kill.py --rounds 100``. After each kill: all that the program had been told is done is there,
-to the pixel and with the right status; nothing half-written is taken for whole; the next opening or export sweeps what
-was in the making. Prints counts, and exits with 1 if any of this failed.
+``python tests/robustness/kill.py --rounds 100``. Of the kind ``readers``, two programs work on one video at once. After
+each kill: all that a program had been told is done is there, to the pixel and with the right status; nothing
+half-written is taken for whole; the next opening or export sweeps what was in the making. Prints counts, and exits
+with 1 if any of this failed.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +34,9 @@ from vivim.video import make_phantom, open_video, write_video
 
 VICTIMS = Path(__file__).with_name("victims.py")
 FRAMES, SIZE = 10, (64, 80)
-LONGEST = {"correct": 0.8, "propose": 1.5, "finetune": 12.0, "export": 1.2}
+LONGEST = {"correct": 0.8, "readers": 0.8, "propose": 1.5, "finetune": 12.0, "export": 1.2}
 """Seconds after the first thing a program says is done within which it is killed."""
+READERS = ("a", "b")
 Lines = list[list[str]]
 
 
@@ -199,9 +202,12 @@ class Stage:
         phantom = make_phantom(FRAMES, size=SIZE)
         video = write_video(root / "video.mp4", phantom.frames, 20.0)
         for kind in LONGEST:
-            with Session.open(video, folder=root / f"{kind}.vivim", author="victim") as session:
-                for t in (1, 4, 8) if kind in ("propose", "finetune") else ():
-                    session.correct(t, phantom.masks[t])
+            for reader in READERS if kind == "readers" else (None,):
+                with Session.open(
+                    video, folder=root / f"{kind}.vivim", reader=reader, author="victim"
+                ) as session:
+                    for t in (1, 4, 8) if kind in ("propose", "finetune") else ():
+                        session.correct(t, phantom.masks[t])
 
     def round(self, kind: str, rng: random.Random) -> int:
         """Kill once; returns how much had been acknowledged.
@@ -212,6 +218,8 @@ class Stage:
             If something acknowledged is not there, or something is there by halves.
         """
         folder, out = self.root / f"{kind}.vivim", self.root / "out"
+        if kind == "readers":
+            return sum(self._readers_round(folder, rng))
         with Session.open(folder, read_only=True) as session:
             before = states(session)
         said = victim(kind, folder, out, self.root, rng)
@@ -221,6 +229,20 @@ class Stage:
             return check_exports(said, out)
         done = check_session(before, [line for line in said if line[0] in ("try", "done")], folder)
         return done + (check_models(said, self.root) if kind == "finetune" else 0)
+
+    def _readers_round(self, folder: Path, rng: random.Random) -> list[int]:
+        """Kill readers who correct the same video at the same time, each in a program of their own."""
+        places = [folder / "readers" / name for name in READERS]
+        before = []
+        for place in places:
+            with Session.open(place, read_only=True) as session:
+                before.append(states(session))
+        chances = [random.Random(rng.random()) for _ in places]
+        with ThreadPoolExecutor() as pool:
+            said = list(
+                pool.map(lambda place, own: victim("correct", place, folder, self.root, own), places, chances)
+            )
+        return list(map(check_session, before, said, places))
 
 
 def run(rounds: int, kinds: list[str], seed: int, report: Callable[[str], None]) -> dict[str, object]:

@@ -56,6 +56,11 @@ class Originals:
             for t in (1, 4, 6):
                 session.correct(t, phantom.masks[t - 1])
             session.accept(2)
+            session.tag(range(3, 6), "uncertain")
+            answered = session.comment("Where does it end?", 4, place=(20, 30))
+            session.comment("Here.", 4, reply_to=answered)
+            session.set_attribute(1, "Paris", "IIa")
+            session.set_state("submitted")
             self.masks = root / "masks"
             for _ in export(session, self.masks, ("png", "tiff", "nifti", "coco")):
                 pass
@@ -117,6 +122,13 @@ def use_session(folder: Path) -> None:
             except VivimError:
                 session.correct(t, np.zeros(session.shape[1:], np.uint8))
         _ = session.statuses, session.uncertainty, list(session.entries()), session.verify()
+        _ = (
+            session.comments,
+            session.attributes,
+            session.state,
+            [session.tags(t) for t in range(min(len(session), 4))],
+        )
+        session.tag(0, "ignore")
         for t in (1, 2, 4, 6):
             session.undo()
             session.revert(t)

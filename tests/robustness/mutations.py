@@ -199,6 +199,7 @@ TEXT = (change_value, change_value, change_value, nest, drop_key)
 OF_SESSIONS: dict[str, tuple[Mutation, ...]] = {
     "session.json": (*ANY, *TEXT),
     "ledger.jsonl": (*ANY, *TEXT),
+    "review.jsonl": (*ANY, *TEXT),
     "masks.zarr/zarr.json": (*ANY, *TEXT),
     "masks.zarr/c/3/0/0": (*ANY, blosc_bomb, blosc_bomb),
     "undo": (*ANY, zlib_bomb),

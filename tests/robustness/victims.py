@@ -25,7 +25,7 @@ def say(*words: object) -> None:
 
 
 def correct(folder: Path, out: Path, rng: np.random.Generator) -> None:
-    """Strokes, whole masks, accepting one and many, clearing, reverting, undoing, redoing; a model in between."""
+    """Everything that a person does to frames, and a model in between."""
     with Session.open(folder) as session:
         editor = session.editable()
         height, width = session.shape[1:]
@@ -40,7 +40,7 @@ def correct(folder: Path, out: Path, rng: np.random.Generator) -> None:
             say("\n".join(done))
 
         while True:
-            t, what = int(rng.integers(len(session))), rng.choice(list("ssssscaAxvueurp"))
+            t, what = int(rng.integers(len(session))), rng.choice(list("ssssscaAxzvueurp"))
             y, x, label = rng.integers(height - 9), rng.integers(width - 9), int(rng.integers(1, 9))
             drawn = editor[t]
             drawn[y : y + 9, x : x + 9] = label
@@ -51,7 +51,9 @@ def correct(folder: Path, out: Path, rng: np.random.Generator) -> None:
             elif what == "a" and session.status(t) != "empty":
                 step(t, "accepted", editor[t], lambda t=t: session.accept(t))
             elif what == "x":
-                step(t, "empty", np.zeros_like(drawn), lambda t=t: session.clear(t))
+                step(t, "corrected", np.zeros_like(drawn), lambda t=t: session.clear(t))
+            elif what == "z":
+                step(t, "empty", np.zeros_like(drawn), lambda t=t: session.reset(t))
             elif what == "p":
                 step(t, "?", drawn, lambda t=t, m=drawn: session.propose(t, m, "v1", 0.5))
             elif what == "A" and t:

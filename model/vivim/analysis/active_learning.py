@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from vivim.session import Session
+from vivim.session.review import IGNORE
 
 MAX_CANDIDATES = 256
 """Frames compared with each other. In longer videos half of them are spread evenly, half are the most uncertain."""
@@ -68,21 +69,28 @@ def uncertainty_ranks(
 class Queue:
     """Choose one frame after the other, each as if those chosen before were corrected.
 
-    `uncertainty` is ``(frames,)`` float, larger where the model is less certain; NaN where unknown.
+    `uncertainty` is ``(frames,)`` float, larger where the model is less certain; NaN where unknown. `ignored` frames
+    need nothing, and say nothing of others.
     """
 
-    def __init__(self, corrected: list[int], frames: int, uncertainty: NDArray | None = None) -> None:
+    def __init__(
+        self,
+        corrected: list[int],
+        frames: int,
+        uncertainty: NDArray | None = None,
+        ignored: Sequence[int] = (),
+    ) -> None:
         self._frames = frames
         self._scale = max(4.0, frames / 8)  # frames over which a correction loses half its use
         self._taken = np.zeros(frames, bool)
-        self._taken[corrected] = True
+        self._taken[[*corrected, *ignored]] = True
         self._any = bool(corrected)
         self._ranks = uncertainty_ranks(uncertainty, np.flatnonzero(~self._taken), frames)
         self._nearest = np.full(frames, float(frames))
         """Distance ``(frames,)`` to the nearest corrected frame, the length of the video where there is none."""
         if corrected:
-            self._nearest = ndimage.distance_transform_edt(~self._taken)
-        self._served = _evenly_from(np.arange(frames), MAX_SERVED)
+            self._nearest = ndimage.distance_transform_edt(~np.isin(np.arange(frames), corrected))
+        self._served = _evenly_from(np.setdiff1d(np.arange(frames), list(ignored)), MAX_SERVED)
 
     def next(self) -> Suggestion | None:
         """Choose a frame and count it as corrected. None where none is left."""
@@ -125,14 +133,15 @@ def suggest_frames(session: Session, n: int = 5, skip: Sequence[int] = ()) -> li
     Parameters
     ----------
     session : Session
-        Corrected and accepted frames are never suggested.
+        Corrected and accepted frames are never suggested, nor those with the tag ``"ignore"``.
     n : int
         How many at most. Fewer where fewer frames are left.
     skip : sequence of int
         Frames not to be suggested, as if they were corrected.
     """
-    done = session.frames_with("corrected", "accepted")
-    queue = Queue(sorted({*done, *skip}), len(session), np.asarray(session.uncertainty))
+    ignored = session.frames_tagged(IGNORE)
+    done = {*session.frames_with("corrected", "accepted"), *skip}.difference(ignored)
+    queue = Queue(sorted(done), len(session), np.asarray(session.uncertainty), ignored)
     chosen = (queue.next() for _ in range(n))
     return [suggestion for suggestion in chosen if suggestion is not None]
 
@@ -144,7 +153,7 @@ def uncertain_ends(session: Session, skip: Sequence[int] = ()) -> list[Suggestio
     rank.
     """
     total, found = len(session), []
-    taken = {*session.frames_with("corrected", "accepted"), *skip}
+    taken = {*session.frames_with("corrected", "accepted"), *session.frames_tagged(IGNORE), *skip}
     free = np.setdiff1d(np.arange(total), list(taken))
     ranks = uncertainty_ranks(np.asarray(session.uncertainty), free, total)
     size = min(max(END_FRAMES, round(total * END_SHARE)), total // 4)

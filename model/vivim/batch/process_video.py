@@ -265,7 +265,7 @@ def _part(job: Job, options: Segmenting) -> Doing:
     with Session.open(job.path, folder=part_folder(job, job.part)) as session:
         _set_area(session, options)
         for t in session.damage:
-            session.clear(t)  # nobody has drawn here: it is proposed again
+            session.reset(t)  # nobody has drawn here: it is proposed again
         if set(frames) - set(session.frames_with("proposed")):
             yield from _propose(session, job, options, frames)
         session.flush()

@@ -1,6 +1,5 @@
 """Resize frames and masks to the size that a network works on."""
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,6 +9,8 @@ def resize_frame(frame: NDArray, size: tuple[int, int]) -> NDArray[np.uint8]:
 
     16-bit frames are stretched from their own minimum and maximum to 8 bits.
     """
+    import cv2
+
     if frame.dtype != np.uint8:
         low, high = float(frame.min()), float(frame.max())
         frame = ((frame.astype(np.float32) - low) * (255.0 / max(high - low, 1.0))).astype(np.uint8)
@@ -21,5 +22,7 @@ def resize_frame(frame: NDArray, size: tuple[int, int]) -> NDArray[np.uint8]:
 
 def resize_mask(mask: NDArray, size: tuple[int, int]) -> NDArray[np.uint8]:
     """Resize a label mask ``(H, W)`` to ``size`` by nearest neighbour."""
+    import cv2
+
     resized = cv2.resize(np.ascontiguousarray(mask), size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
     return np.asarray(resized, np.uint8)

@@ -5,7 +5,6 @@ Needs no PyTorch, so that opening a video does not load it.
 
 from collections.abc import Mapping
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +14,8 @@ MAX_DISTANCE = 32.0
 
 def signed_distance(mask: NDArray, limit: float = MAX_DISTANCE) -> NDArray[np.float32]:
     """Signed distance to the outline of a mask ``(H, W)`` in pixels, positive inside, clipped at `limit` either way."""
+    import cv2
+
     inside = np.ascontiguousarray(mask > 0, dtype=np.uint8)
     if not inside.any():
         return np.full(mask.shape, -limit, np.float32)

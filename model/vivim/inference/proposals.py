@@ -108,7 +108,7 @@ def propose(
     todo = sorted(set(wanted) - taken)
     total = len(set(todo) - set(have))
     time_left, done = TimeLeft(), 0
-    if keep and (damaged := taken.difference(corrected)):
+    if keep and (damaged := [t for t in taken if session.problem(t)]):
         yield ProposeEvent.skipping(damaged, total)
     with contextlib.suppress(Stopped), telling_of_full_memory(target):
         runner = Runner(model, target, batch_size=options.batch_size, precision=precision, stop=stop)

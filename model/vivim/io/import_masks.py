@@ -193,5 +193,5 @@ def _write(session: Session, t: int, mask: NDArray[np.uint8], status: str, overw
         session.correct(t, mask)
         return True
     if persons:
-        session.clear(t)
+        session.reset(t)
     return session.propose(t, mask, VERSION)

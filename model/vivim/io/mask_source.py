@@ -51,6 +51,10 @@ class MaskStack:
         """Masks of unknown origin count as a person's."""
         return "corrected"
 
+    def tags(self, t: int) -> tuple[str, ...]:
+        """There are none."""
+        return ()
+
 
 @dataclass(frozen=True)
 class _Without:

@@ -205,7 +205,7 @@ def save_version(model: Vivim, name: str, provenance: dict[str, Any]) -> ModelIn
 
 
 def checked_name(name: str) -> str:
-    """Return `name` if it can be the name of a model and of a file, else raise a `CheckpointError` that says what can."""
+    """Return `name` if it can name a model and a file, else raise a `CheckpointError` that says what can."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,79}", name) or name == STARTER:
         raise CheckpointError(
             f"{name!r} cannot be the name of a model: use up to 80 letters, digits, '.', '_', '-' or spaces, "

@@ -53,7 +53,7 @@ def propose(
     known, taken = session.vouched_frames(), set(session.frames_with("corrected", "accepted"))
     todo = set(range(len(session)) if options.frames is None else options.frames) - taken
     missing = todo - set(options.have)
-    if keep and (damaged := taken.difference(known)):
+    if keep and (damaged := [t for t in taken if session.problem(t)]):
         yield ProposeEvent.skipping(damaged, len(missing))
     if not missing:
         return

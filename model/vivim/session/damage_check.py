@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from vivim.errors import SessionError
 from vivim.session.edit_gate import EditGate
 from vivim.session.frame_snapshots import UndoSteps
-from vivim.session.ledger import PERSONS, DamagedLine, Entry, digest
+from vivim.session.ledger import PERSONS, DamagedLine, Entry, digest, ranges_of
 from vivim.session.mask_store import STROKE
 from vivim.session.recovery import recover
 from vivim.utils.atomic_files import atomic_write
@@ -207,11 +207,7 @@ class DamageCheck:
 
     def note_close(self) -> None:
         """Write what the next opening is to find, if it has changed. All must be on the disk before."""
-        persons: list[tuple[int, int]] = []
-        for t in self._frames.frames_with(*PERSONS):
-            adjoins = bool(persons) and persons[-1][1] == t - 1
-            first = persons.pop()[0] if adjoins else t
-            persons.append((first, t))
+        persons = ranges_of(self._frames.frames_with(*PERSONS))
         damaged = dict(sorted(self._frames.damaged.items()))
         found = LastClose(self._ledger.end, tuple(persons), damaged, not self.due)
         try:

@@ -46,6 +46,8 @@ class EditGate:
     """Refuse every step; may be changed."""
     prepare: Callable[[], None]
     """Called before each step, in the thread that writes."""
+    locked_by: str | None = None
+    """Who locked the session, which refuses every step but those of a review then."""
 
     def __post_init__(self) -> None:
         self.flusher = Flusher(self.ledger, self.masks)
@@ -55,8 +57,11 @@ class EditGate:
         self._listeners: list[Callable[[int, str], None]] = []
         self._said: dict[int, float] = {}
 
-    def run(self, work: Callable[[], list[int]]) -> list[int]:
-        """Do `work`, one step, tell the listeners of the frames that it returns as changed, and return these."""
+    def run(self, work: Callable[[], list[int]], when_locked: bool = False) -> list[int]:
+        """Do `work`, one step, tell the listeners of the frames that it returns as changed, and return these.
+
+        `when_locked` says that the step is allowed in a session that is locked.
+        """
         untold: list[int] = []
 
         def step() -> list[int]:
@@ -71,6 +76,10 @@ class EditGate:
                 if self.read_only:
                     raise SessionError(
                         "This session is closed or open for reading only. Open it again to go on."
+                    )
+                if self.locked_by is not None and not when_locked:
+                    raise SessionError(
+                        f"This session was locked by {self.locked_by}. Return it to draft with a reason to go on."
                     )
                 return self.queue(step, late=lambda changed: self.tell(untold))
         finally:  # a caller who is interrupted has mostly written, and may be interrupted while he tells

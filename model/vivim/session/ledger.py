@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from io import FileIO
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +40,8 @@ MOST_DAMAGE = 2**24
 NO_ENTRY = (ValueError, TypeError, RecursionError, OverflowError)
 """Errors that `from_line` raises for a line that holds no entry."""
 _FRAME = re.compile(rb'"frame":(\d{1,8})[,}]')
-_BEGINNING = b'{"frame":'
+Line = TypeVar("Line")
+"""What a line holds: a dataclass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +81,17 @@ def seconds_of(text: str) -> float:
         return 0.0
 
 
-def to_line(entry: Entry) -> bytes:
-    """An entry as a line of the ledger."""
+def ranges_of(frames: list[int]) -> list[tuple[int, int]]:
+    """Sorted frames as ranges: the first and the last frame of each."""
+    found: list[tuple[int, int]] = []
+    for t in frames:
+        first = found.pop()[0] if found and found[-1][1] == t - 1 else t
+        found.append((first, t))
+    return found
+
+
+def to_line(entry: Any) -> bytes:
+    """An entry, or another dataclass, as a line. Fields that are None are left out, so the first may not be."""
     values = {k: v for k, v in asdict(entry).items() if v is not None}
     return json.dumps(values, separators=(",", ":")).encode() + b"\n"
 
@@ -128,8 +138,10 @@ class DamagedLine:
     frames: tuple[int, ...]
 
 
-class Ledger:
-    """The ledger of one session: `read` it once, then `open` it to append.
+class LineFile(Generic[Line]):
+    """A file that only grows, line by line: `read` it once, then `open` it to append.
+
+    `from_line` reads what a line holds, or raises one of `NO_ENTRY`. `first` is the first field of that.
 
     Reading and opening raise a `SessionError` if the file cannot be used. Everything else raises an `OSError`
     if it cannot be written; the file is then as it was, and it need not be there before.
@@ -138,8 +150,9 @@ class Ledger:
     over, as far as it is still in the file. `kept_in`: where `open` or `mend` has put what is damaged.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, from_line: Callable[[bytes], Line], first: str) -> None:
+        self._path, self._from_line = path, from_line
+        self._beginning = f'{{"{first}":'.encode()
         self._file: FileIO | None = None
         self.end = 0
         self.damage: list[DamagedLine] = []
@@ -152,7 +165,7 @@ class Ledger:
         except OSError:
             return 0
 
-    def read(self, on_damage: Callable[[DamagedLine], None] = lambda line: None) -> Iterator[Entry]:
+    def read(self, on_damage: Callable[[DamagedLine], None] = lambda line: None) -> Iterator[Line]:
         """Read all whole lines, oldest first. `on_damage` gets each damaged one in its turn."""
         self.end, self.damage, at, damaged = 0, [], 0, 0
         try:
@@ -161,17 +174,15 @@ class Ledger:
             with self._path.open("rb") as file:
                 for number, line in enumerate(iter(lambda: file.readline(LINE_BYTES), b""), start=1):
                     at += len(line)
-                    entry, whole = _found_in(line)
-                    if not whole:
+                    entry, damage = self._found_in(line)
+                    if damage:
                         damaged += len(line)
                         if damaged > MOST_DAMAGE:
                             raise SessionError(
                                 f"Line {self.damage[0].number} of {self._path} is damaged. Restore the file from a "
                                 "backup, or delete that line in a text editor; the masks are not touched."
                             )
-                        named = dict.fromkeys(map(int, _FRAME.findall(line)))
-                        if entry is not None:  # that it ends with
-                            named.pop(entry.frame, None)
+                        named = dict.fromkeys(map(int, _FRAME.findall(damage)))
                         self.damage.append(DamagedLine(number, at - len(line), tuple(named)))
                         on_damage(self.damage[-1])
                     if entry is not None:
@@ -213,18 +224,18 @@ class Ledger:
             shutil.copyfileobj(source, target)
         return kept
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[Line]:
         """Read every entry up to now. What is damaged is passed over."""
         left = self.end
         if left:
             with self._path.open("rb") as file:
                 while left > 0 and (line := file.readline(LINE_BYTES)):
                     left -= len(line)
-                    entry, _ = _found_in(line)
+                    entry, _ = self._found_in(line)
                     if entry is not None:
                         yield entry
 
-    def append(self, entry: Entry, sync: bool = False) -> None:
+    def append(self, entry: Line, sync: bool = False) -> None:
         """Add a line and hand it to the operating system, so that it outlives this process.
 
         With `sync`, also wait until the disk has it, so that it outlives a power cut. What a failed write left behind
@@ -267,11 +278,28 @@ class Ledger:
             finally:
                 file.close()
 
+    def _found_in(self, line: bytes) -> tuple[Line | None, bytes]:
+        """The entry that a line holds, or ends with, and what of the line is damaged."""
+        if line.endswith(b"\n"):  # else it is cut short
+            for start in (0, max(0, line.rfind(self._beginning))):
+                try:
+                    return self._from_line(line[start:]), line[:start]
+                except NO_ENTRY:
+                    continue
+        return None, line
+
     def _unusable(self, error: OSError) -> SessionError:
         return SessionError(
             f"Cannot open {self._path}: {error.strerror or error}. Check that you may write there, or open the "
             "session for reading only."
         )
+
+
+class Ledger(LineFile[Entry]):
+    """The ledger of one session."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, from_line, "frame")
 
 
 class FrameTable:
@@ -345,14 +373,3 @@ class FrameTable:
             return Entry(t, self.status(t), author, PERSON, now())
         last = self._last.get(t) or Entry(t, "empty", author, PERSON, "")
         return replace(last, time=now())
-
-
-def _found_in(line: bytes) -> tuple[Entry | None, bool]:
-    """The entry that a line holds, or ends with behind something damaged, and whether the line is whole."""
-    if line.endswith(b"\n"):  # else it is cut short
-        for start in (0, max(0, line.rfind(_BEGINNING))):
-            try:
-                return from_line(line[start:]), start == 0
-            except NO_ENTRY:
-                continue
-    return None, False

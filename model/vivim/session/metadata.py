@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -14,17 +15,21 @@ from vivim.errors import SessionError
 from vivim.imaging.roi import Area, check_area
 from vivim.session.flusher import waiting_for
 from vivim.session.ledger import now
-from vivim.session.migrations import SCHEMA, name_of, upgraded
+from vivim.session.migrations import DEFAULT, SCHEMA, name_of, upgraded
 from vivim.utils.atomic_files import atomic_write
 
 if TYPE_CHECKING:
     from vivim.video import Video
 
-FILE, SUFFIX = "session.json", ".vivim"
+FILE, SUFFIX, READERS = "session.json", ".vivim", "readers"
 UNNAMED = ("lesion",)
 """Class names of a session that nobody and no model has named yet."""
 FILE_BYTES = 2**20
 """A larger ``session.json`` is none of ours."""
+READER_NAME = re.compile(
+    r"(?!(?:con|prn|aux|nul|com\d|lpt\d)$)[a-z0-9][a-z0-9_-]{0,63}", re.IGNORECASE | re.ASCII
+)
+"""Names of readers. Every file system takes them, and none leads out of a folder."""
 MOST_FRAMES, MOST_PIXELS = 10**7, 2**28
 """A session that claims more frames, or more pixels a frame, is damaged."""
 
@@ -49,6 +54,7 @@ class Description:
     created: str
     earlier: tuple[dict[str, str], ...] = ()
     area: Area | None = None
+    reader: str = DEFAULT
 
     def write(self, path: Path) -> None:
         """Write atomically, in the present schema. A power cut leaves the old one or the new one."""
@@ -95,7 +101,7 @@ class Description:
     def _checked(cls, schema: int, values: dict[str, Any]) -> Description:
         frames, height, width = values["shape"]
         spacing, size, fps, area = (values[key] for key in ("pixel_spacing_mm", "size_bytes", "fps", "area"))
-        texts = [values["video"], values["identity"], values["created"], *values["classes"]]
+        texts = [*(values[key] for key in ("video", "identity", "created", "reader")), *values["classes"]]
         texts += [text for earlier in values["earlier"] for text in earlier.values()]
         numbers = [*(spacing or ()), *([] if fps is None else [fps])]
         whole = [frames, height, width, *([] if size is None else [size]), *(area or ())]
@@ -107,6 +113,7 @@ class Description:
             and 1 <= height * width <= MOST_PIXELS
             and (spacing is None or len(spacing) == 2)
             and (area is None or len(area) == 4)
+            and READER_NAME.fullmatch(values["reader"])
         ):
             raise ValueError("it has values of the wrong kind or size")
         return cls(
@@ -121,7 +128,32 @@ class Description:
             values["created"],
             tuple(values["earlier"]),
             None if area is None else check_area((area[0], area[1], area[2], area[3]), (height, width)),
+            values["reader"],
         )
+
+
+def sessions_in(top: Path) -> dict[str, Path]:
+    """Session folders in the folder of a video, by their reader, ``default`` first. Empty if there are none."""
+    try:
+        names = sorted(filter(READER_NAME.fullmatch, os.listdir(top / READERS)))
+    except OSError:
+        names = []  # one reader alone, or it is not to be read
+    places = {DEFAULT: top} | {name: top / READERS / name for name in names if name != DEFAULT}
+    return {name: place for name, place in places.items() if (place / FILE).is_file()}
+
+
+def label_of(folder: Path) -> str:
+    """What to call a session folder in a list: the video's name, with the reader's behind it."""
+    readers = folder.absolute().parent
+    is_inside = readers.name == READERS and readers.parent.suffix == SUFFIX
+    return f"{readers.parent.stem} ({folder.name})" if is_inside else folder.name.removesuffix(SUFFIX)
+
+
+def top_of(folder: Path, description: Description) -> Path:
+    """The folder beside the video that a session folder belongs to: itself, or the one that has all readers'."""
+    folder = folder.absolute()
+    is_inside = description.reader == folder.name and folder.parent.name == READERS
+    return folder.parents[1] if is_inside else folder
 
 
 def _is(value: object, *kinds: type) -> bool:

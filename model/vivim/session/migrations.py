@@ -5,7 +5,7 @@ size (to find it again when it was renamed) and the videos a session was about b
 digest of the mask they speak of. Schema 3: of the video's path only the name is kept, since folders may name a
 patient; see `vivim.session.video_link`. In backups, too, the folders are left out, unless the video lies beside the
 session. `area` is new. Schema 4: lines of the ledger may say what of a model's uncertainty comes from windows that
-disagree.
+disagree. Schema 5: `reader` says whose work it is. A session of before is the reader ``default``.
 """
 
 import json
@@ -18,8 +18,15 @@ from typing import Any
 
 from vivim.utils.atomic_files import atomic_write
 
-SCHEMA = 4
-_NEW_VALUES: dict[int, dict[str, Any]] = {1: {"size_bytes": None, "earlier": []}, 2: {"area": None}, 3: {}}
+DEFAULT = "default"
+"""The reader whose session lies at the top of the folder beside the video."""
+SCHEMA = 5
+_NEW_VALUES: dict[int, dict[str, Any]] = {
+    1: {"size_bytes": None, "earlier": []},
+    2: {"area": None},
+    3: {},
+    4: {"reader": DEFAULT},
+}
 """By schema, what the next one says besides."""
 _log = logging.getLogger(__name__)
 

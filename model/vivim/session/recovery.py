@@ -58,6 +58,16 @@ def recover(gate: EditGate, lines_since_close: int) -> list[int]:
     return lost
 
 
+def _is_later(stroke: str, name: str, lines: list[Entry], base: Entry) -> bool:
+    """Whether a mask without a line is newer than the line `base` and its mask, of that name.
+
+    Both may be the same mask, as where all is erased: a stroke follows a person's line.
+    """
+    since = lines[len(lines) - lines[::-1].index(base) :]
+    followed = any(line.status in PERSONS for line in since)
+    return number(stroke) > number(name) or (stroke == name and followed)
+
+
 def _chosen(
     t: int, store: MaskStore, lines: list[Entry], author: str, fresh: bool
 ) -> tuple[str, Entry | None]:
@@ -76,7 +86,7 @@ def _chosen(
     persons = [line for line in lines if line.status in PERSONS]
     whose = persons[-1] if persons else Entry(t, "corrected", author, PERSON, "")
     strokes = [name for name in files if name.startswith(STROKE)]
-    if strokes and (base is None or number(strokes[-1]) > number(newest[base.mask or ""])):
+    if strokes and (base is None or _is_later(strokes[-1], newest[base.mask or ""], lines, base)):
         # Its line was left out because the one before it said that the frame is a person's.
         found = files[strokes[-1]]
         stroke = replace(whose, status="corrected", mask=found)

@@ -30,7 +30,18 @@ from vivim.session.history import History
 from vivim.session.ledger import LEDGER, MODEL, PERSON, PERSONS, Entry, FrameTable, Ledger, digest, now
 from vivim.session.mask_array import MaskEditor
 from vivim.session.mask_store import MASKS, MaskStore
-from vivim.session.metadata import FILE, SUFFIX, Description, agreed, checked_class_names, describe
+from vivim.session.metadata import (
+    FILE,
+    SUFFIX,
+    Description,
+    agreed,
+    checked_class_names,
+    describe,
+    sessions_in,
+)
+from vivim.session.migrations import DEFAULT
+from vivim.session.readers import session_of
+from vivim.session.review import IGNORE, NO_LESION, Comment, Review, ReviewEvent
 from vivim.session.video_link import find_video, home_of, linked, remember_place
 
 if TYPE_CHECKING:
@@ -67,6 +78,7 @@ class Session:
         self._made = (folder / FILE).is_file()
         self._begun = self._closed = False
         self.masks = MaskStore(folder / MASKS, self.shape)
+        self._no_lesion = digest(np.zeros(self.shape[1:], np.uint8))
         self._ledger = Ledger(folder / LEDGER)
         self._frames = FrameTable(len(self))
         self._gate = EditGate(
@@ -75,6 +87,7 @@ class Session:
         self._flusher = self._gate.flusher
         self._history = History(self._gate)
         self._damage = DamageCheck(self._gate)
+        self._review = Review(self._gate, len(self))
         if self._made:
             self._attach()
 
@@ -84,6 +97,7 @@ class Session:
         path: str | Path,
         *,
         folder: str | Path | None = None,
+        reader: str | None = None,
         author: str | None = None,
         read_only: bool = False,
         lazy: bool = False,
@@ -97,8 +111,12 @@ class Session:
             A video (anything `vivim.open_video` opens), or a session folder.
         folder : str or Path, optional
             Where a video's session lives; by default beside the video, named after it with ``.vivim`` added.
+        reader : str, optional
+            Whose session: each reader of a video has masks, ledger, undo and lock of their own, see
+            `vivim.session.readers`. By default the session that lies in the folder itself. A new reader starts with
+            the class names and the area of those who are there.
         author : str, optional
-            Who corrects; the account's name by default.
+            Who corrects; by default the reader, for ``"default"`` the account's name.
         read_only : bool
             Open without the right to write; any number of readers may, while one writer has it open.
         lazy : bool
@@ -116,42 +134,37 @@ class Session:
         VideoError
             If the video cannot be opened.
         """
-        path, author = Path(path), author or _account_name()
+        path = Path(path)
         with ExitStack() as undo:
-            if (path / FILE).is_file():
-                session = cls(path, Description.read(path / FILE), author, read_only)
-                undo.callback(session.close)
-                if relink:
-                    session._open_video(relink)
-                undo.pop_all()
-                return session
-            if path.suffix == SUFFIX and path.is_dir():
-                raise SessionError(
-                    f"{path} has no {FILE}. Restore it from a backup, or open the video instead."
-                )
-            from vivim.video import open_video
+            video, home = None, path
+            if not sessions_in(path):
+                if path.suffix == SUFFIX and path.is_dir():
+                    raise SessionError(
+                        f"{path} has no {FILE}. Restore it from a backup, or open the video instead."
+                    )
+                from vivim.video import open_video
 
-            video = open_video(path)
-            undo.callback(video.close)
-            home = Path(folder) if folder is not None else home_of(video)
-            if (home / FILE).is_file():
-                linked(Description.read(home / FILE), video, home, relink)
-            elif read_only:
-                raise SessionError(
-                    f"There is no session beside {path.name}. Propose or draw masks first; of a video that `vivim "
-                    f"segment` did, name the session instead: OUT/{path.stem}/session{SUFFIX}."
-                )
-            elif lazy:
-                check_place(home)
-            else:
-                create_folder(home, describe(video))
-            there = (home / FILE).is_file()
-            description = Description.read(home / FILE) if there else describe(video)
-            session = cls(home, description, author, read_only)
+                video = open_video(path)
+                undo.callback(video.close)
+                home = Path(folder) if folder is not None else home_of(video)
+            home, description = session_of(home, reader, read_only)
+            if not (home / FILE).is_file() and (read_only or (video is None and reader is None)):
+                raise _no_session(path, home, reader or DEFAULT)
+            if video is not None:
+                known = description or replace(describe(video), reader=reader or DEFAULT)
+                description = linked(known, video, home, relink)
+            assert description is not None
+            if not (home / FILE).is_file():
+                check_place(home) if lazy else create_folder(home, description)
+            if there := (home / FILE).is_file():
+                description = Description.read(home / FILE)
+            session = cls(home, description, author or _author(description), read_only)
             undo.callback(session.close)
-            if there:
+            if video is not None and there:
                 session._link(video, relink)
-            session._video = video
+            elif video is None and relink:
+                session._open_video(relink)
+            session._video = session._video or video
             undo.pop_all()
             return session
 
@@ -159,7 +172,7 @@ class Session:
         """Become the writer of the folder, unless it is only to be read, and load what it holds."""
         with writing_in(self.folder), ExitStack() as undo:
             unclean = (self.folder / HOLDER).exists()
-            if self.read_only:
+            if self._gate.read_only:
                 check_entries(self.folder, follow=True)
             else:
                 self._folder_lock = FolderLock(self.folder)
@@ -168,12 +181,13 @@ class Session:
                 if unclean:
                     sweep(self.folder)
                 self._description = brought_up_to_date(self.folder)
-            self.masks.open(self.read_only)
+            self.masks.open(self._gate.read_only)
             self._damage.replay()
             self._history.steps.load()
-            if not self.read_only:
+            if not self._gate.read_only:
                 self._ledger.open()
             self._damage.opened(unclean, self._history.steps)
+            self._damage.ledger_problems += self._review.load()
             undo.pop_all()
 
     def _prepare(self) -> None:
@@ -246,6 +260,7 @@ class Session:
             if lock is not None:
                 stack.callback(lock.release)
                 lock.clean = False
+            stack.callback(self._review.close)
             stack.callback(self._ledger.close)
             self._flusher.close()
             if lock is not None:
@@ -331,6 +346,11 @@ class Session:
         return self._description.identity
 
     @property
+    def reader(self) -> str:
+        """Whose work this is: the name of a reader, ``"default"`` where there is one alone."""
+        return self._description.reader
+
+    @property
     def area(self) -> Area | None:
         """The part of the picture that models are shown and propose in, ``(y0, x0, y1, x1)``. None is all of it."""
         return self._description.area
@@ -371,8 +391,8 @@ class Session:
     # -- the frames ----------------------------------------------------------------------------------------------
     @property
     def read_only(self) -> bool:
-        """Whether nothing can be written, as once the session is closed."""
-        return self._gate.read_only
+        """Whether no mask can be written, as once the session is closed or locked."""
+        return self._gate.read_only or self._gate.locked_by is not None
 
     def editable(self) -> MaskEditor:
         """The masks as an array that a person may paint on. Every write goes through `edit`."""
@@ -438,13 +458,13 @@ class Session:
 
     @property
     def ledger_damage(self) -> list[str]:
-        """What is wrong with the ledger itself, in sentences without a full stop."""
+        """What is wrong with the ledger itself, or the file of the review, in sentences without a full stop."""
         return list(self._damage.ledger_problems)
 
     @property
     def ledger_kept_in(self) -> Path | None:
         """The file beside the ledger in which this opening, or `mend`, has kept what was damaged."""
-        return self._ledger.kept_in
+        return self._ledger.kept_in or self._review.file.kept_in
 
     @property
     def check_due(self) -> bool:
@@ -486,8 +506,9 @@ class Session:
         """
 
         def mend_ledger() -> list[int]:
-            if self._ledger.damage:
-                self._ledger.mend()
+            for file in (self._ledger, self._review.file):
+                if file.damage:
+                    file.mend()
             self._damage.ledger_problems = []
             return []
 
@@ -508,8 +529,167 @@ class Session:
         return self._damage.shown(self._checked(t))
 
     def vouched_frames(self) -> list[int]:
-        """Frames that a person corrected or accepted and whose masks are not damaged: what models may learn from."""
-        return [t for t in self._frames.frames_with(*PERSONS) if self._damage.is_sound(t)]
+        """Frames that a person corrected or accepted: what models may learn from.
+
+        Those whose masks are damaged are left out, and those with the tag ``"ignore"``.
+        """
+        sound = [t for t in self._frames.frames_with(*PERSONS) if self._damage.is_sound(t)]
+        return [t for t in sound if t not in self._review.tagged(IGNORE)]
+
+    # -- what is said besides the masks --------------------------------------------------------------------------
+    def tags(self, t: int) -> tuple[str, ...]:
+        """Tags of a frame, sorted. ``"no lesion"`` is one where a person corrected or accepted an empty mask."""
+        t = self._checked(t)
+        empty = self._frames.status(t) in PERSONS and self._is_empty(t)
+        return tuple(sorted([*self._review.tags(t), *([NO_LESION] if empty else [])]))
+
+    @property
+    def tag_names(self) -> list[str]:
+        """All tags that a frame has, sorted, but for ``"no lesion"``."""
+        return self._review.tag_names
+
+    def frames_tagged(self, name: str) -> list[int]:
+        """Frames with a tag, in order."""
+        if name == NO_LESION:
+            return [t for t in self._frames.frames_with(*PERSONS) if self._is_empty(t)]
+        return sorted(self._review.tagged(name))
+
+    def tag(self, frames: int | Iterable[int], name: str, author: str | None = None) -> None:
+        """Give a frame, or several, a tag, for a person.
+
+        Parameters
+        ----------
+        frames : int or iterable of int
+            Which frames, as ``5`` or ``range(3, 9)``.
+        name : str
+            The tag: ``"unusable"``, ``"uncertain"``, or one of your own. ``"ignore"`` keeps a frame out of training,
+            scores and suggestions. ``"no lesion"`` is not stored: it clears the frame, see `clear`.
+        author : str, optional
+            Who says so.
+
+        Raises
+        ------
+        SessionError
+            If it cannot be written.
+        ValueError
+            If no tag can have that name.
+        """
+        chosen = self._several(frames)
+        if name.strip() == NO_LESION:
+            with self.one_step():
+                for t in chosen:
+                    self.clear(t, author)
+        else:
+            self._review.tag(name, chosen, author or self.author)
+
+    def untag(self, frames: int | Iterable[int], name: str, author: str | None = None) -> None:
+        """Take a tag from a frame, or from several. `undo` leaves tags alone.
+
+        Raises a `SessionError` for ``"no lesion"``, which a mask takes away.
+        """
+        if name.strip() == NO_LESION:
+            raise SessionError(
+                "A frame has no lesion as long as its mask is empty. Draw one, or revert the frame."
+            )
+        self._review.tag(name, self._several(frames), author or self.author, on=False)
+
+    def _several(self, frames: int | Iterable[int]) -> list[int]:
+        return [self._checked(t) for t in (frames if isinstance(frames, Iterable) else (frames,))]
+
+    def comment(
+        self,
+        text: str,
+        t: int | None = None,
+        *,
+        place: tuple[float, float] | None = None,
+        lesion: int | None = None,
+        reply_to: str | None = None,
+        author: str | None = None,
+    ) -> str:
+        """Say something of a frame, a lesion or the whole clip. A locked session takes comments, too.
+
+        Parameters
+        ----------
+        text : str
+            What is said.
+        t : int, optional
+            The frame that it is about.
+        place : tuple of float, optional
+            Where in the picture, in pixels, row before column.
+        lesion : int, optional
+            The lesion that it is about, by its number over time.
+        reply_to : str, optional
+            The comment that it answers.
+        author : str, optional
+            Who says it.
+
+        Returns
+        -------
+        str
+            The comment's `Comment.id`.
+
+        Raises
+        ------
+        SessionError
+            If it cannot be written, or there is no such comment to answer.
+        ValueError
+            If the text is empty or too long.
+        """
+        frame = None if t is None else self._checked(t)
+        at = None if place is None else (float(place[0]), float(place[1]))
+        return self._review.comment(Comment("", text, author or self.author, "", frame, lesion, at, reply_to))
+
+    def note(self, text: str, author: str | None = None) -> str:
+        """Say something of the whole clip, see `comment`."""
+        return self.comment(text, author=author)
+
+    def resolve(self, comment: str, author: str | None = None) -> None:
+        """Call a comment settled, by its `Comment.id`."""
+        self._review.resolve(comment, author or self.author)
+
+    @property
+    def comments(self) -> tuple[Comment, ...]:
+        """All comments, oldest first."""
+        return tuple(self._review.comments.values())
+
+    def set_attribute(self, lesion: int, name: str, value: str, author: str | None = None) -> None:
+        """Say something of a lesion that holds in all its frames, such as its Paris class. ``""`` takes it back."""
+        self._review.set_attribute(lesion, name, value, author or self.author)
+
+    @property
+    def attributes(self) -> dict[int, dict[str, str]]:
+        """What is said of lesions, by their number over time."""
+        return {lesion: dict(values) for lesion, values in self._review.attributes.items() if values}
+
+    @property
+    def state(self) -> str:
+        """How far the work is: ``"draft"``, ``"submitted"``, ``"in review"``, ``"approved"`` or ``"locked"``."""
+        return self._review.state
+
+    @property
+    def states(self) -> tuple[ReviewEvent, ...]:
+        """Every change of the state: `name` is the state, `text` the reason, besides `author` and `time`."""
+        return tuple(self._review.states)
+
+    def set_state(self, state: str, by: str | None = None, reason: str = "") -> None:
+        """Say how far the work is.
+
+        Parameters
+        ----------
+        state : str
+            From ``"draft"`` the work becomes ``"submitted"``, then ``"in review"`` or at once ``"approved"``, then
+            ``"locked"``. All of these may return to ``"draft"``. Nothing but comments is written while it is locked.
+        by : str, optional
+            Who says so.
+        reason : str
+            Why; needed to return to ``"draft"``.
+
+        Raises
+        ------
+        SessionError
+            If that does not follow on the present state, the reason is missing, or it cannot be written.
+        """
+        self._review.set_state(state, by or self.author, reason)
 
     # -- what a person does --------------------------------------------------------------------------------------
     def correct(self, t: int, mask: ArrayLike, author: str | None = None) -> None:
@@ -592,7 +772,24 @@ class Session:
             return self._in_parts(work, frames)
 
     def clear(self, t: int, author: str | None = None) -> None:
-        """Empty a frame's mask, for a person. Models may propose again, and a frame that is empty stays so."""
+        """Say for a person that nothing is here: the frame's mask is empty, and the frame counts as corrected.
+
+        Models leave it alone and learn from it. `revert` gives a model's proposal back, `reset` gives the frame up.
+        """
+        t, me = self._checked(t), get_ident()
+
+        def work() -> list[int]:
+            if self._frames.status(t) == "corrected" and self._is_empty(t):
+                return []  # said before
+            self._history.keep(t, me)
+            self._gate.put(self._by_person(t, "corrected", author), np.zeros(self.shape[1:], np.uint8))
+            return [t]
+
+        with self.one_step():
+            self._gate.run(work)
+
+    def reset(self, t: int, author: str | None = None) -> None:
+        """Make a frame what it was at first: without a mask, and for models to propose in."""
         t = self._checked(t)
         if self.status(t) != "empty" or self.damaged(t):
             with self.one_step():
@@ -635,6 +832,10 @@ class Session:
 
         self._gate.run(work)
 
+    def _is_empty(self, t: int) -> bool:
+        """Whether nothing is drawn in a frame that is not known to be damaged."""
+        return not self.problem(t) and self._gate.entry(t).mask == self._no_lesion
+
     def _in_parts(self, work: Callable[[list[int]], list[int]], frames: list[int]) -> list[int]:
         """Do `work` to many frames, let others write in between, and return what it changed."""
         changed: list[int] = []
@@ -665,7 +866,7 @@ class Session:
         """Take back what a person did last, in this run or an earlier, whichever frames it was done to.
 
         What is done to one frame until `end_step`, or until another frame is touched, is one step; accepting,
-        clearing and reverting are steps of their own. The latest `STEPS_KEPT` steps are kept on disk.
+        clearing, resetting and reverting are steps of their own. The latest `STEPS_KEPT` steps are kept on disk.
 
         Returns
         -------
@@ -740,7 +941,22 @@ class Session:
         return written
 
 
-def _account_name() -> str:
+def _no_session(path: Path, home: Path, reader: str) -> SessionError:
+    """What to say where a session that is not there is to be read."""
+    if others := sessions_in(home if reader == DEFAULT else home.parents[1]):
+        return SessionError(
+            f"{path.name} has no session of reader {reader}. Choose one of: {', '.join(others)}."
+        )
+    return SessionError(
+        f"There is no session beside {path.name}. Propose or draw masks first; of a video that `vivim segment` did, "
+        f"name the session instead: OUT/{path.stem}/session{SUFFIX}."
+    )
+
+
+def _author(description: Description) -> str:
+    """Who corrects, where nobody says: the reader, or who the account belongs to."""
+    if description.reader != DEFAULT:
+        return description.reader
     try:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):

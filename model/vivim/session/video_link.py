@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from vivim.errors import SessionError, VideoChangedError, VideoError
 from vivim.session.ledger import now
-from vivim.session.metadata import FILE, SUFFIX, Description, shape_of, size_of
+from vivim.session.metadata import FILE, SUFFIX, Description, sessions_in, shape_of, size_of, top_of
 from vivim.session.migrations import name_of
 from vivim.settings import settings, vivim_home
 from vivim.utils.atomic_files import atomic_write, shortened
@@ -90,10 +90,13 @@ def home_of(video: Video) -> Path:
     names, seen = {entry.name for entry in entries}, known_place(identity) is not None
     for folder in entries:
         # A session beside a video of its name is that one's, unless it was linked to a renamed one, which is noted.
-        if folder.suffix != SUFFIX or (folder.stem in names and not seen) or not (folder / FILE).is_file():
+        if folder.suffix != SUFFIX or (folder.stem in names and not seen):
             continue
         try:
-            description = Description.read(folder / FILE)
+            session = next(iter(sessions_in(folder).values()), None)
+            if session is None:
+                continue
+            description = Description.read(session / FILE)
         except SessionError:
             continue  # damaged: not the one looked for, as far as can be known
         if description.identity == identity and not any(at.exists() for at in places(description, folder)):
@@ -129,7 +132,7 @@ def _entries(folder: Path) -> list[Path]:
 
 def places(description: Description, folder: Path) -> list[Path]:
     """Where the video of the session in `folder` may be: where that says, beside it, where the user last saw it."""
-    home, name = folder.absolute(), name_of(description.video)
+    home, name = top_of(folder, description), name_of(description.video)
     known = known_place(description.identity)
     if name in ("", ".", ".."):  # damaged, or made to lead elsewhere
         name = UNNAMED
@@ -160,7 +163,7 @@ def known_place(identity: str) -> Path | None:
 
 def remember_place(description: Description, folder: Path, video: Path) -> None:
     """Note where a session's video is, unless it lies beside under its name. If that fails, the log says so."""
-    home, video = Path(os.path.abspath(folder)), Path(os.path.abspath(video))
+    home, video = top_of(folder, description), Path(os.path.abspath(video))
     note, beside = _note(description.identity), video.with_name(shortened(video.name + SUFFIX))
     if note is None or home == beside or video == known_place(description.identity):
         return

@@ -22,9 +22,6 @@ from vivim.errors import VivimError
 from vivim.imaging.mask_files import read_mask_picture
 from vivim.imaging.resize import resize_frame, resize_mask
 from vivim.imaging.roi import crop
-from vivim.session import Session
-from vivim.session.damage_check import damage_text
-from vivim.session.metadata import FILE
 from vivim.training.batch import Marks
 
 LIST = Path(__file__).with_name("validation.toml")
@@ -263,6 +260,8 @@ _log = logging.getLogger(__name__)
 
 def find_sessions(folder: Path) -> list[Path]:
     """The session that `folder` is, else the sessions in it."""
+    from vivim.session.metadata import FILE
+
     if (folder / FILE).is_file():
         return [folder]
     return sorted(path for path in folder.glob("*") if (path / FILE).is_file())
@@ -273,15 +272,17 @@ def load_session(folder: Path, size: tuple[int, int], label: int | None = None) 
 
     Frames nobody has looked at, and damaged ones, are left out, so neighbours in the clip may lie apart in time.
     """
+    from vivim.session import Session
+    from vivim.session.damage_check import damage_text
+    from vivim.session.metadata import label_of
+
     with Session.open(folder, read_only=True) as session:
         finished = session.vouched_frames()
-        damaged = set(session.frames_with("corrected", "accepted")).difference(finished)
-        if damaged:
+        if damaged := session.damage:
             _log.warning("%s: %s; not used", folder.name, damage_text(damaged))
         if not finished:
             return None
         frames = np.stack([resize_frame(crop(session.video.frame(t), session.area), size) for t in finished])
         masks = [crop(session.masks[t], session.area) for t in finished]
-    return Clip(
-        folder.name, frames, np.stack([resize_mask(binary_mask(mask, label), size) for mask in masks])
-    )
+    kept = [resize_mask(binary_mask(mask, label), size) for mask in masks]
+    return Clip(label_of(folder), frames, np.stack(kept))

@@ -11,7 +11,6 @@ from vivim.errors import VivimError
 from vivim.imaging.resize import resize_frame
 from vivim.training.batch import Marks
 from vivim.training.datasets import Clip, load_dataset, split_label
-from vivim.training.synthetic_lesions import implanted
 from vivim.video import make_phantom
 
 PHANTOMS = "phantoms"
@@ -87,6 +86,8 @@ def load_sources(
             if not loaded:
                 raise VivimError(f"{source.set} has no picture without a lesion that may be trained on.")
         if source.implants:
+            from vivim.training.synthetic_lesions import implanted
+
             loaded = [implanted(loaded, source.implants, seed)]
         clips += [replace(clip, marks=MARKS[source.marks]) for clip in loaded]
         weight = len(loaded) if source.weight is None else source.weight

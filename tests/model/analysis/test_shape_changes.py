@@ -38,7 +38,7 @@ def test_areas_and_changes_follow_every_single_write(session: Session) -> None:
     drained(track, range(len(session)))
     np.testing.assert_array_equal(track.areas, once[0])
     np.testing.assert_array_equal(track.changes, once[1])
-    session.clear(1)
+    session.reset(1)
     drained(track, [1])
     assert np.isnan(track.areas[1]) and np.isnan(track.changes[[1, 2]]).all()
 

@@ -49,7 +49,7 @@ COMMANDS = {
 }
 
 
-VOICES = [(command, "") for command in cli.COMMANDS] + [
+VOICES = [(command, "") for command in COMMANDS] + [
     (command, voice) for command in ("segment", "check", "models") for voice in ("--quiet", "--verbose")
 ]
 

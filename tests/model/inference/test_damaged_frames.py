@@ -52,7 +52,7 @@ def test_a_fine_tune_learns_from_the_others(damaged: Session, swift_model) -> No
 
 def test_nothing_sound_to_learn_from_is_said(damaged: Session, swift_model) -> None:
     for t in (2, 8):
-        damaged.clear(t)
+        damaged.reset(t)
     with pytest.raises(FinetuneError, match="No corrected frame"):
         next(finetune([damaged], swift_model, device="cpu", in_process=True))
 

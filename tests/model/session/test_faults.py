@@ -111,9 +111,9 @@ def test_who_has_a_session_open_is_said(session: Session) -> None:
         Session.open(session.folder)
 
 
-def test_a_cleared_frame_has_no_uncertainty_left(session: Session) -> None:
+def test_a_reset_frame_has_no_uncertainty_left(session: Session) -> None:
     session.propose(1, ones(session), "v1", uncertainty=0.5)
-    session.clear(1)
+    session.reset(1)
     assert np.isnan(session.uncertainty[1])
     session.close()
     with Session.open(session.folder) as again:

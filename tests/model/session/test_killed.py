@@ -173,10 +173,22 @@ def test_a_frame_that_was_given_back_after_strokes_stays_empty_after_a_kill(
     for row in (0, 10, 20):
         editor[4, row : row + 10, 5:30] = 1
         session.end_step()
-    session.clear(4)
+    session.reset(4)
     copy = Path(shutil.copytree(session.folder, session.folder.with_name("killed.vivim")))
     with Session.open(copy) as found:
         assert found.status(4) == "empty" and not found.masks[4].any() and found.verify() == []
+
+
+def test_nothing_here_after_a_stroke_stays_a_person_s_after_a_kill(session: Session) -> None:
+    session.correct(4, of(session, 1))
+    session.reset(4)
+    session.editable()[4, 0:10, 5:30] = 1
+    session.clear(4)  # so soon after the stroke that the ledger does not say it again
+    session.flush()
+    copy = Path(shutil.copytree(session.folder, session.folder.with_name("killed.vivim")))
+    with Session.open(copy) as found:
+        assert found.status(4) == "corrected" and not found.masks[4].any() and found.verify() == []
+        assert found.undo() == [4] and found.undo() == [4] and found.status(4) == "empty"
 
 
 def test_a_drawing_whose_mask_is_lost_after_a_kill_is_told(

@@ -49,7 +49,7 @@ def test_an_old_session_is_migrated_and_its_files_are_kept(old: Path, sample) ->
     backup = old / "backup-schema-1"
     assert {path.name: path.read_bytes() for path in backup.iterdir()} == before
     stored = json.loads((old / "session.json").read_text())
-    assert stored["schema"] == SCHEMA == 4 and stored["size_bytes"] > 0 and stored["earlier"] == []
+    assert stored["schema"] == SCHEMA == 5 and stored["size_bytes"] > 0 and stored["earlier"] == []
     with Session.open(old) as again:
         check(again, sample) if again.status(6) == "empty" else None
         assert again.status(6) == "corrected"

@@ -198,7 +198,7 @@ def work(session: Session, seen: Witness, rng: random.Random, steps: int) -> Non
     editor, shape = session.editable(), session.shape[1:]
     for _ in range(steps):
         t = rng.randrange(len(session))
-        what = rng.choice("ssssspppaAxvurecf")
+        what = rng.choice("ssssspppaAxzvurecf")
         drawn = editor[t]
         y, x = rng.randrange(shape[0] - 4), rng.randrange(shape[1] - 4)
         drawn[y : y + 4, x : x + 4] = rng.randrange(1, 5)
@@ -219,8 +219,11 @@ def work(session: Session, seen: Witness, rng: random.Random, steps: int) -> Non
                 seen.may_be(k, ("accepted", seen.now[k][1]))
             session.accept_frames(range(t))
         elif what == "x":
-            seen.may_be(t, ("empty", digest(np.zeros(shape, np.uint8))))
+            seen.may_be(t, ("corrected", digest(np.zeros(shape, np.uint8))))
             session.clear(t)
+        elif what == "z":
+            seen.may_be(t, ("empty", digest(np.zeros(shape, np.uint8))))
+            session.reset(t)
         elif what == "v":
             seen.may_be(t, *seen.ever[t])
             session.revert(t)
@@ -338,6 +341,24 @@ def test_an_old_session_being_brought_up_to_date_stays_whole(sample, disk: Disk,
             assert [again.status(t) for t in (3, 4)] == ["corrected", "proposed"] and again.verify() == []
         backup = place / "s.vivim" / "backup-schema-3"
         assert json.loads((backup / "session.json").read_text())["schema"] == 3
+
+
+def test_tags_that_were_flushed_are_there_after_any_cut(sample, disk: Disk, tmp_path: Path) -> None:
+    flushed = [0]
+    with Session.open(sample.video, folder=disk.root / "s.vivim", reader="a") as session:
+        cuts = cutting(disk, tmp_path / "cuts", random.Random(8), 0.5, 40, lambda: flushed[0])
+        for k in range(12):
+            session.tag(k, f"tag {k}")
+            if k % 2:
+                session.flush()
+                flushed[0] = k + 1
+    disk.on = False
+    assert len(cuts) > 10
+    for place, count in cuts:
+        with Session.open(place / "s.vivim", reader="a") as again:
+            assert [again.frames_tagged(f"tag {k}") for k in range(count)] == [[k] for k in range(count)]
+            again.tag(0, "goes on")
+            assert again.verify() == []
 
 
 def test_names_of_classes_are_the_old_or_the_new_ones(sample, disk: Disk, tmp_path: Path) -> None:

@@ -62,9 +62,22 @@ def test_a_model_never_writes_over_a_person(session: Session) -> None:
     for t in (1, 2):
         assert session.propose(t, blank(session, 0), "v2") is False
         assert (np.asarray(session.masks[t]) == 1).all()
-    session.clear(1)
+    session.reset(1)
     assert session.status(1) == "empty"
     assert session.propose(1, blank(session), "v2") is True
+
+
+def test_nothing_here_is_a_person_s_word(session: Session) -> None:
+    session.propose(1, blank(session), "v1", uncertainty=0.5)
+    session.clear(1)
+    session.clear(2)
+    session.clear(2)
+    for t in (1, 2):
+        assert session.status(t) == "corrected" and not session.masks[t].any()
+        assert session.propose(t, blank(session), "v2") is False
+    assert session.vouched_frames() == [1, 2] and session.verify() == []
+    assert session.undo() == [2] and session.status(2) == "empty"  # said twice, it is one step
+    assert session.revert(1) and session.status(1) == "proposed" and session.masks[1].all()
 
 
 def test_a_person_always_wins_against_a_hammering_model(session: Session) -> None:
@@ -86,7 +99,9 @@ def test_a_person_always_wins_against_a_hammering_model(session: Session) -> Non
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(steps=st.lists(st.tuples(st.sampled_from("cpaxr"), st.integers(0, 5), st.integers(1, 3)), max_size=25))
+@given(
+    steps=st.lists(st.tuples(st.sampled_from("cpaxzr"), st.integers(0, 5), st.integers(1, 3)), max_size=25)
+)
 def test_any_order_of_work_survives_reopening(sample, tmp_path_factory, steps) -> None:
     folder = tmp_path_factory.mktemp("any") / "s"
     session = Session.open(sample.video, folder=folder)
@@ -109,6 +124,9 @@ def test_any_order_of_work_survives_reopening(sample, tmp_path_factory, steps) -
                 expected[t] = ("accepted", expected[t][1])
         elif action == "x":
             session.clear(t)
+            expected[t] = ("corrected", 0)
+        elif action == "z":
+            session.reset(t)
             expected[t] = ("empty", 0)
         else:
             session.close()
@@ -284,7 +302,7 @@ def test_painting_one_frame_for_long_writes_few_lines(session: Session) -> None:
 def test_nothing_of_a_person_but_the_annotators_name_is_stored(session: Session) -> None:
     stored = json.loads((session.folder / "session.json").read_text())
     assert set(stored) == {
-        "schema", "video", "size_bytes", "identity", "shape", "fps", "pixel_spacing_mm", "classes", "created",
+        "schema", "video", "size_bytes", "identity", "shape", "fps", "pixel_spacing_mm", "classes", "created", "reader",
         "earlier", "area",
     }  # fmt: skip
 

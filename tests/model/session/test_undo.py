@@ -50,7 +50,7 @@ def test_steps_are_taken_back_in_order_whichever_frame_they_were_done_to(session
     session.correct(2, of(session, 9))
     session.correct(1, of(session, 4))
     session.accept(1)
-    session.clear(1)
+    session.reset(1)
     past = [
         (1, ("proposed", 1)),
         (1, ("corrected", 2)),
@@ -78,7 +78,7 @@ def test_new_work_forgets_what_could_be_redone(session: Session) -> None:
 
 def test_a_model_never_costs_a_person_the_way_back(session: Session) -> None:
     session.correct(1, of(session, 7))
-    session.clear(1)
+    session.reset(1)
     session.propose(1, of(session, 1), "v1")
     assert session.undo() == [1] and state(session, 1) == ("corrected", 7)
     assert not session.propose(1, of(session, 1), "v2")
@@ -127,7 +127,7 @@ def test_several_frames_of_one_write_are_one_step(session: Session) -> None:
     editor[np.array([2, 3]), np.array([0, 0]), np.array([0, 0])] = 2
     with session.one_step():
         session.correct(7, of(session, 1))
-        session.clear(8)
+        session.reset(8)
         session.correct(9, of(session, 1))
     assert session.undo() == [7, 9]  # frame 8 was empty and is
     assert session.undo() == [2, 3] and session.masks[2][8, 4] == 1

@@ -124,7 +124,7 @@ def test_the_proposal_comes_back(segment) -> None:
     controller.go_to(5)
     controller.masks.paint((5, 50, 50), 1)
     controller.masks.paint((5, 10, 10), 1)
-    segment.corrections.buttons["Revert"].click()
+    segment.corrections.buttons["Restore the model's proposal"].click()
     assert np.array_equal(session.masks[5], square(session, 20, 30)) and session.status(5) == "proposed"
     assert np.array_equal(controller.masks._slice.image.raw, session.masks[5])
 
@@ -199,7 +199,7 @@ def test_a_question_mark_shows_all_keys_over_the_picture(segment, qtbot) -> None
     assert not overlay.isHidden()
     qtbot.keyClick(window, Qt.Key.Key_Question)
     qtbot.waitUntil(overlay.isHidden)
-    segment.corrections.keys.click()
+    segment.keys.click()
     assert not overlay.isHidden()
     qtbot.mouseClick(overlay, Qt.MouseButton.LeftButton)
     assert overlay.isHidden()

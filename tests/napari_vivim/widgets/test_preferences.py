@@ -21,7 +21,7 @@ def test_the_dialog_shows_every_setting_that_has_no_window_of_its_own(segment: A
     segment.open_preferences.click()
     (dialog,) = main_window(segment.viewer).findChildren(SettingsDialog)
     assert dialog.isVisibleTo(main_window(segment.viewer))
-    assert {one.name for one in fields(Settings)} - set(dialog.inputs) == {"default_model"}
+    assert {one.name for one in fields(Settings)} - set(dialog.inputs) == {"default_model", "reader"}
     assert all(dialog.inputs[name].tooltip == about(name).help for name in dialog.inputs)
     dialog.reject()
 

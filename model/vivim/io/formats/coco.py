@@ -90,6 +90,7 @@ def _image(work: Work, t: int) -> dict[str, Any]:
         "width": width,
         "frame": t,
         "status": work.source.status(t),
+        "tags": work.source.tags(t),
     }
 
 

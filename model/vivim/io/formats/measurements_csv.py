@@ -15,7 +15,7 @@ COLUMNS = (
     "frame", "time_s", "status", "class", "class_name", "lesion",
     *(f"{name}_px" for name in MEASURED),
     "area_mm2", *(f"{name}_mm" for name in MEASURED[1:]),
-    "pixel_height_mm", "pixel_width_mm", "scale",
+    "pixel_height_mm", "pixel_width_mm", "scale", "tags",
 )  # fmt: skip
 
 
@@ -23,7 +23,8 @@ def write_measurements(work: Work, path: Path) -> Generator[int, None, None]:
     """Write one row for each lesion of each frame. Yields how many frames are done.
 
     Lengths in pixels count heights of a pixel: where it is wider than high, each counts by its width. A frame without a
-    lesion gets one row with area 0. Columns in mm are empty where no pixel size is known; ``scale`` says why.
+    lesion gets one row with area 0. Columns in mm are empty where no pixel size is known; ``scale`` says why. ``tags``
+    are those of the frame.
     """
     with path.open("w", newline="", encoding="utf-8") as file:
         table = CsvWriter(file)
@@ -39,14 +40,15 @@ def rows_of(work: Work, t: int) -> list[list[str | int]]:
     head: list[str | int] = [t, f"{source.video.frame_time(t):.4f}" if source.fps else "", source.status(t)]
     regions, spacing = regions_of(source.video), source.pixel_spacing_mm
     aspect = source.video.pixel_aspect
+    tags = ", ".join(source.tags(t))
     rows = [
-        [*head, *_row(work, lesion, scale_of(lesion, regions, spacing), aspect)]
+        [*head, *_row(work, lesion, scale_of(lesion, regions, spacing), aspect), tags]
         for lesion in work.lesions.of(t)
     ]
     if rows:
         return rows
     scale, none = scale_of_picture(regions, spacing), [""] * (len(MEASURED) - 1)
-    return [[*head, "", "", 0, 0, *none, 0 if scale.spacing_mm else "", *none, *_columns(scale)]]
+    return [[*head, "", "", 0, 0, *none, 0 if scale.spacing_mm else "", *none, *_columns(scale), tags]]
 
 
 def _row(work: Work, lesion: Lesion, scale: Scale, aspect: float) -> list[str | int]:
