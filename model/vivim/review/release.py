@@ -40,6 +40,7 @@ from vivim.session import Session
 from vivim.session.ledger import MODEL, PERSONS
 from vivim.session.metadata import UNNAMED
 from vivim.utils.atomic_files import atomic_write, sweep
+from vivim.utils.csv_writer import CsvWriter
 from vivim.video.readers.image_folder import dicoms_in, holds_series, is_dicom
 
 APPROVED = ("approved", "locked")
@@ -351,7 +352,7 @@ def _left_out(session: Session, frames: Sequence[int], changed: set[int]) -> dic
 def _describe(out: Path, contents: Contents, rows: Sequence[tuple[Any, ...]]) -> None:
     """Write the index, the data card, Croissant, and at last the checksums of all."""
     with (out / INDEX).open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows([COLUMNS, *rows])
+        CsvWriter(file).writerows([COLUMNS, *rows])
     (out / CARD).write_text(data_card(contents), encoding="utf-8", newline="\n")
     index = out / INDEX
     text = croissant(contents, _sha256(index), index.stat().st_size)

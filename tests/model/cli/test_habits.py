@@ -39,6 +39,7 @@ COMMANDS = {
     "export": "SESSION -o OUT --format csv",
     "import": "SESSION MASKS",
     "check": "SESSION",
+    "report": "SESSION",
     "train": "CLIP -o OUT --prompts --initial TINY --steps 1 --device cpu --input-size 64",
     "evaluate": "CLIP --model TINY",
     "simulate": "CLIP --model TINY --corrections 0",
