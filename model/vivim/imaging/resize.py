@@ -7,8 +7,7 @@ from numpy.typing import NDArray
 def resize_frame(frame: NDArray, size: tuple[int, int]) -> NDArray[np.uint8]:
     """Resize one decoded frame to RGB uint8 ``(*size, 3)``. As in the paper, the aspect is not kept.
 
-    `frame`: ``(H, W)`` or ``(H, W, 3)``, uint8 or uint16. 16-bit frames are stretched from their own minimum
-    and maximum to 8 bits. `size`: height and width in pixels.
+    16-bit frames are stretched from their own minimum and maximum to 8 bits.
     """
     import cv2
 
