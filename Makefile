@@ -1,4 +1,4 @@
-# make demo   the main job on a sample video: in a napari window where there is a display, else headless
+# make demo   a video that goes badly at first, and what helps: in a napari window where there is a display, else headless
 # make test   the tests, in a random order (SEED=... repeats the order of an earlier run)
 # make test-robustness  the long forms of tests that `make test` leaves out: more videos, more forged answers
 # make test-repeat N=10   the tests N times, each in another order, and how often each failed (BUSY=2: beside two busy loops)

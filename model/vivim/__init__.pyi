@@ -64,6 +64,11 @@ from .registry.registry import load_model as load_model
 from .registry.registry import remove_model as remove_model
 from .registry.registry import rename_model as rename_model
 from .remote.protocol import RemoteError as RemoteError
+from .review.agreement import Agreement as Agreement
+from .review.agreement import AgreementScores as AgreementScores
+from .review.agreement import FrameAgreement as FrameAgreement
+from .review.agreement import agreement as agreement
+from .review.consensus import consensus as consensus
 from .session import Checked as Checked
 from .session import Comment as Comment
 from .session import ReviewEvent as ReviewEvent

@@ -1,6 +1,15 @@
 """Errors that a person can cause. Each message says what happened and what to do next."""
 
+from collections.abc import Iterable
 from pathlib import Path
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Name the known word that `word` resembles, in a sentence with a space before it. Empty where none does."""
+    from difflib import get_close_matches
+
+    alike = get_close_matches(word, list(known), n=1)
+    return f" Did you mean {alike[0]}?" if alike else ""
 
 
 class VivimError(Exception):

@@ -18,6 +18,8 @@ WITHOUT_TORCH = (
     "Session",
     "open_video",
     "suggest_frames",
+    "agreement",
+    "consensus",
     "export",
     "import_masks",
     "Settings",

@@ -2,12 +2,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
+from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
 import tifffile
+from napari._app_model import get_app_model
+from napari._app_model.constants import MenuId
 from napari.utils.notifications import notification_manager
 from npe2 import PluginManager, PluginManifest
 from PIL import Image
@@ -27,6 +32,26 @@ def test_the_manifest_names_things_that_exist() -> None:
     manifest.validate_imports()
     shown = [widget.display_name for widget in manifest.contributions.widgets]
     assert shown == ["Vivim Segment", "Vivim Fine-tune", "Vivim Export", "Vivim Timeline"]
+    package, _, icon = str(manifest.icon).partition(":")
+    assert (resources.files(package) / icon).read_text("utf-8").startswith("<svg")
+
+
+def test_widgets_are_in_the_menus_of_their_task(
+    make_napari_viewer: Callable[[], Any], manifests: list[Any]
+) -> None:
+    """In Plugins > Vivim, and where people look for what they do."""
+    make_napari_viewer()
+    menus = get_app_model().menus
+    for menu, command in (
+        (MenuId.LAYERS_SEGMENT, "napari-vivim.segment"),
+        (MenuId.LAYERS_SEGMENT, "napari-vivim.finetune"),
+        (MenuId.LAYERS_ANNOTATE, "napari-vivim.timeline"),
+        (MenuId.FILE_IO_UTILITIES, "napari-vivim.export"),
+        ("napari/plugins/napari-vivim", "napari-vivim.segment"),
+    ):
+        assert command in [
+            item.command.id for item in menus.get_menu(str(menu)) if hasattr(item, "command")
+        ], menu
 
 
 def test_importing_the_plugin_loads_no_torch() -> None:

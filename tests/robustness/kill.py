@@ -2,8 +2,8 @@
 
 ``python tests/robustness/kill.py --rounds 100``. Of the kind ``readers``, two programs work on one video at once. After
 each kill: all that a program had been told is done is there, to the pixel and with the right status; nothing
-half-written is taken for whole; the next opening or export sweeps what was in the making. Prints counts, and exits with
-1 if any of this failed.
+half-written is taken for whole; the next opening or export sweeps what was in the making. Prints counts, and exits
+with 1 if any of this failed.
 """
 
 from __future__ import annotations

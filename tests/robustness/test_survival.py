@@ -31,10 +31,7 @@ def run(program: str, *words: object) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("kind", "rounds"),
     [("correct", 1), ("readers", 1), ("export", 1), ("propose", 1)]
-    + [
-        pytest.param(kind, 100, marks=LONG)
-        for kind in ("correct", "readers", "propose", "export", "finetune")
-    ],
+    + [pytest.param(kind, 100, marks=LONG) for kind in ("correct", "readers", "propose", "export", "finetune")],
 )
 def test_what_was_acknowledged_survives_a_kill(kind: str, rounds: int) -> None:
     counts = run("kill.py", "--rounds", rounds, "--kinds", kind)

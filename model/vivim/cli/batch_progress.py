@@ -12,11 +12,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
 from vivim.batch.jobs import FAILED, SKIPPED, WAITING, Outcome, Working
-from vivim.cli.progress import SPARSE_SECONDS
+from vivim.cli.progress import SPARSE_SECONDS, terminal
 from vivim.utils.time_left import TimeLeft, clock
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import RenderableType
 
 LEAST = 0.5
 """Videos, or parts of them, to be done before their time says anything of the rest."""
@@ -77,7 +77,7 @@ class Board:
     def __init__(self, total: int, stream: TextIO | None = None) -> None:
         self.tally = Tally(total)
         self._stream = sys.stderr if stream is None else stream
-        self._console = _console(self._stream)
+        self._console = terminal(self._stream)
         self._said = time.monotonic()
 
     def __call__(self, event: Working | Outcome) -> None:
@@ -127,12 +127,3 @@ class Board:
         bar = ProgressBar(total=self.tally.total, completed=self.tally.done, width=24)
         table.add_row("all", bar, self.tally.line())
         return table
-
-
-def _console(stream: TextIO) -> Console | None:
-    """The terminal, if it is one that lines can be kept up to date on."""
-    if not stream.isatty():
-        return None
-    from rich.console import Console
-
-    return Console(file=stream)

@@ -1,4 +1,7 @@
-"""``vivim demo``: the whole job on a synthetic video, with or without a napari window."""
+"""``vivim demo``: the whole job on a video that goes badly at first, with or without a napari window.
+
+Models and settings of a demo are kept in its own folder, so that those of the person stay as they are.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,14 @@ import argparse
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +28,16 @@ from vivim.registry.registry import load_model
 from vivim.utils.atomic_files import free_path
 
 if TYPE_CHECKING:
-    from vivim.session import Session
+    from vivim.network import Vivim
+    from vivim.video.phantom import Phantom
+
+PHANTOM = {"frames": 36, "size": (160, 160), "texture": "speckle", "seed": 4}
+"""A synthetic ultrasound video on which the starter does badly. Its last third is kept for the new model."""
+CORRECTIONS = 3
+CINE_FRAMES, CINE_CLICK = 16, (100, 182)
+"""How much of pydicom's cine is shown, and the row and column of the click into the heart's chamber."""
+SHOWN, WIDTH, GAP, LINE = 4, 220, 6, 20
+"""Frames in a row of the picture, their width, and pixels between them and for a line of text."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +56,7 @@ def run(args: argparse.Namespace) -> dict:
     reason = why_headless(args.headless)
     if reason is None:
         return show(args.out)
-    print(f"Without a window, because {reason}.")
+    print(f"Without a window, because {reason}. What is made lies in {args.out.absolute()}.", flush=True)
     return run_demo(args.out, device=args.device)
 
 
@@ -66,93 +81,190 @@ def show(out: Path) -> dict:
     from vivim.video import make_phantom, write_video
 
     out.mkdir(parents=True, exist_ok=True)
-    phantom = make_phantom(frames=60, seed=7)
-    video = write_video(out / "phantom.mp4", phantom.frames, phantom.fps)
+    phantom = make_phantom(**PHANTOM)  # type: ignore[arg-type]
+    video, home = write_video(out / "phantom.mp4", phantom.frames, phantom.fps), out.absolute() / "vivim-home"
     print(
-        f"Opening {video} in napari: press Propose in the panel, then paint over what is wrong.", flush=True
+        f"Opening {video} in napari. The first masks will be bad: press Propose masks, then S, and click the dark "
+        f"lesion. Press Propose masks again.\nModels and settings of this window are kept in {home}, apart from yours.",
+        flush=True,
     )
     command = [sys.executable, "-m", "napari", "--plugin", "napari-vivim", str(video)]
-    code = subprocess.call([*command, "--with", "napari-vivim", "Vivim Segment"])
+    environment = {**os.environ, "VIVIM_HOME": str(home)}
+    code = subprocess.call([*command, "--with", "napari-vivim", "Vivim Segment"], env=environment)
     if code != 0:
         raise VivimError(f"napari ended with exit code {code}. `vivim demo --headless` needs no window.")
     return {"video": str(video)}
 
 
-CORRECTIONS = 5
-GAP = 6
+class Row(NamedTuple):
+    """A row of the picture: a title, and frames with their masks and, where it is known, the truth."""
+
+    title: str
+    frames: NDArray
+    masks: NDArray
+    truth: NDArray | None
+
+
+class Step(NamedTuple):
+    """What the masks are worth after a step."""
+
+    title: str
+    dice: NDArray[np.float64]
 
 
 def run_demo(out: str | Path, *, device: str = "auto", report: Callable[[str], None] = print) -> dict:
     """Run the demo into folder `out`.
 
-    Returns ``before`` and ``after``: mean Dice over the frames not corrected, before any correction and at
-    the end; ``corrected``: the corrected frames; ``model``: the version in use at the end; ``files``: what
-    was written. Raises `VivimError` if the folder cannot be written or the starter model is missing.
+    Returns ``before``, ``after_click``, ``after_corrections`` and ``after``: mean Dice over the frames not touched;
+    ``next_before`` and ``next_after``: that of the starter and of the new model, both by themselves, on the frames
+    after those; ``corrected``: the touched frames; ``files``: what was written. Raises `VivimError` if the folder
+    cannot be written or the starter model is missing.
     """
-    from vivim.analysis.active_learning import suggest_frames
-    from vivim.api import finetune, propose
-    from vivim.finetuning.events import Finished, Scored
-    from vivim.imaging.metrics import dice
-    from vivim.io.export import export
-    from vivim.session import Session
-    from vivim.video import make_phantom, write_video
+    from vivim.video import make_phantom
 
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    phantom = make_phantom(frames=40, size=(256, 256), texture="speckle", seed=7)
-    video = folder / "phantom.mp4"
-    report("Making a synthetic ultrasound video with a known lesion ...")
-    write_video(video, phantom.frames, phantom.fps)
-    model = load_model("starter")
+    report(
+        "The starter meets a video that it does badly on. Then one click, three corrections, and it learns."
+    )
+    with _own_home(folder):
+        starter = load_model("starter")
+        scores, rows = _learn(starter, make_phantom(**PHANTOM), folder, device, report)  # type: ignore[arg-type]
+        report("A real video: an ultrasound cine of a heart, which comes with pydicom ...")
+        cine = _fresh_session(folder, "cine")
+        rows += _real_cine(starter, cine, device)
+    draw(rows, folder / "before-after.png")
+    more = (folder / "before-after.png", folder / "scores.json", cine)
+    scores["files"] = sorted({*scores["files"], *map(str, more)})
+    (folder / "scores.json").write_text(json.dumps(scores, indent=2) + "\n")
+    report(
+        f"See {folder / 'before-after.png'} first: masks are green, true outlines white. All of it:\n  "
+        + "\n  ".join(scores["files"])
+    )
+    report("Your own models and settings are as they were.")
+    return scores
+
+
+@contextmanager
+def _own_home(folder: Path) -> Iterator[None]:
+    """Keep models, caches and settings in a folder that is removed at the end."""
+    before = os.environ.get("VIVIM_HOME")
+    with tempfile.TemporaryDirectory(prefix="home-", dir=folder, ignore_cleanup_errors=True) as home:
+        os.environ["VIVIM_HOME"] = str(Path(home).absolute())
+        try:
+            yield
+        finally:
+            del os.environ["VIVIM_HOME"]
+            if before is not None:
+                os.environ["VIVIM_HOME"] = before
+
+
+def _learn(
+    starter: Vivim, phantom: Phantom, folder: Path, device: str, report: Callable[[str], None]
+) -> tuple[dict, list[Row]]:
+    """Annotate the first two thirds of the phantom, fine-tune, and try the new model on the last third."""
+    from vivim.analysis.active_learning import suggest_frames
+    from vivim.api import finetune, propose
+    from vivim.evaluation.simulated_annotator import clicking
+    from vivim.finetuning.events import Finished
+    from vivim.inference.proposals import segment_frames
+    from vivim.io.export import export
+    from vivim.session import Session
+    from vivim.video import write_video
+
+    count = 2 * len(phantom.frames) // 3
+    frames, truth, later, later_truth = (
+        pixels[part]
+        for part in (slice(count), slice(count, None))
+        for pixels in (phantom.frames, phantom.masks)
+    )
+    video = write_video(folder / "phantom.mp4", frames, phantom.fps)
+    steps, kept = list[Step](), list[NDArray]()
     with Session.open(video, folder=_fresh_session(folder), author="simulated annotator") as session:
 
-        def score() -> NDArray[np.float64]:
-            return np.array(
-                [dice(np.asarray(session.masks[t]) > 0, phantom.masks[t] > 0) for t in range(len(session))]
-            )
-
-        report("Proposing masks with the starter model ...")
-        _drain(propose(session, model, device=device))
-        first, first_masks = score(), np.asarray(session.masks[:])
-        for number in range(CORRECTIONS):
-            for suggested in suggest_frames(session, 1):
-                session.correct(suggested.frame, phantom.masks[suggested.frame])
-                report(f"Correction {number + 1}: frame {suggested.frame}, the one the tool suggests")
+        def step(title: str, model: Vivim) -> None:
             _drain(propose(session, model, device=device))
-        corrected = session.frames_with("corrected")
-        rest = np.setdiff1d(np.arange(len(session)), corrected)
-        guided = score()
-        report("Fine-tuning the decoder on the corrected frames, in its own process ...")
-        held_out: Scored | None = None
-        finished: Finished | None = None
-        for event in finetune([session], model, device=device):
-            held_out = event if isinstance(event, Scored) else held_out
-            finished = event if isinstance(event, Finished) else finished
-        assert finished is not None and held_out is not None
-        if finished.promoted:
-            model = load_model(finished.name)
-        _drain(propose(session, model, device=device))
-        last = score()
-        files = [
-            str(event.path)
-            for event in export(session, folder, ("png", "mp4", "csv"))
-            if event.done == event.total
-        ]
-        before_after(session, phantom.masks, first_masks, rest, folder / "before-after.png")
-    scores = {
-        "before": round(float(first[rest].mean()), 4),
-        "after_corrections": round(float(guided[rest].mean()), 4),
-        "after": round(float(last[rest].mean()), 4),
-        "held_out_before": held_out.before,
-        "held_out_after": held_out.after,
+            kept.append(np.asarray(session.masks[:]))
+            steps.append(Step(title, _dice(kept[-1], truth)))
+            report(f"  {title}")
+
+        step("proposed by the starter", starter)
+        (first,) = suggest_frames(session, 1)
+        session.correct(
+            first.frame, clicking(1, device)(session, starter, first.frame, truth[first.frame])[0]
+        )
+        step(f"after one click, on frame {first.frame}", starter)
+        for number in range(CORRECTIONS):
+            (suggested,) = suggest_frames(session, 1)
+            session.correct(suggested.frame, truth[suggested.frame])
+            if number < CORRECTIONS - 1:
+                _drain(propose(session, starter, device=device))
+        step(f"after {CORRECTIONS} corrections", starter)
+        touched = session.frames_with("corrected")
+        report(f"It learns from these {len(touched)} frames, in a process of its own ...")
+        *_, finished = finetune([session], starter, device=device)
+        assert isinstance(finished, Finished)
+        shutil.copyfile(finished.path, folder / "fine-tuned.safetensors")
+        tuned = load_model(finished.name)
+        step("proposed by the new model", tuned)
+        events = export(session, folder, ("png", "mp4", "csv"))
+        files = {str(event.path) for event in events if event.done == event.total}
+    alone = [segment_frames(model, later, device=device) for model in (starter, tuned)]
+    rest = np.setdiff1d(np.arange(count), touched)
+    steps = [Step(title, dice[rest]) for title, dice in steps]
+    after = [
+        Step(f"{name}, nothing corrected", _dice(masks, later_truth))
+        for name, masks in zip(("starter", "new model"), alone, strict=True)
+    ]
+    report(table(f"Dice over the {len(rest)} frames that nobody touched", steps))
+    report(table(f"The next {len(later)} frames, which no model has seen", after))
+    report(
+        f"A window would {'go on with the new model' if finished.promoted else 'stay with the starter'}: with your "
+        f"other corrections beside it, Dice on a held-out one is {finished.before:.3f} before and "
+        f"{finished.after:.3f} after.\n"
+    )
+    picks = rest[_spread(len(rest))]
+    rows = [
+        Row(_titled(one), frames[picks], masks[picks], truth[picks])
+        for one, masks in zip(steps[:-1], kept[:-1], strict=True)  # the new model's look like those before
+    ]
+    picks = _spread(len(later))
+    rows += [
+        Row(f"next frames, {_titled(one)}", later[picks], masks[picks], later_truth[picks])
+        for one, masks in zip(after, alone, strict=True)
+    ]
+    names = ("before", "after_click", "after_corrections", "after", "next_before", "next_after")
+    means = [round(float(one.dice.mean()), 4) for one in (*steps, *after)]
+    return {
+        **dict(zip(names, means, strict=True)),
+        "held_out_before": finished.before,
+        "held_out_after": finished.after,
         "promoted": finished.promoted,
-        "model": model.name,
-        "corrected": corrected,
-        "files": sorted({*files, str(folder / "before-after.png"), str(folder / "scores.json")}),
-    }
-    (folder / "scores.json").write_text(json.dumps(scores, indent=2) + "\n")
-    report(score_table(scores))
-    return scores
+        "corrected": touched,
+        "files": [*files, str(video), str(session.folder), str(folder / "fine-tuned.safetensors")],
+    }, rows
+
+
+def _real_cine(model: Vivim, home: Path, device: str) -> list[Row]:
+    """Click once into the heart of pydicom's cine. It holds no lesion, and nobody has drawn a truth."""
+    from pydicom.examples import get_path
+
+    from vivim.api import propose
+    from vivim.prompting import PromptedFrame, encode_session_frame
+    from vivim.session import Session
+
+    picks = np.array([t * (CINE_FRAMES - 1) // (SHOWN - 1) for t in range(SHOWN)])
+    rows = list[Row]()
+    with Session.open(get_path("ybr_color"), folder=home, author="simulated") as session:
+        frames = np.stack([session.video.frame(int(t)) for t in picks])
+        for title in ("a real heart: the starter finds no lesion", "after one click into it, on frame 0"):
+            if rows:
+                prompted = PromptedFrame(encode_session_frame(session, model, 0, device))
+                prompted.add_point(*CINE_CLICK, 1)
+                session.correct(0, prompted.mask.astype(np.uint8))
+            _drain(propose(session, model, device=device, frames=range(CINE_FRAMES)))
+            rows.append(Row(title, frames, np.stack([session.masks[int(t)] for t in picks]), None))
+    return rows
 
 
 def _drain(events) -> None:
@@ -160,50 +272,46 @@ def _drain(events) -> None:
         pass
 
 
-def _fresh_session(folder: Path) -> Path:
+def _fresh_session(folder: Path, name: str = "session") -> Path:
     """A folder that does not exist yet, so that earlier demos stay as they are."""
-    return free_path(lambda n: folder / ("session.vivim" if n == 1 else f"session-{n}.vivim"))
+    return free_path(lambda n: folder / (f"{name}.vivim" if n == 1 else f"{name}-{n}.vivim"))
 
 
-def score_table(scores: dict) -> str:
-    """The scores as a small table for people."""
-    rows = [
-        ("proposed, nothing corrected", scores["before"]),
-        (
-            f"{len(scores['corrected'])} frames corrected, the others guided by them",
-            scores["after_corrections"],
-        ),
-        (
-            "after fine-tuning" if scores["promoted"] else "fine-tune did not help, model kept",
-            scores["after"],
-        ),
-    ]
-    lines = ["", "Dice over the frames that were not corrected", "-" * 60]
-    return "\n".join([*lines, *(f"{name:50} {value:.3f}" for name, value in rows), "-" * 60])
+def _dice(masks: NDArray, truth: NDArray) -> NDArray[np.float64]:
+    from vivim.imaging.metrics import dice
+
+    return np.array([dice(mask > 0, true > 0) for mask, true in zip(masks, truth, strict=True)])
 
 
-def before_after(session: Session, truth: NDArray, first: NDArray, frames: NDArray, path: Path) -> None:
-    """Picture of a few frames: proposal before and after, with the true outline."""
-    picks = frames[np.linspace(0, len(frames) - 1, 4).astype(int)]
-    height, width = truth.shape[1:]
-    sheet = Image.new("RGB", (4 * (width + GAP) + GAP, 2 * (height + 24) + GAP), "white")
-    draw = ImageDraw.Draw(sheet)
-    for column, t in enumerate(picks):
-        for row, masks in enumerate((first, np.asarray(session.masks[:]))):
-            x, y = GAP + column * (width + GAP), row * (height + 24) + 22
-            draw.text((x, y - 16), f"frame {t}: {('first proposal', 'at the end')[row]}", fill="black")
-            sheet.paste(
-                Image.fromarray(_outlined(session.video.frame(int(t)), np.asarray(masks[int(t)]), truth[t])),
-                (x, y),
-            )
-    sheet.save(path)
+def _spread(count: int) -> NDArray[np.int64]:
+    return np.linspace(0, count - 1, SHOWN).astype(int)
 
 
-def _outlined(frame: NDArray, mask: NDArray, truth: NDArray) -> NDArray[np.uint8]:
-    """RGB frame with the mask tinted green and the true outline in white."""
+def _titled(step: Step) -> str:
+    return f"{step.title}: Dice {step.dice.mean():.2f}"
+
+
+def table(title: str, steps: Sequence[Step]) -> str:
+    """The steps as a small table for people."""
+    lines = [f"{one.title:44} {one.dice.mean():10.3f} {one.dice.min():12.3f}" for one in steps]
+    return "\n".join(["", f"{title:44} {'mean':>10} {'worst frame':>12}", "-" * 68, *lines, ""])
+
+
+def draw(rows: Sequence[Row], path: Path) -> None:
+    """Picture of all rows: masks in green, the true outlines in white."""
     from vivim.imaging.drawing import tinted
     from vivim.imaging.metrics import outline
 
-    rgb = tinted(frame, mask, ["#28c878"])
-    rgb[outline(truth)] = 255
-    return rgb
+    heights = [row.frames.shape[1] * WIDTH // row.frames.shape[2] for row in rows]
+    sheet = Image.new("RGB", (SHOWN * (WIDTH + GAP) + GAP, sum(heights) + len(rows) * (LINE + GAP)), "white")
+    pen, y = ImageDraw.Draw(sheet), 0
+    for row, height in zip(rows, heights, strict=True):
+        pen.text((GAP, y + 3), row.title, fill="black", font_size=14)
+        for column, (frame, mask) in enumerate(zip(row.frames, row.masks, strict=True)):
+            rgb = tinted(frame, mask, ["#28c878"])
+            if row.truth is not None:
+                rgb[outline(row.truth[column])] = 255
+            shown = Image.fromarray(rgb).resize((WIDTH, height))
+            sheet.paste(shown, (GAP + column * (WIDTH + GAP), y + LINE))
+        y += height + LINE + GAP
+    sheet.save(path)

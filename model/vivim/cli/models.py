@@ -1,4 +1,4 @@
-"""``vivim models``: list, import, export, rename, widen and remove models, and choose the one offered first."""
+"""``vivim models``: list, show, import, export, rename, widen and remove models, and choose the one offered first."""
 
 import argparse
 from collections.abc import Callable
@@ -7,15 +7,23 @@ from pathlib import Path
 from typing import Any
 
 from vivim.registry.registry import (
+    CARD,
+    STARTER,
+    TERMS,
     ModelInfo,
     add_classes,
+    comes_from_starter,
     default_model_name,
     export_model,
     import_model,
     list_models,
+    load_model,
+    model_info,
+    model_path,
     remove_model,
     rename_model,
     set_default_model,
+    starter_text,
 )
 
 
@@ -27,11 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     def action(name: str, summary: str, act: Callable[[argparse.Namespace], dict]) -> argparse.ArgumentParser:
         sub = actions.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
         sub.set_defaults(act=act)
-        # suppressed, so that `vivim models --json list` is not undone by the action's own default
-        sub.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
         return sub
 
-    action("list", "show all models", _list)
+    action("list", "list all models", _list)
+    action("show", "show all about a model: of the starter its card and licence too", _show).add_argument(
+        "name"
+    )
     adding = action("import", "check a model file, of this program or of the reference, and add it", _import)
     adding.add_argument("file", type=Path)
     adding.add_argument("--name", help="its name here; the file's by default")
@@ -78,6 +87,25 @@ def _list(args: argparse.Namespace) -> dict:
 
 def _score(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
+
+
+def _show(args: argparse.Namespace) -> dict:
+    info = model_info(model_path(args.name))
+    row = as_row(info)
+    row["version"] = row["version"] or load_model(info.path).version  # the starter's file does not say it
+    for name, value in row.items():
+        if value not in (None, (), []):
+            print(f"{name:14} {', '.join(value) if isinstance(value, (list, tuple)) else value}")
+    if comes_from_starter(info):
+        row["terms"] = starter_text(TERMS)
+    if info.name == STARTER:
+        row["card"] = starter_text(CARD)
+        print(f"\n{row['card']}")
+    elif "terms" in row:
+        print(f"\nIt comes from {STARTER}: `vivim models show {STARTER}` prints its card.")
+    if "terms" in row:
+        print(f"\n{row['terms']}")
+    return row
 
 
 def _import(args: argparse.Namespace) -> dict:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vivim.devices import DEVICES, is_remote
+from vivim.errors import did_you_mean
 from vivim.io.formats import FORMATS
 from vivim.registry.registry import default_model_name
 from vivim.remote.config import preferred_device
@@ -111,7 +112,10 @@ def formats(text: str) -> list[str]:
     names = [name.strip() for name in text.split(",")]
     for name in names:
         if name not in FORMATS:
-            raise argparse.ArgumentTypeError(f"unknown format {name!r}: there are {', '.join(FORMATS)}")
+            known = ", ".join(FORMATS)
+            raise argparse.ArgumentTypeError(
+                f"unknown format {name!r}.{did_you_mean(name, FORMATS)} There are {known}"
+            )
     return names
 
 

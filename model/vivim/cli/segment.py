@@ -88,10 +88,12 @@ def area(text: str) -> tuple[int, ...] | str:
     """``"auto"``, or four numbers."""
     if text == "auto":
         return text
-    sides = tuple(int(part) for part in text.split(","))
-    if len(sides) != 4:
-        raise ValueError(text)
-    return sides
+    sides = text.split(",")
+    if len(sides) != 4 or not all(side.strip().isdecimal() for side in sides):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is neither auto nor TOP,LEFT,BOTTOM,RIGHT in pixels such as 40,60,440,580"
+        )
+    return tuple(int(side) for side in sides)
 
 
 def run(args: argparse.Namespace) -> dict:

@@ -12,21 +12,19 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-
-import numpy as np
-import torch
+from typing import TYPE_CHECKING
 
 from vivim.devices import choose_device
 from vivim.errors import VivimError
-from vivim.network import Vivim
-from vivim.network.checkpoints import load_checkpoint, save_checkpoint
-from vivim.network.weight_conversion import fetch_segformer, load_segformer
-from vivim.training.config import TrainConfig
-from vivim.training.datasets import Clip, load_dataset
-from vivim.training.prompt_training import PromptRecipe, train_prompts
-from vivim.training.recipes import default_recipe, merged, read_recipe, recipe_names, to_config
-from vivim.training.run_log import RunLog, table_head, table_line
-from vivim.training.sources import PHANTOMS, Source, load_sources, parse_source
+from vivim.registry.registry import load_model
+
+if TYPE_CHECKING:
+    import torch
+
+    from vivim.network import Vivim
+    from vivim.training.config import TrainConfig
+    from vivim.training.datasets import Clip
+    from vivim.training.sources import Source
 
 WHOLE_NUMBERS = ("steps", "validate_every", "log_every", "patience", "parts", "seed")
 NUMBERS = ("epochs", "learning_rate", "average_decay", "boundary_weight", "seconds", "pause_after")
@@ -45,7 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--stills", nargs="*", default=[], metavar="DATASET", help="folders of single pictures"
     )
     parser.add_argument(
-        "--phantoms", default="0", metavar="N[@WEIGHT]", help="how many synthetic clips to add"
+        "--phantoms",
+        type=phantoms,
+        default=(0, 0.0),
+        metavar="N[@WEIGHT]",
+        help="how many synthetic clips to add",
     )
     parser.add_argument(
         "--implants",
@@ -74,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config",
         metavar="RECIPE",
-        help=f"a TOML file, or one of {', '.join(recipe_names())}; options given here count more",
+        help="a TOML file, or the name of a recipe of the package; options given here count more",
     )
     parser.add_argument(
         "--set-aside",
@@ -93,7 +95,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", help="b0 to b5")
     parser.add_argument("--input-size", type=int, help="height and width in pixels")
     start = parser.add_mutually_exclusive_group()
-    start.add_argument("--initial", metavar="MODEL", help="a Vivim to start from")
+    start.add_argument(
+        "--initial", metavar="M", help="a Vivim to start from: a name from `vivim models list`, or a file"
+    )
     start.add_argument(
         "--segformer",
         metavar="WEIGHTS",
@@ -107,12 +111,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{name.replace('_', '-')}", type=float)
 
 
+def phantoms(text: str) -> tuple[int, float]:
+    """``"12@3"`` as a number of clips and their weight, which is the number where it is left out."""
+    count, _, weight = text.partition("@")
+    try:
+        return int(count), float(weight or count)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of clips such as 12 or 12@3") from None
+
+
 def sources(args: argparse.Namespace, config: TrainConfig) -> tuple[list[Source], list[Source]]:
     """Sources of clips and of stills: those of the command line, or else the recipe's."""
+    from vivim.training.sources import PHANTOMS, Source, parse_source
+
     clips = [parse_source(text) for text in args.datasets]
-    count, _, weight = args.phantoms.partition("@")
-    if int(count):
-        clips.append(Source(PHANTOMS, float(weight or count), count=int(count)))
+    count, weight = args.phantoms
+    if count:
+        clips.append(Source(PHANTOMS, weight, count=count))
     stills = [parse_source(text) for text in args.stills]
     stills += [parse_source(text, implants=IMPLANTS) for text in args.implants]
     return (clips, stills) if clips or stills else (list(config.clips), list(config.stills))
@@ -120,6 +135,8 @@ def sources(args: argparse.Namespace, config: TrainConfig) -> tuple[list[Source]
 
 def recipe(args: argparse.Namespace, device: str) -> TrainConfig:
     """The recipe asked for, or that of the network's size, changed by the options given."""
+    from vivim.training.recipes import default_recipe, merged, read_recipe, to_config
+
     values = read_recipe(args.config or default_recipe(args.size or "b0", device))
     network: dict = {"size": args.size} if args.size else {}
     if args.input_size:
@@ -142,6 +159,8 @@ def validation_clips(
 
     Raises `VivimError` if there are fewer than two clips.
     """
+    import numpy as np
+
     if not part:
         return clips, weights, []
     if len(clips) < 2:
@@ -154,6 +173,9 @@ def validation_clips(
 
 def run(args: argparse.Namespace) -> dict:
     """Train. Returns the summary that ``--json`` prints."""
+    from vivim.training.datasets import load_dataset
+    from vivim.training.run_log import RunLog, table_head, table_line
+    from vivim.training.sources import load_sources
     from vivim.training.trainer import train
 
     device = choose_device(args.device)
@@ -217,9 +239,14 @@ def starting_weights(args: argparse.Namespace, config: TrainConfig) -> Vivim | N
     What SegFormer does not have, all of the temporal half, is random by the seed of the run.
     """
     if args.initial:
-        return load_checkpoint(Path(args.initial))
+        return load_model(args.initial)
     if not args.segformer:
         return None
+    import torch
+
+    from vivim.network import Vivim
+    from vivim.network.weight_conversion import fetch_segformer, load_segformer
+
     torch.manual_seed(config.seed)
     model, source = Vivim(config.network), Path(args.segformer)
     load_segformer(model, source if source.is_file() else fetch_segformer(args.segformer))
@@ -231,6 +258,11 @@ def _train_prompts(
     say: Callable[[str], None], provenance: dict,
 ) -> dict:  # fmt: skip
     """Train the prompt head of a network into ``RUN/model.safetensors``, which is written again and again."""
+    import torch
+
+    from vivim.network.checkpoints import save_checkpoint
+    from vivim.training.prompt_training import PromptRecipe, train_prompts
+
     if not args.initial or args.resume or int(os.environ.get("WORLD_SIZE", 1)) > 1:
         raise VivimError(
             "Prompts are trained in one process, on top of a network: give it with --initial. To go on with a run give "
@@ -238,7 +270,7 @@ def _train_prompts(
         )
     if not clips:
         raise VivimError("Nothing to train on: give at least one dataset of clips or stills.")
-    initial, path = load_checkpoint(Path(args.initial)), Path(args.output) / "model.safetensors"
+    initial, path = load_model(args.initial), Path(args.output) / "model.safetensors"
     names = {"steps": "steps", "seconds": "seconds", "learning_rate": "learning_rate", "seed": "seed",
              "log_every": "report_every", "average_decay": "average_decay"}  # fmt: skip
     given = {field: getattr(args, name) for name, field in names.items()}
@@ -258,4 +290,6 @@ def _train_prompts(
 
 def peak_memory(device: torch.device) -> float | None:
     """The most memory that tensors took on a CUDA device so far, in MiB. None on others."""
+    import torch
+
     return torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else None

@@ -74,24 +74,36 @@ def outline(mask: NDArray) -> NDArray[np.bool_]:
     return inside[1:-1, 1:-1] & ~whole
 
 
-def _outline_distances(predicted: NDArray, true: NDArray) -> list[NDArray]:
+def _outline_distances(
+    predicted: NDArray, true: NDArray, spacing: tuple[float, float] = (1.0, 1.0)
+) -> list[NDArray]:
     """Distances of the pixels of each outline to the other outline, empty where its mask is."""
-    import cv2
-
     _counts(predicted, true)  # same shapes
     edges = [outline(predicted), outline(true)]
-    away = [cv2.distanceTransform((~e).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) for e in edges]
+    away = [_distance_to(edge, spacing) for edge in edges]
     return [away[1 - k][edges[k]] for k in (0, 1)]
 
 
-def hausdorff95(predicted: NDArray, true: NDArray) -> float:
-    """95th percentile Hausdorff distance between outlines of masks ``(H, W)`` in pixels, of the larger direction.
+def _distance_to(edge: NDArray[np.bool_], spacing: tuple[float, float]) -> NDArray:
+    """Distance ``(H, W)`` of each pixel to the nearest one of an outline."""
+    if spacing[0] != spacing[1]:
+        from scipy.ndimage import distance_transform_edt
 
-    0 where both are empty, the picture's diagonal where one of them is.
+        return distance_transform_edt(~edge, sampling=spacing)
+    import cv2
+
+    return spacing[0] * cv2.distanceTransform((~edge).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+
+
+def hausdorff95(predicted: NDArray, true: NDArray, spacing: tuple[float, float] = (1.0, 1.0)) -> float:
+    """95th percentile Hausdorff distance between outlines of masks ``(H, W)``, of the larger direction.
+
+    In pixels, or in the unit of `spacing`, the height and width of a pixel. 0 where both are empty, the picture's
+    diagonal where one of them is.
     """
-    one, other = _outline_distances(predicted, true)
+    one, other = _outline_distances(predicted, true, spacing)
     if not (one.size and other.size):
-        return 0.0 if one.size == other.size else float(np.hypot(*np.shape(true)))
+        return 0.0 if one.size == other.size else float(np.hypot(*np.multiply(np.shape(true), spacing)))
     return float(max(np.percentile(one, 95), np.percentile(other, 95)))
 
 

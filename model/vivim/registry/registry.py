@@ -11,12 +11,13 @@ import re
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
+from importlib import metadata
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vivim.errors import CheckpointError
+from vivim.errors import CheckpointError, did_you_mean
 from vivim.registry.info import NEW_CLASSES, ModelInfo, describe, origin, session_key
 from vivim.settings import change_settings, settings, vivim_home
 from vivim.utils.atomic_files import atomic_write, free_path, locked, sweep
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 STARTER = "starter"
 SUFFIX = ".safetensors"
+CARD, TERMS = "docs/model-card-starter.md", "LICENSES/LicenseRef-Vivim-Weights.txt"
+"""The starter's model card and the licence of its weights, in the source. The wheel has them beside its licence."""
 LOCK_SECONDS = 60.0
 """How long to wait for another process that writes a model."""
 
@@ -40,6 +43,36 @@ def models_folder() -> Path:
 def starter_path() -> Path:
     """The starter weights inside the package."""
     return Path(str(files("vivim") / "weights" / f"{STARTER}{SUFFIX}"))
+
+
+def starter_text(document: str) -> str:
+    """Read `CARD` or `TERMS`, from the source or from the installed package.
+
+    Raises
+    ------
+    CheckpointError
+        If the installation lacks it.
+    """
+    source = Path(str(files("vivim"))).parents[1] / document
+    if source.is_file():
+        return source.read_text("utf-8")
+    with suppress(metadata.PackageNotFoundError):
+        text = metadata.distribution("napari-vivim").read_text(f"licenses/{document}")
+        if text:
+            return text
+    raise CheckpointError(f"This installation lacks {document}. Install napari-vivim again.")
+
+
+def comes_from_starter(info: ModelInfo) -> bool:
+    """Whether a version is the starter or was made from it, however many versions lie between."""
+    seen: set[Path] = set()
+    found: ModelInfo | None = info
+    while found is not None and found.path not in seen:
+        if found.path == starter_path():
+            return True
+        seen.add(found.path)
+        found = model_of_version(found.parent_version, found.parent) if found.parent else None
+    return False
 
 
 def load_model(name_or_path: str | Path = STARTER) -> Vivim:
@@ -88,8 +121,10 @@ def model_path(name_or_path: str | Path) -> Path:
         return own
     if os.path.isfile(text):
         return Path(text)
-    known = ", ".join(info.name for info in list_models())
-    raise CheckpointError(f"There is no model or file {text!r}. Known models: {known}.")
+    known = [info.name for info in list_models()]
+    raise CheckpointError(
+        f"There is no model or file {text!r}.{did_you_mean(text, known)} Known models: {', '.join(known)}."
+    )
 
 
 def list_models() -> list[ModelInfo]:
@@ -201,7 +236,10 @@ def _telling_of_failure(name: str, what: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:  # perhaps another program was quicker
-        raise CheckpointError(f"There is no model {name!r}. `vivim models list` shows all models.") from error
+        hint = did_you_mean(name, [info.name for info in list_models()])
+        raise CheckpointError(
+            f"There is no model {name!r}.{hint} `vivim models list` shows all models."
+        ) from error
     except OSError as error:
         raise CheckpointError(f"Cannot {what} the model {name!r}: {error.strerror or error}.") from error
 

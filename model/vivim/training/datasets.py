@@ -284,6 +284,5 @@ def load_session(folder: Path, size: tuple[int, int], label: int | None = None) 
             return None
         frames = np.stack([resize_frame(crop(session.video.frame(t), session.area), size) for t in finished])
         masks = [crop(session.masks[t], session.area) for t in finished]
-    return Clip(
-        label_of(folder), frames, np.stack([resize_mask(binary_mask(mask, label), size) for mask in masks])
-    )
+    kept = [resize_mask(binary_mask(mask, label), size) for mask in masks]
+    return Clip(label_of(folder), frames, np.stack(kept))

@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from vivim.errors import VivimError
+from vivim.errors import VivimError, did_you_mean
 from vivim.network import VivimConfig
 from vivim.training.config import Phase, TrainConfig
 from vivim.training.sources import Source
@@ -35,8 +35,11 @@ def read_recipe(name: str) -> dict[str, Any]:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        known = ", ".join(recipe_names())
-        raise VivimError(f"There is no recipe {name}: give a TOML file, or one of {known}.") from error
+        known = recipe_names()
+        hint = did_you_mean(name, known)
+        raise VivimError(
+            f"There is no recipe {name}: give a TOML file, or one of {', '.join(known)}.{hint}"
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise VivimError(f"{path} is no TOML file: {error}") from error
     base = values.pop("base", None)

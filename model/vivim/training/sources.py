@@ -1,5 +1,6 @@
 """What a run learns from: data sets with their weights, as a recipe or the command line names them."""
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -52,8 +53,8 @@ class Source:
 
 
 def parse_source(text: str, implants: int = 0) -> Source:
-    """Read ``FOLDER[:LABEL][@WEIGHT]``."""
-    place, _, weight = text.partition("@")
+    """Read ``FOLDER[:LABEL][@WEIGHT]``. A folder's own name may hold an @."""
+    place, weight = re.fullmatch(r"(.*?)(?:@(\d*\.?\d+))?", text, re.DOTALL).groups()  # type: ignore[union-attr]
     folder, label = split_label(place)
     return Source(str(folder), float(weight) if weight else None, label, implants=implants)
 

@@ -58,6 +58,11 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
         "models classes nothing": ["models", "classes", "nobody", "a", "b", "-o", "new"],
         "models remove nothing": ["models", "remove", "nobody"],
         "models default nothing": ["models", "default", "nobody"],
+        "agree nothing": ["agree", nowhere],
+        "report nothing": ["report", nowhere],
+        "report": ["report", str(folder / "one.vivim")],
+        "report page": ["report", str(folder / "one.vivim"), "-o", str(folder / "report.html")],
+        "release nothing": ["release", nowhere, "-o", out],
         "serve": ["serve", "--port", "0"],
     }
     run = subprocess.run(
@@ -91,6 +96,7 @@ def test_nothing_ends_in_a_traceback(answers: dict[str, dict]) -> None:
         ("segment scheduler", "cluster"),
         ("export cluster", "cluster"),
         ("train", "train"),
+        ("report page", "review"),
     ],
 )
 def test_what_needs_an_extra_names_it(answers: dict[str, dict], asked: str, extra: str) -> None:
@@ -98,13 +104,13 @@ def test_what_needs_an_extra_names_it(answers: dict[str, dict], asked: str, extr
     assert f"napari-vivim[{extra}]" in answers[asked]["err"]
 
 
-@pytest.mark.parametrize("asked", ["info", "models list", "export"])
+@pytest.mark.parametrize("asked", ["info", "models list", "export", "report"])
 def test_what_needs_none_works(answers: dict[str, dict], asked: str) -> None:
     assert answers[asked]["code"] == 0, answers[asked]
 
 
 def test_what_is_not_there_is_said(answers: dict[str, dict]) -> None:
     missing = {name: answer for name, answer in answers.items() if name.endswith("nothing")}
-    assert len(missing) == 13
+    assert len(missing) == 16
     for name, answer in missing.items():
         assert answer["code"] == 1 and answer["err"].startswith("vivim: "), name

@@ -11,7 +11,7 @@ from importlib.machinery import PathFinder
 
 HIDDEN = {
     "bokeh", "causal_conv1d", "distributed", "highdicom", "huggingface_hub", "lightning_fabric", "mamba_ssm",
-    "napari", "py_sod_metrics", "PyQt6", "rich", "tensorboard", "transformers", "websockets",
+    "matplotlib", "napari", "py_sod_metrics", "PyQt6", "SimpleITK", "tensorboard", "transformers", "websockets",
 }  # fmt: skip
 
 

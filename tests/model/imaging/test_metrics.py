@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.spatial.distance import dice as scipy_dice
 from scipy.spatial.distance import jaccard as scipy_jaccard
-from vivim.imaging.metrics import dice, jaccard, precision, recall, specificity
+from vivim.imaging.metrics import dice, hausdorff95, jaccard, precision, recall, specificity
 
 SHAPE = (6, 5)
 MASKS = arrays(np.uint8, SHAPE, elements=st.integers(0, 1))
@@ -66,3 +66,12 @@ def test_empty_masks() -> None:
 def test_masks_of_different_shapes_are_not_compared() -> None:
     with pytest.raises(ValueError, match=r"different shapes.*\(3,\) and \(4,\)"):
         dice(np.zeros(3), np.zeros(4))
+
+
+def test_distances_are_in_the_unit_of_the_spacing() -> None:
+    one, other = np.zeros((2, 30, 40), bool)
+    one[10:20, 10:20] = other[13:23, 10:20] = True
+    assert hausdorff95(one, other) == pytest.approx(3.0), "moved by three rows"
+    assert hausdorff95(one, other, (0.5, 0.5)) == pytest.approx(1.5)
+    assert hausdorff95(one, other, (0.5, 2.0)) == pytest.approx(1.5)
+    assert hausdorff95(one, np.zeros_like(one), (0.1, 0.2)) == pytest.approx(np.hypot(3.0, 8.0))

@@ -37,7 +37,10 @@ def test_clips_of_a_batch_do_not_see_each_other(guided: Vivim) -> None:
     x = torch.randn(2, 3, 3, 64, 64)
     with torch.no_grad():
         together, alone = guided(x), torch.cat([guided(x[:1]), guided(x[1:])])
-    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
+    # matrices of another height are added up in another order, by up to 1.2e-5 on some processors
+    torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-4)
+    with torch.no_grad():
+        assert (guided(x.flip(0))[1] - together[0]).abs().max() <= 1e-4 < (together[0] - together[1]).abs().max()
 
 
 def test_frames_of_a_clip_do_see_each_other(guided: Vivim) -> None:

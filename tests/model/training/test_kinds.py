@@ -80,6 +80,7 @@ def test_sources_are_read_as_asked(tmp_path: Path) -> None:
     assert [len(c.frames) for c in clips] == [3, 3, 32, 32] and weights == [2.0, 1.0, 1.5, 1.5]
     assert clips[0].marks is Marks.ORGAN and clips[1].marks is Marks.LESION and not clips[1].masks.any()
     assert parse_source("a/b:3@1.5") == Source("a/b", 1.5, 3)
+    assert parse_source("a@home/b") == Source("a@home/b")
     with pytest.raises(VivimError, match="cannot be used"):
         to_config({"clips": [{"set": "a", "marks": "tumour"}]})
 
