@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from vivim import Session, export, suggest_frames
+from vivim.api import damaged_frames
 from vivim.errors import SessionError
 from vivim.session.review import REVIEW
 from vivim.training.datasets import load_session
@@ -67,6 +68,7 @@ def test_an_ignored_frame_is_not_learned_from_suggested_or_released(
         session.correct(t, sample.masks[t])
     session.tag([1, 2, 3], "ignore")
     assert session.vouched_frames() == [0, 4, 6, 8, 10]
+    assert damaged_frames([session]) == ()
     assert {1, 3}.isdisjoint(one.frame for one in suggest_frames(session, 12))
     assert len(suggest_frames(session, 12)) == 4
     for _ in export(session, tmp_path, ("dataset", "coco", "csv"), only="corrected"):
