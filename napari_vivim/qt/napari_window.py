@@ -7,6 +7,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QMainWindow, QWidget
 
 from napari_vivim.qt.plain_text import PlainLabel
+from napari_vivim.qt.style import CANVAS
 
 STYLE = "background-color: rgba(20, 24, 30, 200); color: #f2f4f7; border-radius: 4px; padding: 4px 8px;"
 MARGIN = 10
@@ -25,6 +26,13 @@ def give_keys_to_picture(window: QMainWindow) -> None:
     for one in picture_of(window).findChildren(QWidget):
         if type(one).__name__.startswith("CanvasBackend"):
             one.setFocus()
+
+
+def darken_canvas(viewer: napari.Viewer) -> None:
+    """Show pictures on a dark ground in the light theme too, unless a person has chosen another one."""
+    canvas: Any = getattr(viewer, "canvas", None)  # from napari 0.9 on
+    if canvas is not None and canvas.background_color_override is None:
+        canvas.background_color_override = CANVAS
 
 
 def set_play_speed(viewer: napari.Viewer, axis: int, steps: float) -> None:

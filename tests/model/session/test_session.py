@@ -99,7 +99,9 @@ def test_a_person_always_wins_against_a_hammering_model(session: Session) -> Non
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(steps=st.lists(st.tuples(st.sampled_from("cpaxzr"), st.integers(0, 5), st.integers(1, 3)), max_size=25))
+@given(
+    steps=st.lists(st.tuples(st.sampled_from("cpaxzr"), st.integers(0, 5), st.integers(1, 3)), max_size=25)
+)
 def test_any_order_of_work_survives_reopening(sample, tmp_path_factory, steps) -> None:
     folder = tmp_path_factory.mktemp("any") / "s"
     session = Session.open(sample.video, folder=folder)
