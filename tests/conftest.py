@@ -52,6 +52,8 @@ def _shared(name: str) -> Path:
 def vivim_data() -> Path:
     """Folder of real medical frames and masks; skips the test where it is absent."""
     folder = Path(os.environ.get("VIVIM_DATA", _shared("data")))
+    if (folder / "data").is_dir():  # the folder that holds data and fixtures
+        folder = folder / "data"
     if not folder.is_dir():
         pytest.skip(f"real data not found at {folder}; set VIVIM_DATA to its folder")
     return folder
@@ -60,7 +62,11 @@ def vivim_data() -> Path:
 @pytest.fixture(scope="session")
 def fixtures_folder() -> Path:
     """Folder of reference numbers the network must reproduce; skips the test where it is absent."""
-    folder = Path(os.environ.get("VIVIM_FIXTURES", _shared("fixtures")))
+    data = Path(os.environ.get("VIVIM_DATA", _shared("data")))
+    beside = next(
+        (one for one in (data / "fixtures", data.parent / "fixtures") if one.is_dir()), _shared("fixtures")
+    )
+    folder = Path(os.environ.get("VIVIM_FIXTURES", beside))
     if not folder.is_dir():
         pytest.skip(f"reference numbers not found at {folder}; set VIVIM_FIXTURES to their folder")
     return folder

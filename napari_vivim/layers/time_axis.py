@@ -83,8 +83,11 @@ def fit(viewer: napari.Viewer, layer: Layer) -> None:
     """Show the whole of a layer, as large as there is room for."""
     if "layers" in inspect.signature(viewer.reset_view).parameters:
         viewer.reset_view(layers=[layer])
-    else:  # before napari 0.9: all layers' extent
+    else:  # before napari 0.9, which fits all layers only
         viewer.reset_view()
+        low, high = layer.extent.world[:, -2:]
+        viewer.camera.center = tuple((low + high) / 2)
+        viewer.camera.zoom = 0.95 * float(np.min(viewer._canvas_size / (high - low)))
 
 
 class Loop:

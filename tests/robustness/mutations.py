@@ -1,4 +1,4 @@
-"""Ways to damage or forge the files of a session or a model; `benchmarks.mutate_sessions` tries them.
+"""Ways to damage or forge the files of a session or a model; `mutate_sessions` tries them.
 
 Each takes a file and changes it where it lies.
 """

@@ -14,7 +14,7 @@ from vivim.errors import SessionError
 from vivim.session import write_queue
 from vivim.session.mask_store import MaskStore
 
-from benchmarks.interrupts import Strike, interrupt_everywhere
+from tests.robustness.interrupts import Strike, interrupt_everywhere
 
 
 def of(session: Session, value: int) -> np.ndarray:

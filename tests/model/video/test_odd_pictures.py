@@ -77,14 +77,20 @@ def test_grey_tiffs_of_every_kind(
 def test_tiffs_of_few_bits_inks_and_palettes(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "bits.tif", GREY > 128, photometric="miniswhite")
     np.testing.assert_array_equal(frames_of(tmp_path / "bits.tif"), np.where(GREY > 128, 0, 255))
-    tifffile.imwrite(tmp_path / "twelve.tif", DEEP >> 4, photometric="miniswhite", bitspersample=12)
-    np.testing.assert_array_equal(frames_of(tmp_path / "twelve.tif"), 4095 - (DEEP >> 4))
     inks = [Image.fromarray(one).convert("CMYK") for one in COLOUR]
     inks[0].save(tmp_path / "inks.tif", save_all=True, append_images=inks[1:])
     assert np.abs(frames_of(tmp_path / "inks.tif").astype(int) - COLOUR).max() <= 1
     mapped = [Image.fromarray(one).quantize(16) for one in COLOUR]
     folder = folder_of(tmp_path, "tif", mapped)
     np.testing.assert_array_equal(frames_of(folder), [np.asarray(one.convert("RGB")) for one in mapped])
+
+
+def test_tiffs_of_12_bits(tmp_path: Path) -> None:
+    try:
+        tifffile.imwrite(tmp_path / "twelve.tif", DEEP >> 4, photometric="miniswhite", bitspersample=12)
+    except NotImplementedError as error:
+        pytest.skip(f"this imagecodecs writes no pictures of 12 bits: {error}")
+    np.testing.assert_array_equal(frames_of(tmp_path / "twelve.tif"), 4095 - (DEEP >> 4))
 
 
 def test_one_stack_in_a_folder_is_the_video_and_one_among_others_is_refused(tmp_path: Path) -> None:

@@ -1,9 +1,9 @@
 """Open sessions, checkpoints and masks to import that were damaged or forged in a thousand ways.
 
-``python -m benchmarks.mutate_sessions --count 1000``; with ``--imports`` masks to import instead of the other two.
-Every copy is either used as if nothing were wrong, where what was changed does not matter, or refused with one of our
-own errors: never a crash, never longer than ten seconds, never more than 2 GB of memory. Prints counts, and exits with
-1 otherwise.
+``python tests/robustness/mutate_sessions.py --count 1000``; with ``--imports`` masks to import instead of the other
+two. Every copy is either used as if nothing were wrong, where what was changed does not matter, or refused with one of
+our own errors: never a crash, never longer than ten seconds, never more than 2 GB of memory. Prints counts, and exits
+with 1 otherwise.
 """
 
 from __future__ import annotations
@@ -25,13 +25,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mutations import ANY, OF_MODELS, OF_SESSIONS, TEXT
 from vivim.errors import VivimError
 from vivim.io.export import export
 from vivim.io.import_masks import import_masks
 from vivim.session import Session
 from vivim.video import make_phantom, write_video
-
-from tests.robustness.mutations import ANY, OF_MODELS, OF_SESSIONS, TEXT
 
 FRAMES, SIZE = 8, (48, 64)
 SECONDS, BYTES = 10.0, 2 * 10**9
@@ -45,9 +44,8 @@ class Originals:
 
     def __init__(self, root: Path) -> None:
         import torch
+        from victims import small_model
         from vivim.network.checkpoints import save_checkpoint
-
-        from benchmarks.victims import small_model
 
         self.root = root
         phantom = make_phantom(FRAMES, size=SIZE)

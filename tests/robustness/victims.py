@@ -1,7 +1,7 @@
-"""Programs that `benchmarks.kill` kills: each works for ever and says on stdout what it has been told is done.
+"""Programs that `kill` kills: each works for ever and says on stdout what it has been told is done.
 
-``python -m benchmarks.victims KIND SESSION OUT SEED``. A line ``try FRAMES STATUS DIGEST`` goes before each step on
-frames that are known, ``try ? ? ?`` before others; a line ``done FRAME STATUS DIGEST`` for each of them follows once
+``python tests/robustness/victims.py KIND SESSION OUT SEED``. A line ``try FRAMES STATUS DIGEST`` goes before each step
+on frames that are known, ``try ? ? ?`` before others; a line ``done FRAME STATUS DIGEST`` for each of them follows once
 the session has answered.
 """
 

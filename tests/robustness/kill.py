@@ -1,7 +1,7 @@
 """Kill a program at random moments while it corrects, proposes, fine-tunes and exports; then see what is left.
 
-``python -m benchmarks.kill --rounds 100``. After each kill: all that the program had been told is done is there, to
-the pixel and with the right status; nothing half-written is taken for whole; the next opening or export sweeps what
+``python tests/robustness/kill.py --rounds 100``. After each kill: all that the program had been told is done is there,
+to the pixel and with the right status; nothing half-written is taken for whole; the next opening or export sweeps what
 was in the making. Prints counts, and exits with 1 if any of this failed.
 """
 
@@ -30,6 +30,7 @@ from vivim.session.ledger import digest
 from vivim.utils import atomic_files
 from vivim.video import make_phantom, open_video, write_video
 
+VICTIMS = Path(__file__).with_name("victims.py")
 FRAMES, SIZE = 10, (64, 80)
 LONGEST = {"correct": 0.8, "propose": 1.5, "finetune": 12.0, "export": 1.2}
 """Seconds after the first thing a program says is done within which it is killed."""
@@ -40,7 +41,7 @@ def victim(kind: str, folder: Path, out: Path, home: Path, rng: random.Random) -
     """Run a program, kill it, and return what it said; a line cut short is left out."""
     environment = {**os.environ, "VIVIM_HOME": str(home / "models"), "TMPDIR": str(home)}
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.victims", kind, str(folder), str(out), str(rng.randrange(2**31))],
+        [sys.executable, str(VICTIMS), kind, str(folder), str(out), str(rng.randrange(2**31))],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, start_new_session=True,
     )  # fmt: skip
     assert process.stdout is not None and process.stderr is not None

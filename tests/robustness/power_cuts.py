@@ -1,12 +1,12 @@
 """Cut the power at random moments while sessions are made, corrected, proposed, undone and imported into.
 
-``python -m benchmarks.power_cuts --rounds 20``. Linux and root only. A file of 48 MB holds an ext4 file system, mounted
-through a loop device. A program that works on it is stopped between two calls of the system, and the file is copied, as
-a cut would leave it; twice, until both copies agree, so that nothing changed meanwhile. The copy is mounted, which
-replays its journal, and the session is opened. Of every frame, what was acknowledged before the last finished flush
-began is there, to the pixel and with the right status, or what was done to the frame since. A frame that something was
-being done to may also be in doubt, if that is told. Prints counts, how long before the cut the last finished flush had
-begun (in seconds: the median and the longest), and exits with 1 if anything failed.
+``python tests/robustness/power_cuts.py --rounds 20``. Linux and root only. A file of 48 MB holds an ext4 file system,
+mounted through a loop device. A program that works on it is stopped between two calls of the system, and the file is
+copied, as a cut would leave it; twice, until both copies agree, so that nothing changed meanwhile. The copy is mounted,
+which replays its journal, and the session is opened. Of every frame, what was acknowledged before the last finished
+flush began is there, to the pixel and with the right status, or what was done to the frame since. A frame that
+something was being done to may also be in doubt, if that is told. Prints counts, how long before the cut the last
+finished flush had begun (in seconds: the median and the longest), and exits with 1 if anything failed.
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
 """Interrupt a session, as Ctrl-C does, at one line after another of all that can be done to a mask.
 
-``python -m benchmarks.interrupts --count 2000``. After each interrupt: what is drawn next wins, the window and the disk
-show the same, the session's lock is free, undo and redo work, and the ledger speaks of the masks that are there. Stops
-at the first that fails; prints how many there were.
+``python tests/robustness/interrupts.py --count 2000``. After each interrupt: what is drawn next wins, the window and
+the disk show the same, the session's lock is free, undo and redo work, and the ledger speaks of the masks that are
+there. Stops at the first that fails; prints how many there were.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import linecache
 import sys
 import tempfile
@@ -137,8 +138,8 @@ def main() -> None:
         while done < wanted:
             with Session.open(video, folder=Path(folder, f"{first}.vivim")) as session:
                 done += interrupt_everywhere(session, step=5, first=first)
-            print(f"{done} interrupts, 0 faults", flush=True)
             first += 1
+    print(json.dumps({"interrupts": done, "faults": 0}))
 
 
 if __name__ == "__main__":

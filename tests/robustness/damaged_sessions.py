@@ -1,9 +1,9 @@
 """Damage sessions in a thousand ways, and see whether that is told and whether a model could write over a person.
 
-``python -m benchmarks.damaged_sessions --count 1000``. Files are cut, zeroed, emptied, extended by zeros or taken away:
-of sessions that were closed, and of those whose program was killed. Each copy is opened. *Silent* is one that opens
-as if it were whole although a frame's mask or status is another; *overwritten* one in which a proposal takes the place
-of a frame that a person had corrected or accepted. Prints counts, and exits with 1 if either is not zero.
+``python tests/robustness/damaged_sessions.py --count 1000``. Files are cut, zeroed, emptied, extended by zeros or taken
+away: of sessions that were closed, and of those whose program was killed. Each copy is opened. *Silent* is one that
+opens as if it were whole although a frame's mask or status is another; *overwritten* one in which a proposal takes the
+place of a frame that a person had corrected or accepted. Prints counts, and exits with 1 if either is not zero.
 """
 
 from __future__ import annotations
