@@ -498,6 +498,7 @@ class VideoController(QObject):
         if event.value is self.layer:
             self.viewer.layers.events.removed.disconnect(self._on_removed)
             masks = self.masks
+            self.loop.end()
             self.close()
             if masks is not None:
                 remove_soon(self.viewer, masks)

@@ -96,25 +96,38 @@ class Loop:
     def __init__(self, viewer: napari.Viewer, layer: Layer) -> None:
         self._viewer, self._layer = viewer, layer
         self._first: int | None = None
-        self.playing = False
+        self._axis: int | None = None
+        """The axis that is played."""
+
+    @property
+    def playing(self) -> bool:
+        """Whether it has begun, and was not ended."""
+        return self._axis is not None
 
     def mark(self) -> None:
         """Begin at the frame on screen, at the second call play as far as the one on screen, at the third end."""
         axis = self._viewer.dims.ndim - self._layer.ndim
-        here, step = nearest_frame(self._viewer, self._layer), self._viewer.dims.current_step[axis]
+        step = self._viewer.dims.current_step[axis]
         if self.playing:
-            self.playing = False
-            play(self._viewer, axis, None)
+            self.end()
         elif self._first is None:
             self._first = step
-            show_info(f"Loop from frame {here}. Press again at its last frame.")
-        elif self._first != step:
-            first, self._first = sorted((self._first, step)), None
-            self.playing = True
-            play(self._viewer, axis, (first[0], first[1]))
-        else:
+            show_info(
+                f"Loop from frame {nearest_frame(self._viewer, self._layer)}. Press again at its last frame."
+            )
+        elif self._first == step:
             self._first = None
             show_info("No loop.")
+        else:
+            first, last = sorted((self._first, step))
+            self._first, self._axis = None, axis
+            play(self._viewer, axis, (first, last))
+
+    def end(self) -> None:
+        """Play no more between the two frames."""
+        if self._axis is not None:
+            play(self._viewer, self._axis, None)
+            self._axis = None
 
 
 class Framing(QObject):
