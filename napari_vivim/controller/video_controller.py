@@ -118,7 +118,7 @@ class VideoController(QObject):
         """Folders of the other sessions that the last fine-tune learned from."""
         self._scrubbing = Scrubbing(viewer, layer)
         self._framing = Framing(viewer, layer)
-        self.loop = Loop(viewer, layer)
+        self.loop = Loop(viewer, layer, getattr(layer.data.video, "fps", None))
         self._models, self._prompt_models = ModelCache(), ModelCache()  # one for each thread
         self.warming: Job | None = None
         """Loads the model in advance. A job of the person's waits for it."""
@@ -415,6 +415,7 @@ class VideoController(QObject):
         self.worker.close()
         self._scrubbing.close()
         self._framing.close()
+        self.loop.end()
         self._close_session()
         data, others = self.layer.data, (layer for layer in self.viewer.layers if layer is not self.layer)
         if isinstance(data, ShownFrames) and not any(shows(layer, data.video) for layer in others):
@@ -498,7 +499,6 @@ class VideoController(QObject):
         if event.value is self.layer:
             self.viewer.layers.events.removed.disconnect(self._on_removed)
             masks = self.masks
-            self.loop.end()
             self.close()
             if masks is not None:
                 remove_soon(self.viewer, masks)

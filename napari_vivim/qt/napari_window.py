@@ -37,24 +37,10 @@ def darken_canvas(viewer: napari.Viewer) -> None:
 
 def set_play_speed(viewer: napari.Viewer, axis: int, steps: float) -> None:
     """Let *Play* move the slider of an axis so many steps a second."""
-    for slider in sliders(viewer, axis):
-        slider.fps = steps
-
-
-def play(viewer: napari.Viewer, axis: int, steps: tuple[int, int] | None) -> None:
-    """Play an axis between two steps of its slider again and again. None ends it."""
-    for slider in sliders(viewer, axis):
-        slider.frame_range = steps or (0, 0)
-        if steps is None:
-            slider.qt_dims.stop()
-        else:
-            slider.qt_dims.play(axis, loop_mode="loop", frame_range=steps)
-
-
-def sliders(viewer: napari.Viewer, axis: int) -> list[Any]:
-    """The slider of an axis below the picture, in a list that is empty where there is none."""
     widgets: list[Any] = main_window(viewer).findChildren(QWidget)
-    return [one for one in widgets if type(one).__name__ == "QtDimSliderWidget" and one.axis == axis]
+    for widget in widgets:
+        if type(widget).__name__ == "QtDimSliderWidget" and widget.axis == axis:
+            widget.fps = steps
 
 
 class CanvasMessage(PlainLabel):

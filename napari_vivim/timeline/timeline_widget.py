@@ -157,7 +157,7 @@ class TimelineWidget(QWidget):
 
     def _on_closed(self) -> None:
         self._let_helpers_go()
-        self.watch, self.thumbnails, self.suggestions = None, None, []
+        self.watch, self.thumbnails, self.suggestions, self._before = None, None, [], None
         self.card.hide()
         self._show_frames()
 
@@ -225,8 +225,9 @@ class TimelineWidget(QWidget):
         """Mark where the last run has made another mask of one that was there, as far as areas tell."""
         before, areas = self._before, self.view.areas
         if before is not None and len(before) == len(areas):
-            large = np.fmax(np.maximum(before, areas), 1.0) * CHANGED
-            self.view.set_renewed(np.flatnonzero((np.abs(areas - before) > large) & (before > 0)))
+            changed = np.abs(areas - before) > CHANGED * np.fmax(np.maximum(before, areas), 1.0)
+            proposed = self.view.codes == STATUS_CODES["proposed"]
+            self.view.set_renewed(np.flatnonzero(changed & (before > 0) & proposed))
 
     def _show_frames(self) -> None:
         session = self.controller.session if self.controller is not None else None
