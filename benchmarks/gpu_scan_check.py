@@ -82,7 +82,7 @@ def outcome(
 ) -> dict[str, torch.Tensor]:
     """Output and gradients for one fixed gradient of the output."""
     from vivim.scan import selective_scan
-    from vivim.scan.token_orders import inverse_order
+    from vivim.scan.inputs import inverse_order
 
     from benchmarks.scan import loop_scan
 

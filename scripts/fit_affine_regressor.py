@@ -17,8 +17,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
-from vivim.training.affine_regressor import PATCH, WEIGHTS, AffineRegressor
-from vivim.training.boundary_loss import sobel_edges
+from vivim.training.boundary_loss import PATCH, WEIGHTS, AffineRegressor, sobel_edges
 from vivim.training.datasets import load_dataset
 
 SIDE = 256

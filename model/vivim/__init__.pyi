@@ -55,7 +55,7 @@ from .io.import_masks import ImportEvent as ImportEvent
 from .io.import_masks import import_masks as import_masks
 from .network import Vivim as Vivim
 from .network import VivimConfig as VivimConfig
-from .prompting.prompt import prompt as prompt
+from .prompting.prompted_frame import prompt as prompt
 from .registry.info import ModelInfo as ModelInfo
 from .registry.registry import export_model as export_model
 from .registry.registry import import_model as import_model

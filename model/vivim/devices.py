@@ -59,10 +59,7 @@ def is_remote(name: str) -> bool:
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """Turn ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"`` into a device that works here.
-
-    Raises `DeviceError` if the device is unknown, or asked for by name and absent.
-    """
+    """Turn ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"`` into a device that works here, or raise a `DeviceError`."""
     import torch
 
     if name not in DEVICES:
@@ -111,8 +108,7 @@ def native_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device)[0] >= 8
     if device.type == "cpu":
-        supported = getattr(
-            torch.cpu, "_is_avx512_bf16_supported", None
-        )  # named so by PyTorch; absent in older ones
+        # named so by PyTorch; absent in older ones
+        supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
         return bool(supported and supported())
     return False

@@ -6,8 +6,6 @@ need of all frames most (weighted facility location). It lies in the middle of t
 about. As long as no uncertainty is known, this spreads corrections over the video.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -70,8 +68,7 @@ def uncertainty_ranks(
 class Queue:
     """Choose one frame after the other, each as if those chosen before were corrected.
 
-    `corrected`: frames that a person has corrected or accepted. `frames`: frames in the video. `uncertainty`:
-    ``(frames,)`` float, larger where the model is less certain; NaN where unknown.
+    `uncertainty` is ``(frames,)`` float, larger where the model is less certain; NaN where unknown.
     """
 
     def __init__(self, corrected: list[int], frames: int, uncertainty: NDArray | None = None) -> None:
@@ -143,8 +140,8 @@ def suggest_frames(session: Session, n: int = 5, skip: Sequence[int] = ()) -> li
 def uncertain_ends(session: Session, skip: Sequence[int] = ()) -> list[Suggestion]:
     """The most uncertain frame of each end of a video, where the model is as uncertain there as hardly anywhere.
 
-    A frame at an end stands for few others, so that `suggest_frames` comes to it late. An end with a frame that is
-    corrected, accepted or in `skip` is left out. `score` is the rank of the uncertainty.
+    A frame at an end stands for few others, so that `suggest_frames` comes to it late. `score` is the uncertainty's
+    rank.
     """
     total, found = len(session), []
     taken = {*session.frames_with("corrected", "accepted"), *skip}

@@ -39,11 +39,9 @@ def scale_of_picture(regions: Sequence[Region], spacing: tuple[float, float] | N
 
 
 def scale_of(lesion: Lesion, regions: Sequence[Region], spacing: tuple[float, float] | None) -> Scale:
-    """Scale of the region in which a lesion lies.
+    """Scale of the region in which a lesion lies. It may reach out of it, but not into one of another scale.
 
-    `lesion`: where the scale is wanted. It may reach out of its region, but not into one of another scale.
-    `regions`: of the video, B-mode first. Where none of them is measured in lengths, the picture's scale
-    holds. `spacing`: height and width of a pixel in mm, of the whole picture.
+    Where no region is measured in lengths, the picture's `spacing` holds.
     """
     from vivim.video.readers.dicom_header import agree
 

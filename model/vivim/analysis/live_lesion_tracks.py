@@ -54,10 +54,7 @@ class LesionTrack:
         self._changed: set[int] = set()
 
     def measure(self, frames: Iterable[int], stop: threading.Event | None = None) -> Iterator[int]:
-        """Find the lesions of these frames anew, and yield each that was read. `link` then numbers them.
-
-        Setting `stop` ends it.
-        """
+        """Find the lesions of these frames anew, and yield each that was read. `link` then numbers them."""
         for t in sorted(set(frames)):
             if stop is not None and stop.is_set():
                 return

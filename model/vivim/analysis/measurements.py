@@ -13,10 +13,7 @@ from vivim.imaging.metrics import outline
 
 @dataclass(frozen=True)
 class Measured:
-    """Measurements of one lesion, in pixels or millimetres.
-
-    The centroid is from the middle of the picture's first pixel.
-    """
+    """Measurements of one lesion. The centroid is from the middle of the picture's first pixel."""
 
     area: float
     perimeter: float
@@ -29,10 +26,7 @@ class Measured:
 
 
 def measure(lesion: Lesion, spacing: tuple[float, float] = (1.0, 1.0)) -> Measured:
-    """Measure a lesion.
-
-    `lesion`: the lesion. `spacing`: height and width of a pixel, in whatever unit is wanted.
-    """
+    """Measure a lesion, in the unit of `spacing`, the height and width of a pixel."""
     hull = _hull(lesion.image, spacing)
     distances = squareform(pdist(hull))
     first, second = np.unravel_index(np.argmax(distances), distances.shape)

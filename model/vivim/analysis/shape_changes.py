@@ -4,8 +4,6 @@ A lesion that doubles, moves aside or disappears within one frame is more often 
 the patient. Measured from the masks on disk, each read once. Any thread.
 """
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterable, Iterator
 
@@ -24,12 +22,9 @@ JUMP_DEVIATIONS = 4.0
 
 
 class ShapeTrack:
-    """Area of every frame and change of shape between neighbours, measured frame by frame.
+    """Area of every frame in pixels and mm², and change of shape (1 - Dice) since the frame before, ``(T,)`` each.
 
-    `areas`: ``(T,)`` float32, pixels that belong to any class; NaN where nothing is proposed or drawn yet, or
-    the mask cannot be read. `areas_mm2`: ``(T,)`` float32, the same in square millimetres, each lesion by the
-    scale of the region it lies in; NaN also where one of them has no scale. `changes`: ``(T,)`` float32, 1 -
-    Dice between frame t - 1 and frame t; NaN where either has no mask yet. Two empty masks are alike.
+    NaN where there is no mask yet or it cannot be read, and no area in mm² where a lesion has no scale.
     """
 
     def __init__(self, session: Session) -> None:
@@ -39,10 +34,7 @@ class ShapeTrack:
         self.changes: NDArray[np.float32] = np.full(len(session), np.nan, np.float32)
 
     def measure(self, frames: Iterable[int], stop: threading.Event | None = None) -> Iterator[int]:
-        """Measure these frames and their changes to both neighbours anew, and yield each that was measured.
-
-        Closing the generator, or setting `stop`, ends it.
-        """
+        """Measure these frames and their changes to both neighbours anew, and yield each that was measured."""
         wanted = sorted(set(frames))
         known = self._session.statuses > 0
         regions, spacing = regions_of(self._session.video), self._session.pixel_spacing_mm

@@ -59,8 +59,7 @@ def files_in(path: Path) -> list[Path]:
 def content_of(root: Path, files: Sequence[Path]) -> Generator[tuple[int, int], None, Content]:
     """Digest the files of a video or output `root`, or take their digest from the cache.
 
-    Yields bytes read, and bytes in all, after each `BLOCK`. Raises `OSError` if one cannot be read, or is no ordinary
-    file.
+    Yields bytes read, and bytes in all, after each `BLOCK`. A file that is no ordinary one is an `OSError`.
     """
     facts = _facts(root, files)
     stamp = _stamp(facts)

@@ -64,8 +64,7 @@ def prepare_session(job: Job, identity: str, content: str) -> str:
     """Make sure that the session in the output, if there is one, is about this content of the video.
 
     One of another content is put aside with all outputs; one that was put aside and fits is taken up again. Returns
-    what was done, for people. Raises `SessionError` or `OSError` if the session is damaged, open elsewhere, or cannot
-    be moved.
+    what was done, for people.
     """
     home, note = job.folder / SESSION, ""
     if (home / FILE).is_file():
@@ -112,10 +111,9 @@ def _new_place(job: Job) -> Path:
 
 @contextmanager
 def keep_edited(job: Job, others: Mapping[str, Path]) -> Iterator[list[str]]:
-    """Keep outputs that somebody may have edited while they are written anew.
+    """Keep outputs that somebody may have edited while they are written anew. If the block fails, all are put back.
 
-    `others` are, by format, outputs that are there and not known to be what was written. The list is empty, and after
-    the block it says for people what was kept. If the block fails, all are put back.
+    `others` are those that are not known to be what was written. The list says after the block what was kept.
     """
     notes: list[str] = []
     if not others:

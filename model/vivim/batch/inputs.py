@@ -34,10 +34,8 @@ def is_one(path: Path) -> bool:
 def find(given: Sequence[Path], out: Path, *, sessions: bool = False) -> list[Found]:
     """All videos, or all sessions, that some paths mean, in the order given. Folders in natural order of names.
 
-    `given`: a video, a session, a folder of them (searched through and through) or a glob such as
-    ``study/**/*.mp4``. What does not exist is passed on, to fail like any other that cannot be opened. `out`:
-    the output folder: nothing is looked for in it where it is inside a folder that is searched. `sessions`:
-    look for sessions in folders, not for videos. Raises `VideoError` if a folder or glob holds none.
+    A path is a video, a session, a folder that is searched through and through, or a glob. What does not exist is
+    passed on, to fail like any other. Nothing is looked for in `out` where it is inside a folder that is searched.
     """
     found: list[tuple[Path, PurePath]] = []
     for path in given:

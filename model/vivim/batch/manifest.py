@@ -39,8 +39,7 @@ class Manifest:
     def read(self) -> dict[tuple[str, str], dict[str, Any]]:
         """The latest line of every task and video, by both. The log is told of lines that are passed over.
 
-        A manifest that cannot be read is renamed. Raises `BatchError` if it cannot be renamed, or not be added to, or a
-        newer version of this program wrote all of it.
+        A manifest that cannot be read is renamed. One that cannot be added to, or is of a newer version, is an error.
         """
         latest: dict[tuple[str, str], dict[str, Any]] = {}
         if not os.path.lexists(self.path):
@@ -95,10 +94,7 @@ class Manifest:
         )
 
     def append(self, record: dict[str, Any]) -> None:
-        """Add a line. It is on the disk when this returns.
-
-        Raises `BatchError` if another program keeps it locked, or it cannot be written.
-        """
+        """Add a line. It is on the disk when this returns."""
         text = json.dumps(record, allow_nan=False) + "\n"  # in ASCII: names of files may be no UTF-8
         try:
             with FileLock(self.path.with_name(f".{NAME}.lock"), timeout=LOCK_SECONDS):

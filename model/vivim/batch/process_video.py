@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vivim import api
+from vivim.analysis.calibration import area_mm2, regions_of
 from vivim.batch.content import Content, content_of, files_in, stamp_of
 from vivim.batch.earlier import is_of, keep_edited, note_content, prepare_session
 from vivim.batch.jobs import DONE, FAILED, LONG, PART, SESSION, SKIPPED, Job, Outcome, Segmenting, Working
@@ -33,10 +35,10 @@ from vivim.session.ledger import LEDGER
 from vivim.session.mask_store import MASKS
 from vivim.session.metadata import FILE
 from vivim.utils.system import trim
+from vivim.video import Video, open_video
 
 if TYPE_CHECKING:
     from vivim.network import Vivim
-    from vivim.video import Video
 
 Doing = Generator[Working, None, Outcome]
 _log = logging.getLogger(__name__)
@@ -47,8 +49,8 @@ models = ModelCache()
 def do(job: Job) -> Doing:
     """Do a job, unless the manifest says that it is done and nothing has changed since.
 
-    Yields progress. Closing the generator stops; what is written by then is whole, or is swept away by the
-    next run. Returns also where it failed: one video that fails does not stop the others.
+    Closing the generator stops; what is written by then is whole, or is swept away by the next run. Returns also where
+    it failed: one video that fails does not stop the others.
     """
     began = time.monotonic()
     try:
@@ -232,8 +234,6 @@ def _segment(job: Job, options: Segmenting) -> Doing:
 
 def _see_for(job: Job) -> Generator[Working, None, Seen]:
     """The video to segment. Raises `VideoError` if a part of it was segmented when it was another."""
-    from vivim.video import open_video
-
     if (Path(job.path) / FILE).is_file():
         with Session.open(job.path, read_only=True) as session:
             seen = yield from _see(job, session.video)
@@ -273,9 +273,7 @@ def _part(job: Job, options: Segmenting) -> Doing:
 
 
 def _propose(session: Session, job: Job, options: Segmenting, frames: range | None) -> Iterator[Working]:
-    from vivim.api import propose
-
-    events = propose(
+    events = api.propose(
         session,
         model_for(options),
         frames=frames,
@@ -310,10 +308,7 @@ def _set_area(session: Session, options: Segmenting) -> None:
 
 
 def model_for(options: Segmenting) -> Vivim:
-    """The model of a job, kept in memory for the next.
-
-    Raises `CheckpointError` if it cannot be loaded, or is another here than where the work was handed out.
-    """
+    """The model of a job, kept in memory for the next. Another version than that handed out is an error."""
     model = models.load(options.model)
     if model.version != options.version:
         raise CheckpointError(
@@ -387,8 +382,6 @@ def _exported(
 
 def _measured(session: Session, job: Job, files: dict[str, str], lost: Collection[int]) -> Doing:
     """Lesion areas of the frames that were written. All classes together, cleaned as they were for writing."""
-    from vivim.analysis.calibration import area_mm2, regions_of
-
     options = job.options
     chosen = chosen_frames(session, options.only, options.frames)
     frames = [t for t in chosen if t not in lost and not session.damaged(t)]

@@ -31,11 +31,8 @@ def run(
 ) -> Generator[Connected | Event, None, None]:
     """Do jobs that write into one output folder, but for what its manifest says is done.
 
-    `jobs`: all with the same `out`. `cluster`: who does them, see `vivim.batch.dask_cluster.connected`; this
-    process by default. `device`: which devices the workers of this machine get. Yields one `Outcome` a job,
-    in the order they end. Closing the generator stops; what is done by then is in the manifest and in the
-    table. Raises `BatchError` or `OSError` if the cluster cannot be reached or is lost, or the output folder
-    cannot be written.
+    Yields one `Outcome` a job, in the order they end. Closing the generator stops; what is done by then is in the
+    manifest and in the table. `cluster` is as for `vivim.batch.dask_cluster.connected`; this process by default.
     """
     out = Path(jobs[0].out)
     out.mkdir(parents=True, exist_ok=True)

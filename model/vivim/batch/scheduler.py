@@ -17,11 +17,11 @@ from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
+from vivim.batch.dask_cluster import Newcomers
 from vivim.batch.dask_worker import heard, work
 from vivim.batch.jobs import FAILED, LONG, PART, WAITING, Job, Outcome, Segmenting, Working
 from vivim.batch.process_video import do
 from vivim.batch.splitting import cut
-from vivim.batch.version_check import Newcomers
 from vivim.errors import BatchError
 from vivim.utils.system import keep_freed
 
@@ -50,8 +50,7 @@ def run_here(jobs: Iterable[Job]) -> Events:
 def run_on(client: Client, jobs: Iterable[Job], work: Callable[[Job, str], Outcome | None] = work) -> Events:
     """Have jobs, taken up as they are needed, done by the workers of a cluster, who run `work`.
 
-    Closing the generator takes back what is on the way; workers stop at their next frame. Raises `BatchError` if the
-    scheduler is lost.
+    Closing the generator takes back what is on the way; workers stop at their next frame.
     """
     run = uuid.uuid4().hex[:8]
     topic = f"vivim-{run}"

@@ -4,8 +4,6 @@ Each range is proposed into a session of its own in a hidden folder, so that sev
 last job copies the masks into the video's session, frame by frame. Windows that overlap are computed by both ranges.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math
@@ -52,10 +50,7 @@ def part_folder(job: Job, part: tuple[int, int]) -> Path:
 
 
 def join(session: Session, job: Job, options: Segmenting) -> Iterator[Working]:
-    """Copy the masks of all ranges into the session of the video.
-
-    Raises `BatchError` if a range is of another video or not whole.
-    """
+    """Copy the masks of all ranges into the session of the video."""
     for first, stop in job.parts:
         with Session.open(part_folder(job, (first, stop)), read_only=True) as part:
             there = part.frames_with("proposed")

@@ -16,10 +16,7 @@ COLUMNS = (
 
 
 def write_summary(outcomes: Iterable[Outcome], out: Path) -> Path:
-    """Write the table in one piece. Areas are means over the frames with a lesion, see `Outcome`.
-
-    Raises `BatchError` if it cannot be written.
-    """
+    """Write the table in one piece. Areas are means over the frames with a lesion, see `Outcome`."""
     final = out / NAME
     try:
         with (

@@ -8,8 +8,6 @@ predicted and 0 if something was, the Hausdorff distance is 0 or the picture's d
 the scores, and the number of those in which something was predicted.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,18 +16,15 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from PIL import Image
 
 from vivim.devices import choose_device
 from vivim.errors import VivimError
 from vivim.imaging import metrics
-from vivim.imaging.mask_files import read_mask_picture
 from vivim.imaging.resize import resize_frame
 from vivim.inference.proposals import CLIP_LENGTH
 from vivim.network import Vivim
 from vivim.network.preprocessing import normalise, stack_frames
-from vivim.training.datasets import binary_mask, find_clips, pair_files, split_label
-from vivim.training.kept_out import Part
+from vivim.training.datasets import Part, find_clips, pair_files, read_pair, split_label
 
 SPECK = 0.002
 """Part of the pixels up to which a prediction counts as nothing."""
@@ -103,8 +98,7 @@ def predict_clip(
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.uint8], float | None]]:
     """Probability ``(H, W)`` float32, true mask ``(H, W)`` uint8 and probability of a lesion of every frame, in order.
 
-    With a `window` of 1 the frames are independent pictures. The probability is None if the model gives none.
-    Raises `VivimError` if a file cannot be read, or a frame and its mask differ in size.
+    With a `window` of 1 the frames are independent pictures. The last is None if the model gives none.
     """
     pairs = pair_files(folder, part=part)
     for start in range(0, len(pairs), window):
@@ -125,12 +119,7 @@ def predict_clip(
 
 def _read(pair: tuple[Path, Path], label: int | None) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """One frame ``(H, W, 3)`` and its mask ``(H, W)``, at their own size."""
-    try:
-        with Image.open(pair[0]) as picture:
-            frame = np.asarray(picture.convert("RGB"))
-        mask = binary_mask(read_mask_picture(pair[1]).values, label)
-    except (OSError, ValueError) as error:
-        raise VivimError(f"Cannot read {pair[0]} or its mask {pair[1]}: {error}") from error
+    frame, mask = read_pair(pair, label)
     if frame.shape[:2] != mask.shape:
         raise VivimError(f"{pair[0]} is {frame.shape[:2]} and its mask {mask.shape}: make them of one size.")
     return frame, mask
@@ -207,7 +196,7 @@ def evaluate(
     stills : bool
         Whether frames are independent pictures, which go through the network one by one.
     part : str
-        ``"kept out"`` takes only what the starter was never trained on, see `vivim.training.kept_out`.
+        ``"kept out"`` takes only what the starter was never trained on, see `vivim.training.datasets`.
     report : callable
         Called with a line of text as the work goes on.
 
@@ -255,11 +244,7 @@ def miss_rate(clips: Sequence[ClipScore]) -> float | None:
 
 
 def calibration_error(presence: Sequence[tuple[float, bool]], bins: int = 10) -> float | None:
-    """Expected calibration error of probabilities of presence, in bins of equal width.
-
-    The mean difference, over bins and weighted by their frames, between the mean probability and the part of the frames
-    that hold a lesion.
-    """
+    """Expected calibration error of probabilities of presence, in bins of equal width, weighted by their frames."""
     if not presence:
         return None
     said, true = np.array(presence, float).T

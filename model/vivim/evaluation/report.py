@@ -4,9 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from vivim.evaluation.evaluate import (
@@ -19,7 +17,7 @@ from vivim.evaluation.evaluate import (
 )
 from vivim.imaging.metrics import outline
 from vivim.network import Vivim
-from vivim.training.datasets import pair_files
+from vivim.training.datasets import pair_files, read_frame
 from vivim.utils.json_types import as_json
 
 COLUMNS = {
@@ -129,16 +127,11 @@ def write_worst(
         for t, (probability, true, _) in enumerate(predicted):
             if t in wanted:
                 path = folder / f"{wanted[t] + 1:02d}_{clip.clip.replace('/', '_')}_{files[t][0].stem}.png"
-                with Image.open(files[t][0]) as picture:
-                    drawn = _drawn(np.array(picture.convert("RGB")), true, probability > 0.5)
+                frame = read_frame(files[t][0]).copy()
+                frame[outline(true)], frame[outline(probability > 0.5)] = TRUE_COLOUR, PREDICTED_COLOUR
+                drawn = Image.fromarray(frame)
                 label = f"{clip.clip} frame {t}, Dice {clip.frames[t].scores['dice']:.3f}"
                 ImageDraw.Draw(drawn).text((4, 4), label, fill=(255, 255, 255))
                 drawn.save(path)
                 written[wanted[t]] = path
     return [written[rank] for rank in sorted(written)]
-
-
-def _drawn(frame: NDArray[np.uint8], true: NDArray, predicted: NDArray) -> Image.Image:
-    for mask, colour in ((true, TRUE_COLOUR), (predicted, PREDICTED_COLOUR)):
-        frame[outline(mask)] = colour
-    return Image.fromarray(frame)

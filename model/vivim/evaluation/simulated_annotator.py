@@ -6,36 +6,82 @@ correction, they are also over those that the whole run leaves alone. To see wha
 can be done with evenly spaced frames.
 """
 
-from __future__ import annotations
-
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from vivim.analysis.active_learning import suggest_frames
 from vivim.errors import VivimError
-from vivim.evaluation.baselines import interpolate, propagate
+from vivim.evaluation.simulated_clicks import click
 from vivim.evaluation.simulation_report import SimulationResult
-from vivim.imaging.mask_files import read_mask_picture
+from vivim.finetuning.feature_store import FeatureStore
+from vivim.finetuning.job import Trained, run
 from vivim.imaging.metrics import boundary_f, dice, jaccard, label_dice
+from vivim.imaging.resize import resize_mask
+from vivim.imaging.signed_distance import blend, class_distances, signed_distance
 from vivim.inference.proposals import propose
 from vivim.inference.session_inputs import ResizedFrames
+from vivim.network import Vivim
+from vivim.prompting import PromptedFrame, encode_session_frame
 from vivim.prompting.encoding import check_takes_prompts
+from vivim.propagation.mask_propagator import REACH
+from vivim.propagation.optical_flow import Motion, chain_flow, identity, sample
 from vivim.session import Session
-from vivim.training.datasets import binary_mask, find_clips, pair_files
-from vivim.training.kept_out import Part
+from vivim.training.datasets import Part, binary_mask, find_clips, pair_files, read_labels
 
-if TYPE_CHECKING:
-    from vivim.network import Vivim
+
+def interpolate(masks: Mapping[int, NDArray[np.uint8]], frames: int) -> NDArray[np.uint8]:
+    """Label masks ``(frames, H, W)``: signed distances mixed linearly between known masks, the ends held."""
+    known = sorted(masks)
+    shape = masks[known[0]].shape
+    distances = {t: class_distances(masks[t]) for t in known}
+    out = np.empty((frames, *shape), np.uint8)
+    for t in range(frames):
+        before = max((k for k in known if k <= t), default=known[0])
+        after = min((k for k in known if k >= t), default=known[-1])
+        share = 0.0 if before == after else (t - before) / (after - before)
+        out[t] = blend(distances[before], distances[after], share, shape)
+    return out
+
+
+def propagate(
+    masks: Mapping[int, NDArray[np.uint8]], frames: int, motion: Motion, size: tuple[int, int], classes: int
+) -> NDArray[np.uint8]:
+    """Label masks ``(frames, H, W)``: known masks propagated along the optical flow at `size`, and nothing else.
+
+    Between two known frames distances are mixed linearly in time; beyond `REACH` frames nothing is found.
+    """
+    known = sorted(masks)
+    height, width = masks[known[0]].shape
+    labels = range(1, classes + 1)
+    weights = np.zeros(frames)
+    mixed = np.zeros((classes, frames, height, width), np.float32)
+    for anchor, step in [(t, step) for t in known for step in (-1, 1)]:
+        beyond = next((t for t in known[::step] if (t - anchor) * step > 0), None)
+        stop = (frames if step > 0 else -1) if beyond is None else beyond
+        ahead = range(anchor + step, anchor + step * (min(abs(stop - anchor) - 1, REACH) + 1), step)
+        small = resize_mask(masks[anchor], size)
+        distances = [signed_distance(small == label) for label in labels]
+        for t, maps in zip(ahead, chain_flow(motion, identity(size), ahead), strict=True):
+            for total, distance in zip(mixed, distances, strict=True):
+                total[t] += cv2.resize(sample(distance, maps), (width, height)) / abs(t - anchor)
+            weights[t] += 1 / abs(t - anchor)
+    mixed /= np.maximum(weights, 1e-9)[:, None, None]
+    found = np.where(mixed.max(0) > 0, mixed.argmax(0) + 1, 0).astype(np.uint8)
+    for t in known:
+        found[t] = masks[t]
+    return found
+
 
 CHOICES = ("queue", "even", "both", "first")
 """How frames are chosen: by the tool's queue, one after the other; evenly spaced, for an annotator who knows beforehand
@@ -67,13 +113,8 @@ def true_masks(clip: Path, classes: int = 1) -> NDArray[np.uint8]:
 
     With one class 0 and 1; with several the labels as they are, those beyond the classes being background.
     """
-    masks = []
-    for _, path in pair_files(clip):
-        try:
-            pixels = read_mask_picture(path).values
-        except (OSError, ValueError) as error:
-            raise VivimError(f"Cannot read the mask {path}: {error}") from error
-        masks.append(binary_mask(pixels) if classes == 1 else np.where(pixels > classes, 0, pixels))
+    labels = [read_labels(path) for _, path in pair_files(clip)]
+    masks = [binary_mask(one) if classes == 1 else np.where(one > classes, 0, one) for one in labels]
     if len({mask.shape for mask in masks}) > 1:
         raise VivimError(f"The masks of {clip} have different sizes.")
     return np.stack(masks).astype(np.uint8)
@@ -104,8 +145,6 @@ def draw_truth(
 
 def clicking(most: int, device: str) -> Annotate:
     """Make an annotator that clicks on what is proposed, at most so often a frame."""
-    from vivim.evaluation.simulated_clicks import click
-    from vivim.prompting import PromptedFrame, encode_session_frame
 
     def annotate(
         session: Session, model: Vivim, frame: int, truth: NDArray[np.uint8]
@@ -210,9 +249,6 @@ def _propose(session: Session, model: Vivim, device: str) -> None:
 
 def _finetune(session: Session, base: Vivim, device: str) -> Vivim | None:
     """Tune `base` on all corrections so far. None where that did not help on held-out ones."""
-    from vivim.finetuning.feature_store import FeatureStore
-    from vivim.finetuning.job import Trained, run
-
     if len(session.frames_with("corrected", "accepted")) < 2:
         return None  # nothing could be held out, so nothing can be promoted
     for event in run([session], base, device=device, cache=FeatureStore(session.folder / "features")):
@@ -307,7 +343,7 @@ def simulate(
         Where given, the annotator clicks on each frame until Dice is `ENOUGH`, at most so often. Else it draws the
         true mask.
     part : str
-        ``"kept out"`` takes only what the starter was never trained on, see `vivim.training.kept_out`.
+        ``"kept out"`` takes only what the starter was never trained on, see `vivim.training.datasets`.
     report : callable
         Called with a line of text as the work goes on.
 

@@ -5,31 +5,32 @@ of the mask so far, lesion where it is missed and not where it is too much. NoC8
 clicks until Dice reaches 0.85 and 0.90.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import methodcaller
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from vivim.errors import VivimError
-from vivim.imaging.mask_files import read_mask_picture
 from vivim.imaging.metrics import dice
 from vivim.inference.sliding_windows import in_context
+from vivim.network import Vivim
 from vivim.prompting import PromptedFrame, encode_frame
 from vivim.prompting.encoding import check_takes_prompts
-from vivim.training.datasets import binary_mask, find_clips, pair_files, split_label
-from vivim.training.kept_out import Part
-
-if TYPE_CHECKING:
-    from vivim.network import Vivim
+from vivim.training.datasets import (
+    Part,
+    binary_mask,
+    find_clips,
+    pair_files,
+    read_frame,
+    read_labels,
+    split_label,
+)
 
 MOST_CLICKS = 20
 """Clicks after which the robot gives up, and what counts where a Dice is never reached."""
@@ -117,8 +118,7 @@ def prompt_items(
 ) -> Iterator[PromptItem]:
     """Masks to be prompted: `FRAMES_A_CLIP` evenly spaced frames of each clip, or up to `MOST_STILLS` stills.
 
-    Frames without a lesion are left out. With several classes, each that a frame has is an item. `part` takes only the
-    pictures for training, or only those kept out of it.
+    Frames without a lesion are left out. With several classes, each that a frame has is an item.
     """
     rng = np.random.default_rng(0)
     dataset, wanted = split_label(str(dataset))
@@ -126,9 +126,9 @@ def prompt_items(
         pairs = pair_files(clip, part=part)
         count = min(len(pairs), MOST_STILLS if stills else FRAMES_A_CLIP)
         for number in np.linspace(0, len(pairs) - 1, count).astype(int).tolist():
-            labels = _read(pairs[number][1], lambda path: read_mask_picture(path).values)
+            labels = read_labels(pairs[number][1])
             window = [number] if stills else in_context(number, len(pairs))
-            frames = [_read(pairs[t][0], _picture) for t in window]
+            frames = [read_frame(pairs[t][0]) for t in window]
             if any(frame.shape[:2] != labels.shape for frame in frames):
                 raise VivimError(f"{pairs[number][0]}, its neighbours and its mask differ in size.")
             for class_id in range(1, classes + 1):
@@ -137,18 +137,6 @@ def prompt_items(
                     box = _jittered_box(truth, rng)
                     name = f"{clip.parent.name}/{clip.name}"
                     yield PromptItem(name, np.stack(frames), window.index(number), truth, class_id, box)
-
-
-def _read(path: Path, how: Callable[[Path], NDArray]) -> NDArray:
-    try:
-        return how(path)
-    except (OSError, ValueError) as error:
-        raise VivimError(f"Cannot read {path}: {error}") from error
-
-
-def _picture(path: Path) -> NDArray[np.uint8]:
-    with Image.open(path) as picture:
-        return np.asarray(picture.convert("RGB"))
 
 
 def _jittered_box(truth: NDArray[np.bool_], rng: np.random.Generator) -> tuple[float, float, float, float]:
@@ -169,10 +157,7 @@ def simulate_clicks(
     part: Part = "all",
     report: Callable[[str], None] = lambda text: None,
 ) -> Iterator[ClickResult]:
-    """Count the clicks that single frames take, starting from no mask, and yield what was reached on each.
-
-    Raises `VivimError` if there are no clips or files do not match, or the model takes no prompts.
-    """
+    """Count the clicks that single frames take, starting from no mask, and yield what was reached on each."""
     check_takes_prompts(model)
     for item in prompt_items(Path(dataset), model.config.num_classes, stills, leave_out, part):
         encoded = encode_frame(model, item.frames, item.at, device)

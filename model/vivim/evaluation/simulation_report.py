@@ -74,11 +74,7 @@ def corrections_until(history: Sequence[float], good: float = GOOD) -> int | Non
 
 
 def summary(results: Sequence[SimulationResult]) -> dict:
-    """Results as the object that ``vivim simulate --json`` prints, with means over clips.
-
-    Where frames were chosen by the queue and evenly, those of evenly spaced frames are beside the queue's under
-    ``"even"``.
-    """
+    """Results as the object that ``vivim simulate --json`` prints, with means over clips."""
     queue, even = ([r for r in results if r.choose == name] for name in ("queue", "even"))
     report = _of_one_chooser(queue or even)
     if first := [r for r in results if r.choose == "first"]:

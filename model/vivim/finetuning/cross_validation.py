@@ -115,10 +115,10 @@ def split_folds(keys: Sequence[tuple[int, int]]) -> list[set[tuple[int, int]]]:
 def held_out_scores(
     trainable: Trainable, seed: int, choices: Sequence[int]
 ) -> Iterator[Step | HeldOut | dict[int, Scores]]:
-    """Train with each block left out in turn.
+    """Train with each block left out in turn, and yield the steps and the scores between them.
 
-    Yields the steps and the scores between them. The last item is a dictionary that holds, for every number of steps in
-    `choices`, the scores of each corrected frame by a copy that never learned from it.
+    The last item holds, for every number of steps in `choices`, the scores of each frame by a copy that never learned
+    it.
     """
     keys = set(trainable.keys)
     total = max(choices)

@@ -22,24 +22,19 @@ LIMIT_BYTES = 1_000_000_000
 SUFFIX = ".features"
 
 
-def store_folder() -> Path:
-    """Folder in which encoded frames are kept."""
-    return vivim_home() / "features"
-
-
 def key_of(*parts: Any) -> str:
     """Name of the features that depend on `parts`, which must be plain JSON values."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:40]
 
 
 class FeatureStore:
-    """Store of encoded frames: a folder of named tensors, `store_folder` by default, made when first written to.
+    """Store of encoded frames: a folder of named tensors, by default in `vivim_home`, made when first written to.
 
     `trim` leaves `limit` bytes at most. The files unused for longest go first.
     """
 
     def __init__(self, folder: Path | None = None, limit: int = LIMIT_BYTES) -> None:
-        self.folder, self.limit = folder or store_folder(), limit
+        self.folder, self.limit = folder or vivim_home() / "features", limit
         self.hits = 0
 
     def get(self, key: str) -> dict[str, Tensor] | None:

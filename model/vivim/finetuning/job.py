@@ -31,20 +31,10 @@ def run(
     seed: int = 0,
     cache: FeatureStore | None = None,
 ) -> Iterator[Preparing | Step | HeldOut | Scored | Trained]:
-    """Fine-tune a copy of `model` on the corrected and accepted frames of `sessions`.
+    """Fine-tune a copy of `model` on the corrected and accepted frames of `sessions`. `model` itself is never changed.
 
     The held-out rounds train the same `scope`, so that their score is that of the result. Encoded frames are taken from
-    `cache` and kept there, if one is given. `model` itself is never changed.
-
-    Yields
-    ------
-    Preparing, Step, HeldOut, Scored, Trained
-        Progress first, then `Scored`, then `Trained`.
-
-    Raises
-    ------
-    FinetuneError
-        If there is no corrected frame, the scope is unknown, or a label is beyond the model's classes.
+    `cache` and kept there, if one is given. Progress comes first, then `Scored`, then `Trained`.
     """
     if scope not in SCOPES:
         raise FinetuneError(f"Unknown scope {scope!r}. Choose one of {', '.join(SCOPES)}.")

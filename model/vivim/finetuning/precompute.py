@@ -21,11 +21,9 @@ from vivim.utils.cancellation import Stopped
 def precompute_features(
     sessions: Sequence[Session], model: Vivim, device: torch.device, stop: threading.Event | None = None
 ) -> Iterator[Preparing]:
-    """Encode the corrected frames as a fine-tune of `model` will ask for them.
+    """Encode the corrected frames as a fine-tune of `model` will ask for them. Nothing is written to the sessions.
 
     The optical flow serves proposing too, because `vivim.inference.feature_cache` keeps that of a session in memory.
-    Nothing is written to the sessions. `model` is moved to the device and put into evaluation mode. Raises `Stopped` if
-    `stop` was set, within a block of the network.
     """
     cache, total = FeatureStore(), len(corrected_frames(sessions))
     model = model.to(device).eval()
@@ -51,10 +49,7 @@ def precompute(
     device: str = "auto",
     stop: threading.Event | None = None,
 ) -> Iterator[int]:
-    """Fill the caches of a session for the next fine-tune and the next proposal, and yield the number of windows done.
-
-    Nothing is written to the session. Options are those of `propose`, but for devices of other machines.
-    """
+    """Fill a session's caches for the next fine-tune and the next proposal, and yield the number of windows done."""
     target, done = choose_device(device), 0
     with contextlib.suppress(Stopped):
         for _ in precompute_features([session], untouched_ancestor(model, [session]), target, stop):

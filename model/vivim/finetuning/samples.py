@@ -95,10 +95,7 @@ def target_planes(mask: np.ndarray, classes: int) -> Tensor:
 
 
 def check_labels(sessions: Sequence[Session], model: Vivim) -> None:
-    """Make sure that a model of several classes knows every label drawn. With one class every label counts as it.
-
-    Raises `FinetuneError` if a label is beyond the classes, so that its pixels would be learned as background.
-    """
+    """Refuse labels beyond the classes of a model of several: their pixels would be learned as background."""
     classes = model.config.num_classes
     for number, t in corrected_frames(sessions) if classes > 1 else ():
         label = int(np.asarray(sessions[number].masks[t]).max())
@@ -150,10 +147,7 @@ class Source:
         self._readers = [ResizedFrames(session, self.size, stop=stop) for session in sessions]
 
     def windows(self, variants: Sequence[Variant]) -> list[Window]:
-        """Make the windows of some variants of one corrected frame.
-
-        May be called from several threads.
-        """
+        """Make the windows of some variants of one corrected frame, in any thread."""
         if not variants:
             return []
         number, t = variants[0].session, variants[0].frame

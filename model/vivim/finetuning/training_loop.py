@@ -1,7 +1,5 @@
 """The training loop of fine-tuning: few gentle steps, frozen normalisation, weights kept near the parent's."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -63,11 +61,6 @@ def freeze_normalisation(module: nn.Module) -> None:
             part.eval()
 
 
-def pull_to(parameters: Sequence[Tensor], parents: Sequence[Tensor]) -> Tensor:
-    """Squared distance between weights and their parents."""
-    return torch.stack([(a - b).square().sum() for a, b in zip(parameters, parents, strict=True)]).sum()
-
-
 def train(
     parameters: Sequence[Mapping[str, Any]],
     losses: Callable[[], Tensor],
@@ -78,9 +71,8 @@ def train(
 ) -> Iterator[Step]:
     """Take `steps` steps on the loss, pulled towards the first weights, and yield after each.
 
-    `parameters` are an optimiser's groups, each ``lr`` warmed up over `WARM_UP` steps. `losses` returns a scalar.
-    `FinetuneError` is raised if it is no longer a number. `max_gradient` clips the norm, `pull` weighs the squared
-    distance to the first weights.
+    `parameters` are an optimiser's groups, each ``lr`` warmed up over `WARM_UP` steps. `max_gradient` clips the norm,
+    `pull` weighs the squared distance to the first weights.
     """
     moved = [p for group in parameters for p in group["params"]]
     parents = [p.detach().clone() for p in moved]
@@ -91,7 +83,8 @@ def train(
             if not math.isfinite(float(loss.detach())):
                 raise FinetuneError("The loss is no longer a number. Use the scope 'decoder' instead.")
             optimiser.zero_grad(set_to_none=True)
-            (loss + pull * pull_to(moved, parents)).backward()
+            away = torch.stack([(a - b).square().sum() for a, b in zip(moved, parents, strict=True)]).sum()
+            (loss + pull * away).backward()
         if max_gradient is not None:
             nn.utils.clip_grad_norm_(moved, max_gradient)
         for group, given in zip(optimiser.param_groups, parameters, strict=True):

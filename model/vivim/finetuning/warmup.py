@@ -37,9 +37,7 @@ def warm_up_finetuning(model: Vivim, device: torch.device) -> None:
 def warm_up(model: Vivim, device: str = "auto", stop: threading.Event | None = None) -> None:
     """Compile kernels and propose one empty window, so that the first mask comes quickly.
 
-    On CUDA also warm up fine-tuning. Nothing is done for another machine's device. The model is moved to the device and
-    put into evaluation mode. What has not started when `stop` is set is left out. Raises `DeviceError` if the device is
-    absent or its memory too small.
+    On CUDA also warm up fine-tuning. Nothing is done for another machine's device, or once `stop` is set.
     """
     if is_remote(device):
         return

@@ -41,15 +41,11 @@ def work(job: Path) -> None:
             session.close()
 
 
-def load_everything() -> None:
-    """Load what is otherwise loaded at first use: kernels, and the imports of PyTorch's optimisers."""
-    small = Vivim(VivimConfig(size="b0", input_size=(64, 64), guided=True))
-    warm_up_finetuning(small, torch.device("cpu"))
-
-
 def main() -> int:
     """Wait for the job and do it. A `VivimError` becomes one line of JSON, so that its sentence reaches the person."""
-    load_everything()
+    # load what is otherwise loaded at first use: kernels, and the imports of PyTorch's optimisers
+    small = Vivim(VivimConfig(size="b0", input_size=(64, 64), guided=True))
+    warm_up_finetuning(small, torch.device("cpu"))
     if not sys.stdin.readline():
         return 0
     try:

@@ -31,8 +31,7 @@ KEPT_SECONDS = 600.0
 class WorkerProcess:
     """A process ``python -m vivim.finetuning.worker`` with a folder of its own, which waits for its job.
 
-    It ends with this program, however that ends, because its standard input is closed then. Use it as a context, or
-    `close` it.
+    It ends with this program, however that ends, because its standard input is closed then.
     """
 
     def __init__(self) -> None:

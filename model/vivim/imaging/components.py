@@ -18,11 +18,7 @@ class Cleaning:
     """Background that a mask encloses becomes part of it."""
 
     def __call__(self, mask: ArrayLike) -> NDArray[np.uint8]:
-        """Return the cleaned mask.
-
-        `mask`: ``(H, W)`` uint8 of classes, 0 is background. Returns ``(H, W)`` uint8. Holes are filled
-        first, then small components are removed.
-        """
+        """Clean a mask ``(H, W)`` uint8 of classes: fill holes, then remove small components."""
         pixels = np.asarray(mask)
         if not pixels.any():
             return pixels

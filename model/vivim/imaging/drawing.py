@@ -18,8 +18,7 @@ AREA_COLOUR = (160, 160, 160)
 def tinted(frame: NDArray, mask: NDArray, colors: Sequence[str]) -> NDArray[np.uint8]:
     """RGB picture of a frame with the mask tinted and its outline drawn, each class in its colour.
 
-    `frame`: ``(H, W)`` or ``(H, W, 3)``, uint8 or uint16. `mask`: ``(H, W)`` of classes; 0 is background.
-    `colors`: of the classes 1, 2, ... as ``#rrggbb``; further classes begin again with the first.
+    `colors` are those of the classes 1, 2, ... as ``#rrggbb``; further classes begin again with the first.
     """
     rgb = resize_frame(frame, frame.shape[:2]).copy()
     for label in np.unique(mask[mask > 0]).tolist():
@@ -40,11 +39,7 @@ def framed(rgb: NDArray[np.uint8], area: Area | None) -> NDArray[np.uint8]:
 
 
 def outlined(picture: NDArray[np.uint8], mask: NDArray[np.uint8], width: int = 1) -> NDArray[np.uint8]:
-    """A copy of a picture with the outline of every class on it, in the colours of the settings.
-
-    `picture`: ``(h, w, 3)`` uint8. `mask`: ``(H, W)`` uint8, 0 for background and 1, 2, ... for the classes;
-    of any size. `width`: of the lines, in pixels of the picture.
-    """
+    """A copy of a picture ``(h, w, 3)`` with the outlines of a mask of any size on it, in the settings' colours."""
     shown, colors = picture.copy(order="C"), settings().colors()
     small = cv2.resize(mask, (picture.shape[1], picture.shape[0]), interpolation=cv2.INTER_NEAREST)
     for label in np.unique(small[small > 0]).tolist():

@@ -114,10 +114,7 @@ class Linker:
 
 
 class Lesions:
-    """The lesions of a stack of masks, found frame after frame, with one frame in memory at most.
-
-    `masks`: ``(T, H, W)`` uint8 of classes, indexed by frame. `cleaning`: applied to each mask first.
-    """
+    """The lesions of masks ``(T, H, W)``, cleaned and found frame after frame, with one frame in memory at most."""
 
     def __init__(self, masks: Any, cleaning: Cleaning | None = None) -> None:
         self._masks, self._cleaning = masks, cleaning or Cleaning()

@@ -25,18 +25,16 @@ class MaskPicture(NamedTuple):
 
 
 def read_mask_picture(path: Path) -> MaskPicture:
-    """Read one picture of a mask.
+    """Read one picture of a mask. Transparent pixels are background.
 
-    A lossy file (JPEG) cannot hold numbers. It is taken as black and white if it looks so. Transparent pixels
-    are background. Raises `ValueError` if a lossy file is not black and white. Raises `OSError` if it is no
-    picture, or damaged.
+    A lossy file (JPEG) cannot hold numbers. It is taken as black and white, or refused if it does not look so.
     """
     with Image.open(path) as picture:
         if picture.format in LOSSY:
             return MaskPicture(_black_and_white(np.asarray(picture.convert("L"))))
         if picture.mode == "1":
             return MaskPicture(np.asarray(picture).astype(np.uint8))
-        if picture.mode == INDEXED and _background_is_black(picture):
+        if picture.mode == INDEXED and not any((picture.getpalette() or [])[:3]):  # background is black
             return MaskPicture(np.asarray(picture), indexed=True)
         if picture.mode in GREY:
             return MaskPicture(np.asarray(picture))
@@ -46,11 +44,6 @@ def read_mask_picture(path: Path) -> MaskPicture:
         return MaskPicture(parts[..., 0])
     red, green, blue = np.moveaxis(parts.astype(np.int64), -1, 0)
     return MaskPicture(red << 16 | green << 8 | blue, coloured=True)
-
-
-def _background_is_black(picture: Image.Image) -> bool:
-    palette = picture.getpalette()
-    return palette is None or not any(palette[:3])
 
 
 def _black_and_white(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -62,12 +62,7 @@ def specificity(predicted: NDArray, true: NDArray) -> float:
 
 
 def f_measure(predicted: NDArray, true: NDArray, beta_squared: float = 0.3) -> float:
-    """F-measure ``(1 + b) P R / (b P + R)``, with ``b = 0.3`` as in salient object detection.
-
-    1 where both are empty.
-
-    With ``beta_squared=1`` this is `dice`.
-    """
+    """F-measure ``(1 + b) P R / (b P + R)``, ``b = 0.3`` as in salient object detection; 1 where both are empty."""
     tp, fp, fn, _ = _counts(predicted, true)
     return _ratio((1 + beta_squared) * tp, (1 + beta_squared) * tp + beta_squared * fn + fp, 1.0)
 
@@ -79,20 +74,25 @@ def outline(mask: NDArray) -> NDArray[np.bool_]:
     return inside[1:-1, 1:-1] & ~whole
 
 
-def hausdorff95(predicted: NDArray, true: NDArray) -> float:
-    """95th percentile Hausdorff distance between outlines of masks ``(H, W)``, in pixels.
-
-    That is the larger of the two directions.
-    0 where both are empty, the picture's diagonal where one of them is.
-    """
+def _outline_distances(predicted: NDArray, true: NDArray) -> list[NDArray]:
+    """Distances of the pixels of each outline to the other outline, empty where its mask is."""
     import cv2
 
     _counts(predicted, true)  # same shapes
     edges = [outline(predicted), outline(true)]
-    if not (edges[0].any() and edges[1].any()):
-        return 0.0 if not edges[0].any() and not edges[1].any() else float(np.hypot(*edges[0].shape))
     away = [cv2.distanceTransform((~e).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) for e in edges]
-    return float(max(np.percentile(away[1][edges[0]], 95), np.percentile(away[0][edges[1]], 95)))
+    return [away[1 - k][edges[k]] for k in (0, 1)]
+
+
+def hausdorff95(predicted: NDArray, true: NDArray) -> float:
+    """95th percentile Hausdorff distance between outlines of masks ``(H, W)`` in pixels, of the larger direction.
+
+    0 where both are empty, the picture's diagonal where one of them is.
+    """
+    one, other = _outline_distances(predicted, true)
+    if not (one.size and other.size):
+        return 0.0 if one.size == other.size else float(np.hypot(*np.shape(true)))
+    return float(max(np.percentile(one, 95), np.percentile(other, 95)))
 
 
 def boundary_f(predicted: NDArray, true: NDArray) -> float:
@@ -100,15 +100,11 @@ def boundary_f(predicted: NDArray, true: NDArray) -> float:
 
     A pixel of an outline is right within 0.8 % of the picture's diagonal of the other outline.
     """
-    import cv2
-
-    _counts(predicted, true)  # same shapes
-    edges = [outline(predicted), outline(true)]
-    if not (edges[0].any() and edges[1].any()):
-        return float(edges[0].any() == edges[1].any())
-    near = np.ceil(0.008 * np.hypot(*edges[0].shape))
-    away = [cv2.distanceTransform((~e).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) for e in edges]
-    found, kept = (float((away[1 - k][edges[k]] <= near).mean()) for k in (1, 0))
+    one, other = _outline_distances(predicted, true)
+    if not (one.size and other.size):
+        return float(one.size == other.size)
+    near = np.ceil(0.008 * np.hypot(*np.shape(true)))
+    kept, found = (float((away <= near).mean()) for away in (one, other))
     return _ratio(2 * found * kept, found + kept, 0.0)
 
 
@@ -126,11 +122,7 @@ def _at_thresholds(probability: NDArray, true: NDArray) -> tuple[NDArray[np.int6
 
 
 def threshold_curves(probability: NDArray, true: NDArray) -> dict[str, NDArray[np.float64]]:
-    """Dice, Jaccard and specificity at 256 thresholds.
-
-    `probability`: ``(H, W)`` float in [0, 1]. `true`: ``(H, W)``. Returns ``"dice"``, ``"jaccard"``,
-    ``"specificity"``: ``(256,)`` each; number k counts the pixels whose probability is at least ``k / 255``.
-    """
+    """Dice, Jaccard and specificity at 256 thresholds of a probability ``(H, W)`` in [0, 1], each ``(256,)``."""
     tp, fp, fn, tn = _at_thresholds(probability, true)
 
     def ratio(part: NDArray, whole: NDArray) -> NDArray[np.float64]:

@@ -1,5 +1,6 @@
 """Resize frames and masks to the size that a network works on."""
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -7,11 +8,8 @@ from numpy.typing import NDArray
 def resize_frame(frame: NDArray, size: tuple[int, int]) -> NDArray[np.uint8]:
     """Resize one decoded frame to RGB uint8 ``(*size, 3)``. As in the paper, the aspect is not kept.
 
-    `frame`: ``(H, W)`` or ``(H, W, 3)``, uint8 or uint16. 16-bit frames are stretched from their own minimum
-    and maximum to 8 bits. `size`: height and width in pixels.
+    16-bit frames are stretched from their own minimum and maximum to 8 bits.
     """
-    import cv2
-
     if frame.dtype != np.uint8:
         low, high = float(frame.min()), float(frame.max())
         frame = ((frame.astype(np.float32) - low) * (255.0 / max(high - low, 1.0))).astype(np.uint8)
@@ -23,7 +21,5 @@ def resize_frame(frame: NDArray, size: tuple[int, int]) -> NDArray[np.uint8]:
 
 def resize_mask(mask: NDArray, size: tuple[int, int]) -> NDArray[np.uint8]:
     """Resize a label mask ``(H, W)`` to ``size`` by nearest neighbour."""
-    import cv2
-
     resized = cv2.resize(np.ascontiguousarray(mask), size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
     return np.asarray(resized, np.uint8)

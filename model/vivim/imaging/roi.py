@@ -13,10 +13,7 @@ MIN_SIDE = 16
 
 
 def check_area(area: Area, size: tuple[int, int]) -> Area | None:
-    """Return an area of a picture of `size` (height and width), None if it is the whole picture.
-
-    Raises `ValueError` if it reaches beyond the picture, or is too small.
-    """
+    """Return an area of a picture of `size`, None if it is the whole, or raise a `ValueError` if it does not fit."""
     y0, x0, y1, x1 = (int(side) for side in area)
     height, width = size
     if (y0, x0, y1, x1) == (0, 0, height, width):

@@ -5,6 +5,7 @@ Needs no PyTorch, so that opening a video does not load it.
 
 from collections.abc import Mapping
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,13 +14,7 @@ MAX_DISTANCE = 32.0
 
 
 def signed_distance(mask: NDArray, limit: float = MAX_DISTANCE) -> NDArray[np.float32]:
-    """Signed Euclidean distance to the outline of a mask ``(H, W)``, in pixels, positive inside.
-
-    `mask`: ``(H, W)``; nonzero is inside. `limit`: distances are clipped at plus and minus this. An empty
-    mask is ``-limit`` everywhere, a full one ``limit``.
-    """
-    import cv2
-
+    """Signed distance to the outline of a mask ``(H, W)`` in pixels, positive inside, clipped at `limit` either way."""
     inside = np.ascontiguousarray(mask > 0, dtype=np.uint8)
     if not inside.any():
         return np.full(mask.shape, -limit, np.float32)
@@ -45,9 +40,8 @@ def blend(
 ) -> NDArray[np.uint8]:
     """Label mask between two others: their signed distances, mixed linearly (Raya and Udupa 1990).
 
-    `before`, `after`: signed distances ``(H, W)`` by class. A class that one of them lacks is far outside
-    everywhere. `share`: position between `before`, 0, and `after`, 1. `shape`: height and width. Returns
-    ``(H, W)`` uint8. Each pixel has the class that lies deepest inside there, 0 where none does.
+    Each pixel has the class that lies deepest inside there at `share` of the way, 0 where none does. A class that only
+    one side has is far outside everywhere on the other.
     """
     out, deepest = np.zeros(shape, np.uint8), np.zeros(shape, np.float32)
     far = np.float32(-max(shape))

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TypeGuard
 
 import torch
 from torch import Tensor
@@ -20,17 +20,15 @@ from torch import Tensor
 from vivim.devices import PRECISIONS, is_out_of_memory, native_bfloat16
 from vivim.errors import DeviceError, VivimError
 from vivim.inference.cuda_graphs import GraphedForward
+from vivim.inference.feature_cache import EncodedFrames, EncodedWindows
 from vivim.inference.sliding_windows import Window
+from vivim.network import Vivim
 from vivim.network.decoder import Decoder
 from vivim.network.mix_transformer import MiTBlock
 from vivim.network.temporal_mamba import STMamba
 from vivim.settings import settings
 from vivim.utils.cancellation import check
 from vivim.utils.system import check_fits, trim
-
-if TYPE_CHECKING:
-    from vivim.inference.feature_cache import EncodedFrames, EncodedWindows
-    from vivim.network import Vivim
 
 MAX_BATCH = 32
 _WINDOWS_BETWEEN_TRIMS = 16
@@ -61,7 +59,6 @@ def precision_context(precision: str, device: torch.device) -> contextlib.Abstra
     """Autocast to bfloat16 where asked for, or by ``"auto"`` on GPUs that have it natively; else float32.
 
     On CPUs "auto" stays in float32: see docs/speed.md for what bfloat16 gains there and how many pixels it moves.
-    Raises `ValueError` if the precision is unknown.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"Unknown precision {precision!r}; choose one of {', '.join(PRECISIONS)}.")
@@ -93,19 +90,9 @@ class _Batch:
 class Runner:
     """Run windows on one device, in batches of a size measured on the first one.
 
-    Parameters
-    ----------
-    model : Vivim
-        Moved to the device and put into evaluation mode.
-    device : torch.device
-        Where it runs.
-    batch_size : int, optional
-        Windows at once; by default one on a CPU, where more gains nothing and delays the first mask, and on a GPU as
-        many as fit, but no more than the settings allow. Halved, for good, when memory runs out.
-    precision : str
-        One of `PRECISIONS`.
-    stop : threading.Event, optional
-        Set it, from any thread, to stop within one block of the network.
+    By default a batch is one window on a CPU, where more gains nothing and delays the first mask, and on a GPU as many
+    as fit, but no more than the settings allow. It is halved, for good, when memory runs out. Setting `stop`, from any
+    thread, stops within one block of the network.
     """
 
     def __init__(
@@ -132,10 +119,7 @@ class Runner:
         self._graphed = GraphedForward(self._forward) if device.type == "cuda" else None
 
     def __call__(self, x: Tensor, planes: Tensor | None) -> Tensor:
-        """Return logits ``(B, T, C, H, W)`` float32 of clips ``(B, T, 3, H, W)``, both on the device.
-
-        Raises `Stopped` if `stop` was set meanwhile.
-        """
+        """Return logits ``(B, T, C, H, W)`` float32 of clips ``(B, T, 3, H, W)``, both on the device."""
         with self._inference():
             return self._forward(x, planes) if self._graphed is None else self._graphed(x, planes)
 
@@ -183,14 +167,8 @@ class Runner:
     ) -> Iterator[tuple[Window, Tensor, Tensor | None]]:
         """Yield each window and, of its n kept frames, the logits ``(n, C, H, W)`` and guide planes ``(n, 2, H, W)``.
 
-        In order. Windows in `encoded_cache` are not encoded again, on a CPU.
-
-        Raises
-        ------
-        Stopped
-            If `stop` was set.
-        DeviceError
-            If not even one window fits into memory.
+        In order. Windows in `encoded_cache` are not encoded again, on a CPU. Raises `Stopped` if `stop` was set,
+        `DeviceError` if not even one window fits into memory.
         """
         with ThreadPoolExecutor(1, thread_name_prefix="vivim-prepare") as thread:
             done, trimmed = 0, 0

@@ -5,8 +5,6 @@ that learns changes nothing that the encoder made. Proposing again encodes only 
 those that would come out without the cache: its keys hold everything that a value depends on.
 """
 
-from __future__ import annotations
-
 import hashlib
 import threading
 from collections.abc import Hashable, Sequence

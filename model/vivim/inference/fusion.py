@@ -40,27 +40,11 @@ def guided_share(confidence: float, reliability: float) -> float:
 def weigh_guided(
     logits: Tensor, planes: Tensor, confidences: Sequence[float], reliability: float
 ) -> tuple[Tensor, list[float]]:
-    """Guided logits with the propagated mask added, and their weights beside those of `weigh_unguided`.
+    """Guided logits ``(T, C, H, W)`` with the propagated mask added, and weights beside those of `weigh_unguided`.
 
-    The propagated mask is added to all classes alike. It moves the outline against the background and never exchanges
-    classes.
-
-    Parameters
-    ----------
-    logits : Tensor
-        ``(T, C, H, W)``.
-    planes : Tensor
-        Guide planes ``(T, 2, H, W)``. The first is added, `PROPAGATED_WEIGHT` times its confidence, which counts
-        `MIN_PROPAGATED_CONFIDENCE` at least.
-    confidences : sequence of float
-        Confidence in the propagated masks of each frame.
-    reliability : float
-        How well the unguided network knows the video. It multiplies all logits.
-
-    Returns
-    -------
-    Tensor, list of float
-        ``(T, C, H, W)``, and a weight a frame.
+    The mask, the first of the guide `planes` ``(T, 2, H, W)``, is added to all classes alike, by the confidence in it.
+    It moves the outline against the background and never exchanges classes. The model's `reliability` multiplies
+    logits.
     """
     shares = [max(guided_share(confidence, reliability), MIN_WEIGHT) for confidence in confidences]
     propagated = [

@@ -6,8 +6,6 @@ frames first, so that one of them tells little: its Dice is compared with the Di
 and over the video.
 """
 
-from __future__ import annotations
-
 from collections.abc import Hashable, MutableMapping, Sequence
 from typing import TypeVar
 
@@ -78,14 +76,8 @@ def model_reliability(
 ) -> float:
     """Judge the unguided network on the video of a session, in [0, 1]; see `reliability_from`. Raises as `Runner.run`.
 
-    Parameters
-    ----------
-    session, reader, guide
-        A session with at least one corrected or accepted frame, its frames, and the guide by its corrected masks.
-    windows : sequence of Window
-        Windows without guidance, each corrected frame kept by one of them.
-    weights : str
-        Digest of the network's weights, by which scores are cached. Empty to cache none.
+    The session has at least one corrected or accepted frame, and `windows`, without guidance, keep each of them.
+    `weights` is the digest of the network's by which scores are cached, empty to cache none.
     """
     cached: MutableMapping[Hashable, WindowScores] = reader.cache.scores if weights else {}
     judged = spread_evenly(session.vouched_frames())

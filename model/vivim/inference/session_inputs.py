@@ -1,7 +1,5 @@
 """Inputs of the network from a session: frames at its size, and guidance by corrected masks."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -41,11 +39,10 @@ class ResizedFrames:
         self.motion = Motion(self, self.cache.flows)
 
     def __call__(self, t: int) -> NDArray[np.uint8]:
-        """Return frame `t` as RGB uint8 ``(H, W, 3)``, for any thread. One that is damaged is noted as `lost`.
+        """Return frame `t` as RGB uint8 ``(H, W, 3)``, for any thread.
 
-        In its place the nearest whole one is returned, so that the network sees a video without a gap.
-
-        Raises `Stopped` if the work was told to stop, `VideoError` if the video cannot be read, or no frame of it.
+        Where it is damaged, which is noted in `lost`, the nearest whole one is returned, so that the network sees no
+        gap.
         """
         check(self._stop)
         found = self._frames.get(t)
@@ -71,8 +68,7 @@ def guide_of(
 ) -> MaskGuide:
     """Guidance from all corrected and accepted frames of a session, or all but one.
 
-    The guide is one plane: where anything is, whatever its class. Guides without different frames can be asked side by
-    side.
+    It is one plane, whatever the class. Guides without different frames can be asked side by side.
     """
     masks = _CorrectedMasks(session, size, leave_out)
     return MaskGuide(frames, masks, frames.motion, frames.cache.confidences)

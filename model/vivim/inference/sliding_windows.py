@@ -6,14 +6,10 @@ logits are averaged (``"overlap"``), or a window around each frame of which the 
 reference does, at as many times the work as a window has frames).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from vivim.propagation.mask_propagator import MaskGuide
+from vivim.propagation.mask_propagator import MaskGuide
 
 MODES = ("every", "overlap", "centre")
 """Ways to lay windows over a video."""
@@ -75,8 +71,7 @@ def plan(
     """Lay windows of `length` frames over the `frames` wanted of a video of `total`, nearest to `start` first.
 
     Where there is a guide, corrected frames end a window and stand at its sides. Without one they are frames like any
-    other and kept, too, so that a correction does not change what the network sees of the frames around it. Raises
-    `ValueError` if the mode is unknown or the length below 1.
+    other and kept, too, so that a correction does not change what the network sees of the frames around it.
     """
     if length < 1:
         raise ValueError(f"clip_length must be at least 1, not {length}.")

@@ -1,24 +1,19 @@
 """`export`: which frames, which formats, and the moving into place."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vivim.errors import ExportError
 from vivim.imaging.components import Cleaning
 from vivim.io import formats as known
 from vivim.io.mask_source import Work
+from vivim.session import Session
 from vivim.session.damage_check import damage_text
 from vivim.utils.atomic_files import flush, part_of, put_in_place, remove, sweep
 from vivim.utils.stalling_io import in_background
-
-if TYPE_CHECKING:
-    from vivim.session import Session
 
 SCOPES = ("all", "corrected")
 LOOKED_AT_ONCE = 64
@@ -165,11 +160,7 @@ def chosen_frames(session: Session, only: str, part: tuple[int | None, int | Non
 
 
 def write_as(name: str, work: Work, final: Path) -> Iterator[ExportEvent]:
-    """Write one format to a path. It appears there when it is whole.
-
-    Yields after each frame; with none done while lesions are followed through the video. Raises `ExportError`
-    or `OSError` if it cannot be written. What was there before is still there.
-    """
+    """Write one format to a path, where it appears when it is whole. Yields after each frame."""
     total = len(work.frames)
     part = part_of(final)
     try:

@@ -1,12 +1,9 @@
 """`import_masks`: read, check everything, and only then write, frame by frame, through the session's gate."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +11,8 @@ from numpy.typing import NDArray
 from vivim.errors import MasksError, VivimError
 from vivim.io.formats import MASK_FILES, MASK_FOLDERS, loaded
 from vivim.io.import_source import Found, ReadOptions, wrong_size
+from vivim.session import Session
 from vivim.session.metadata import UNNAMED
-
-if TYPE_CHECKING:
-    from vivim.session import Session
 
 STATUSES = ("corrected", "proposed")
 VERSION = "imported"
@@ -122,10 +117,7 @@ def import_masks(
 
 
 def _is_one_class(found: Found, values: set[int], as_classes: bool, known: int) -> bool:
-    """Whether all that is not background is class 1; otherwise values are classes.
-
-    Raises `MasksError` if values may be classes, lesions or colours, and nothing says which.
-    """
+    """Whether all that is not background is class 1; otherwise values are classes. Refuses what may be either."""
     lesion = values - {0}
     if found.coloured and len(lesion) > 1:
         raise MasksError(
@@ -164,10 +156,7 @@ def _numbers_in(session: Session, names: tuple[str, ...] | None, values: set[int
 
 
 def find(path: Path, shape: tuple[int, int, int], keep: ExitStack, options: ReadOptions) -> Found:
-    """Masks at a path, fitting a video of `shape`, by what its name ends in. Files are left open in `keep`.
-
-    Raises `MasksError` if it is not there, of no known kind, or does not fit.
-    """
+    """Masks at a path, fitting a video of `shape`, by what its name ends in. Files are left open in `keep`."""
     if path.is_dir():
         found = (loaded(reader)(path, shape, keep, options) for reader in MASK_FOLDERS)
         return next(masks for masks in found if masks is not None)

@@ -58,15 +58,11 @@ _DIGITS = re.compile(r"\d+")
 
 
 def frames_of(names: Sequence[str], total: int, options: ReadOptions) -> list[int]:
-    """Frames that masks of some names belong to, in a video of `total` frames.
+    """Frames that masks of some names, without endings, belong to, in a video of `total` frames.
 
-    The number of a frame is the group of digits that counts: it differs from name to name, and stands behind
-    a word such as "frame", or is filled up with zeros. As many names as there are frames are taken in their
-    order.
-
-    `names`: names of files without their endings. `total`: frames of the video. `options`: what the person
-    said of the names. Raises `MasksError` if more than one group may be the frame's number, or the numbers
-    are none of this video's frames.
+    The number of a frame is the group of digits that counts: it differs from name to name, and stands behind a word
+    such as "frame", or is filled up with zeros. As many names as there are frames are taken in their order. Raises
+    `MasksError` if more than one group may count, or the numbers are none of this video's frames.
     """
     plain = [_without_additions(name) for name in names]
     groups = _digit_groups(plain)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from vivim.errors import ExportError
 from vivim.imaging.components import Cleaning
 from vivim.imaging.lesion_tracking import Lesions
+from vivim.imaging.resize import resize_frame
 from vivim.imaging.roi import Area
-
-if TYPE_CHECKING:
-    from vivim.session import Session
-    from vivim.video import Video
+from vivim.session import Session
+from vivim.video import Video
 
 
 @dataclass(frozen=True)
@@ -100,8 +99,6 @@ class Work:
 
     def rgb(self, t: int) -> NDArray[np.uint8]:
         """Frame `t` of the video as ``(H, W, 3)`` uint8."""
-        from vivim.imaging.resize import resize_frame
-
         return resize_frame(self.source.video.frame(t), self.size)
 
     def category(self, value: int) -> str:

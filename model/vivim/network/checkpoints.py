@@ -6,6 +6,7 @@ Nothing here ever unpickles objects, see `vivim.network.state_dict`.
 import hashlib
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -36,28 +37,17 @@ LARGEST_SIDE = 4096
 def save_checkpoint(
     model: Vivim, path: Path, provenance: dict[str, Any], dtype: torch.dtype = torch.float32
 ) -> None:
-    """Write a model to a file, atomically.
+    """Write a model to a ``.safetensors`` file, atomically, with its floating-point weights in `dtype`.
 
-    Parameters
-    ----------
-    path : Path
-        Ends with ``.safetensors``.
-    provenance : dict
-        Plain JSON values that say where the weights are from.
-    dtype : torch.dtype
-        Floating-point weights are stored in this type.
-
-    Raises
-    ------
-    CheckpointError
-        If the file cannot be written, or a weight is no finite number of this type.
+    `provenance` are plain JSON values that say where the weights are from. Raises `CheckpointError` if the file cannot
+    be written, or a weight is no finite number of this type.
     """
     own = model.state_dict()
     tensors = {name: _stored(value.detach().cpu(), dtype).contiguous() for name, value in own.items()}
     check_weights(tensors, own, f"The model {model.name!r}")
     header = {
         "format": FORMAT,
-        "config": json.dumps(model.config.to_dict()),
+        "config": json.dumps(asdict(model.config)),
         "classes": json.dumps(list(model.classes)),
         "provenance": json.dumps(provenance),
     }
@@ -79,13 +69,7 @@ def _stored(value: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """Read the configuration, classes and provenance of one of our files, without its weights.
-
-    Raises
-    ------
-    CheckpointError
-        If it is missing, damaged, or not one of ours.
-    """
+    """Read configuration, classes and provenance of one of our files alone, or raise a `CheckpointError`."""
     if not os.path.isfile(path):  # a pipe would block
         raise CheckpointError(f"There is no model file {path}.")
     try:
@@ -98,7 +82,7 @@ def read_header(path: Path) -> dict[str, Any]:
             f"{path} is not a Vivim model of this program (format {header.get('format')!r})."
         )
     try:
-        config = VivimConfig.from_dict(json.loads(header["config"]))
+        config = VivimConfig(**json.loads(header["config"]))
         if config.num_classes > MOST_CLASSES or max(config.input_size) > LARGEST_SIDE:
             raise ValueError("it has too many classes, or too large an input")
         provenance = json.loads(header["provenance"])
@@ -116,15 +100,9 @@ def read_header(path: Path) -> dict[str, Any]:
 def load_checkpoint(path: str | Path) -> Vivim:
     """Load one of our models (``.safetensors``) or a reference checkpoint (``.ckpt``, ``.pth``, ``.pt``, ``.bin``).
 
-    Returns
-    -------
-    Vivim
-        In evaluation mode, float32, on the CPU; `name`, `version`, `classes` and `provenance` are set.
-
-    Raises
-    ------
-    CheckpointError
-        If the file is missing, damaged, of another network, or cannot be read without running code from it.
+    It is in evaluation mode, float32, on the CPU; `name`, `version`, `classes` and `provenance` are set. Raises
+    `CheckpointError` if the file is missing, damaged, of another network, or cannot be read without running code from
+    it.
     """
     path = Path(path)
     if not os.path.isfile(path):

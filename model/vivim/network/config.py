@@ -1,9 +1,7 @@
 """Sizes and options of a Vivim network."""
 
-from __future__ import annotations
-
 import operator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 STATE_SIZE = 16
@@ -58,7 +56,7 @@ class VivimConfig:
     organ : bool
         Whether the decoder also has logits for organs, which are no lesions; see `vivim.network.targets`.
     presence : bool
-        Whether the network also says for each frame whether there is a lesion; see `vivim.network.presence`.
+        Whether the network also says for each frame whether there is a lesion; see `vivim.network.decoder`.
     guided : bool
         Whether corrected masks may be given beside the frames (two extra planes, see `Vivim.forward`).
     prompts : bool
@@ -112,15 +110,6 @@ class VivimConfig:
     def preset(self) -> SizePreset:
         """Widths and depths of this size."""
         return PRESETS[self.size]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for the header of a checkpoint."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> VivimConfig:
-        """Make a configuration from the values of `to_dict`, with a `TypeError` for unknown keys."""
-        return cls(**values)
 
 
 def _whole(name: str, value: Any) -> int:

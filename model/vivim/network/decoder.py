@@ -1,4 +1,4 @@
-"""SegFormer's all-MLP decoder, with its linear parts folded together.
+"""The heads: SegFormer's all-MLP decoder, with its linear parts folded together, and the presence of a lesion.
 
 In the paper each stage's feature goes through its own linear layer, is upsampled to the finest grid, concatenated, and
 mixed by a 1x1 convolution. Bilinear interpolation and 1x1 convolutions commute. So the linear layer and its slice of
@@ -33,9 +33,8 @@ class Decoder(nn.Module):
 
     def folded(self) -> list[tuple[Tensor, Tensor]]:
         """Matrix ``(decoder_width, width)`` and bias of each stage: its linear layer, then its slice of `fuse`."""
-        slices = self.fuse.weight.flatten(1).chunk(len(self.linears), dim=1)[
-            ::-1
-        ]  # deepest stage comes first
+        # deepest stage comes first
+        slices = self.fuse.weight.flatten(1).chunk(len(self.linears), dim=1)[::-1]
         folded = []
         for mix, linear in zip(slices, self.linears, strict=True):
             assert isinstance(linear, nn.Linear)
@@ -71,3 +70,25 @@ class Decoder(nn.Module):
         hidden = self.dropout(F.relu(self.norm(mixed) if self.norm.training else mixed))
         logits = self.classify(hidden)
         return torch.cat((logits, self.organ(hidden)), 1) if with_organ and self.organ is not None else logits
+
+
+PRESENCE_WIDTH = 64
+
+
+class PresenceHead(nn.Module):
+    """Say for each frame whether it shows a lesion.
+
+    The means and the maxima of the two deepest features, which have seen the whole clip, go through a small network.
+    """
+
+    def __init__(self, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(2 * sum(widths[2:]), eps=EPS)
+        self.hidden = nn.Linear(2 * sum(widths[2:]), PRESENCE_WIDTH)
+        self.classify = nn.Linear(PRESENCE_WIDTH, 1)
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """Return logits ``(n,)`` float32 from the four features ``(n, width_i, h_i, w_i)``, finest first."""
+        pooled = [part for f in features[2:] for part in (f.mean((-1, -2)), f.amax((-1, -2)))]
+        hidden = torch.relu(self.hidden(self.norm(torch.cat(pooled, 1).float())))
+        return self.classify(hidden)[:, 0].float()

@@ -62,21 +62,9 @@ def mix_and_classify(
 ) -> Tensor:
     """Run the folded decoder: four linear layers, upsampling to the finest grid, sum, ReLU, linear layer.
 
-    Equal to `paper.Decoder` in evaluation, with the matrices of `Decoder.folded` and its BatchNorm in them.
-
-    Parameters
-    ----------
-    features : list of Tensor
-        Four ``(n, width_i, h_i, w_i)``, finest first.
-    folded : list of tuple of Tensor
-        For each the matrix ``(decoder_width, width_i)`` and bias ``(decoder_width,)``; decoder_width a multiple of 16.
-    weight, bias : Tensor
-        ``(classes, decoder_width)`` and ``(classes,)``.
-
-    Returns
-    -------
-    Tensor
-        Logits ``(n, classes, h_0, w_0)`` float32.
+    Equal to `paper.Decoder` in evaluation, with the matrices of `Decoder.folded` and its BatchNorm in them. Features
+    are ``(n, width_i, h_i, w_i)``, finest first, logits ``(n, classes, h_0, w_0)`` float32. The decoder's width is a
+    multiple of 16.
     """
     from vivim.network import fused_kernels as kernels
 

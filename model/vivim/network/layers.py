@@ -25,9 +25,7 @@ class DepthwiseSpace(nn.Conv2d):
 
     def forward(self, x: Tensor, frames: int = 1) -> Tensor:
         """Convolve every frame by itself, whatever `frames` is."""
-        return F.conv2d(x.permute(0, 3, 1, 2), self.weight, self.bias, padding=1, groups=self.groups).permute(
-            0, 2, 3, 1
-        )
+        return super().forward(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
 class DepthwiseSpaceTime(nn.Conv3d):

@@ -38,18 +38,7 @@ CONV_KERNEL = 4
 
 
 class Vivim(nn.Module):
-    """Fig. 3a: a hierarchical encoder of Temporal Mamba Blocks and a light decoder.
-
-    Parameters
-    ----------
-    config : VivimConfig
-        Size, classes, edge head, and for the paper's ablations the scans and the stages with Mamba layers.
-
-    Raises
-    ------
-    ValueError
-        If the configuration is guided, which the paper's network is not.
-    """
+    """Fig. 3a: a hierarchical encoder of Temporal Mamba Blocks and a light decoder. It takes no guide."""
 
     def __init__(self, config: VivimConfig) -> None:
         super().__init__()
@@ -64,9 +53,7 @@ class Vivim(nn.Module):
         """Segment clips ``(B, T, 3, H, W)``: logits ``(B, T, C, H, W)``, and edge logits ``(B, T, 1, H, W)``."""
         clips, size = x.shape[:2], x.shape[3:]
         features = self.encoder(x)
-        logits = upsample(self.decoder(features), size).unflatten(
-            0, clips
-        )  # (B·T, C, h, w) -> (B, T, C, H, W)
+        logits = upsample(self.decoder(features), size).unflatten(0, clips)  # (B, T, C, H, W)
         if not return_edges:
             return logits
         if self.edge_head is None:
@@ -156,9 +143,8 @@ class EfficientAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Tokens ``(n, h, w, d)``, n frames, same shape out."""
         h, w, d = x.shape[1:]
-        reduced = self.reduce_norm(
-            self.reduce(x.movedim(-1, 1)).movedim(1, -1)
-        )  # (n, h/reduction, w/reduction, d)
+        reduced = self.reduce(x.movedim(-1, 1)).movedim(1, -1)  # (n, h/reduction, w/reduction, d)
+        reduced = self.reduce_norm(reduced)
         query = self.split_heads(self.query(x))  # (n, heads, h·w, d/heads)
         key = self.split_heads(self.key(reduced))  # (n, heads, h·w/reduction², d/heads)
         value = self.split_heads(self.value(reduced))
@@ -257,11 +243,10 @@ class ScanBranch(nn.Module):
         L, R = u.shape[1], self.dt_proj.in_features
         u = self.conv(u.transpose(1, 2))[..., :L].transpose(
             1, 2
-        )  # causal: the end, which looks ahead, is cut off
+        )  # causal: the end looks ahead and is cut off
         u = F.silu(u)
-        delta, b, c = self.x_proj(u).split(
-            [R, STATE_SIZE, STATE_SIZE], dim=-1
-        )  # (B, L, R), (B, L, N), (B, L, N)
+        # (B, L, R), (B, L, N), (B, L, N)
+        delta, b, c = self.x_proj(u).split([R, STATE_SIZE, STATE_SIZE], dim=-1)
         delta = F.softplus(self.dt_proj(delta))  # (B, L, E)
         a = -torch.exp(self.A_log)  # (E, N)
         return selective_scan(u, delta, a, b, c, self.D) * F.silu(z)

@@ -83,14 +83,8 @@ class PromptHead(nn.Module):
     def embed(self, features: list[Tensor], picture: Tensor, own: Tensor) -> EmbeddedFrame:
         """Compute what does not depend on prompts.
 
-        Parameters
-        ----------
-        features : list of Tensor
-            Of `vivim.network.Vivim.features`, the frames that are prompted: ``(n, width, h, w)``.
-        picture : Tensor
-            Those frames, normalised, ``(n, 3, H, W)``.
-        own : Tensor
-            The network's own logits of the class and of organs, ``(n, OWN_PLANES, H/4, W/4)``. 0 where it has none.
+        `features` are those of the frames that are prompted, ``(n, width, h, w)``, `picture` these frames, normalised,
+        ``(n, 3, H, W)``, and `own` the network's logits of the class and of organs, ``(n, OWN_PLANES, H/4, W/4)``.
         """
         size = features[0].shape[-2:]
         total = sum(

@@ -23,12 +23,8 @@ ADVICE = "Weights are finite floating-point numbers, stored whole. Choose anothe
 def read_state_dict(path: Path) -> dict[str, Tensor]:
     """Read the tensors of a file by name, without running code from it.
 
-    What Lightning keeps under ``state_dict`` is unwrapped.
-
-    Raises
-    ------
-    CheckpointError
-        If it is damaged, holds no tensors, or holds objects other than plain data.
+    What Lightning keeps under ``state_dict`` is unwrapped. Raises `CheckpointError` if it is damaged, holds no tensors,
+    or holds objects other than plain data.
     """
     try:
         if path.suffix.lower() == ".safetensors":
@@ -83,17 +79,8 @@ def check_stored(tensors: Mapping[str, Tensor], source: object) -> None:
 def check_weights(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor], source: object) -> None:
     """Make sure that tensors can be copied into those of a network without a change of meaning.
 
-    Parameters
-    ----------
-    tensors, own : mapping of str to Tensor
-        What is loaded, and what the network has; names that it does not have are passed over.
-    source : object
-        What the message calls the file.
-
-    Raises
-    ------
-    CheckpointError
-        If a weight is complex, a whole number or a truth value, or holds values that are no finite numbers.
+    Names that the network does not have are passed over. Raises `CheckpointError` if a weight is complex, a whole
+    number or a truth value, or holds values that are no finite numbers.
     """
     for name, value in tensors.items():
         if name not in own:

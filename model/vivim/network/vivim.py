@@ -15,10 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vivim.network.config import HEADS, KEY_REDUCTION, VivimConfig, class_names
-from vivim.network.decoder import Decoder
+from vivim.network.decoder import Decoder, PresenceHead
 from vivim.network.layers import conv2d_on_tokens, drop_path_rates, init_weights
 from vivim.network.mix_transformer import MiTBlock, PatchEmbedding
-from vivim.network.presence import PresenceHead
 from vivim.network.prompt_head import EmbeddedFrame, PromptHead
 from vivim.network.temporal_mamba import ScanBranch, TemporalMambaBlock
 from vivim.network.weight_conversion import LoadReport, load_reference_state_dict
@@ -101,16 +100,13 @@ class Vivim(nn.Module):
         self.version = ""
         self.provenance: dict[str, Any] = {}
         self.classes: tuple[str, ...] = class_names(self.config.num_classes)
-        self._initialise()
-        self.prompt_head = PromptHead(preset.widths) if self.config.prompts else None
-
-    def _initialise(self) -> None:
         self.apply(init_weights)
         for module in self.modules():
             if isinstance(module, ScanBranch):
                 module.reset_step_size()
         if self.guide_embed is not None:  # an untrained guide changes nothing
             nn.init.zeros_(self.guide_embed.weight)
+        self.prompt_head = PromptHead(preset.widths) if self.config.prompts else None
 
     def features(self, x: Tensor, guide: Tensor | None = None) -> list[Tensor]:
         """Encode clips.

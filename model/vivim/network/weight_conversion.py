@@ -134,20 +134,10 @@ def reference_config(state_dict: Mapping[str, Tensor]) -> VivimConfig:
 def load_reference_state_dict(
     model: nn.Module, state_dict: Mapping[str, Tensor], source: object = "The checkpoint"
 ) -> LoadReport:
-    """Load the reference implementation's weights into `model`.
+    """Load the reference implementation's weights into `model`, with or without the prefix ``model.`` or an edge head.
 
-    Parameters
-    ----------
-    state_dict : mapping of str to Tensor
-        Names with or without the prefix ``model.``, with or without the edge head.
-    source : object
-        What messages call it.
-
-    Raises
-    ------
-    CheckpointError
-        If a parameter of the encoder or decoder is missing, has another shape, or is no dense tensor of finite
-        floating-point numbers.
+    Raises `CheckpointError` if a parameter of the encoder or decoder is missing, has another shape, or is no dense
+    tensor of finite floating-point numbers. Messages call the weights `source`.
     """
     check_stored(state_dict, source)
     names = strip_prefix(state_dict)
@@ -160,20 +150,10 @@ def load_reference_state_dict(
 
 
 def load_segformer(model: nn.Module, source: str | Path | Mapping[str, Tensor]) -> LoadReport:
-    """Load SegFormer weights into encoder and decoder.
+    """Load SegFormer weights into encoder and decoder. The temporal blocks stay as they are.
 
-    The temporal blocks stay as they are.
-
-    Parameters
-    ----------
-    source : path or mapping
-        A ``.safetensors`` or ``.bin``/``.pth`` file, or a state dict, with the names of transformers 4 or 5, of a
-        bare MiT (``nvidia/mit-b0``) or a whole SegFormer (``nvidia/segformer-b3-finetuned-ade-512-512``).
-
-    Raises
-    ------
-    CheckpointError
-        If nothing in it fits this network.
+    `source` is a ``.safetensors`` or ``.bin``/``.pth`` file, or a state dict, with the names of transformers 4 or 5, of
+    a bare MiT (``nvidia/mit-b0``) or a whole SegFormer (``nvidia/segformer-b3-finetuned-ade-512-512``).
     """
     if isinstance(source, (str, Path)):
         source = read_state_dict(Path(source))
@@ -188,15 +168,7 @@ def load_segformer(model: nn.Module, source: str | Path | Mapping[str, Tensor]) 
 
 
 def fetch_segformer(repository: str) -> Path:
-    """Download SegFormer weights (``nvidia/mit-b0`` and the like) and return their file.
-
-    The hub's client keeps what it has downloaded.
-
-    Raises
-    ------
-    CheckpointError
-        If ``huggingface_hub`` is not installed or the download fails.
-    """
+    """Download SegFormer weights (``nvidia/mit-b0`` and the like) once, by the hub's client, and return their file."""
     try:
         from huggingface_hub import hf_hub_download
     except ImportError as error:

@@ -4,11 +4,9 @@ The window holds no guidance by corrected masks. So an encoded frame stays valid
 known of the frame enters as the mask to start from.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,13 +19,11 @@ from vivim.imaging.resize import resize_frame
 from vivim.inference.batch_runner import precision_context
 from vivim.inference.session_inputs import ResizedFrames
 from vivim.inference.sliding_windows import in_context
+from vivim.network import Vivim
 from vivim.network.preprocessing import normalise, stack_frames
+from vivim.network.prompt_head import EmbeddedFrame
 from vivim.prompting.grid import Grid
-
-if TYPE_CHECKING:
-    from vivim.network import Vivim
-    from vivim.network.prompt_head import EmbeddedFrame
-    from vivim.session import Session
+from vivim.session import Session
 
 
 @dataclass
@@ -55,10 +51,7 @@ class EncodedFrame:
 
 
 def check_takes_prompts(model: Vivim, class_id: int = 1) -> None:
-    """Make sure that a model has been trained for prompts, and knows the class.
-
-    Raises `CheckpointError` if it has no prompt head. Raises `ValueError` if it has no such class.
-    """
+    """Make sure that a model has been trained for prompts, and knows the class."""
     if model.prompt_head is None:
         raise CheckpointError(
             f"The model {model.name!r} was not trained for clicks, boxes and scribbles: choose one that was, such as "
@@ -69,13 +62,9 @@ def check_takes_prompts(model: Vivim, class_id: int = 1) -> None:
 
 
 def encode_frame(model: Vivim, frames: Any, frame: int, device: str = "auto") -> EncodedFrame:
-    """Encode one frame of an array for prompts.
+    """Encode one frame of an array for prompts, and what is around it in time.
 
-    `model`: one that takes prompts. It is moved to the device and put into evaluation mode. `frames`: ``(T,
-    H, W, 3)`` or ``(T, H, W)``, uint8 or uint16: the frame and what is around it in time. `frame`: which of
-    them. `device`: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``. Raises `ValueError` if the frames have
-    another shape, or there is no such frame. Raises `CheckpointError` or `DeviceError` if the model takes no
-    prompts, or the device is absent or its memory too small.
+    `frames` are ``(T, H, W, 3)`` or ``(T, H, W)``, uint8 or uint16. The model is moved to the device.
     """
     check_takes_prompts(model)
     check_frames(frames, frame)

@@ -1,7 +1,5 @@
 """From pixels of the picture to the network's grid and back: the only place that knows both."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2
@@ -41,10 +39,7 @@ class Grid:
         return SPREAD * self.cells[0] / 256
 
     def cell_of(self, y: float, x: float) -> tuple[int, int]:
-        """The cell that a place of the picture lies in.
-
-        Raises `ValueError` if it lies outside of the area.
-        """
+        """The cell that a place of the picture lies in, or a `ValueError` where that is outside of the area."""
         top, left = self.area[:2] if self.area is not None else (0, 0)
         size = size_of(self.area, self.whole)
         row = int(np.floor((y + 0.5 - top) * self.cells[0] / size[0]))

@@ -1,29 +1,30 @@
-"""A frame that is being prompted: what was said so far, the mask that came of it, and every step back."""
+"""A frame that is being prompted: what was said so far, the mask that came of it, and every step back.
 
-from __future__ import annotations
+A trained head obeys most prompts by itself. Here it is made certain, on the network's grid and smoothly, that prompted
+places are as said, and that what is far from the newest prompt stays.
+"""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from vivim.inference.batch_runner import precision_context
-from vivim.prompting.encoding import EncodedFrame, check_takes_prompts
-from vivim.prompting.grid import CERTAIN, OUTSIDE, blurred, to_tensor
-from vivim.prompting.obedience import keep_far, obey
+from vivim.network import Vivim
+from vivim.prompting.encoding import EncodedFrame, check_frames, check_takes_prompts, encode_frame
+from vivim.prompting.grid import CERTAIN, OUTSIDE, blurred, distance_to, to_tensor
 from vivim.prompting.prompts import Box, Prompts
 
 
 class PromptedFrame:
-    """Prompts of one class on one frame, in the order in which they come.
+    """Prompts of one class on one frame, in the order in which they come, perhaps with a mask to start from.
 
     Every prompt sees the mask that the ones before it have led to. It changes what is near it.
-
-    `frame`: of `vivim.prompting.encode_frame` or `encode_session_frame`. `class_id`: the class that is
-    prompted, from 1. `mask`: ``(H, W)``: the mask to start from. Raises `ValueError` if the model has no such
-    class, or the mask another shape than the picture.
     """
 
     def __init__(self, frame: EncodedFrame, class_id: int = 1, mask: NDArray | None = None) -> None:
@@ -143,3 +144,106 @@ class PromptedFrame:
         embedded = self.frame.embedded(self.class_id)
         with torch.inference_mode(), precision_context("auto", self.frame.device):
             return head(embedded, planes)[0, 0].float()
+
+
+MARGIN = 1.0
+"""Logit that a prompted place has at least."""
+
+FREE, FIXED = 64.0, 128.0
+"""Nearer to a new prompt than the first, everything may change; farther than the second, nothing; in cells of a grid
+of 256 cells a side."""
+
+NEAR = 16.0
+"""A region that changes stays as it was unless it comes so near to a new prompt."""
+
+
+def keep_far(
+    logits: NDArray[np.float32], before: NDArray[np.float32], newest: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """Undo what has changed in logits ``(h, w)`` far from the cells ``(h, w)`` of the newest prompts, at least one."""
+    scale = logits.shape[0] / 256
+    away = distance_to(newest)
+    weight = np.clip((FIXED * scale - away) / ((FIXED - FREE) * scale), 0, 1)
+    mixed = before + weight * (logits - before)
+    changed = ((mixed > 0) != (before > 0)).astype(np.uint8)
+    count, regions = cv2.connectedComponents(changed, connectivity=8)
+    near = np.zeros(count, bool)
+    near[np.unique(regions[away <= NEAR * scale])] = True
+    undone = (changed > 0) & ~near[regions]
+    return np.where(undone, before, mixed).astype(np.float32)
+
+
+def obey(
+    logits: NDArray[np.float32], lesion: NDArray[np.bool_], other: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """Raise logits ``(h, w)`` smoothly at cells said to be lesion, and lower them at those said not to be."""
+    for places, sign in ((lesion, 1.0), (other, -1.0)):
+        missing = np.where(places, np.maximum(0, MARGIN - sign * logits), 0).astype(np.float32)
+        if missing.any():
+            wide = cv2.dilate(missing, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7)))
+            spread = np.maximum(missing, cv2.GaussianBlur(wide, (0, 0), 1.5))
+            logits = (logits + sign * spread).astype(np.float32)
+    certain = np.where(lesion, np.maximum(logits, MARGIN), logits)
+    return np.where(other, np.minimum(certain, -MARGIN), certain).astype(np.float32)
+
+
+def prompt(
+    model: Vivim,
+    frames: Any,
+    frame: int = 0,
+    points: Sequence[tuple[float, float]] = (),
+    point_labels: Sequence[int] | None = None,
+    box: tuple[float, float, float, float] | None = None,
+    scribble: NDArray | None = None,
+    mask: NDArray | None = None,
+    class_id: int = 1,
+    device: str = "auto",
+) -> NDArray[np.float32]:
+    """Segment what is prompted in one frame.
+
+    Points are taken in their order, each seeing the mask that those before it have led to. A prompted pixel has the
+    label asked for. Where the same pixel is given two, the later counts. What is far from a prompt stays as it was.
+
+    Parameters
+    ----------
+    model : Vivim
+        One that takes prompts, such as the starter. It is moved to the device and put into evaluation mode.
+    frames : array_like
+        ``(T, H, W, 3)`` or ``(T, H, W)``, uint8 or uint16: the frame and what is around it in time. A still has T = 1.
+    frame : int
+        Which of them is prompted.
+    points : sequence of (float, float)
+        Row and column of each, in pixels.
+    point_labels : sequence of int, optional
+        For each point 1 for lesion, 0 for not. All 1 by default.
+    box : tuple of float, optional
+        ``(y0, x0, y1, x1)`` in pixels, inclusive.
+    scribble : ndarray, optional
+        ``(H, W)`` int8: 1 lesion, -1 not, 0 unsaid.
+    mask : ndarray, optional
+        ``(H, W)``: the mask to start from, nonzero is inside.
+    class_id : int
+        The class that is prompted, from 1.
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+
+    Returns
+    -------
+    ndarray
+        Logits ``(H, W)`` float32 of the class in that frame. Above 0 is lesion.
+
+    Raises
+    ------
+    ValueError
+        If nothing is prompted, a prompt lies outside of the picture, or a shape or label is wrong.
+    CheckpointError
+        If the model was not trained for prompts.
+    DeviceError
+        If the device is absent, or its memory too small.
+    """
+    check_takes_prompts(model, class_id)
+    check_frames(frames, frame)
+    given = Prompts.checked(np.shape(frames)[1:3], points, point_labels, box, scribble, mask)
+    prompted = PromptedFrame(encode_frame(model, frames, frame, device), class_id)
+    prompted.replace(given)
+    return prompted.logits

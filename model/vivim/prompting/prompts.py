@@ -37,11 +37,7 @@ class Prompts:
         scribble: Any = None,
         mask: Any = None,
     ) -> Prompts:
-        """Make prompts of a picture of `size` (height, width) from what a caller gives.
-
-        Raises `ValueError` if nothing is given, something lies outside of the picture, or a shape or label is
-        wrong.
-        """
+        """Make prompts of a picture of `size` (height, width) from what a caller gives, or raise a `ValueError`."""
         places = np.asarray(() if points is None else points, np.float64).reshape(-1, 2)
         labels = np.ones(len(places), int) if point_labels is None else np.asarray(point_labels).reshape(-1)
         if len(labels) != len(places):
@@ -66,14 +62,9 @@ class Prompts:
             scribble,
             None if mask is None else _of_size("mask", mask, size) > 0,
         )
-        if made.is_empty:
+        if not made.points and made.box is None and made.scribble is None and made.mask is None:
             raise ValueError("Nothing is prompted: give points, a box, a scribble, or a mask to start from.")
         return made
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing is said."""
-        return not self.points and self.box is None and self.scribble is None and self.mask is None
 
     def with_point(self, y: float, x: float, label: int) -> Prompts:
         """Add a point."""

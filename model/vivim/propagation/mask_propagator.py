@@ -81,16 +81,9 @@ class _Run:
 class MaskGuide:
     """What a set of corrected frames says about any other frame of the same video.
 
-    Parameters
-    ----------
-    frame : callable
-        ``frame(t)`` gives RGB uint8 ``(H, W, 3)`` at the network's input size.
-    masks : mapping of int to ndarray
-        Corrected frames: bool ``(H, W)`` at the same size. Read when needed.
-    motion : Motion, optional
-        Flow of the same frames, where it is shared with other guides.
-    confidences : mutable mapping, optional
-        Confidences that guides of the same frames found before.
+    ``frame(t)`` gives RGB uint8 ``(H, W, 3)`` at the network's input size. `masks` are bool ``(H, W)`` at that size,
+    read when needed. `motion` is shared with other guides, `confidences` hold what guides of the same frames found
+    before.
     """
 
     def __init__(
@@ -119,10 +112,7 @@ class MaskGuide:
         return tuple((t, self._digest_of(t)) for t in anchors)
 
     def confidence(self, t: int) -> float:
-        """Confidence in the masks propagated to frame `t`, in [0, 1]: 1 at a corrected frame, 0 with none in reach.
-
-        See `vivim.propagation.confidence`. For any thread.
-        """
+        """Confidence in the masks propagated to frame `t`, in [0, 1]: 1 at a corrected frame, 0 with none in reach."""
         ends = self._ends(t)
         if ends == [t]:
             return 1.0

@@ -6,16 +6,13 @@ import functools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from vivim.utils.lru_cache import LRUCache
 from vivim.utils.system import cores
-
-if TYPE_CHECKING:
-    import cv2
 
 FLOWS_KEPT = 512
 """Flows between neighbouring frames kept in memory. At 256 x 256 each takes a quarter of a MiB."""
@@ -89,8 +86,6 @@ def flows_of(motion: Motion, pairs: Sequence[tuple[int, int]]) -> Iterator[NDArr
 
 
 def _grey(frame: Callable[[int], NDArray[np.uint8]], t: int) -> NDArray[np.uint8]:
-    import cv2
-
     return np.asarray(cv2.cvtColor(frame(t), cv2.COLOR_RGB2GRAY), np.uint8)
 
 
@@ -122,12 +117,7 @@ def identity(shape: tuple[int, int]) -> NDArray[np.float32]:
 
 
 def sample(picture: NDArray, maps: NDArray[np.float32]) -> NDArray:
-    """Sample a picture ``(H, W)`` or ``(H, W, c)`` bilinearly at `maps` ``(H, W, 2)``, clamped at the border.
-
-    The result has the dtype of the picture, float32 or uint8.
-    """
-    import cv2
-
+    """Sample a picture ``(H, W)`` or ``(H, W, c)`` bilinearly at `maps` ``(H, W, 2)``, clamped at the border."""
     return cv2.remap(picture, maps[..., 0], maps[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
@@ -145,12 +135,7 @@ class OpticalFlow:
         target: NDArray[np.uint8],
         start: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
-        """Return the displacement ``(H, W, 2)`` in pixels (x, y) from each pixel of `source` to `target`.
-
-        The search begins at `start`, another such displacement, where one is given.
-        """
-        import cv2
-
+        """Return the displacement ``(H, W, 2)`` in pixels (x, y) from each pixel of `source` to `target`."""
         key = source.shape, start is None
         if key not in self._found:
             self._found = {known: dis for known, dis in self._found.items() if known[0] == source.shape}

@@ -148,8 +148,7 @@ def untouched_ancestor(model: Vivim, sessions: Sequence[Session]) -> Vivim:
 def save_version(model: Vivim, name: str, provenance: dict[str, Any]) -> ModelInfo:
     """Add a version to the registry under `name`, or `name-2`, `name-3` ... where that is taken.
 
-    `provenance` may hold parent, frames, before, after and more. Version and time are added. Raises `CheckpointError`
-    if the name is not usable or the file cannot be written.
+    `provenance` may hold parent, frames, before, after and more. Version and time are added.
     """
     import torch
 
@@ -171,11 +170,7 @@ def save_version(model: Vivim, name: str, provenance: dict[str, Any]) -> ModelIn
 
 
 def checked_name(name: str) -> str:
-    """Return `name` if it can be the name of a model and of a file.
-
-    Raises `CheckpointError` if it is empty, reserved, or has characters other than letters, digits, ``.``, ``_``, ``-``
-    and space.
-    """
+    """Return `name` if it can be the name of a model and of a file, else raise a `CheckpointError` that says what can."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,79}", name) or name == STARTER:
         raise CheckpointError(
             f"{name!r} cannot be the name of a model: use up to 80 letters, digits, '.', '_', '-' or spaces, "
@@ -227,8 +222,8 @@ def import_model(source: str | Path, name: str | None = None) -> ModelInfo:
 
 
 def add_classes(name: str, classes: Sequence[str], new_name: str) -> ModelInfo:
-    """Save a new version of a model with more classes, see `vivim.network.class_expansion.with_classes`."""
-    from vivim.network.class_expansion import with_classes
+    """Save a new version of a model with more classes, see `vivim.network.targets.with_classes`."""
+    from vivim.network.targets import with_classes
 
     parent = load_model(name)
     kept = ("licence", "learned_from")
@@ -294,9 +289,6 @@ def default_model_name() -> str:
 
 
 def set_default_model(name: str) -> None:
-    """Offer `name` first from now on.
-
-    Raises `CheckpointError` if there is no such model, `SettingsError` if the settings cannot be written.
-    """
+    """Offer `name` first from now on."""
     model_path(name)
     change_settings(default_model=name)

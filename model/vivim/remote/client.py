@@ -3,8 +3,6 @@
 Masks go into the session as they arrive, through its gate. A lost connection is made again, and the rest asked for.
 """
 
-from __future__ import annotations
-
 import contextlib
 import secrets
 import threading
@@ -21,8 +19,18 @@ from vivim.network import Vivim
 from vivim.registry.info import session_key
 from vivim.remote.client_connection import Conversation, Retrying, SessionAnswers
 from vivim.remote.limits import Limits
-from vivim.remote.protocol import HAVE, KNOWN, WANTED, Message, RemoteError, digest_of, expand, pack, squeeze
-from vivim.remote.weights import model_from
+from vivim.remote.protocol import (
+    HAVE,
+    KNOWN,
+    WANTED,
+    Message,
+    RemoteError,
+    digest_of,
+    expand,
+    model_from,
+    pack,
+    squeeze,
+)
 from vivim.session import Session
 from vivim.utils.cancellation import Stopped
 from vivim.utils.json_types import fits
@@ -34,18 +42,8 @@ def propose(
 ) -> Iterator[ProposeEvent]:
     """Propose masks on a server, see `vivim.propose`. Without `keep` the masks that arrive are dropped.
 
-    Yields
-    ------
-    ProposeEvent
-        One a frame. Others, with a `note`, while the client waits in the queue or for a new connection.
-
-    Raises
-    ------
-    ValueError
-        If `batch_size` is below 1.
-    RemoteError
-        If the server refuses, breaks off before every frame was sent, or the connection is lost for good. What arrived
-        is kept.
+    While the client waits in the queue or for a new connection, events have a `note`. Raises `RemoteError` if the
+    server refuses, breaks off before every frame was sent, or the connection is lost for good. What arrived is kept.
     """
     start, keep, batch_size = options.start, options.keep, options.batch_size
     if batch_size is not None and batch_size < 1:
@@ -106,8 +104,7 @@ def finetune(
     """Fine-tune on a server, with the events of `vivim.finetuning.job.run`.
 
     The server goes on while the connection is lost, and sends what was missed on the next one. Where it has dropped the
-    job, it starts the same job again, and events that were seen before are left out. Raises `RemoteError` if the server
-    refuses, or the connection is lost for good. Every model is as it was.
+    job, it starts the same job again, and events that were seen before are left out.
     """
     flags = np.concatenate([_flags(s, s.vouched_frames()) for s in sessions])
     values = {

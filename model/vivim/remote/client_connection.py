@@ -1,7 +1,5 @@
 """Conversation with a server, over as many connections as it takes."""
 
-from __future__ import annotations
-
 import logging
 import math
 import ssl
@@ -10,8 +8,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from vivim.inference.session_inputs import ResizedFrames, resized_mask
 from vivim.network import Vivim
@@ -26,6 +22,7 @@ from vivim.remote.protocol import (
     pack,
     squeeze,
     unpack,
+    weights_of,
 )
 from vivim.remote.transport import (
     ClientConnection,
@@ -35,7 +32,6 @@ from vivim.remote.transport import (
     InvalidStatus,
     connect,
 )
-from vivim.remote.weights import weights_of
 from vivim.session import Session
 from vivim.utils.cancellation import check
 
@@ -74,10 +70,7 @@ class SessionAnswers:
         self._known = [set(session.vouched_frames()) for session in sessions]
 
     def to(self, message: Message) -> Iterator[bytes]:
-        """Yield the messages that answer one of the server's.
-
-        Raises `RemoteError` if it asks for pixels outside the request.
-        """
+        """Yield the messages that answer one of the server's, which may ask for no pixels outside the request."""
         if message.kind == "model":
             data = weights_of(self._model)
             yield pack("model", size=len(data))
@@ -90,12 +83,10 @@ class SessionAnswers:
         if not all(type(t) is int and t in allowed for t in asked) or len(set(asked)) < len(asked):
             raise RemoteError("The server asked for pictures that are no part of the request.")
         for t in asked:
-            yield pack("pixels", squeeze(self._pixels(session, what, t)))
-
-    def _pixels(self, session: int, what: str, t: int) -> np.ndarray:
-        if what == "frames":
-            return self._readers[session](t)
-        return resized_mask(self._sessions[session], t, self._size)
+            if what == "frames":
+                yield pack("pixels", squeeze(self._readers[session](t)))
+            else:
+                yield pack("pixels", squeeze(resized_mask(self._sessions[session], t, self._size)))
 
 
 def _trusted() -> ssl.SSLContext:
@@ -124,10 +115,7 @@ class Conversation:
         self.failures = 0
 
     def messages(self) -> Iterator[Message | Retrying]:
-        """Yield all messages that are no questions, and `Retrying` once a second before a new attempt.
-
-        Raises `Stopped` if the work was told to stop, `RemoteError` if the server refuses or is out of reach for good.
-        """
+        """Yield all messages that are no questions, and `Retrying` once a second before a new attempt."""
         while True:
             try:
                 with self._connected() as connection:

@@ -23,10 +23,7 @@ AUTHORITY = "VIVIM_REMOTE_CA"
 
 
 def remote_device() -> str | None:
-    """Return the device ``"remote:https://host:port"`` that is configured, or None.
-
-    Raises `RemoteError` if the configured address cannot be used.
-    """
+    """Return the device ``"remote:https://host:port"`` that is configured, or None."""
     address = os.environ.get(ADDRESS) or settings().remote_address
     if not address:
         return None
@@ -35,10 +32,7 @@ def remote_device() -> str | None:
 
 
 def split_address(device: str) -> tuple[str, int, bool]:
-    """Split ``"remote:https://host:port"`` into host, port, and whether TLS is used.
-
-    Raises `RemoteError` if it is not of this form, or would send the token through a network in the open.
-    """
+    """Split ``"remote:https://host:port"`` into host, port, and whether TLS is used, a must for other machines."""
     parts = urlsplit(device.removeprefix(REMOTE))
     try:
         host, port = parts.hostname, parts.port
@@ -78,10 +72,7 @@ def read_token(path: Path) -> str:
 
 
 def server_token(path: Path) -> str:
-    """Read the token of a server, or make it in a file that only its owner can read.
-
-    Raises `RemoteError` if the file cannot be used.
-    """
+    """Read the token of a server, or make it in a file that only its owner can read."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
@@ -98,10 +89,7 @@ def authority() -> str | None:
 
 
 def preferred_device(remote: bool = True) -> str:
-    """Return the device in the settings, or ``"auto"`` where that is a server but none is configured or wanted.
-
-    Raises `RemoteError` if the server's address in the settings cannot be used.
-    """
+    """Return the device in the settings, or ``"auto"`` where that is a server but none is configured or wanted."""
     name = settings().device
     if name != "remote":
         return name
@@ -127,9 +115,7 @@ def is_loopback(host: str) -> bool:
 def client_of(peer: str, forwarded: Sequence[str], proxies: Collection[str]) -> str:
     """Identify a client by its IPv4 address, or by its IPv6 network of 64 bits, which belongs to one subscriber.
 
-    `peer`: address of the connection. `forwarded`: the headers ``X-Forwarded-For`` of its request. `proxies`:
-    proxies whose headers are trusted. Only the last address counts, which the proxy itself has seen, because
-    anybody may have written those before it.
+    Behind a trusted proxy only the last address that it forwards counts, the one that the proxy itself has seen.
     """
     if peer in proxies and forwarded:
         peer = forwarded[-1].rpartition(",")[2].strip()

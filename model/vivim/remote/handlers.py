@@ -17,12 +17,13 @@ from vivim.remote.protocol import (
     RemoteError,
     digest_of,
     expand,
+    model_from,
     pack,
     squeeze,
+    weights_of,
 )
 from vivim.remote.remote_session import RemoteSession, received_shapes
 from vivim.remote.server_connection import LastingLink, Link
-from vivim.remote.weights import model_from, weights_of
 from vivim.utils.cancellation import check
 from vivim.utils.lru_cache import LRUCache
 

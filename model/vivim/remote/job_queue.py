@@ -51,10 +51,7 @@ class JobQueue:
         self._named: dict[str, Job] = {}
 
     def join(self, request: Message, connection: ServerConnection) -> Job:
-        """Return the job of a request: a new one at the end of the queue, or the one that its client was cut off from.
-
-        Raises `RemoteError` if the queue is full, or another request has this name.
-        """
+        """Return the job of a request: a new one at the end of the queue, or the one its client was cut off from."""
         name = request.text("job", 64) if request.kind == "finetune" else ""
         if name and len(name) < SHORTEST_NAME:
             raise RemoteError("The name of a job is too short.")

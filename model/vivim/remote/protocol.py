@@ -1,6 +1,7 @@
 """Wire format: a binary message is four bytes of length, a JSON header of that length, and a payload.
 
-Nothing is unpacked to more than its receiver expects, and no header is longer than `HEADER` bytes.
+Nothing is unpacked to more than its receiver expects, and no header is longer than `HEADER` bytes. Models travel as the
+content of a safetensors file.
 """
 
 from __future__ import annotations
@@ -8,15 +9,18 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+import tempfile
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vivim.errors import DeviceError, VivimError
+from vivim.errors import CheckpointError, DeviceError, VivimError
 from vivim.registry.info import NEW_CLASSES
+from vivim.utils.atomic_files import own_name
 
 if TYPE_CHECKING:
     from vivim.network import Vivim
@@ -62,10 +66,7 @@ class Message:
     payload: bytes = b""
 
     def number(self, name: str, low: int, high: int) -> int:
-        """Return a whole number within bounds, both included.
-
-        Raises `RemoteError` if it is missing, no whole number, or out of bounds.
-        """
+        """Return a whole number within bounds, both included, or raise a `RemoteError`."""
         value = self.values.get(name)
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
             raise RemoteError(f"{name!r} must be a whole number from {low} to {high}.")
@@ -110,10 +111,7 @@ def squeeze(pixels: NDArray[np.uint8]) -> bytes:
 
 
 def expand(data: bytes, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Undo `squeeze`, without making more than `shape` holds.
-
-    Raises `RemoteError` if the data are damaged, or not exactly as many as `shape` holds.
-    """
+    """Undo `squeeze`. The data must be exactly as many as `shape` holds, and no more is unpacked."""
     size = int(np.prod(shape))
     unpacking = zlib.decompressobj()
     try:
@@ -129,7 +127,7 @@ def digest_of(model: Vivim) -> str:
     """SHA-256 of configuration, classes, weights, and the provenance that decides what a model does."""
     digest = hashlib.sha256(
         json.dumps(
-            [model.config.to_dict(), list(model.classes), functional_provenance(model)], sort_keys=True
+            [asdict(model.config), list(model.classes), functional_provenance(model)], sort_keys=True
         ).encode()
     )
     for name, value in sorted(model.state_dict().items()):
@@ -144,3 +142,35 @@ def functional_provenance(model: Vivim) -> dict[str, Any]:
         "learned_from": list(model.provenance.get("learned_from", [])),
         NEW_CLASSES: bool(model.provenance.get(NEW_CLASSES)),
     }
+
+
+TEMPORARY = "vivim-remote"
+"""Prefix of folders that hold weights while they are read or sent, see `vivim.utils.atomic_files`."""
+
+
+def weights_of(model: Vivim) -> bytes:
+    """Write a model as the content of a safetensors file, without the names and dates of its provenance."""
+    from vivim.network.checkpoints import save_checkpoint
+
+    with tempfile.TemporaryDirectory(prefix=own_name(TEMPORARY)) as folder:
+        path = Path(folder) / "model.safetensors"
+        save_checkpoint(model, path, functional_provenance(model))
+        return path.read_bytes()
+
+
+def model_from(data: bytes, input_pixels: int) -> Vivim:
+    """Undo `weights_of`, with all checks of a file of ours, for a network with no more than so many input pixels."""
+    from vivim.network.checkpoints import load_checkpoint, read_header
+
+    with tempfile.TemporaryDirectory(prefix=own_name(TEMPORARY)) as folder:
+        path = Path(folder) / "model.safetensors"
+        path.write_bytes(data)
+        try:
+            config = read_header(path)["config"]
+            if config.input_size[0] * config.input_size[1] > input_pixels or config.num_classes > 255:
+                raise RemoteError("The network that was sent has too large an input, or too many classes.")
+            return load_checkpoint(path)
+        except CheckpointError as error:
+            raise RemoteError(
+                "The weights that were sent are damaged, or no model of this program."
+            ) from error

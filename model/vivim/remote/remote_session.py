@@ -124,10 +124,7 @@ class RemoteSession:
 
 
 def received_shapes(request: Message, limits: Limits) -> list[tuple[tuple[int, int, int], str]]:
-    """Read and check the shape and key of each session of a request.
-
-    Raises `RemoteError` if something is missing or beyond the limits.
-    """
+    """Read and check the shape and key of each session of a request."""
     sessions = request.values.get("sessions")
     if not isinstance(sessions, list) or not 1 <= len(sessions) <= limits.sessions:
         raise RemoteError(f"A request has 1 to {limits.sessions} sessions.")

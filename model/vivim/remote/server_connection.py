@@ -32,10 +32,7 @@ class Link:
         """Set when the client has gone for good, so that its job ends."""
 
     def send(self, kind: str, payload: bytes = b"", **values: Any) -> None:
-        """Send a message, and wait while the client takes no more.
-
-        Raises `Stopped` if the client has gone, `RemoteError` if it takes too long.
-        """
+        """Send a message, and wait while the client takes no more. Raises `Stopped` if it has gone."""
         self._wait(lambda connection: connection.send(pack(kind, payload, **values)))
 
     def receive(self, kind: str) -> Message:
@@ -105,19 +102,13 @@ class LastingLink(Link):
     # -- in the job's thread --------------------------------------------------------------------------------------
 
     def report(self, kind: str, **values: Any) -> None:
-        """Keep a numbered message for the client, without waiting for it to be sent.
-
-        Raises `Stopped` if the client has gone for good.
-        """
+        """Keep a numbered message for the client, without waiting for it to be sent."""
         check(self.stop)
         self._count += 1
         self._loop.call_soon_threadsafe(self._keep, self._count, pack(kind, number=self._count, **values))
 
     def converse(self, talk: Callable[[], T]) -> T:
-        """Run an exchange of several messages, again from its beginning where a connection breaks.
-
-        Raises `Stopped` if the client has gone for good, `RemoteError` if it stays away too long.
-        """
+        """Run an exchange of several messages, again from its beginning where a connection breaks."""
         while True:
             connection = self.connection
             try:

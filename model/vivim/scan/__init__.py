@@ -5,9 +5,8 @@ a backend needs them.
 """
 
 from vivim.scan.backends import ScanBackendError, available_backends
-from vivim.scan.conv import causal_conv
-from vivim.scan.dispatch import selective_scan
-from vivim.scan.token_orders import backward_order, temporal_order
+from vivim.scan.dispatch import causal_conv, selective_scan
+from vivim.scan.inputs import backward_order, temporal_order
 
 __all__ = [
     "ScanBackendError",

@@ -47,10 +47,7 @@ def available_backends() -> tuple[str, ...]:
 
 
 def load_backend(name: str) -> ScanFunction:
-    """Import a backend and return its function.
-
-    Raises `ScanBackendError` if no backend has that name, or the package it is written in is not installed.
-    """
+    """Import a backend and return its function, or raise a `ScanBackendError` that says what is missing."""
     if name not in _FUNCTION_OF:
         known = ", ".join(repr(known) for known in _FUNCTION_OF)
         raise ScanBackendError(f"There is no scan backend {name!r}. Choose 'auto' or one of {known}.")

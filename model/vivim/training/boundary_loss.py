@@ -3,13 +3,63 @@
 Source: Yang, Xing, Zhu, "Vivim" (arXiv 2401.14168). A head on the first stage's feature predicts an edge map. In
 each patch a frozen regressor estimates the affine motion from the predicted to the true edges. The loss pulls this
 motion towards the identity for the frame's own edges, and slightly away from it for those of the clip's first frame.
+The regressor was trained beforehand, on edges of real and synthetic masks moved by known transforms.
+``scripts/fit_affine_regressor.py`` made the one in the package.
 """
+
+import itertools
+from functools import cache
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from vivim.training.affine_regressor import PATCH, AffineRegressor
+from vivim.errors import VivimError
+
+PATCH = 32
+"""Side in pixels of the pieces that the regressor compares."""
+
+WEIGHTS = Path(__file__).with_name("weights") / "affine.safetensors"
+
+
+class AffineRegressor(nn.Module):
+    """Network of 0.25 million parameters, from two edge patches to the transform between them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        widths = (2, 24, 48, 96)
+        layers: list[nn.Module] = []
+        for before, after in itertools.pairwise(widths):
+            layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.GELU()]
+        side = PATCH // 2 ** (len(widths) - 1)
+        layers += [nn.Flatten(), nn.Linear(widths[-1] * side * side, 128), nn.GELU(), nn.Linear(128, 6)]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, target: Tensor, moved: Tensor) -> Tensor:
+        """Estimate ``theta - I``, ``(n, 2, 3)``, the motion between patches ``(n, 32, 32)`` of edges in [0, 1].
+
+        ``target(x) = moved(theta x)``, in units of half a patch.
+        """
+        return self.layers(torch.stack((target, moved), 1)).view(-1, 2, 3)
+
+
+@cache
+def _weights() -> dict[str, Tensor]:
+    if not WEIGHTS.is_file():
+        raise VivimError(
+            f"{WEIGHTS} is missing: install the package again, or make it with scripts/fit_affine_regressor.py."
+        )
+    return {name: value.float() for name, value in load_file(WEIGHTS).items()}
+
+
+def load_regressor(device: torch.device) -> AffineRegressor:
+    """Load the frozen regressor of the package."""
+    regressor = AffineRegressor()
+    regressor.load_state_dict(_weights())
+    return regressor.eval().requires_grad_(False).to(device)
+
 
 PUSH = 0.01
 """Weight of the distance from the first frame's boundary."""
@@ -51,25 +101,10 @@ def patches(pictures: Tensor) -> Tensor:
 def boundary_losses(
     logits: Tensor, masks: Tensor, regressor: AffineRegressor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Compute the two losses of the constraint.
+    """Compute the two losses of the constraint from edge logits ``(B, T, h, w)`` and masks ``(B, T, H, W)`` of 0 and 1.
 
-    Parameters
-    ----------
-    logits : Tensor
-        ``(B, T, h, w)`` edge logits, on any grid.
-    masks : Tensor
-        ``(B, T, H, W)`` float of 0 and 1, H and W divisible by 32.
-    regressor : AffineRegressor
-        Frozen.
-
-    Returns
-    -------
-    affine : Tensor
-        Sum over patches with edges of ``|theta(true, predicted) - I| - 0.01 |theta(first, predicted) - I|``.
-    count : Tensor
-        Scalar, how many patches these were.
-    cross_entropy : Tensor
-        ``(B,)``: between predicted and true edges, the mean over each clip's pixels.
+    Returns the sum over patches with edges of ``|theta(true, predicted) - I| - 0.01 |theta(first, predicted) - I|``,
+    how many patches these were, and the mean cross-entropy of edges of each clip, ``(B,)``.
     """
     clips, frames = masks.shape[:2]
     true = sobel_edges(masks.flatten(0, 1)[:, None])

@@ -6,10 +6,13 @@ Stills have the same two folders, but their pictures are independent of each oth
 """
 
 import logging
-from collections.abc import Callable
+import tomllib
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +22,51 @@ from vivim.errors import VivimError
 from vivim.imaging.mask_files import read_mask_picture
 from vivim.imaging.resize import resize_frame, resize_mask
 from vivim.imaging.roi import crop
+from vivim.session import Session
+from vivim.session.damage_check import damage_text
+from vivim.session.metadata import FILE
 from vivim.training.batch import Marks
-from vivim.training.kept_out import LIST, Part, wanted
+
+LIST = Path(__file__).with_name("validation.toml")
+"""The committed list of pictures that are kept out of training."""
+
+Part = Literal["all", "training", "kept out"]
+"""Which pictures of a data set are wanted."""
+
+
+@cache
+def _rules() -> dict[str, dict[str, Any]]:
+    return tomllib.loads(LIST.read_text(encoding="utf-8"))
+
+
+def kept_out(clip: Path, stems: Sequence[str]) -> list[bool]:
+    """Tell which pictures of a clip are kept out, from its folder and the names of all, without endings, in order.
+
+    The data set is the folder's own name, or that of the folder it is in.
+    """
+    names = (clip.absolute().name, clip.absolute().parent.name)
+    rule = next((_rules()[name] for name in names if name in _rules()), {})
+    if clip.absolute().name in rule.get("clips", ()):
+        return [True] * len(stems)
+    out = (
+        [number % rule["every"] == 0 for number in range(len(stems))]
+        if "every" in rule
+        else [False] * len(stems)
+    )
+    last = rule.get("last", 0)
+    for group, count in last.items() if isinstance(last, dict) else [("", last)]:
+        members = [n for n, stem in enumerate(stems) if not group or stem.split("_")[0] == group]
+        for number in members[len(members) - count :] if count else []:
+            out[number] = True
+    return out
+
+
+def wanted(clip: Path, stems: Sequence[str], part: Part) -> list[bool]:
+    """Tell which pictures of a clip belong to a part of its data set, see `kept_out`."""
+    if part == "all":
+        return [True] * len(stems)
+    return [out == (part == "kept out") for out in kept_out(clip, stems)]
+
 
 PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 
@@ -100,11 +146,6 @@ def pair_files(
 
     A frame without a mask is an error. Given `skipped`, it is told to that function and left out. `part` takes the
     pictures for training or those kept out of it, which may be none.
-
-    Raises
-    ------
-    VivimError
-        If it is no clip, a frame has no mask, or there are no frames.
     """
     folders = folders_of(clip)
     if folders is None:
@@ -128,15 +169,26 @@ def binary_mask(values: NDArray, label: int | None = None) -> NDArray[np.uint8]:
     return (values > 0 if label is None else values == label).astype(np.uint8)
 
 
-def read_pair(pair: tuple[Path, Path], size: tuple[int, int], label: int | None) -> tuple[NDArray, NDArray]:
-    """Read one frame ``(*size, 3)`` uint8 and its mask ``(*size,)`` uint8, or raise a `VivimError` naming the file."""
+def read_pair(pair: tuple[Path, Path], label: int | None) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Read one frame ``(H, W, 3)`` and its mask ``(H, W)`` of 0 and 1, at their own size."""
+    return read_frame(pair[0]), binary_mask(read_labels(pair[1]), label)
+
+
+def read_frame(path: Path) -> NDArray[np.uint8]:
+    """Read a picture as RGB ``(H, W, 3)``, or raise a `VivimError` naming the file."""
     try:
-        with Image.open(pair[0]) as picture:
-            frame = resize_frame(np.asarray(picture.convert("RGB")), size)
-        mask = resize_mask(binary_mask(read_mask_picture(pair[1]).values, label), size)
+        with Image.open(path) as picture:
+            return np.asarray(picture.convert("RGB"))
     except (OSError, ValueError) as error:
-        raise VivimError(f"Cannot read {pair[0]} or its mask {pair[1]}: {error}") from error
-    return frame, mask
+        raise VivimError(f"Cannot read {path}: {error}") from error
+
+
+def read_labels(path: Path) -> NDArray:
+    """Read the numbers of a mask ``(H, W)``, or raise a `VivimError` naming the file."""
+    try:
+        return read_mask_picture(path).values
+    except (OSError, ValueError) as error:
+        raise VivimError(f"Cannot read the mask {path}: {error}") from error
 
 
 def load_clip(
@@ -147,10 +199,9 @@ def load_clip(
     skipped: Callable[[str], None] | None = None,
     part: Part = "all",
 ) -> Clip | None:
-    """Read one clip, resized to `size` (height, width) without keeping the aspect.
+    """Read one clip, resized to `size` (height, width) without keeping the aspect. None if all is of another `part`.
 
-    A bad file is an error. Given `skipped`, it is told to that function and left out. None where all pictures belong to
-    another `part`.
+    A bad file is an error. Given `skipped`, it is told to that function and left out.
     """
     files = pair_files(folder, skipped, part)
     if not files:
@@ -158,7 +209,8 @@ def load_clip(
 
     def read(pair: tuple[Path, Path]) -> tuple[NDArray, NDArray] | None:
         try:
-            return read_pair(pair, size, label)
+            frame, mask = read_pair(pair, label)
+            return resize_frame(frame, size), resize_mask(mask, size)
         except VivimError as error:
             if skipped is None:
                 raise
@@ -189,8 +241,7 @@ def load_dataset(
 ) -> list[Clip]:
     """Read a dataset given as ``FOLDER``, or as ``FOLDER:LABEL`` for one label of label pictures.
 
-    ``FOLDER`` may also be a session of this program, or hold sessions. Their corrected and accepted frames count.
-    Pictures on the list of `vivim.training.kept_out` are left out, unless another `part` is asked for.
+    ``FOLDER`` may also be a session of this program, or hold sessions: their corrected and accepted frames count.
     """
     folder, label = split_label(spec)
     sessions = find_sessions(folder)
@@ -210,33 +261,18 @@ def load_dataset(
 _log = logging.getLogger(__name__)
 
 
-def is_session(folder: Path) -> bool:
-    """Whether `folder` is a session's."""
-    from vivim.session.metadata import FILE
-
-    return (folder / FILE).is_file()
-
-
 def find_sessions(folder: Path) -> list[Path]:
     """The session that `folder` is, else the sessions in it."""
-    if is_session(folder):
+    if (folder / FILE).is_file():
         return [folder]
-    return sorted(path for path in folder.glob("*") if is_session(path))
+    return sorted(path for path in folder.glob("*") if (path / FILE).is_file())
 
 
 def load_session(folder: Path, size: tuple[int, int], label: int | None = None) -> Clip | None:
     """Read a session's corrected and accepted frames as a resized clip, or return None where there are none.
 
     Frames nobody has looked at, and damaged ones, are left out, so neighbours in the clip may lie apart in time.
-
-    Raises
-    ------
-    SessionError, VideoError
-        If the session is damaged or its video is not there.
     """
-    from vivim.session import Session
-    from vivim.session.damage_check import damage_text
-
     with Session.open(folder, read_only=True) as session:
         finished = session.vouched_frames()
         damaged = set(session.frames_with("corrected", "accepted")).difference(finished)
@@ -246,5 +282,6 @@ def load_session(folder: Path, size: tuple[int, int], label: int | None = None) 
             return None
         frames = np.stack([resize_frame(crop(session.video.frame(t), session.area), size) for t in finished])
         masks = [crop(session.masks[t], session.area) for t in finished]
-    kept = [(mask > 0 if label is None else mask == label).astype(np.uint8) for mask in masks]
-    return Clip(folder.name, frames, np.stack([resize_mask(mask, size) for mask in kept]))
+    return Clip(
+        folder.name, frames, np.stack([resize_mask(binary_mask(mask, label), size) for mask in masks])
+    )

@@ -11,10 +11,7 @@ EDGE_WEIGHT = 5.0
 
 
 def boundary_weight(masks: Tensor) -> Tensor:
-    """Weight of every pixel of masks ``(n, C, H, W)`` float: ``1 + 5 |avgpool31(mask) - mask|``.
-
-    The average is over the pixels of the window that lie in the picture.
-    """
+    """Weight of every pixel of masks ``(n, C, H, W)`` float: ``1 + 5 |avgpool31(mask) - mask|``, within the picture."""
     half = EDGE_WINDOW // 2
     mean = F.avg_pool2d(masks, (1, EDGE_WINDOW), stride=1, padding=(0, half), count_include_pad=False)
     mean = F.avg_pool2d(mean, (EDGE_WINDOW, 1), stride=1, padding=(half, 0), count_include_pad=False)
@@ -25,7 +22,6 @@ def structure_loss(logits: Tensor, masks: Tensor, weight: Tensor | None = None) 
     """Compute the boundary-weighted cross-entropy plus IoU loss, ``(n,)``: the mean over classes of each frame.
 
     `logits` and `masks` (float in {0, 1}) are ``(n, C, H, W)``, `weight` their `boundary_weight` where it is at hand.
-    Both terms are normalised by the sum of the weights.
     """
     logits, masks = logits.float(), masks.float()
     weight = boundary_weight(masks) if weight is None else weight

@@ -1,10 +1,7 @@
 """What the prompt head learns to segment: the marked masks, and whatever else stands out in the same pictures."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,10 +9,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vivim.training.datasets import Clip
 from vivim.utils.system import cores
-
-if TYPE_CHECKING:
-    from vivim.training.datasets import Clip
 
 SEGMENT_SIDE = 128
 """Pictures are cut into segments at this size."""
@@ -31,16 +26,9 @@ MARKED = 8
 
 
 class Material:
-    """Pictures, masks and segments in the memory of a device.
+    """Pictures, masks and segments of clips and stills of one size, in the memory of a device.
 
-    Parameters
-    ----------
-    clips : sequence of Clip
-        Clips and stills, all of one size. Any label of their masks is a target.
-    device : torch.device
-        Where they are kept.
-    weights : sequence of float, optional
-        How often each clip is drawn. By default the square root of the number of its frames.
+    Any label of their masks is a target. Each clip is drawn by its weight, else by the square root of its frames.
     """
 
     def __init__(
@@ -84,11 +72,10 @@ def _segments(frame: NDArray[np.uint8]) -> NDArray[np.int16]:
 
 
 def choose_targets(masks: Tensor, segments: Tensor, share: float) -> tuple[Tensor, Tensor]:
-    """Choose what is to be segmented in each picture: a marked mask, or some segment.
+    """Choose what is to be segmented in each picture: a marked mask, or in about `share` of them some segment.
 
-    `masks` are labels ``(n, H, W)``, `segments` ``(n, scales, H, W)``, both int64. `share` is the part of segments
-    where a mask is marked. Returns bool ``(n, H, W)``, empty where nothing of a fitting size was found, and bool
-    ``(n,)``: it is a marked mask.
+    `masks` are labels ``(n, H, W)``, `segments` ``(n, scales, H, W)``. Returns bool ``(n, H, W)``, empty where nothing
+    of a fitting size was found, and bool ``(n,)``: it is a marked mask.
     """
     n, height, width = masks.shape
     least, rows = LEAST * height * width / 65536, torch.arange(n, device=masks.device)

@@ -4,14 +4,11 @@ Each step segments what is chosen in some pictures, from nothing or from a mask 
 every round a click, a stroke or a box says what is wrong with the mask of the round before.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -20,11 +17,9 @@ from torch import Tensor
 from vivim.network import Vivim
 from vivim.network.preprocessing import normalise
 from vivim.network.prompt_head import EmbeddedFrame
+from vivim.training.datasets import Clip
 from vivim.training.losses import boundary_weight
 from vivim.training.prompt_material import Material, choose_targets
-
-if TYPE_CHECKING:
-    from vivim.training.datasets import Clip
 
 SPREAD = 5 / 256
 """Standard deviation of a prompted place, as part of the picture's side. That of `vivim.prompting.grid`."""
@@ -79,20 +74,9 @@ def train_prompts(
     weights: Sequence[float] | None = None,
     device: torch.device | None = None,
 ) -> Iterator[PromptStep]:
-    """Train the prompt head on clips and stills, and yield now and then, and at the end.
+    """Train the prompt head of a copy of `model` on clips and stills at its input size, and yield now and then.
 
-    Parameters
-    ----------
-    model : Vivim
-        Copied. Where it has a prompt head already, training goes on from that.
-    clips : sequence of Clip
-        Clips and stills at the network's input size.
-    recipe : PromptRecipe, optional
-        How.
-    weights : sequence of float, optional
-        How often each clip is drawn.
-    device : torch.device, optional
-        The CPU by default.
+    Where it has a prompt head already, training goes on from that. `weights` say how often each clip is drawn.
     """
     recipe, device = recipe or PromptRecipe(), device or torch.device("cpu")
     torch.manual_seed(recipe.seed)
@@ -192,8 +176,8 @@ def _loss(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
 def _drawn(material: Material, index: Tensor, before: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Pictures at `index`, with as many frames `before` and after each, moved and coloured anew.
 
-    Returns network inputs ``(n, T, 3, H, W)``, and of the frame in the middle labels ``(n, H, W)``, segments
-    ``(n, scales, H, W)`` and the labels of another frame of its clip ``(n, H, W)``, all int64.
+    Returns network inputs ``(n, T, 3, H, W)``, and labels and segments of the frame in the middle, and the labels of
+    another frame of its clip, all int64.
     """
     n, device = len(index), index.device
 

@@ -9,7 +9,6 @@ import os
 import tempfile
 import threading
 import warnings
-from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
 from pathlib import Path
@@ -22,6 +21,7 @@ from vivim.propagation.mask_propagator import MaskGuide, blend_weights, neighbou
 from vivim.propagation.optical_flow import Motion
 from vivim.training.datasets import Clip
 from vivim.training.training_windows import MAX_SPAN
+from vivim.utils.lru_cache import LRUCache
 
 QUANTUM = 0.25
 """Pixels to which distances are rounded: OpenCV's are not always the same to the last bit."""
@@ -39,9 +39,9 @@ class PropagatedMasks:
     def __init__(self, clips: Sequence[Clip]) -> None:
         self._clips = clips
         self._motions = [Motion(clip.frames.__getitem__) for clip in clips]
-        self._found: OrderedDict[tuple[int, int, int], tuple[NDArray[np.int8], float]] = OrderedDict()
-        self._most = KEPT // max((clip.masks[0].size for clip in clips), default=1)
-        self._lock = threading.Lock()
+        self._found: LRUCache[tuple[int, int, int], tuple[NDArray[np.int8], float]] = LRUCache(
+            KEPT // max((clip.masks[0].size for clip in clips), default=1)
+        )
         self._processes: ProcessPoolExecutor | None = None
         self._folder: tempfile.TemporaryDirectory | None = None
 
@@ -81,25 +81,19 @@ class PropagatedMasks:
                 stacklevel=1,
             )
             return
-        with self._lock:
-            if self._room() > len(propagated):
-                self._found.update(propagated)
-                return
         processes = self._processes
-        if processes is not None:
+        if len(self._found) + len(propagated) < self._found.limit:
+            self._found.update(propagated)
+        elif processes is not None:
             processes.shutdown(wait=False, cancel_futures=True)
-
-    def _room(self) -> int:
-        """Number of further propagated masks that there is room for."""
-        return self._most - len(self._found)
 
     def window(
         self, clip: int, frames: NDArray[np.int_], known: NDArray[np.bool_]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Propagate the masks of a window's `known` ``(T,)`` frames to all its rising `frames` ``(T,)`` of a clip.
 
-        Returns signed distances ``(T, H, W)`` in pixels, zeros where no known frame is within reach, and frames to the
-        nearest known one, ``(T,)``, infinity there. Both are float32.
+        Returns signed distances ``(T, H, W)``, and frames to the nearest known one; zeros and infinity where none is
+        near.
         """
         masks, anchors = self._clips[clip].masks, np.unique(frames[known])
         distance = np.zeros((len(frames), *masks.shape[1:]), np.float32)
@@ -121,17 +115,12 @@ class PropagatedMasks:
 
     def _propagated(self, clip: int, anchor: int, t: int) -> tuple[NDArray[np.int8], float]:
         """The mask of `anchor` at frame `t`: its signed distance in quanta, and the confidence in it."""
-        key = clip, anchor, t
-        with self._lock:
-            if key in self._found:
-                self._found.move_to_end(key)
-                return self._found[key]
-        found = self._propagate(clip, anchor, t)
-        with self._lock:
-            self._found.update(found)
-            while self._room() < 0:
-                self._found.popitem(last=False)
-        return found[key]
+        found = self._found.get((clip, anchor, t))
+        if found is None:
+            made = self._propagate(clip, anchor, t)
+            self._found.update(made)
+            found = made[clip, anchor, t]
+        return found
 
     def _propagate(self, clip: int, anchor: int, t: int) -> _PropagatedClip:
         """The mask of `anchor` at all frames up to `t`."""

@@ -26,10 +26,7 @@ def log_row(event: TrainEvent) -> dict[str, Any]:
 
 
 class RunLog:
-    """``log.csv`` of a run, in which a resumed run replaces the rows of steps that it takes again.
-
-    `columns` are the names of the validation clips.
-    """
+    """``log.csv`` of a run, in which a resumed run replaces the rows of steps that it takes again."""
 
     def __init__(self, run: Path, clips: list[str]) -> None:
         self._path = run / FILE

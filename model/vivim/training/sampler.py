@@ -13,17 +13,62 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from vivim.imaging.signed_distance import MAX_DISTANCE
 from vivim.propagation import guidance_planes
-from vivim.training.augmentation import Augment, regrained
+from vivim.training.augmentation import Augment, elastic_field, panned, regrained, smooth_motion, warp
 from vivim.training.batch import Batch
-from vivim.training.clip_pool import ClipPool, distances_where
 from vivim.training.datasets import Clip
 from vivim.training.propagated_masks import PropagatedMasks
-from vivim.training.random_motion import elastic_field, panned, smooth_motion, warp
 from vivim.training.training_windows import Windows, draw_windows, known_frames
 from vivim.utils.system import cores
+
+
+class ClipPool:
+    """All clips of a dataset on the device, clip after clip: frames ``(N, H, W, 3)`` and masks ``(N, H, W)`` uint8."""
+
+    def __init__(self, clips: Sequence[Clip], device: torch.device) -> None:
+        self.frames = torch.from_numpy(np.concatenate([c.frames for c in clips])).to(device)
+        self.masks = torch.from_numpy(np.concatenate([c.masks for c in clips])).to(device)
+        lengths = [len(c.frames) for c in clips]
+        self.lengths = np.array(lengths)
+        self.marks = torch.tensor([int(c.marks) for c in clips], device=device)
+        self.starts = np.concatenate(([0], np.cumsum(lengths)[:-1]))
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+
+def truncated_distance(masks: Tensor, radius: int = int(MAX_DISTANCE)) -> Tensor:
+    """Compute `signed_distance` of masks ``(n, H, W)`` on their device, by a lower envelope over rows and columns."""
+
+    def to_nearest(target: Tensor) -> Tensor:
+        far = float(4 * radius * radius)
+        field = torch.where(target, 0.0, far)
+        for axis in (2, 1):
+            pad = (radius, radius, 0, 0) if axis == 2 else (0, 0, radius, radius)
+            padded = F.pad(field, pad, value=far)
+            length = field.shape[axis]
+            best = field
+            for shift in range(-radius, radius + 1):
+                best = torch.minimum(best, padded.narrow(axis, radius + shift, length) + shift * shift)
+            field = best
+        return field.sqrt()
+
+    inside = masks > 0.5
+    signed = torch.where(inside, to_nearest(~inside) - 0.5, 0.5 - to_nearest(inside))
+    return signed.clamp(-MAX_DISTANCE, MAX_DISTANCE)
+
+
+def distances_where(wanted: Tensor, masks: Tensor) -> Tensor:
+    """`truncated_distance` of masks ``(B, T, H, W)`` in the frames ``(B, T)`` that are `wanted`, zeros elsewhere."""
+    out = torch.zeros_like(masks)
+    if wanted.any():
+        out[wanted] = truncated_distance(masks[wanted])
+    return out
+
 
 MISLED = 0.15
 """Part of the clips whose propagated masks are moved away, as optical flow does where a lesion jumps."""
@@ -50,20 +95,9 @@ class _Drawn:
 
 
 class Sampler:
-    """Draws batches from clips and stills.
+    """Draws batches from clips and stills, of which one may be empty. Each clip counts by `clip_weights`, else equally.
 
-    Parameters
-    ----------
-    clips, stills : sequence of Clip
-        Material to draw from, of which one may be empty. Each clip counts by `clip_weights`, else equally.
-    device : torch.device
-        Where batches are made.
-    seed : int
-        Seeds every choice.
-    still_share : float
-        Part of a batch that comes from stills.
-    guided_share : float
-        Part of the clips that are given guidance.
+    `still_share` of a batch come from stills, and `guided_share` of the clips are given guidance.
     """
 
     def __init__(
@@ -102,10 +136,7 @@ class Sampler:
         size: tuple[int, int] | None = None,
         part: int | None = None,
     ) -> Batch:
-        """Draw batch `number`: `count` clips of `frames` frames, with `size` (height, width) as stored by default.
-
-        With `part`, draw one of several independent parts of a batch.
-        """
+        """Draw batch `number`, or a `part` of it: `count` clips of `frames` frames of `size`, as stored by default."""
         rng = np.random.default_rng((self.seed, number) if part is None else (self.seed, number, part))
         generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
         pool = self.clips or self.stills
@@ -126,10 +157,7 @@ class Sampler:
     def share(
         self, number: int, count: int, frames: int, size: tuple[int, int], parts: int, first: int, mine: int
     ) -> Batch:
-        """Draw the clips `first` to ``first + mine`` of batch `number`, which consists of so many `parts`.
-
-        Only the parts that hold these clips are drawn.
-        """
+        """Draw the clips `first` to ``first + mine`` of batch `number`, and only the `parts` that hold them."""
         if parts == 1:
             return self.batch(number, count, frames, size).clips(first, first + mine)
         found = []

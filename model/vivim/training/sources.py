@@ -7,8 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from vivim.errors import VivimError
+from vivim.imaging.resize import resize_frame
 from vivim.training.batch import Marks
-from vivim.training.datasets import Clip, load_dataset
+from vivim.training.datasets import Clip, load_dataset, split_label
+from vivim.training.synthetic_lesions import implanted
+from vivim.video import make_phantom
 
 PHANTOMS = "phantoms"
 """Name of the source of synthetic clips, half speckle and half mucosa."""
@@ -21,36 +24,24 @@ MARKS = {"lesion": Marks.LESION, "organ": Marks.ORGAN, "organ with lesions": Mar
 
 @dataclass(frozen=True)
 class Source:
-    """A data set and how it is used.
-
-    Attributes
-    ----------
-    set : str
-        Its folder, or ``"phantoms"``.
-    weight : float
-        How often it is drawn, beside the others of its kind. None for the number of its clips.
-    label : int, optional
-        The label of label pictures that counts, None for any.
-    marks : str
-        What its masks mark, one of `MARKS`.
-    every : int
-        Takes the first of every so many pictures.
-    only : str
-        ``"empty"`` takes the pictures in which nothing is marked.
-    count : int
-        Number of phantoms.
-    implants : int
-        Number of pictures made by setting synthetic lesions into its pictures, which take their place.
-    """
+    """A data set and how it is used."""
 
     set: str
+    """Its folder, or ``"phantoms"``."""
     weight: float | None = None
+    """How often it is drawn, beside the others of its kind. None for the number of its clips."""
     label: int | None = None
+    """The label of label pictures that counts, None for any."""
     marks: str = "lesion"
+    """What its masks mark, one of `MARKS`."""
     every: int = 1
+    """Takes the first of every so many pictures."""
     only: str = ""
+    """``"empty"`` takes the pictures in which nothing is marked."""
     count: int = 0
+    """Number of phantoms."""
     implants: int = 0
+    """Number of pictures made by setting synthetic lesions into its pictures, which take their place."""
 
     def __post_init__(self) -> None:
         if self.marks not in MARKS:
@@ -63,8 +54,6 @@ class Source:
 
 def parse_source(text: str, implants: int = 0) -> Source:
     """Read ``FOLDER[:LABEL][@WEIGHT]``."""
-    from vivim.training.datasets import split_label
-
     place, _, weight = text.partition("@")
     folder, label = split_label(place)
     return Source(str(folder), float(weight) if weight else None, label, implants=implants)
@@ -82,23 +71,8 @@ def load_sources(
 ) -> tuple[list[Clip], list[float]]:
     """Read the clips of all sources, and how often each is drawn. A source's weight is shared by its clips.
 
-    Parameters
-    ----------
-    folder : Path
-        Where the folders of sources are looked for.
-    size : tuple of int
-        Height and width that pictures are resized to.
-    stills : bool
-        Whether pictures are independent of each other.
-    seed : int
-        Seeds what is synthetic.
-    leave_out, skipped
-        As for `vivim.training.datasets.load_dataset`.
-
-    Raises
-    ------
-    VivimError
-        If a source is not there, or none of its pictures can be used.
+    The folders of sources are looked for in `folder`. `stills` are independent of each other. `seed` seeds what is
+    synthetic. `leave_out` and `skipped` are as for `vivim.training.datasets.load_dataset`.
     """
     clips: list[Clip] = []
     weights: list[float] = []
@@ -112,8 +86,6 @@ def load_sources(
             if not loaded:
                 raise VivimError(f"{source.set} has no picture without a lesion that may be trained on.")
         if source.implants:
-            from vivim.training.synthetic_lesions import implanted
-
             loaded = [implanted(loaded, source.implants, seed)]
         clips += [replace(clip, marks=MARKS[source.marks]) for clip in loaded]
         weight = len(loaded) if source.weight is None else source.weight
@@ -131,9 +103,6 @@ def _chosen(clip: Clip, source: Source) -> Clip:
 
 def phantoms(count: int, size: tuple[int, int]) -> list[Clip]:
     """Synthetic clips with known lesions, half speckle and half mucosa."""
-    from vivim.imaging.resize import resize_frame
-    from vivim.video import make_phantom
-
     clips = []
     for seed in range(count):
         texture = ("speckle", "mucosa")[seed % 2]

@@ -3,8 +3,11 @@
 import contextlib
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import torch
@@ -15,7 +18,6 @@ from vivim.training.batch import Batch
 from vivim.training.config import TrainConfig
 from vivim.training.datasets import Clip
 from vivim.training.distributed import make_fabric
-from vivim.training.prefetch import prefetched
 from vivim.training.sampler import Sampler
 from vivim.training.training_state import State
 from vivim.training.validation import RunningMeans, TrainEvent, dice_by_clip
@@ -103,9 +105,6 @@ def train(
         state.judged(mean, provenance)
         return reported or None, mean
 
-    def still_improving() -> bool:
-        return not config.patience or state.stale < config.patience
-
     def paused() -> bool:
         if fabric.world_size == 1:
             return clock.paused()
@@ -119,7 +118,7 @@ def train(
         while (
             state.step < config.steps
             and clock.progress(state.step) < 1.0
-            and still_improving()
+            and (not config.patience or state.stale < config.patience)
             and not paused()
         ):
             share.take(config.batch_shape(clock.progress(state.step), state.step)[0])
@@ -163,3 +162,38 @@ class _Clock:
 
     def progress(self, step: int) -> float:
         return max(step / self._config.steps, self.seconds() / self._config.seconds)
+
+
+IN_ADVANCE = 3
+"""Batches that are ready or being made."""
+
+
+def prefetched(
+    draw: Callable[[int], Batch], first: int, device: torch.device
+) -> Generator[Batch, None, None]:
+    """Yield ``draw(first)``, ``draw(first + 1)``, ... until closed, in advance on a GPU. A CPU is busy enough."""
+    if device.type != "cuda":
+        yield from map(draw, count(first))
+        return
+    stream = torch.cuda.Stream(device)
+
+    def draw_on_stream(number: int) -> tuple[Batch, torch.cuda.Event]:
+        with torch.cuda.device(device), torch.cuda.stream(stream):
+            batch, drawn = draw(number), torch.cuda.Event()
+            drawn.record()
+        return batch, drawn
+
+    numbers = count(first)
+    with ThreadPoolExecutor(1, thread_name_prefix="vivim-batches") as thread:
+        ready = deque(thread.submit(draw_on_stream, next(numbers)) for _ in range(IN_ADVANCE))
+        try:
+            while True:
+                batch, drawn = ready.popleft().result()
+                ready.append(thread.submit(draw_on_stream, next(numbers)))
+                here = torch.cuda.current_stream(device)
+                here.wait_event(drawn)
+                for tensor in batch.tensors():
+                    tensor.record_stream(here)
+                yield batch
+        finally:
+            thread.shutdown(wait=False, cancel_futures=True)

@@ -16,9 +16,7 @@ from vivim.network.checkpoints import save_checkpoint
 from vivim.training.batch import Batch
 from vivim.training.config import TrainConfig
 from vivim.training.distributed import Share, share_layers
-from vivim.training.objective import Objective
-from vivim.training.recorded_step import RecordedStep
-from vivim.training.training_model import TrainingModel
+from vivim.training.training_model import Objective, RecordedStep, TrainingModel
 from vivim.utils.atomic_files import atomic_write
 
 if TYPE_CHECKING:
@@ -80,10 +78,7 @@ class State:
         self.best, self.stale = saved.get("best", -1.0), saved.get("stale", 0)
 
     def advance(self, batch: Batch, progress: float) -> tuple[Tensor, Tensor]:
-        """Take one optimiser step, and return the detached loss and logits ``(B, T, H, W)``.
-
-        `batch` is this process's share of the batch. The mean of the loss over processes is that of the whole batch.
-        """
+        """Take one step with this process's share of a batch. Returns the loss and logits ``(B, T, H, W)``."""
         config = self.config
         # dropout follows from the step, also in a run that was resumed
         torch.manual_seed(config.seed * 1_000_003 + self.step)

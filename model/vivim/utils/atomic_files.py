@@ -38,10 +38,9 @@ _START_SECONDS = 2
 
 
 def own_name(kind: str, name: str = "") -> str:
-    """Temporary name that marks a file as this process's.
+    """Temporary name that marks a file as this process's, cut in its middle where it would be too long.
 
-    `kind`: `PART`, `OLD` or ``"vivim-<what>"``. `name`: the final name. Its middle is left out where the
-    result would be too long for a file system.
+    `kind` is `PART`, `OLD` or ``"vivim-<what>"``, `name` the final name.
     """
     owner = f"{kind}-{_machine()}{_run()}-{os.getpid()}-{_start(os.getpid())}-"
     return owner + shortened(name, NAME_BYTES - len(owner))
@@ -56,9 +55,8 @@ def part_of(final: Path) -> Path:
 def atomic_write(final: str | Path) -> Iterator[Path]:
     """Write a file or folder that appears whole, on the disk, when the block ends.
 
-    `final`: its place. What is there is replaced at the end. Yields temporary path beside `final`, with the
-    same suffix. The block makes a file or a folder of it. Raises `OSError` if the disk cannot take it.
-    Whatever the block raises passes through. `final` is then as it was, and nothing temporary is left.
+    The block makes it at the temporary path that it is given, beside `final` and with the same suffix. Whatever the
+    block raises, `final` is then as it was, and nothing temporary is left.
     """
     final = Path(final)
     part = part_of(final)
@@ -73,11 +71,9 @@ def atomic_write(final: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def locked(path: Path, seconds: float, failed: type[VivimError], what: str) -> Iterator[None]:
-    """Hold a lock file, so that no other process writes the same at that time.
+    """Hold a lock file, so that no other process writes `what` at that time.
 
-    `path`: the lock file. Its folder is made. `seconds`: how long to wait for another process. `failed`: the
-    error to raise where that takes longer, or where the block or the lock meets an `OSError`. `what`: what is
-    written, for the error's message.
+    Another process is waited for so many `seconds`. After that, and for an `OSError` of the block, `failed` is raised.
     """
     from filelock import FileLock, Timeout
 
@@ -109,10 +105,9 @@ def shortened(name: str, most: int = NAME_BYTES) -> str:
 
 
 def sweep(folder: Path) -> list[Path]:
-    """Remove the temporary files that ended processes of this machine left in a folder.
+    """Remove the temporary files that ended processes of this machine left in a folder, and return them.
 
     A folder that was renamed to make place for a new one gets its name back if the new one never came.
-    Returns what was removed or renamed. Raises `OSError` if something cannot be removed.
     """
     swept = []
     paths = sorted(folder.iterdir()) if folder.is_dir() else []
@@ -158,10 +153,7 @@ def flush(path: Path) -> None:
 
 
 def flush_one(path: str | Path) -> None:
-    """Flush one file, or the entries of one folder, to the disk.
-
-    Raises `OSError` if it is not there, or the disk cannot take it.
-    """
+    """Flush one file, or the entries of one folder, to the disk."""
     if os.name == "nt" and os.path.isdir(path):
         return  # Windows keeps no folder open, and needs none
     descriptor = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
@@ -187,8 +179,7 @@ def flush_open(descriptor: int) -> None:
 def put_in_place(part: Path, final: Path) -> None:
     """Rename a file, or a folder that was flushed, to its final name. A power cut leaves the old one or the new one.
 
-    A folder cannot replace another at once: the old one is renamed until the new one stands, see `sweep`. Raises
-    `OSError` if the disk cannot take it, or a file would replace a folder. `final` is then as it was.
+    A folder cannot replace another at once: the old one is renamed until the new one stands, see `sweep`.
     """
     if not part.is_dir():
         flush_one(part)

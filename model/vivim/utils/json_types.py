@@ -9,10 +9,10 @@ LARGEST_INT, LARGEST_FLOAT = 2**31, 2.0**53
 
 
 def fits(value: Any, kind: Any) -> bool:
-    """Whether a value is of a type.
+    """Whether a value from `json.loads` is of a type.
 
-    `value`: as `json.loads` returns it. `kind`: ``str``, ``bool``, ``int`` (not negative), ``float`` (any
-    finite number), a union of them and None, or a list, tuple or dict of such. JSON has lists for tuples.
+    Types are ``str``, ``bool``, ``int`` (not negative), ``float`` (any finite number), a union of them and None, or a
+    list, tuple or dict of such. JSON has lists for tuples.
     """
     origin, parts = get_origin(kind), get_args(kind)
     if origin is UnionType:
@@ -39,10 +39,7 @@ def fits_fields(values: dict[str, Any], declared: type) -> bool:
 
 
 def as_json(value: Any, digits: int | None = None) -> Any:
-    """Return a value as JSON can hold it: lists for tuples, None for numbers that are not finite.
-
-    `value`: dictionaries, lists and tuples are gone through. `digits`: decimal places to round numbers to.
-    """
+    """Return a value as JSON can hold it: lists for tuples, None for numbers that are not finite, others rounded."""
     if isinstance(value, dict):
         return {key: as_json(one, digits) for key, one in value.items()}
     if isinstance(value, list | tuple):

@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -46,6 +46,14 @@ class LRUCache(Generic[K, V]):
             self._values[key] = value
             self._size += self._size_of(value)
             self.drop_to(self.limit)
+
+    def update(self, values: Mapping[K, V]) -> None:
+        """Keep several values, each under its key."""
+        for key, value in values.items():
+            self.put(key, value)
+
+    def __len__(self) -> int:
+        return len(self._values)
 
     def drop(self, key: K) -> None:
         """Drop the value kept under `key`, if there is one."""

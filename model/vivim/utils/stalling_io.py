@@ -18,10 +18,8 @@ SECONDS = 0.5
 def in_background(steps: Generator[T, None, None], name: str) -> Generator[T | None, None, None]:
     """Advance a generator in a background thread, one step at a time.
 
-    `steps`: advanced and closed in that thread only. When it is closed, it must clean up what is half done.
-    `name`: name of the thread. Yields what `steps` yields, and None after every `SECONDS` without a next
-    step. Closing this generator closes `steps`: at once, or as soon as the step under way ends. Raises
-    `Exception` what a step raises.
+    Yields what `steps` yields, and None after every `SECONDS` without a next step. `steps` is advanced and closed in
+    that thread only. Closing this generator closes it at once, or as soon as the step under way ends.
     """
     wanted: queue.SimpleQueue[bool] = queue.SimpleQueue()
     taken: queue.SimpleQueue[tuple[T] | BaseException | None] = queue.SimpleQueue()

@@ -22,8 +22,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 def check_fits(needed: float, what: str) -> None:
     """Refuse work that needs more memory than is free: Linux would end the whole program halfway.
 
-    Raises `MemoryError` if `needed` bytes are more than are free, and more than `KEPT`, which may be free inside the
-    process.
+    `KEPT` bytes may be free inside the process.
     """
     if needed <= KEPT:
         return
@@ -49,11 +48,10 @@ def trim() -> None:
 def keep_freed() -> None:
     """Let the C library keep freed blocks for the next window, up to `KEPT` bytes. Does nothing where it is not glibc.
 
-    It gives back what lies on top of its heap, at most 64 MiB are left unless it is told otherwise, or 64 KiB as
-    Dask tells its workers: the network then spends a tenth to a half of its time on getting the same memory again,
-    depending on what happens to lie above. Other threads than the first have heaps of 64 MiB that go back whole
-    whatever is kept, unless `ONE_HEAP` makes all share that of the first. `trim` gives back the rest.
-    Source: mallopt(3); arena.c of glibc 2.36, ``heap_trim``.
+    It gives back what lies on top of its heap, but for 64 MiB, or 64 KiB as Dask tells its workers: the network then
+    spends a tenth to a half of its time on getting the same memory again. Other threads than the first have heaps of 64
+    MiB that go back whole, unless `ONE_HEAP` makes all share that of the first. `trim` gives back the rest. Source:
+    mallopt(3); arena.c of glibc 2.36, ``heap_trim``.
     """
     function = _of_c_library("mallopt")
     if function is not None:

@@ -82,6 +82,9 @@ class Video:
         If there are no frames.
     """
 
+    _starts: Sequence[float] | None = None
+    """When each frame is shown, in seconds from the first, where the file says so frame by frame."""
+
     def __init__(
         self,
         path: Path,
@@ -98,10 +101,13 @@ class Video:
             raise VideoError(f"{path.name} has no frames. Choose another file.")
         self.path, self.shape, self.dtype = path, shape, np.dtype(dtype)
         self.fps, self.pixel_spacing_mm = fps, pixel_spacing_mm
-        self._files, self._aspect, self.notes = files or [path], pixel_aspect, tuple(notes)
+        self._aspect, self.notes = pixel_aspect, tuple(notes)
+        self.files = files or [path]
+        """The files that it is read from, in order."""
         self._lock = threading.RLock()
         self._cache = FrameCache(cache_bytes)
-        self._closed = False
+        self.closed = False
+        """Whether its file was let go of."""
         self.frames_stated = shape[0]
         """Frames that the file should have. More than there are where it is cut short and says so."""
 
@@ -125,10 +131,10 @@ class Video:
         if not 0 <= i < len(self):
             raise IndexError(f"Frame {i} is not in a video of {len(self)} frames.")
         found = self._cache.get(int(i))
-        if found is not None and not self._closed:
+        if found is not None and not self.closed:
             return found
         with self._lock:
-            if self._closed:
+            if self.closed:
                 raise VideoError(f"{self.path.name} has been closed. Open it again.")
             found = self._cache.get(i)
             if found is None:
@@ -150,14 +156,13 @@ class Video:
         return None if stop() else self.frame(i)
 
     def preview(self, i: int) -> tuple[int, NDArray]:
-        """The frame nearest to `i` that can be had at once, and its number: for the eye only, never for a mask.
-
-        It is frame `i` itself in containers whose frames are all as quick to reach.
-        """
+        """The frame nearest to `i` that can be had at once, and its number: for the eye only, never for a mask."""
         return i, self.frame(i)
 
     def frame_time(self, i: int) -> float:
         """When frame `i` is shown, in seconds from the first. Frame numbers where the video has no rate."""
+        if self._starts is not None:
+            return self._starts[i]
         return i / self.fps if self.fps else float(i)
 
     @property
@@ -167,30 +172,20 @@ class Video:
             return self._aspect
         return self.pixel_spacing_mm[1] / self.pixel_spacing_mm[0]
 
-    @property
-    def closed(self) -> bool:
-        """Whether its file was let go of."""
-        return self._closed
-
-    @property
-    def files(self) -> list[Path]:
-        """The files that it is read from, in order."""
-        return self._files
-
     def identity(self) -> str:
         """SHA-256 over the video's shape and its file's size, beginning and end, as hexadecimal digits.
 
         Of several files, the names and sizes of all count, and the beginnings and ends of the first and the last.
         """
-        if self._files == [self.path]:
-            return file_identity(self._files, self.shape)
-        named = ((file.name, file.stat().st_size) for file in self._files)
-        return file_identity([self._files[0], self._files[-1]], (*self.shape, *named))
+        if self.files == [self.path]:
+            return file_identity(self.files, self.shape)
+        named = ((file.name, file.stat().st_size) for file in self.files)
+        return file_identity([self.files[0], self.files[-1]], (*self.shape, *named))
 
     def close(self) -> None:
         """Let go of the file. Safe to call twice."""
         with self._lock:
-            self._closed = True
+            self.closed = True
             self._cache.drop_to(0)
             self._release()
 
@@ -216,10 +211,7 @@ def file_identity(paths: list[Path], shape: tuple[object, ...]) -> str:
 
 
 def check_size(height: int, width: int, name: str) -> None:
-    """Refuse pictures larger than `MAX_PIXELS` before anything is decoded.
-
-    Raises `VideoError` if there are too many pixels, or none.
-    """
+    """Refuse pictures with too many pixels, or none, before anything is decoded."""
     if height < 1 or width < 1:
         raise VideoError(f"{name} has pictures without pixels. Export it anew.")
     if height * width > MAX_PIXELS:
@@ -246,10 +238,7 @@ def over_black(picture: NDArray, alpha: NDArray) -> NDArray:
 
 
 def check_picture(picture: NDArray, path: Path) -> NDArray:
-    """A decoded picture as the protocol wants it: ``(H, W)`` or ``(H, W, 3)``, uint8 or uint16.
-
-    Raises `VideoError` if it is neither.
-    """
+    """Make a decoded picture ``(H, W)`` or ``(H, W, 3)``, uint8 or uint16, or raise a `VideoError`."""
     if picture.dtype == bool:
         picture = picture.astype(np.uint8) * 255
     if picture.ndim == 3 and picture.shape[2] in (2, 4):

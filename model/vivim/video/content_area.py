@@ -98,14 +98,10 @@ class Border(NamedTuple):
 
 
 def content_area(video: Video) -> Box:
-    """Rectangle around what the video shows, without borders, letters, bars and scales.
+    """Rectangle ``(y0, x0, y1, x1)`` around what the video shows, without borders, letters, bars and scales.
 
-    Of an endoscope's circle or octagon it is the box around the part within the picture. Where a DICOM file
-    says which regions show tissue, the content is looked for within them, unless it clearly lies elsewhere:
-    headers outlive scaling and cropping.
-
-    `video`: an opened video. Returns ``(y0, x0, y1, x1)`` in pixels; `y1` and `x1` are not part of it. The
-    whole picture where no border is found. Raises `VideoError` if a frame cannot be decoded.
+    It is the whole picture where no border is found. Where a DICOM file says which regions show tissue, the content is
+    looked for within them, unless it clearly lies elsewhere: headers outlive scaling and cropping.
     """
     height, width = video.shape[1:3]
     stated = _union(region.box for region in getattr(video, "regions", ()) if region.kind == "tissue")

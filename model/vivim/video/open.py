@@ -104,7 +104,7 @@ def _open_folder(path: Path) -> Video:
 
     try:
         if holds_series(path):
-            from vivim.video.readers.dicom_series import open_series
+            from vivim.video.readers.dicom import open_series
 
             return open_series(path)
         return open_pictures(path)

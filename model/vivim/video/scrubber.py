@@ -21,10 +21,8 @@ AHEAD = 12
 class Scrubber:
     """Shows frames of a video. Decodes the exact ones, and those that come next, in the background.
 
-    `video`: the video; it stays the caller's to close, before or after the scrubber. `on_exact`: called in
-    the background thread with the number of a frame of which a preview was shown, once it is ready.
-    `on_failed`: called in the background thread with the number of a frame that cannot be decoded, and the
-    error.
+    In that thread `on_exact` is called with the number of a frame of which a preview was shown, once it is ready, and
+    `on_failed` with that of one that cannot be decoded, and the error. The video stays the caller's to close.
     """
 
     def __init__(
@@ -45,9 +43,8 @@ class Scrubber:
         with self._news:
             self._before, self._wanted, self._previewed = self._wanted, i, False
             self._news.notify_all()
-            patience = (
-                PATIENCE if abs(i - self._before) <= AHEAD else 0.0
-            )  # a far one will not be there in time
+            # a far one will not be there in time
+            patience = PATIENCE if abs(i - self._before) <= AHEAD else 0.0
             ready = self._news.wait_for(lambda: self._video.ready(i), patience)
             self._previewed = not ready
         return (i, self._video.frame(i)) if ready else self._video.preview(i)

@@ -70,12 +70,8 @@ def encoded(
 ) -> Generator[int, None, None]:
     """Encode straight into `path` with PyAV's x264, or with imageio-ffmpeg's program where PyAV was built without it.
 
+    The `pictures` are RGB uint8 ``(H, W, 3)`` of one size, at least one, both sides `even`. Yields how many are taken.
     PyAV's encoder belongs to this process: when that is killed, nothing goes on writing.
-
-    `path`: whole when the generator has ended by itself. `pictures`: at least one; RGB uint8 ``(H, W, 3)`` of
-    one size, both sides even, see `even`. `fps`: frames per second. `crf`, `gop`: as for `write_video`.
-    `pixel_aspect`: width by height of a pixel. Players stretch the picture so. Yields how many frames the
-    encoder has taken. Raises `OSError` if it cannot be written.
     """
     import av
 

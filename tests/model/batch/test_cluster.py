@@ -20,12 +20,11 @@ import numpy as np
 import pytest
 import vivim
 from vivim import cli
-from vivim.batch.dask_cluster import connected, is_cluster, worker_command
+from vivim.batch.dask_cluster import Newcomers, connected, is_cluster, worker_command
 from vivim.batch.inputs import find
 from vivim.batch.jobs import WAITING, Exporting, Job, Outcome, Working
 from vivim.batch.run import run
 from vivim.batch.scheduler import PER_WORKER, run_on
-from vivim.batch.version_check import Newcomers
 from vivim.cli.batch_progress import Tally
 from vivim.errors import BatchError
 from vivim.io.export import FORMATS

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from vivim.evaluation.baselines import interpolate
-from vivim.evaluation.simulated_annotator import evenly, simulate
+from vivim.evaluation.simulated_annotator import evenly, interpolate, simulate
 from vivim.evaluation.simulation_report import SimulationResult, corrections_until, summary, table
 
 

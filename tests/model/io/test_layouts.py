@@ -20,7 +20,7 @@ from vivim import Session
 from vivim.errors import ExportError
 from vivim.io.export import export
 from vivim.io.formats import png as export_png
-from vivim.io.formats import rle
+from vivim.io.formats import shapes
 from vivim.training.datasets import find_clips, load_dataset, load_session, pair_files
 
 
@@ -209,24 +209,24 @@ def test_coco_of_a_scope_keeps_the_numbers_of_frames_and_lesions(worked: Session
 @settings(max_examples=150, deadline=None)
 @given(arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=40), elements=st.booleans()))
 def test_run_lengths_agree_with_pycocotools_and_come_back(mask: np.ndarray) -> None:
-    text = rle.to_text(rle.runs(mask))
+    text = shapes.to_text(shapes.runs(mask))
     theirs = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
     assert text == theirs["counts"].decode()
-    np.testing.assert_array_equal(rle.from_runs(rle.from_text(text), mask.shape), mask)
+    np.testing.assert_array_equal(shapes.from_runs(shapes.from_text(text), mask.shape), mask)
 
 
 @settings(max_examples=80, deadline=None)
 @given(st.lists(st.integers(0, 2**31), max_size=20))
 def test_run_lengths_of_any_size_come_back(lengths: list[int]) -> None:
-    assert rle.from_text(rle.to_text(lengths)) == lengths
+    assert shapes.from_text(shapes.to_text(lengths)) == lengths
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.text(max_size=30))
 def test_text_that_holds_no_run_lengths_is_refused_or_read(text: str) -> None:
     try:
-        lengths = rle.from_text(text)
-        rle.from_runs(lengths, (5, 7))
+        lengths = shapes.from_text(text)
+        shapes.from_runs(lengths, (5, 7))
     except ValueError as error:
         assert str(error)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -87,7 +88,7 @@ def test_impossible_configurations_are_refused(wrong: dict) -> None:
 
 def test_configuration_survives_its_dictionary() -> None:
     config = VivimConfig(size="b2", num_classes=3, guided=True, input_size=(64, 96))
-    assert VivimConfig.from_dict(config.to_dict()) == config
+    assert VivimConfig(**asdict(config)) == config
 
 
 def test_every_parameter_learns() -> None:
@@ -112,7 +113,7 @@ def test_b3_has_the_size_the_paper_gives() -> None:
 )
 def test_parts_of_the_network_can_be_left_out(scans: tuple[str, ...], stages: tuple[int, ...]) -> None:
     config = VivimConfig(scans=scans, temporal_stages=stages, input_size=(32, 32))
-    assert VivimConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    assert VivimConfig(**json.loads(json.dumps(asdict(config)))) == config
     torch.manual_seed(0)
     model = Vivim(config).eval()
     blocks = [module for module in model.modules() if isinstance(module, STMamba)]

@@ -11,7 +11,7 @@ import vivim
 from vivim import Session, Vivim, VivimConfig
 from vivim.network.checkpoints import load_checkpoint, save_checkpoint
 from vivim.prompting import PromptedFrame, encode_frame, encode_session_frame
-from vivim.prompting.obedience import FIXED
+from vivim.prompting.prompted_frame import FIXED
 
 RNG = np.random.default_rng(3)
 

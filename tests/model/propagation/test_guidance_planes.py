@@ -10,7 +10,7 @@ from vivim.imaging.signed_distance import MAX_DISTANCE, signed_distance
 from vivim.propagation import guidance_planes
 from vivim.propagation.mask_propagator import MaskGuide, Motion
 from vivim.propagation.optical_flow import OpticalFlow
-from vivim.training.clip_pool import truncated_distance
+from vivim.training.sampler import truncated_distance
 
 
 def disc(row: float, column: float, radius: float = 12, size: int = 96) -> np.ndarray:

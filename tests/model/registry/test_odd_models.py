@@ -17,8 +17,7 @@ from vivim.errors import CheckpointError
 from vivim.network.checkpoints import load_checkpoint, save_checkpoint
 from vivim.network.weight_conversion import load_reference_state_dict, load_segformer
 from vivim.registry import registry
-from vivim.remote.protocol import RemoteError
-from vivim.remote.weights import model_from
+from vivim.remote.protocol import RemoteError, model_from
 
 NAME = "decoder.classify.weight"
 ODD = {

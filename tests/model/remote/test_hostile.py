@@ -141,7 +141,7 @@ def test_weights_that_are_none_are_refused(port, token, swift_model, size, piece
 
 
 def test_weights_under_another_name_than_their_own_are_refused(port, token, swift_model) -> None:
-    from vivim.remote.weights import weights_of
+    from vivim.remote.protocol import weights_of
 
     data = weights_of(swift_model)
     with dial(port, token) as connection:

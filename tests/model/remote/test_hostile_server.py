@@ -15,8 +15,7 @@ from vivim.devices import REMOTE
 from vivim.errors import DeviceError, VivimError
 from vivim.registry.registry import list_models
 from vivim.remote import client_connection
-from vivim.remote.protocol import Message, RemoteError, pack, squeeze, unpack
-from vivim.remote.weights import weights_of
+from vivim.remote.protocol import Message, RemoteError, pack, squeeze, unpack, weights_of
 
 DEVICE = f"{REMOTE}http://127.0.0.1:1"
 BLANK = squeeze(np.zeros((72, 88), np.uint8))

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from vivim.scan import backward_order, causal_conv, selective_scan, temporal_order
-from vivim.scan.token_orders import inverse_order
+from vivim.scan.inputs import inverse_order
 
 from benchmarks.scan import loop_scan
 

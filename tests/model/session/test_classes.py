@@ -19,8 +19,8 @@ from vivim.finetuning.training_loop import NEW_CLASS_STEPS, STEP_CHOICES, step_c
 from vivim.imaging.metrics import dice, label_dice
 from vivim.io.export import export
 from vivim.network.checkpoints import load_checkpoint, save_checkpoint
-from vivim.network.class_expansion import with_classes
 from vivim.network.preprocessing import dice_of_logits
+from vivim.network.targets import with_classes
 from vivim.registry.info import NEW_CLASSES
 from vivim.registry.registry import add_classes, model_info, save_version
 from vivim.session.metadata import agreed

@@ -5,8 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 from vivim.network import Vivim, VivimConfig
-from vivim.training.affine_regressor import WEIGHTS, AffineRegressor, load_regressor
-from vivim.training.boundary_loss import boundary_losses, patches, sobel_edges
+from vivim.training.boundary_loss import (
+    WEIGHTS,
+    AffineRegressor,
+    boundary_losses,
+    load_regressor,
+    patches,
+    sobel_edges,
+)
 from vivim.training.training_model import TrainingModel
 
 from scripts.fit_affine_regressor import Edges, pairs, synthetic_masks

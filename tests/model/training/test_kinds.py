@@ -10,18 +10,16 @@ from vivim.errors import CheckpointError, VivimError
 from vivim.network import Vivim, VivimConfig
 from vivim.network.checkpoints import load_checkpoint, save_checkpoint
 from vivim.network.targets import for_target
+from vivim.training.augmentation import panned
 from vivim.training.batch import Batch, Marks
 from vivim.training.config import Phase, TrainConfig
-from vivim.training.datasets import Clip
+from vivim.training.datasets import Clip, kept_out
 from vivim.training.distributed import Share
-from vivim.training.kept_out import kept_out
-from vivim.training.objective import Objective
-from vivim.training.random_motion import panned
 from vivim.training.recipes import read_recipe, to_config
 from vivim.training.sampler import Sampler
 from vivim.training.sources import Source, load_sources, parse_source
 from vivim.training.trainer import train
-from vivim.training.training_model import Outputs, TrainingModel
+from vivim.training.training_model import Objective, Outputs, TrainingModel
 
 TINY = VivimConfig(
     size="b0", guided=True, organ=True, presence=True, input_size=(32, 32), temporal_stages=(3,)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import multiprocessing
 import os
@@ -207,8 +208,10 @@ def test_other_processes_precompute_masks() -> None:
     while len(propagated._found) < 4 * 3 + 3 * 2:
         time.sleep(0.02)
     alone = PropagatedMasks(clips)
-    for (clip, anchor, t), (steps, confidence) in propagated._found.items():
-        again, trusted = alone._propagated(clip, anchor, t)
+    for key in [
+        (clip, *pair) for clip in (0, 1) for pair in itertools.permutations(range(len(clips[clip].masks)), 2)
+    ]:
+        (steps, confidence), (again, trusted) = propagated._found.get(key), alone._propagated(*key)
         np.testing.assert_array_equal(steps, again)
         assert confidence == trusted
     folder = Path(propagated._folder.name)

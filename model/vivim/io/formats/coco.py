@@ -14,15 +14,18 @@ from skimage.measure import find_contours
 
 from vivim.errors import MasksError
 from vivim.imaging.components import Lesion
-from vivim.io.formats.rle import from_runs, from_text, runs, to_text
 from vivim.io.formats.shapes import (
     MOST_CLASSES,
     Shape,
     corners,
     filled,
     found_shapes,
+    from_runs,
+    from_text,
     only_boxes,
+    runs,
     stem,
+    to_text,
 )
 from vivim.io.import_source import Found, ReadOptions, frames_of, wrong_size
 from vivim.io.mask_source import Work
@@ -34,7 +37,6 @@ def write_coco(work: Work, path: Path) -> Generator[int, None, None]:
 
     ``segmentation`` holds packed run lengths, which are exact. ``polygons`` holds the outlines in COCO's convention (x
     before y, pixel 0 reaching from 0 to 1), which leave holes out. ``track_id`` is the lesion's number over time.
-    Pictures are named as `vivim.io.formats.dataset` names them; ``frame`` is the frame's number.
     """
     count, categories = 0, work.categories()
     with path.open("w", encoding="utf-8") as file:
@@ -73,14 +75,10 @@ def outline(lesion: Lesion) -> list[float]:
     """Outer outline ``x0, y0, x1, y1, ...`` in pixels, through the middles of the outermost pixels' edges."""
     whole = np.pad(binary_fill_holes(lesion.image), 1).astype(np.uint8)
     points = find_contours(whole, 0.5, fully_connected="high")[0][:-1] - 0.5
-    corners = points[_turns(points)] + (lesion.top, lesion.left)
-    return corners[:, ::-1].ravel().tolist()
-
-
-def _turns(points: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which points of a closed line it does not pass straight on."""
     before, after = points - np.roll(points, 1, axis=0), np.roll(points, -1, axis=0) - points
-    return before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]
+    turns = before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]  # it does not pass straight on
+    corners = points[turns] + (lesion.top, lesion.left)
+    return corners[:, ::-1].ravel().tolist()
 
 
 def _image(work: Work, t: int) -> dict[str, Any]:
@@ -102,9 +100,7 @@ FRAME_KEYS = ("frame", "frame_index")
 def find_coco(content: dict[str, Any], shape: tuple[int, int, int], options: ReadOptions) -> Found:
     """Masks of the annotated pictures in the content of a COCO file. Its list of categories gives the classes.
 
-    A picture without an annotation is left alone, unless `options` says otherwise or this program wrote that
-    a person vouched for it. Raises `MasksError` if it does not fit a video of `shape`, or an annotation has
-    no outline, picture or category.
+    A picture without an annotation is left alone, unless `options` asks or a person vouched for it in this program.
     """
     images, annotations = content["images"], content["annotations"]
     for image in images:
@@ -193,10 +189,7 @@ def _classes(
 
 
 def shape_of(segmentation: Any, size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Mask ``(H, W)`` of what COCO calls a segmentation.
-
-    Raises `ValueError` or `TypeError` or `KeyError` if it is none.
-    """
+    """Mask ``(H, W)`` of what COCO calls a segmentation. May raise anything if it is none."""
     if isinstance(segmentation, dict) and "counts" in segmentation:
         counts = segmentation["counts"]
         return from_runs(from_text(counts) if isinstance(counts, str) else counts, size)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vivim.errors import MasksError
 from vivim.io.formats import shapes
-from vivim.io.formats.rle import from_runs
+from vivim.io.formats.shapes import from_runs
 from vivim.io.import_source import Found, ReadOptions, frames_of, wrong_size
 
 AREAS, MARKS, BOX = ("polygon", "mask", "ellipse"), ("points", "tag", "attribute"), "box"
@@ -33,9 +33,7 @@ class _Plain(ElementTree.TreeBuilder):
 def find_cvat(path: Path, shape: tuple[int, int, int], keep: ExitStack, options: ReadOptions) -> Found:
     """Masks of CVAT's polygons, masks and ellipses, those with a higher ``z_order`` above.
 
-    Of a track counts what the file lists, interpolated frames as well as key frames. Where an object is
-    ``outside`` it is not drawn. A frame with nothing else is left alone, unless `options` asks. Raises
-    `MasksError` if it does not fit a video of `shape`, or holds boxes or lines.
+    Of a track counts what the file lists, interpolated frames as well as key frames, unless it is ``outside``.
     """
     shapes.check_length(path)
     with path.open("rb") as file:

@@ -14,10 +14,7 @@ from vivim.io.mask_source import Work
 def write_dataset(work: Work, path: Path) -> Generator[int, None, None]:
     """Write ``frames/000000.png`` (RGB) and ``masks/000000.png`` (0 and 255) for each frame that has been looked at.
 
-    A frame without a proposal or a correction is left out: nobody said that there is no lesion in it. Both
-    pictures are cut to the session's area, if it has one: a model that learns from them is to see what it
-    will be shown when it proposes, as it does when it learns from the session itself. Raises `ExportError` if
-    no frame is left.
+    In others nobody said that there is no lesion. Pictures are cut to the session's area, as models see them.
     """
     for folder in ("frames", "masks"):
         (path / folder).mkdir(parents=True)

@@ -26,10 +26,7 @@ BACKGROUND = {"_background_": 0, "__ignore__": 0}
 
 
 def find_json(path: Path, shape: tuple[int, int, int], keep: ExitStack, options: ReadOptions) -> Found:
-    """Masks of a JSON file of either kind, labelme or COCO.
-
-    Raises `MasksError` if it does not fit a video of `shape`, or is of neither kind.
-    """
+    """Masks of a JSON file of either kind, labelme or COCO."""
     content = shapes.read_json(path)
     if _is_labelme(content):
         return _found({path: content}, shape, options)
@@ -41,10 +38,7 @@ def find_json(path: Path, shape: tuple[int, int, int], keep: ExitStack, options:
 def find_labelme_folder(
     folder: Path, shape: tuple[int, int, int], keep: ExitStack, options: ReadOptions
 ) -> Found | None:
-    """Masks of a folder of labelme files; None if there is none among its JSON files.
-
-    Raises `MasksError` if they do not fit a video of `shape`, or another JSON file lies between them.
-    """
+    """Masks of a folder of labelme files; None if there is none among its JSON files."""
     contents, others = {}, []
     for path in shapes.visible(folder.glob("*.json")):
         try:

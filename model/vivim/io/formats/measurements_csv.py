@@ -23,8 +23,7 @@ def write_measurements(work: Work, path: Path) -> Generator[int, None, None]:
     """Write one row for each lesion of each frame. Yields how many frames are done.
 
     Lengths in pixels count heights of a pixel: where it is wider than high, each counts by its width. A frame without a
-    lesion gets one row with area 0 and nothing else measured. Columns in mm are empty where the
-    size of a pixel is not known; ``scale`` says why, or which region's it is. ``lesion`` is its number over time.
+    lesion gets one row with area 0. Columns in mm are empty where no pixel size is known; ``scale`` says why.
     """
     with path.open("w", newline="", encoding="utf-8") as file:
         table = CsvWriter(file)

@@ -15,7 +15,7 @@ from vivim.errors import MasksError
 from vivim.io.formats.tiff import check_sizes
 from vivim.io.import_source import Found, ReadOptions
 from vivim.io.mask_source import Work
-from vivim.video.readers.nifti_header import check_start
+from vivim.video.readers.nifti import check_start
 
 NIFTI1_MOST = 32767
 """Longest axis that NIfTI-1 can say; beyond it the file is NIfTI-2."""
@@ -28,7 +28,6 @@ def write_nifti(work: Work, path: Path) -> Generator[int, None, None]:
 
     Masks of a NIfTI video have its axes and its place in space. Others are ``(W, H, 1, T)``: columns run to the
     patient's left and rows down, as DICOM has it, and time is the fourth axis, because NIfTI reserves that for it.
-    Units are "unknown" where the video says nothing.
     """
     header = _header(work)
     with path.open("wb") as plain, _packed(plain, path.suffix == ".gz") as file:
@@ -100,11 +99,7 @@ def time_axis(sizes: Sequence[int]) -> int | None:
 
 
 def find_nifti(path: Path, shape: tuple[int, int, int], keep: ExitStack, options: ReadOptions) -> Found:
-    """Masks of a NIfTI file of columns, rows and time, with or without one slice in between.
-
-    They are turned to lie on the video as their affine says, see `_turned`. Raises `MasksError` if it does
-    not fit a video of `shape`, or lies elsewhere in space than a video that is NIfTI, too.
-    """
+    """Masks of a NIfTI file of columns, rows and time, turned to lie on the video, see `_turned`."""
     check_start(path)
     image: Any = nibabel.load(path, keep_file_open=True)
     keep.callback(image.uncache)
@@ -138,9 +133,8 @@ class Turned(NamedTuple):
 def _turned(image: Any, video: Any) -> Turned:
     """How the pixels of a mask come to lie on a video.
 
-    Over a video that is NIfTI, the two affines say so. Over another one, a file that was turned from this
-    program's own export is turned back: its first pixel then lies at the origin again. Anything else stays as
-    it is stored. Raises `MasksError` if the affines differ by more than turns and mirrors.
+    Over a video that is NIfTI, the two affines say so. Over another one, a file that was turned from this program's own
+    export is turned back: its first pixel then lies at the origin again. Else it stays as it is stored.
     """
     affine, header = image.affine, image.header
     placed = int(header["sform_code"]) or int(header["qform_code"])

@@ -3,6 +3,7 @@
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
+import av
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,10 +19,7 @@ CRF = 10
 
 
 def write_overlay(work: Work, path: Path) -> Generator[int, None, None]:
-    """Write one picture a frame at the video's rate, 20 a second if it has none. Yields how many are done.
-
-    Its pixels are stored as the video's are, and have the same shape.
-    """
+    """Write one picture a frame at the video's rate, 20 a second if it has none. Yields how many are done."""
     rate, aspect = work.source.fps or DEFAULT_FPS, work.source.video.pixel_aspect
     yield from encoded(path, _pictures(work), rate, CRF, pixel_aspect=aspect)
     _check_finished(path)
@@ -38,12 +36,7 @@ def _pictures(work: Work) -> Iterator[NDArray[np.uint8]]:
 
 
 def _check_finished(path: Path) -> None:
-    """Make sure that the encoder got to the end, whatever the disk has said.
-
-    Raises `ExportError` if the file is no whole video.
-    """
-    import av
-
+    """Make sure that the encoder got to the end, whatever the disk has said."""
     try:
         with av.open(str(path)) as container:
             frames = container.streams.video[0].frames

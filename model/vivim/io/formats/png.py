@@ -48,10 +48,7 @@ def save_indexed(numbers: NDArray, path: Path) -> None:
 
 
 def check_numbers(work: Work) -> None:
-    """Make sure that all numbers of lesions fit into an indexed picture.
-
-    Raises `ExportError` if they do not.
-    """
+    """Make sure that all numbers of lesions fit into an indexed picture."""
     newest = max((number for t in work.frames for number in work.lesions.ids(t)), default=0)
     if newest > MOST:
         raise ExportError(
@@ -77,11 +74,7 @@ SUFFIXES = {".png", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".jpg", ".jpeg"}
 
 
 def find_pictures(folder: Path, shape: tuple[int, int, int], keep: ExitStack, options: ReadOptions) -> Found:
-    """Masks of a folder, or of its subfolder ``masks``. Hidden files are passed over.
-
-    Only the pictures' headers are read yet, and nothing is left open in `keep`. Raises `MasksError` if there
-    are none, or they do not fit a video of `shape`.
-    """
+    """Masks of a folder, or of its subfolder ``masks``. Only the pictures' headers are read yet."""
     inner = folder / "masks"
     place = inner if inner.is_dir() else folder
     paths = [

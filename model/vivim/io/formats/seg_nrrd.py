@@ -34,9 +34,8 @@ REFERENCE = re.compile(r"Reference image geometry\|([-+.\deE;]*)")
 def find_nrrd(path: Path, shape: tuple[int, int, int], keep: ExitStack, options: ReadOptions) -> Found:
     """Masks of the frames that hold a segment; the others only if `options` asks. Segments are the classes 1, 2, ...
 
-    Over a NIfTI video they lie as both affines say, over another one at the place in the reference image that
-    Slicer notes. Of segments that overlap, the later one is above. Raises `MasksError` if pynrrd is missing,
-    the file does not fit a video of `shape`, or its segments lie elsewhere.
+    Over a NIfTI video they lie as both affines say, over another one at the place in the reference image that Slicer
+    notes. Of segments that overlap, the later one is above.
     """
     try:
         import nrrd

@@ -1,6 +1,9 @@
 """Shapes of annotation files, drawn into masks: what the readers of COCO, labelme, CVAT and YOLO share.
 
-A pixel belongs to a shape if its middle does. Pixel 0 reaches from 0 to 1, as in COCO.
+A pixel belongs to a shape if its middle does. Pixel 0 reaches from 0 to 1, as in COCO. Run lengths are COCO's too: down
+the columns, first the zeros, as numbers or packed into text. That text holds, for each number from the third on its
+difference to the one two before, in groups of five bits from the lowest, each with a sixth bit that says whether more
+follow, each as the character of code 48 and up. Source: the format of the COCO API (``maskApi``).
 """
 
 import json
@@ -39,11 +42,7 @@ def found_shapes(
     shape: tuple[int, int, int],
     options: ReadOptions,
 ) -> Found:
-    """Masks of the frames that have shapes, the later ones above. Others are left alone, unless `options` asks.
-
-    `shapes`: the shapes of each frame. `classes`, `names`: class of each label, and the names of all classes.
-    Raises `MasksError` if no frame is left, or one is not in a video of `shape`.
-    """
+    """Masks of the frames that have shapes, the later ones above. Others are left alone, unless `options` asks."""
     frames = sorted(t for t, drawn in shapes.items() if drawn or options.include_empty)
     if not frames:
         raise MasksError(
@@ -73,10 +72,7 @@ def found_shapes(
 
 
 def classes_of(used: Iterable[str], listed: Sequence[str] = ()) -> tuple[dict[str, int], tuple[str, ...]]:
-    """Class 1, 2, ... of each label and their names: as the file lists them, else in the order of their names.
-
-    Raises `MasksError` if a label is not in the list, has no name, or there are too many.
-    """
+    """Class 1, 2, ... of each label and their names: as the file lists them, else in the order of their names."""
     names = tuple(dict.fromkeys(listed)) or tuple(sorted(set(used), key=natural_key))
     missing = sorted(set(used) - set(names))
     if missing:
@@ -104,10 +100,7 @@ def no_area(kind: str) -> MasksError:
 
 
 def read_json(path: Path) -> Any:
-    """Content of a JSON file.
-
-    Raises `MasksError` if it is too large. Raises `ValueError` or `RecursionError` if it is damaged.
-    """
+    """Content of a JSON file that is not too large. May raise `ValueError` or `RecursionError`."""
     check_length(path)
     return json.loads(path.read_text(encoding="utf-8-sig"))
 
@@ -161,10 +154,7 @@ def ellipse(
 
 
 def filled(points: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Pixels ``(H, W)`` whose middle lies within a polygon ``(N, 2)``, x before y, by the even-odd rule.
-
-    Raises `ValueError` if it has coordinates that are no numbers, or far too many of them.
-    """
+    """Pixels ``(H, W)`` whose middle lies within a polygon ``(N, 2)``, x before y, by the even-odd rule."""
     if not np.isfinite(points).all():
         raise ValueError("an outline has coordinates that are no numbers")
     (x0, y0), (x1, y1) = points.T, np.roll(points, -1, axis=0).T
@@ -180,3 +170,60 @@ def filled(points: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.boo
     crossings = np.zeros((size[0], size[1] + 1), np.int64)
     np.add.at(crossings, (rows, np.clip(np.ceil(x - 0.5), 0, size[1]).astype(int)), 1)
     return np.cumsum(crossings, axis=1)[:, : size[1]] % 2 == 1
+
+
+BITS, MORE, FIRST = 5, 32, 48
+NEGATIVE = 16
+"""Sign bit of the last group of a number."""
+MOST_GROUPS = 7
+"""Groups of a number below 2**32."""
+
+
+def runs(mask: NDArray) -> list[int]:
+    """Lengths of the runs of zeros and ones, in turn, of a mask ``(H, W)`` read down its columns."""
+    flat = np.asarray(mask, bool).ravel(order="F")
+    edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    lengths = np.diff(np.concatenate([[0], edges, [flat.size]])).tolist()
+    return [0, *lengths] if flat.size and flat[0] else lengths
+
+
+def from_runs(lengths: Sequence[int], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Mask ``(H, W)`` of some runs. Raises `ValueError` if they do not fill a mask of this size."""
+    numbers = np.asarray(lengths, np.int64)
+    if numbers.ndim != 1 or numbers.min(initial=0) < 0 or int(numbers.sum()) != size[0] * size[1]:
+        raise ValueError(f"the runs of a mask do not fill {size[0]} x {size[1]} pixels")
+    return np.repeat(np.arange(len(numbers)) % 2 == 1, numbers).reshape(size, order="F")
+
+
+def to_text(lengths: Sequence[int]) -> str:
+    """Runs packed into text."""
+    text = []
+    for i, length in enumerate(lengths):
+        value = length - lengths[i - 2] if i > 2 else length
+        more = True
+        while more:
+            group, value = value & (MORE - 1), value >> BITS
+            more = value != (-1 if group & NEGATIVE else 0)
+            text.append(chr((group | MORE if more else group) + FIRST))
+    return "".join(text)
+
+
+def from_text(text: str) -> list[int]:
+    """Runs that were packed into text. Raises `ValueError` if it holds no runs."""
+    lengths: list[int] = []
+    value = groups = 0
+    for character in text:
+        group = ord(character) - FIRST
+        if not 0 <= group < 2 * MORE or groups == MOST_GROUPS:
+            raise ValueError("the packed runs of a mask are damaged")
+        value |= (group & (MORE - 1)) << (BITS * groups)
+        groups += 1
+        if group & MORE:
+            continue
+        if group & NEGATIVE:
+            value -= 1 << (BITS * groups)
+        lengths.append(value + lengths[-2] if len(lengths) > 2 else value)
+        value = groups = 0
+    if groups:
+        raise ValueError("the packed runs of a mask end in the middle")
+    return lengths

@@ -4,23 +4,19 @@
 writes OME, which Fiji, QuPath, OMERO and others read.
 """
 
-from __future__ import annotations
-
 import json
 import uuid
 from collections.abc import Generator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import tifffile
 
 from vivim.io.import_source import Found, ReadOptions, wrong_count, wrong_size
 from vivim.io.mask_source import MaskStack, Work
-
-if TYPE_CHECKING:
-    from vivim.session import Session
+from vivim.session import Session
 
 PLAIN_BYTES = 2**32 - 2**26
 """Pixels beyond this do not fit into a plain TIFF with its directories."""
@@ -93,26 +89,18 @@ def _ome(work: Work, axes: str) -> dict[str, Any]:
 
 
 def find_tiff(path: Path, shape: tuple[int, int, int], keep: ExitStack, options: ReadOptions) -> Found:
-    """Masks of a TIFF's first series, whatever its dialect. The file stays open in `keep`.
-
-    Raises `MasksError` if it does not fit a video of `shape`.
-    """
+    """Masks of a TIFF's first series, whatever its dialect. The file stays open in `keep`."""
     file = keep.enter_context(tifffile.TiffFile(path))
     series = file.series[0]
     check_sizes([size for size in series.shape if size > 1], series.shape[-2:], shape)
-    are_classes = _says_classes(file)
+    # whether this program wrote into the file that its values are classes
+    are_classes = CLASSES in (file.imagej_metadata or {}) or CLASSES in (file.ome_metadata or "")
     if series.dataoffset is None:  # compressed: a page a frame
         pages: Any = series.pages
         return Found(range(shape[0]), lambda i: np.squeeze(pages[i].asarray()), are_classes=are_classes)
     dtype = series.dtype.newbyteorder(file.byteorder)
     pixels = np.memmap(path, dtype, "r", offset=series.dataoffset, shape=shape)
     return Found(range(shape[0]), lambda i: pixels[i], are_classes=are_classes)
-
-
-def _says_classes(file: tifffile.TiffFile) -> bool:
-    """Whether this program wrote into a file that its values are classes."""
-    imagej, ome = file.imagej_metadata or {}, file.ome_metadata or ""
-    return CLASSES in imagej or CLASSES in ome
 
 
 def check_sizes(sizes: list[int], size: Any, shape: tuple[int, int, int]) -> None:

@@ -29,8 +29,7 @@ FARTHEST = 2.0
 def find_yolo(path: Path, shape: tuple[int, int, int], keep: ExitStack, options: ReadOptions) -> Found | None:
     """Masks of a text file or a folder of them; None if there is none in the folder.
 
-    Class 0 of the file is class 1, and so on, by name where a file beside the texts names the classes. Raises
-    `MasksError` if they do not fit a video of `shape`, or a line is no outline.
+    Class 0 of the file is class 1, and so on, by name where a file beside the texts names the classes.
     """
     files = [path] if path.is_file() else _texts(path)
     if not files:

@@ -173,8 +173,7 @@ def _load_gradient(d_y, z, gated, b, rows, t0, n, j0, blocks, gradient):
 def _recompute(start, rates, o, step, drive, i0, B, k, states, n, history, decays):
     """States and decays of one state of one block in a tile.
 
-    `start` and `rates` are flat and read at `o`, step and drive (STEPS, COUNT) at `i0`; history (STEPS + 1, COUNT),
-    decays (STEPS, COUNT) flat.
+    `start` and `rates` are read at `o`, step and drive at `i0`; history (STEPS + 1, COUNT), decays (STEPS, COUNT) flat.
     """
     rate, h = load(rates, o), load(start, o)
     store(history, 0, h)

@@ -12,10 +12,7 @@ _MOST_STATES = 256  # more than this its kernels refuse
 
 
 def mamba_ssm_scan(inputs: ScanInputs) -> torch.Tensor:
-    """Run the scan by `mamba_ssm`, with a result in the dtype of `u`.
-
-    Raises `ScanBackendError` if the tensors are not on a CUDA device, or there are more than 256 states.
-    """
+    """Run the scan by `mamba_ssm`, with a result in the dtype of `u`."""
     from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
 
     u, delta, A, B, C, D, z, delta_bias = inputs

@@ -13,9 +13,7 @@ only hide waiting behind loads it has already begun.
 import triton
 import triton.language as tl
 
-GROUP = (
-    4  # steps whose states the backward holds in registers at a time; its loop body is written out for four
-)
+GROUP = 4  # steps whose states the backward holds in registers at a time; its loop is written out for four
 
 _LOG2E = tl.constexpr(1.4426950408889634)
 _LN2 = tl.constexpr(0.6931471805599453)

@@ -27,10 +27,7 @@ _CARRY_ROWS, _CARRY_COLUMNS = 64, 32  # chunks and states that a program takes a
 
 
 def triton_scan(inputs: ScanInputs) -> torch.Tensor:
-    """Run the scan on the GPU, with a result in the dtype of `u`.
-
-    Raises `ScanBackendError` if the tensors are not on a CUDA device.
-    """
+    """Run the scan on the GPU, with a result in the dtype of `u`."""
     if not inputs.u.is_cuda and os.environ.get("TRITON_INTERPRET") != "1":
         raise ScanBackendError(
             f"The scan backend 'triton' needs tensors on a CUDA device, not on {inputs.u.device}. "

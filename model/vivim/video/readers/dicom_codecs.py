@@ -38,8 +38,7 @@ def is_available(syntax: str) -> bool:
 def decode(source: bytes, runner: DecodeRunner) -> bytes:
     """One frame's bytes to its pixels', colour by pixel. Called by pydicom.
 
-    Raises `ValueError` if the frame is of another size than the header says: decoding it could take any
-    amount of memory.
+    Called by pydicom. Another size than the header's is an error: decoding it could take any amount of memory.
     """
     syntax = runner.transfer_syntax
     coded = _size_2000(source) if syntax in (*JPEG_2000, *HIGH_THROUGHPUT) else _size_jpeg(source)

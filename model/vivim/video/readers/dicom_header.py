@@ -66,9 +66,8 @@ class Region:
 def read_header(path: Path) -> Dataset:
     """The header of a DICOM file, checked for sense. Large elements stay in the file, unless it is deflated.
 
-    Where the file ends within its pixels, the number of frames is that of the whole ones. Coded ones are then
-    in memory, except for streams: whatever is there of these is decoded. Raises `VideoError` if it cannot be
-    read, has no pictures, or claims too many or too large ones. Names no value of the header.
+    Where the file ends within its pixels, the number of frames is that of the whole ones. Coded ones are then in
+    memory, except for streams. Errors name no value of the header.
     """
     try:
         deflated = _is_deflated(path)
@@ -188,10 +187,7 @@ class Facts:
 
 
 def facts_of(dataset: Dataset, count: int, name: str) -> Facts:
-    """Time and geometry of a file of `count` frames.
-
-    Raises `VideoError` if the header holds values that are none.
-    """
+    """Time and geometry of a file of `count` frames."""
     try:
         starts, fps = _timing(dataset, count)
         return Facts(starts, fps, spacing(dataset), regions(dataset), _aspect(dataset), _notes(dataset, name))

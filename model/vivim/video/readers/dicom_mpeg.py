@@ -72,7 +72,7 @@ class EncapsulatedVideo(FFmpegVideo):
         super().__init__(path)
         facts = facts_of(dataset, len(self), path.name)
         self.pixel_spacing_mm, self.regions = facts.spacing_mm, facts.regions
-        self._starts = facts.starts
+        self._starts = facts.starts or self._starts
         self.fps = facts.fps or self.fps
         self._aspect = facts.pixel_aspect or self._aspect
         self.notes += facts.notes
@@ -84,7 +84,3 @@ class EncapsulatedVideo(FFmpegVideo):
             raise VideoError(
                 f"The stream in {self._file.name} is damaged ({type(error).__name__}). Export it anew."
             ) from None
-
-    def frame_time(self, i: int) -> float:
-        """When frame `i` is shown, in seconds from the first."""
-        return self._starts[i] if self._starts else super().frame_time(i)

@@ -16,15 +16,19 @@ from numpy.typing import NDArray
 
 from vivim.errors import FrameError, VideoError
 from vivim.video.base import Video, plausible_aspect
-from vivim.video.readers.ffmpeg_container import OPTIONS, PATIENCE, Packet, opened, telling
 from vivim.video.readers.ffmpeg_index import (
     JOINED,
     LONGEST_GAP,
+    OPTIONS,
+    PATIENCE,
     FrameIndex,
+    Packet,
     continuous,
     is_vague,
+    opened,
     shown_order,
     stamps_of,
+    telling,
 )
 from vivim.video.readers.ffmpeg_keyframes import KeyFrames, display_axes, turned
 
@@ -68,8 +72,8 @@ class FFmpegVideo(Video):
             self._next = 0
             first = self._first_picture()
             rate = float(self._stream.average_rate or self._stream.guessed_rate or 0) or None
-            self._seconds = self._times(rate or 25.0)
-            seen = (len(self._seconds) - 1) / self._seconds[-1] if self._seconds[-1] else None
+            self._starts = starts = self._times(rate or 25.0)
+            seen = (len(starts) - 1) / starts[-1] if starts[-1] else None
             if seen and not (
                 rate and 0.8 < rate / seen < 1.25
             ):  # some state the unit of their times as the rate
@@ -123,8 +127,7 @@ class FFmpegVideo(Video):
     def _display_order(self) -> list[int]:
         """Packet numbers in the order their frames are shown.
 
-        Where a container has no true presentation times (AVI with B-frames), only the decoder knows: the video is
-        decoded once, keeping nothing.
+        Where only the decoder knows it (AVI with B-frames), the video is decoded once, keeping nothing.
         """
         if self._vague:
             self._restart()
@@ -213,10 +216,7 @@ class FFmpegVideo(Video):
         return False
 
     def _decode_from(self, packets: Iterator[av.Packet], rank: int) -> Iterator[tuple[int, av.VideoFrame]]:
-        """Frames as the decoder gives them, each with the number of its packet. `rank` is that of the first packet.
-
-        A packet that cannot be decoded makes no frame; whoever waits for it learns so.
-        """
+        """Frames as the decoder gives them, each with the number of its packet. `rank` is that of the first packet."""
         context = self._stream.codec_context
         for number, packet in enumerate(packets, rank):
             thin = self._skips and self._index.index_of.get(number, self._kept) < self._kept
@@ -235,10 +235,7 @@ class FFmpegVideo(Video):
         return turned(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8), frame)
 
     def fetch(self, i: int, stop: Callable[[], bool]) -> NDArray | None:
-        """Frame `i`, decoded unless `stop` says so in between. Then None, and what was decoded is kept.
-
-        Raises `VideoError` as `frame`.
-        """
+        """Frame `i`, decoded unless `stop` says so in between. Then None, and what was decoded is kept."""
         with self._lock:
             self._stop = stop
             try:
@@ -334,10 +331,6 @@ class FFmpegVideo(Video):
             f"Frame {i} of {self.path.name} cannot be decoded: the file is damaged or cut short there. "
             "Convert or copy it anew; the frames before are usable."
         )
-
-    def frame_time(self, i: int) -> float:
-        """When frame `i` is shown, in seconds from the first."""
-        return self._seconds[i]
 
     def _release(self) -> None:
         self._decoder = None

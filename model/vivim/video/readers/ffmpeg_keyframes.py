@@ -57,11 +57,7 @@ def display_axes(frame: av.VideoFrame) -> tuple[int, int, int, int]:
 
 
 class KeyFrames:
-    """The key frames of a video, by frame number.
-
-    `opened`: opens the video anew. `places`: where each key frame is. `telling`: the attribute of packets
-    that `KeyPlace.mark` is a value of. `size`: height and width of the pictures handed out.
-    """
+    """The key frames of a video by frame number. `telling` is the attribute of packets that `KeyPlace.mark` is of."""
 
     def __init__(
         self,
@@ -98,9 +94,8 @@ class KeyFrames:
         try:
             if self._container is None:
                 self._container = self._opened()
-                self._container.streams.video[
-                    0
-                ].thread_type = "SLICE"  # threads by frame hand out the first one late
+                # threads by frame hand out the first one late
+                self._container.streams.video[0].thread_type = "SLICE"
             stream = self._container.streams.video[0]
             self._container.seek(place.seek_to, stream=stream, backward=True)
             for packet in self._container.demux(stream):

@@ -23,11 +23,12 @@ class GifVideo(Video):
             for i in range(count):
                 self._image.seek(i)
                 delays.append(float(self._image.info.get("duration", 0) or 0) / 1000)
-            self._starts = [0.0, *itertools.accumulate(delays)]
+            starts = [0.0, *itertools.accumulate(delays)]
             first = self._read(0)
         except (OSError, EOFError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise VideoError(f"{path.name} cannot be read as GIF ({error}). Save it anew.") from error
-        total = self._starts[-1]
+        total = starts[-1]
+        self._starts = starts if total else None
         super().__init__(path, (count, *first.shape), np.uint8, count / total if total else None)
         self._cache.put(0, first)
 
@@ -48,10 +49,6 @@ class GifVideo(Video):
             raise VideoError(
                 f"Frame {i} of {self.path.name} cannot be read ({error}). Save it anew."
             ) from error
-
-    def frame_time(self, i: int) -> float:
-        """When frame `i` is shown, in seconds from the first."""
-        return self._starts[i] if self._starts[-1] else float(i)
 
     def _release(self) -> None:
         self._image.close()

@@ -79,20 +79,20 @@ class FolderVideo(Video):
     """Pictures of one size, as viewers show them. Grey stays grey, with 8 or 16 bits, everything else becomes RGB."""
 
     def __init__(self, path: Path, files: list[Path]) -> None:
-        self._files = files
-        if not self._files:
+        self.files = files
+        if not self.files:
             raise VideoError(f"{path} has no pictures (png, jpg, bmp, tif, webp). Choose a folder of frames.")
         self._kind = self._one_kind()
         first = self._read(0)
-        shape = (len(self._files), *first.shape)
-        super().__init__(path, shape, first.dtype, files=self._files, pixel_aspect=_aspect(self._files[0]))
+        shape = (len(self.files), *first.shape)
+        super().__init__(path, shape, first.dtype, files=self.files, pixel_aspect=_aspect(self.files[0]))
         self._cache.put(0, first)
 
     def _one_kind(self) -> str:
         """``"L"``, ``"I;16"`` or ``"RGB"``: what all pictures, of one size, are read as."""
-        name = self._files[0].name
-        size, kind = _geometry(self._files[0])
-        for file in self._files[1:]:
+        name = self.files[0].name
+        size, kind = _geometry(self.files[0])
+        for file in self.files[1:]:
             its_size, its_kind = _geometry(file)
             if its_size != size:
                 raise VideoError(
@@ -108,7 +108,7 @@ class FolderVideo(Video):
         return kind
 
     def _read(self, i: int) -> NDArray:
-        file = self._files[i]
+        file = self.files[i]
         with _told(file):
             if is_tiff(file):
                 with tifffile.TiffFile(file) as tiff:
@@ -124,7 +124,7 @@ class FolderVideo(Video):
         picture = self._read(i)
         if picture.shape != self.shape[1:]:
             raise VideoError(
-                f"{self._files[i].name} has changed its size since the folder was opened. Open it again."
+                f"{self.files[i].name} has changed its size since the folder was opened. Open it again."
             )
         return picture
 

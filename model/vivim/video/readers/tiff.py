@@ -27,10 +27,7 @@ COLOURS = (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.YCBCR, tifffile.PHOTOM
 
 
 def picture_of(page: tifffile.TiffPage, path: Path) -> NDArray:
-    """A page as viewers show it: ``(H, W)`` or ``(H, W, 3)``, uint8 or uint16, black where it is transparent.
-
-    Raises `VideoError` if it is too large, or of a kind that is not read.
-    """
+    """A page as viewers show it: ``(H, W)`` or ``(H, W, 3)``, uint8 or uint16, black where it is transparent."""
     check_size(page.imagelength, page.imagewidth, path.name)
     picture, kind = np.asarray(page.asarray()), page.photometric
     if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and picture.ndim == 3:
@@ -49,7 +46,8 @@ def picture_of(page: tifffile.TiffPage, path: Path) -> NDArray:
     picture = picture if picture.dtype.isnative else picture.astype(picture.dtype.newbyteorder("="))
     alpha = page.extrasamples[:1] if picture.ndim == 3 else ()
     if kind == tifffile.PHOTOMETRIC.SEPARATED and picture.ndim == 3 and picture.dtype == np.uint8:
-        picture = _from_inks(picture[..., :4].astype(np.uint16))
+        inks = picture[..., :4].astype(np.uint16)  # cyan, magenta, yellow and black
+        picture = ((255 - inks[..., :3]) * (255 - inks[..., 3:]) // 255).astype(np.uint8)
     elif alpha == (tifffile.EXTRASAMPLE.UNASSALPHA,):
         picture = over_black(picture[..., :-1], picture[..., -1])
     orientation = page.tags.get("Orientation")
@@ -65,11 +63,6 @@ def _grey(picture: NDArray, bits: int, white_is_0: bool) -> NDArray:
     top = 2**bits - 1
     picture = top - picture if white_is_0 else picture
     return (picture.astype(np.uint16) * 255 // top).astype(np.uint8) if bits < 8 else picture
-
-
-def _from_inks(inks: NDArray[np.uint16]) -> NDArray[np.uint8]:
-    """RGB of cyan, magenta, yellow and black."""
-    return ((255 - inks[..., :3]) * (255 - inks[..., 3:]) // 255).astype(np.uint8)
 
 
 class TiffVideo(Video):
