@@ -48,6 +48,7 @@ def test_settings_are_changed_at_once_or_not_at_all(qtbot: Any, monkeypatch: pyt
 def test_colours_and_the_list_of_models_follow_at_once(segment: Any, qtbot: Any) -> None:
     masks = segment.controller.masks
     before = masks.get_color(1).copy()
+    masks.outline(False)  # outlines are opaque
     change_settings(own_colors="#0000ff", opacity=90)
     segment.preferences.refresh()
     qtbot.waitUntil(lambda: tuple(masks.get_color(1)[:3]) == (0, 0, 1))
@@ -95,6 +96,7 @@ def test_a_share_that_does_not_answer_holds_no_window(
 
     monkeypatch.setattr(preferences, "read_settings", stalled)
     qtbot.waitUntil(lambda: segment.preferences._job is None)
+    segment.controller.masks.outline(False)  # outlines are opaque
     change_settings(opacity=90)
     segment.preferences.refresh()
     qtbot.waitUntil(lambda: bool(asked))
