@@ -182,8 +182,8 @@ def loop(folder: Path) -> None:
     segment.learning.learn.click()
     finish("7. Learn: the loss, and the score on held-out frames", 5.0)
     used = segment.learning.model.currentText() != "starter"
-    judged = "clearly better, so it is used" if used else "not clearly better, so the old model stays"
-    film.shoot(f"8. On held-out frames the new version is {judged}", 2500, 1.0)
+    judged = "better, so it is used" if used else "no clear improvement, so the old model stays"
+    film.shoot(f"8. On held-out frames: {judged}", 2500, 1.0)
     caption = f"9. The masks that nobody corrected: Dice {score():.2f} instead of {before:.2f}"
     for frame in range(6, 56, 8):
         controller.go_to(frame)

@@ -34,11 +34,15 @@ PATIENCE = 0.03
 _log = logging.getLogger(__name__)
 
 PALETTES = {
-    "vivid": ("#26c878", "#ff8c42", "#4aa8ff", "#e05fa8", "#d4c94a", "#8f7bff"),
+    "vivid": ("#00e5ff", "#f000ff", "#ffee00", "#9dff00", "#ffffff", "#b08cff"),
     "colour-blind safe": ("#009e73", "#e69f00", "#56b4e9", "#cc79a7", "#f0e442", "#d55e00"),
     "high contrast": ("#00ff66", "#ff2d55", "#00c8ff", "#ffd60a", "#ff5cf4", "#ffffff"),
 }
-"""Colours of the classes 1, 2, ... by name of the palette; the second is by Okabe and Ito (2008)."""
+"""Colours of the classes 1, 2, ... by name of the palette.
+
+The first stands out on grey ultrasound and on pink mucosa, and is none of the colours that say what a frame counts as.
+The second is by Okabe and Ito (2008).
+"""
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,13 @@ class Settings:
         "display",
     )
     opacity: int = _setting(50, "Opacity of masks", "In percent.", "display", minimum=5, maximum=100)
+    masks_as: str = _setting(
+        "outlines",
+        "Show masks as",
+        "How masks are shown at first. The key T changes it.",
+        "display",
+        choices=("outlines", "filled"),
+    )
     dock: str = _setting(
         WITH_A_VIDEO,
         "Open the dock",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +87,10 @@ def propose(
     frames: Sequence[int] | None,
     stop: threading.Event,
 ) -> Iterator[Any]:
-    """Propose masks for some frames or all, outward from the frame `start`."""
+    """Propose masks for some frames or all, outward from the frame `start`.
+
+    To propose all anew is one step for `Session.undo`.
+    """
     from vivim.api import propose
     from vivim.devices import choose_device, is_remote
     from vivim.inference.kernel_compilation import compile_kernels
@@ -96,9 +99,11 @@ def propose(
     if not is_remote(device) and choose_device(device).type == "cpu":
         compile_kernels(stop)
     network, length = load(model or default_model_name()), settings().clip_length
-    yield from propose(
-        session, network, frames=frames, start=start, device=device, stop=stop, clip_length=length
-    )
+    anew = frames is None and bool(session.frames_with("proposed"))
+    with session.one_step() if anew else nullcontext():
+        yield from propose(
+            session, network, frames=frames, start=start, device=device, stop=stop, clip_length=length
+        )
 
 
 def finetune(

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import napari
-from napari.layers import Image, Labels, Layer
+from napari.layers import Image, Layer
 from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QApplication
 from vivim.errors import SessionError
@@ -29,8 +29,8 @@ from napari_vivim.controller.mask_editing import MaskEditing, frames_around
 from napari_vivim.controller.prompt_tool import PromptTool
 from napari_vivim.layers.lesion_layer import LesionLayer
 from napari_vivim.layers.masks_layer import (
+    MasksLayer,
     add_copy,
-    appearance,
     class_features,
     masks_layer,
     part_from_session,
@@ -39,7 +39,7 @@ from napari_vivim.layers.masks_layer import (
 from napari_vivim.layers.time_axis import Framing, Loop, nearest_frame, remove_soon, show_alone, show_frame
 from napari_vivim.layers.video_frames import PATH_KEY, SESSION_KEY, Scrubbing, ShownFrames
 from napari_vivim.qt.components import single_shot
-from napari_vivim.qt.napari_window import main_window, set_play_speed
+from napari_vivim.qt.napari_window import darken_canvas, main_window, set_play_speed
 from napari_vivim.qt.notifications import guarded, show_problem
 
 _log = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ class VideoController(QObject):
         self.job_name = ""
         self.viewer, self.layer = viewer, layer
         self.session: Session | None = None
-        self.masks: Labels | None = None
+        self.masks: MasksLayer | None = None
         self._opened: list[Session] = []
         """The session that a job has opened, until it is taken over."""
         self._editor: MaskEditor | None = None
@@ -120,7 +120,7 @@ class VideoController(QObject):
         """Folders of the other sessions that the last fine-tune learned from."""
         self._scrubbing = Scrubbing(viewer, layer)
         self._framing = Framing(viewer, layer)
-        self.loop = Loop(viewer, layer)
+        self.loop = Loop(viewer, layer, getattr(layer.data.video, "fps", None))
         self._models, self._prompt_models = ModelCache(), ModelCache()  # one for each thread
         self.warming: Job | None = None
         """Loads the model in advance. A job of the person's waits for it."""
@@ -139,6 +139,7 @@ class VideoController(QObject):
         self._play_speed = single_shot(self, 0, self._set_play_speed)  # napari makes its sliders first
         viewer.dims.events.range.connect(self._on_range)
         self._play_speed.start()
+        darken_canvas(viewer)
         # napari keeps the layers of a window that is closed by its X, or by quitting
         main_window(viewer).destroyed.connect(self.close)
         application = QApplication.instance()
@@ -281,8 +282,7 @@ class VideoController(QObject):
     def restyle(self, settings: Settings) -> None:
         """Show the masks in the colours that the settings say."""
         if self.masks is not None:
-            looks = appearance(settings)
-            self.masks.colormap, self.masks.opacity = looks["colormap"], looks["opacity"]
+            self.masks.restyle(settings)
             self.classes_changed.emit()
 
     def name_classes(self, names: Sequence[str]) -> None:
@@ -430,6 +430,7 @@ class VideoController(QObject):
         self.worker.close()
         self._scrubbing.close()
         self._framing.close()
+        self.loop.end()
         self._close_session()
         data, others = self.layer.data, (layer for layer in self.viewer.layers if layer is not self.layer)
         if isinstance(data, ShownFrames) and not any(shows(layer, data.video) for layer in others):

@@ -22,8 +22,8 @@ from vivim.video.base import Video
 from napari_vivim.qt.notifications import guarded
 
 MOST_LABELS = 255
-CONTOUR = 2
-"""Width of an outline in pixels."""
+CONTOUR = 256
+"""An outline is as wide as this part of the picture's shorter side."""
 BRUSH = 24
 """The brush is at first as wide as this part of the picture's shorter side."""
 
@@ -37,7 +37,7 @@ class MasksLayer(Labels):
     _type_string = "labels"  # napari would take it from the name of the class
 
     def __init__(self, editor: MaskEditor, on_replaced: Callable[[Any], object], **options: Any) -> None:
-        self._on_replaced = on_replaced
+        self._on_replaced, self._fill = on_replaced, 1.0
         super().__init__(editor, **options)
 
     @property
@@ -48,6 +48,17 @@ class MasksLayer(Labels):
     @data.setter
     def data(self, data: Any) -> None:
         self._on_replaced(data)
+
+    def restyle(self, settings: Settings) -> None:
+        """Take the colours and the opacity of filled masks that the settings say."""
+        looks = appearance(settings)
+        self.colormap, self._fill = looks["colormap"], looks["opacity"]
+        self.opacity = 1.0 if self.contour else self._fill
+
+    def outline(self, wanted: bool) -> None:
+        """Show masks as outlines, or filled."""
+        self.contour = max(1, round(min(self.data.shape[1:]) / CONTOUR)) if wanted else 0
+        self.opacity = 1.0 if wanted else self._fill
 
     def _is_frame(self, point: Sequence[float]) -> bool:
         """Whether a point lies in a frame. napari takes a time before the first one for a time before the last."""
@@ -95,6 +106,8 @@ def masks_layer(
         features=class_features(session.classes),
         **appearance(settings),
     )
+    masks.restyle(settings)
+    masks.outline(settings.masks_as == "outlines")
     masks.brush_size = max(4, round(min(session.shape[1:]) / BRUSH))
 
     def end_stroke(event: object) -> None:
@@ -103,6 +116,14 @@ def masks_layer(
 
     masks.events.paint.connect(end_stroke)
     return masks
+
+
+def cycle_looks(masks: MasksLayer | None) -> None:
+    """Show masks that are outlined filled, those that are filled not at all, and hidden ones outlined."""
+    if masks is not None:
+        filled = masks.visible and not masks.contour
+        masks.outline(not masks.visible)
+        masks.visible = not filled
 
 
 @cache
@@ -127,15 +148,6 @@ def class_colormap(colors: Sequence[str]) -> DirectLabelColormap:
 def appearance(settings: Settings) -> dict[str, Any]:
     """Colours and opacity of a masks layer, as the settings want them."""
     return {"colormap": class_colormap(settings.colors()), "opacity": settings.opacity / 100}
-
-
-def cycle_looks(masks: Labels | None) -> None:
-    """Show masks that are outlined filled, those that are filled not at all, and hidden ones outlined."""
-    if masks is None:
-        return
-    outlined, filled = bool(masks.contour) and masks.visible, not masks.contour and masks.visible
-    masks.contour = 0 if outlined else CONTOUR
-    masks.visible = not filled
 
 
 def class_features(names: Sequence[str]) -> dict[str, list]:

@@ -6,6 +6,7 @@ viewer says which frame of the video is on screen.
 """
 
 import inspect
+import time
 from collections.abc import Sequence
 
 import napari
@@ -15,8 +16,10 @@ from napari.utils.notifications import show_info
 from qtpy.QtCore import QEvent, QObject, QTimer
 
 from napari_vivim.qt.components import LAID_OUT_MS, single_shot
-from napari_vivim.qt.napari_window import main_window, picture_of, play
+from napari_vivim.qt.napari_window import main_window, picture_of
 
+FPS = 10.0
+"""Speed of a loop where the video does not say its own."""
 HIDDEN_KEY = "vivim_hidden"
 """Key in the metadata of a layer that is hidden because another video was chosen."""
 
@@ -90,31 +93,46 @@ def fit(viewer: napari.Viewer, layer: Layer) -> None:
         viewer.camera.zoom = 0.95 * float(np.min(viewer._canvas_size / (high - low)))
 
 
-class Loop:
-    """Plays between two frames of a video again and again."""
+class Loop(QObject):
+    """Plays between two frames of a video again and again, at the video's speed."""
 
-    def __init__(self, viewer: napari.Viewer, layer: Layer) -> None:
-        self._viewer, self._layer = viewer, layer
-        self._first: int | None = None
-        self.playing = False
+    def __init__(self, viewer: napari.Viewer, layer: Layer, fps: float | None) -> None:
+        super().__init__()
+        self._viewer, self._layer, self._fps = viewer, layer, fps or FPS
+        self._marked: int | None = None
+        self._frames, self._began = range(0), 0.0
+        self._timer = QTimer(self)
+        self._timer.setInterval(max(1, round(1000 / self._fps)))
+        self._timer.timeout.connect(self._show_next)
+
+    @property
+    def playing(self) -> bool:
+        """Whether it has begun, and was not ended."""
+        return self._timer.isActive()
 
     def mark(self) -> None:
         """Begin at the frame on screen, at the second call play as far as the one on screen, at the third end."""
-        axis = self._viewer.dims.ndim - self._layer.ndim
-        here, step = nearest_frame(self._viewer, self._layer), self._viewer.dims.current_step[axis]
+        here = nearest_frame(self._viewer, self._layer)
         if self.playing:
-            self.playing = False
-            play(self._viewer, axis, None)
-        elif self._first is None:
-            self._first = step
+            self.end()
+        elif self._marked is None:
+            self._marked = here
             show_info(f"Loop from frame {here}. Press again at its last frame.")
-        elif self._first != step:
-            first, self._first = sorted((self._first, step)), None
-            self.playing = True
-            play(self._viewer, axis, (first[0], first[1]))
-        else:
-            self._first = None
+        elif self._marked == here:
+            self._marked = None
             show_info("No loop.")
+        else:
+            self._frames = range(min(self._marked, here), max(self._marked, here) + 1)
+            self._marked, self._began = None, time.monotonic()
+            self._timer.start()
+
+    def end(self) -> None:
+        """Stay at the frame on screen. Safe to call at any time."""
+        self._timer.stop()
+
+    def _show_next(self) -> None:
+        passed = int((time.monotonic() - self._began) * self._fps)
+        show_frame(self._viewer, self._layer, self._frames[passed % len(self._frames)])
 
 
 class Framing(QObject):

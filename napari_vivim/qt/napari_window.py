@@ -7,6 +7,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QMainWindow, QWidget
 
 from napari_vivim.qt.plain_text import PlainLabel
+from napari_vivim.qt.style import CANVAS
 
 STYLE = "background-color: rgba(20, 24, 30, 200); color: #f2f4f7; border-radius: 4px; padding: 4px 8px;"
 MARGIN = 10
@@ -27,25 +28,19 @@ def give_keys_to_picture(window: QMainWindow) -> None:
             one.setFocus()
 
 
+def darken_canvas(viewer: napari.Viewer) -> None:
+    """Show pictures on a dark ground in the light theme too, unless a person has chosen another one."""
+    canvas: Any = getattr(viewer, "canvas", None)  # from napari 0.9 on
+    if canvas is not None and canvas.background_color_override is None:
+        canvas.background_color_override = CANVAS
+
+
 def set_play_speed(viewer: napari.Viewer, axis: int, steps: float) -> None:
     """Let *Play* move the slider of an axis so many steps a second."""
-    for slider in _sliders(viewer, axis):
-        slider.fps = steps
-
-
-def play(viewer: napari.Viewer, axis: int, steps: tuple[int, int] | None) -> None:
-    """Play an axis between two steps of its slider again and again. None ends it."""
-    for slider in _sliders(viewer, axis):
-        slider.frame_range = steps or (0, 0)
-        if steps is None:
-            slider.qt_dims.stop()
-        else:
-            slider.qt_dims.play(axis, loop_mode="loop", frame_range=steps)
-
-
-def _sliders(viewer: napari.Viewer, axis: int) -> list[Any]:
     widgets: list[Any] = main_window(viewer).findChildren(QWidget)
-    return [one for one in widgets if type(one).__name__ == "QtDimSliderWidget" and one.axis == axis]
+    for widget in widgets:
+        if type(widget).__name__ == "QtDimSliderWidget" and widget.axis == axis:
+            widget.fps = steps
 
 
 class CanvasMessage(PlainLabel):

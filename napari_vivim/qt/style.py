@@ -46,19 +46,32 @@ DRAWINGS = {
 """Lines in a square of 16 by 16, as an SVG path has them."""
 
 
+SKETCH = (
+    "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 160 110'>"
+    "<path d='M60 8h40l52 80a100 100 0 0 1-144 0z' fill='#7b838d'/>"
+    "<ellipse cx='86' cy='58' rx='27' ry='19' fill='#3d434b' stroke='#00e5ff' stroke-width='3'/></svg>"
+)
+"""What the plugin is for: a lesion with its outline."""
+
+
+def drawn(svg: str, width: int, height: int) -> QPixmap:
+    """A picture of so many pixels, twice as many where the screen is fine."""
+    picture = QPixmap(QSize(width, height) * 2)
+    picture.setDevicePixelRatio(2.0)
+    picture.fill(Qt.GlobalColor.transparent)
+    painter = QPainter(picture)
+    QSvgRenderer(QByteArray(svg.encode())).render(painter, QRectF(0, 0, width, height))
+    painter.end()
+    return picture
+
+
 def icon(name: str, ink: QColor) -> QIcon:
     """A drawing in a colour."""
     svg = (
         f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {ICON} {ICON}'><path d='{DRAWINGS[name]}' fill='none' "
         f"stroke='{ink.name()}' stroke-width='1.6' stroke-linecap='round' stroke-linejoin='round'/></svg>"
     )
-    picture = QPixmap(QSize(ICON, ICON) * 2)
-    picture.setDevicePixelRatio(2.0)
-    picture.fill(Qt.GlobalColor.transparent)
-    painter = QPainter(picture)
-    QSvgRenderer(QByteArray(svg.encode())).render(painter, QRectF(0, 0, ICON, ICON))
-    painter.end()
-    return QIcon(picture)
+    return QIcon(drawn(svg, ICON, ICON))
 
 
 class IconButton(QToolButton):

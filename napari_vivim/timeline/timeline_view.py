@@ -24,16 +24,17 @@ from qtpy.QtGui import (
 from qtpy.QtWidgets import QSizePolicy, QWidget
 from vivim.session import STATUS_NAMES
 
-MARKS, CURVES, BARS, AXIS = 14, 44, 24, 16
+from napari_vivim.qt.style import AREA, DAMAGED, JUMP, STATUS_COLORS, SUGGESTED
+
+MARKS, CURVES, PRESENCE, BARS, AXIS = 14, 40, 10, 20, 16
 """Heights of the lanes in pixels, from the top."""
-AREA_COLOR, JUMP_COLOR, SUGGESTED_COLOR, DAMAGED_COLOR = "#8f7ae5", "#ff5c5c", "#ff7ac6", "#ffb02e"
+LANES = MARKS + CURVES + PRESENCE + BARS
 LEAST_SCALE = 0.05
 """The curve of uncertainty reaches its top at the most doubtful frame, or at this many bits."""
 LEAST_SHOWN = 20
 """Frames that remain in sight however far one zooms in."""
 LABEL_PIXELS = 90
 """Numbers on the axis are at least so far apart."""
-STATUS_COLORS = {"empty": "#4a515b", "proposed": "#e3a73b", "corrected": "#26c878", "accepted": "#4a9eff"}
 STATUS_HEIGHTS = {"empty": 1, "proposed": 2, "accepted": 3, "corrected": 4}
 """Quarters of the bars' height: colours alone do not tell statuses apart for everybody."""
 STATUS_GLYPHS = {name: "▂▄▆█"[height - 1] for name, height in STATUS_HEIGHTS.items()}
@@ -55,6 +56,7 @@ class TimelineView(QWidget):
         self.uncertain: NDArray[np.float32] = np.zeros(0, np.float32)
         self.areas: NDArray[np.float32] = np.zeros(0, np.float32)
         self.jumps: NDArray[np.intp] = np.zeros(0, np.intp)
+        self.renewed: NDArray[np.intp] = np.zeros(0, np.intp)
         self.suggested: list[int] = []
         self.damaged: list[int] = []
         self.current, self.under_mouse = 0, -1
@@ -62,7 +64,7 @@ class TimelineView(QWidget):
         self._ink, self._paper = QColor("#e8eaed"), QColor("#22262d")
         self._lanes: QPixmap | None = None
         self._panning_from: tuple[float, float] | None = None
-        self.setFixedHeight(MARKS + CURVES + BARS + AXIS)
+        self.setFixedHeight(LANES + AXIS)
         self.setMinimumWidth(200)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setMouseTracking(True)
@@ -75,6 +77,7 @@ class TimelineView(QWidget):
         """Show these statuses and uncertainties in bits, both ``(T,)``, NaN where nothing was proposed."""
         if len(codes) != len(self.codes):
             self.areas, self.jumps = np.full(len(codes), np.nan, np.float32), np.zeros(0, np.intp)
+            self.renewed = np.zeros(0, np.intp)
             self.suggested, self.damaged, self.first, self.last = [], [], 0.0, float(len(codes))
         self.codes, self.uncertain = codes, uncertain
         self._repaint_lanes()
@@ -91,6 +94,11 @@ class TimelineView(QWidget):
     def set_suggested(self, frames: list[int]) -> None:
         """Mark the frames suggested next, the first one most."""
         self.suggested = frames
+        self._repaint_lanes()
+
+    def set_renewed(self, frames: NDArray[np.intp]) -> None:
+        """Mark the frames whose masks the last run has changed."""
+        self.renewed = frames
         self._repaint_lanes()
 
     def set_damaged(self, frames: list[int]) -> None:
@@ -168,7 +176,7 @@ class TimelineView(QWidget):
 
     def _draw_line(self, painter: QPainter, frame: int) -> None:
         x = self.x_of(frame)
-        painter.drawLine(QPointF(x, 0), QPointF(x, MARKS + CURVES + BARS))
+        painter.drawLine(QPointF(x, 0), QPointF(x, LANES))
 
     def _faint(self, alpha: int) -> QColor:
         color = QColor(self._ink)
@@ -187,7 +195,7 @@ class TimelineView(QWidget):
             self._draw_uncertainty(painter)
             painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
             bars = status_bars(columns(self.codes, self.first, self.last, self.width()))
-            painter.drawImage(QRect(0, MARKS + CURVES, self.width(), BARS), bars, bars.rect())
+            painter.drawImage(QRect(0, LANES - BARS, self.width(), BARS), bars, bars.rect())
             self._draw_axis(painter)
             painter.setRenderHint(QPainter.RenderHint.Antialiasing)
             self._draw_marks(painter)
@@ -198,9 +206,11 @@ class TimelineView(QWidget):
         shown = columns(self.areas, self.first, self.last, self.width())
         most = float(np.nanmax(self.areas)) if np.isfinite(self.areas).any() else 0.0
         if most > 0:
-            color = QColor(AREA_COLOR)
+            color = QColor(AREA)
             color.setAlpha(130)
             painter.drawImage(0, MARKS, filled_curve(shown / most * 0.94, CURVES, color))
+            present = np.where(shown > 0, 1.0, np.nan)
+            painter.drawImage(0, MARKS + CURVES + 3, filled_curve(present, PRESENCE - 6, QColor(AREA)))
 
     def _draw_uncertainty(self, painter: QPainter) -> None:
         shown = columns(self.uncertain, self.first, self.last, self.width())
@@ -213,7 +223,7 @@ class TimelineView(QWidget):
             )
 
     def _draw_axis(self, painter: QPainter) -> None:
-        top, span = MARKS + CURVES + BARS, self.last - self.first
+        top, span = LANES, self.last - self.first
         rough = max(1.0, span * LABEL_PIXELS / max(1, self.width()))
         power = 10 ** np.floor(np.log10(rough))
         step = int(next(power * k for k in (1, 2, 5, 10) if power * k >= rough))
@@ -231,13 +241,15 @@ class TimelineView(QWidget):
 
     def _draw_marks(self, painter: QPainter) -> None:
         painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(QColor(JUMP_COLOR))
+        painter.setBrush(QColor(JUMP))
         seen = self.jumps[(self.jumps >= self.first - 1) & (self.jumps < self.last)]
         for x in np.unique(np.array([self.x_of(t) for t in seen.tolist()]).round()):
-            painter.drawPolygon(
-                QPolygonF([QPointF(x, MARKS - 7), QPointF(x - 4, MARKS), QPointF(x + 4, MARKS)])
-            )
-        painter.setPen(QPen(QColor(DAMAGED_COLOR), 2))
+            low = MARKS + CURVES + PRESENCE - 1
+            painter.drawPolygon(QPolygonF([QPointF(x, low - 8), QPointF(x - 4, low), QPointF(x + 4, low)]))
+        painter.setBrush(self._ink)
+        for x in dict.fromkeys(round(self.x_of(t)) for t in self.renewed.tolist()):
+            painter.drawRect(QRectF(x - 1.5, LANES - BARS, 3, 3))
+        painter.setPen(QPen(QColor(DAMAGED), 2))
         for x in dict.fromkeys(round(self.x_of(t)) for t in self.damaged):
             for rise in (4, -4):
                 center = MARKS + CURVES - 8
@@ -245,8 +257,8 @@ class TimelineView(QWidget):
         middle = MARKS / 2
         for number, frame in reversed(list(enumerate(self.suggested))):
             x, size = self.x_of(frame), 6.0 if number == 0 else 4.0
-            painter.setPen(QPen(QColor(SUGGESTED_COLOR), 1.4))
-            painter.setBrush(QColor(SUGGESTED_COLOR) if number == 0 else Qt.BrushStyle.NoBrush)
+            painter.setPen(QPen(QColor(SUGGESTED), 1.4))
+            painter.setBrush(QColor(SUGGESTED) if number == 0 else Qt.BrushStyle.NoBrush)
             corners = ((0, -size), (size, 0), (0, size), (-size, 0))
             painter.drawPolygon(QPolygonF([QPointF(x + dx, middle + dy) for dx, dy in corners]))
 
@@ -256,7 +268,7 @@ class TimelineView(QWidget):
         """Go to the frame under the mouse, or begin to pan on the axis or with another button."""
         if not len(self.codes):
             return
-        on_axis = event.position().y() >= MARKS + CURVES + BARS
+        on_axis = event.position().y() >= LANES
         if event.button() == Qt.MouseButton.LeftButton and not on_axis:
             self.clicked.emit(self.frame_at(event.position().x()))
         else:

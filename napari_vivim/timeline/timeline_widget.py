@@ -10,6 +10,7 @@ from typing import Any
 import napari
 import numpy as np
 from napari.utils.theme import get_theme
+from numpy.typing import NDArray
 from qtpy.QtCore import QPoint, Qt, QTimer, Signal
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QDockWidget, QHBoxLayout, QLabel, QMainWindow, QSizePolicy, QVBoxLayout, QWidget
@@ -25,16 +26,9 @@ from napari_vivim.layers.video_frames import ShownFrames
 from napari_vivim.qt.components import parent_of, plural, single_shot
 from napari_vivim.qt.notifications import show_problem
 from napari_vivim.qt.plain_text import PlainLabel
+from napari_vivim.qt.style import AREA, DAMAGED, JUMP, STATUS_COLORS, SUGGESTED
 from napari_vivim.timeline.thumbnails import HoverCard, Thumbnails
-from napari_vivim.timeline.timeline_view import (
-    AREA_COLOR,
-    DAMAGED_COLOR,
-    JUMP_COLOR,
-    STATUS_COLORS,
-    STATUS_GLYPHS,
-    SUGGESTED_COLOR,
-    TimelineView,
-)
+from napari_vivim.timeline.timeline_view import LEAST_SCALE, STATUS_GLYPHS, TimelineView
 
 PLUGIN, TITLE = "napari-vivim", "Vivim Timeline"
 NAME = f"{TITLE} ({PLUGIN})"
@@ -49,7 +43,18 @@ HOW_TO = (
 )
 REPORT_SECONDS = 0.2
 """New areas are reported at most this often."""
-SUGGESTED = 5
+SUGGESTIONS = 5
+RENEWING = "propose", "finetune"
+"""Jobs that renew masks."""
+CHANGED = 0.02
+"""A mask is another where its area has changed by more than this part."""
+MEANINGS = {
+    "empty": "no mask yet",
+    "proposed": "a model's mask",
+    "corrected": "yours, by hand: no model changes it",
+    "accepted": "a model's mask that you vouch for: no model changes it",
+}
+LEVELS = "low", "medium", "high"
 
 
 def show_timeline(viewer: napari.Viewer) -> TimelineWidget:
@@ -77,6 +82,8 @@ class TimelineWidget(QWidget):
         self.suggestions: list[Suggestion] = []
         self.unit = "px"
         """Of the areas that are shown."""
+        self._before: NDArray[np.float32] | None = None
+        """Areas before the last run that renewed masks."""
         self._placed = False
         self.view = TimelineView()
         self.legend, self.range = Legend(), PlainLabel()
@@ -113,12 +120,14 @@ class TimelineWidget(QWidget):
             self.controller.closed.disconnect(self._on_closed)
             self.controller.frame_changed.disconnect(self._on_frame_changed)
             self.controller.job_ended.disconnect(self._on_job_ended)
+            self.controller.job_started.disconnect(self._on_job_started)
             self._on_closed()
         self.controller = controller
         controller.opened.connect(self._on_opened)
         controller.closed.connect(self._on_closed)
         controller.frame_changed.connect(self._on_frame_changed)
         controller.job_ended.connect(self._on_job_ended)
+        controller.job_started.connect(self._on_job_started)
         if controller.session is not None:
             self._on_opened()
         else:
@@ -148,7 +157,7 @@ class TimelineWidget(QWidget):
 
     def _on_closed(self) -> None:
         self._let_helpers_go()
-        self.watch, self.thumbnails, self.suggestions = None, None, []
+        self.watch, self.thumbnails, self.suggestions, self._before = None, None, [], None
         self.card.hide()
         self._show_frames()
 
@@ -201,9 +210,24 @@ class TimelineWidget(QWidget):
         if not self._redraw.isActive():
             self._redraw.start()
 
+    def _on_job_started(self, name: str) -> None:
+        if name in RENEWING:
+            self._before = self.view.areas.copy()
+            self.view.set_renewed(np.zeros(0, np.intp))
+
     def _on_job_ended(self, name: str, finished: bool) -> None:
         if name == "open":
             self._show_frames()
+        elif name in RENEWING:
+            self._show_renewed()
+
+    def _show_renewed(self) -> None:
+        """Mark where the last run has made another mask of one that was there, as far as areas tell."""
+        before, areas = self._before, self.view.areas
+        if before is not None and len(before) == len(areas):
+            changed = np.abs(areas - before) > CHANGED * np.fmax(np.maximum(before, areas), 1.0)
+            proposed = self.view.codes == STATUS_CODES["proposed"]
+            self.view.set_renewed(np.flatnonzero(changed & (before > 0) & proposed))
 
     def _show_frames(self) -> None:
         session = self.controller.session if self.controller is not None else None
@@ -211,7 +235,7 @@ class TimelineWidget(QWidget):
             self.view.set_frames(np.zeros(0, np.uint8), np.zeros(0, np.float32))
             there = self.controller is not None and self.controller.layer in self.viewer.layers
             opening = self.controller is not None and self.controller.busy
-            self.legend.show_parts(["Opening ..." if opening else NOT_OPEN if there else EMPTY])
+            self.legend.show_parts({"Opening ..." if opening else NOT_OPEN if there else EMPTY: ""})
             self.range.setText("")
             return
         statuses = session.statuses
@@ -228,6 +252,7 @@ class TimelineWidget(QWidget):
         if self.watch is not None:
             areas, self.unit = self.watch.track.areas_shown()
             self.view.set_shapes(areas, self.watch.track.jumps())
+            self._show_renewed()
             self._show_legend()
 
     def _show_suggested(self, found: list[Suggestion]) -> None:
@@ -238,26 +263,27 @@ class TimelineWidget(QWidget):
     def _show_legend(self) -> None:
         if self.controller is None:
             return
-        parts = [
-            f"<span style='color:{STATUS_COLORS[name]}'>{STATUS_GLYPHS[name]}</span>&nbsp;{count:,}&nbsp;{name}"
-            for name, count in self.controller.counts().items()
-        ]
         view = self.view
+        parts = {
+            _sign(STATUS_COLORS[name], STATUS_GLYPHS[name], f"{count:,} {name}"): MEANINGS[name]
+            for name, count in self.controller.counts().items()
+        }
         if view.damaged:
-            parts.append(
-                f"<span style='color:{DAMAGED_COLOR}'>✕</span>&nbsp;{len(view.damaged):,}&nbsp;damaged"
-            )
+            said = _sign(DAMAGED, "✕", f"{len(view.damaged):,} damaged")
+            parts[said] = "the mask on disk is not what was written down"
         if np.isfinite(view.uncertain).any():
-            most_uncertain = f"{np.nanmax(view.uncertain):.2f}"
-            parts.append(f"<b>—</b>&nbsp;model unsure, up&nbsp;to&nbsp;{most_uncertain}&nbsp;bits")
+            parts["<b>—</b>&nbsp;model&nbsp;unsure"] = (
+                "low to high, as unsure as it is anywhere in this video"
+            )
         if np.isfinite(view.areas).any():
             most = self._area_text(float(np.nanmax(view.areas)))
-            parts.append(f"<span style='color:{AREA_COLOR}'>■</span>&nbsp;area, up&nbsp;to&nbsp;{most}")
+            parts[_sign(AREA, "■", f"area, up to {most}")] = "the bar below it shows where a lesion is at all"
+        if len(view.renewed):
+            parts[f"▪&nbsp;{len(view.renewed):,}&nbsp;renewed"] = "the last run has changed these masks"
         if len(view.jumps):
-            jumps = plural(len(view.jumps), "jump").replace(" ", "&nbsp;")
-            parts.append(f"<span style='color:{JUMP_COLOR}'>▲</span>&nbsp;{jumps}")
+            parts[_sign(JUMP, "▲", plural(len(view.jumps), "jump"))] = "the shape is unlike the frame before"
         if view.suggested:
-            parts.append(f"<span style='color:{SUGGESTED_COLOR}'>◆</span>&nbsp;next&nbsp;(N)")
+            parts[_sign(SUGGESTED, "◆", "next (N)")] = "correcting these helps the others most"
         self.legend.show_parts(parts)
 
     def _show_range(self) -> None:
@@ -271,9 +297,9 @@ class TimelineWidget(QWidget):
         """An area in mm² where every lesion has a scale, else as a share of the picture."""
         assert self.controller is not None and self.controller.session is not None
         if self.unit == "mm²":
-            return f"{area:.0f}&nbsp;mm²" if area >= 100 else f"{area:.3g}&nbsp;mm²"
+            return f"{area:.0f} mm²" if area >= 100 else f"{area:.3g} mm²"
         _, height, width = self.controller.session.shape
-        return f"{area / (height * width):.1%} of the picture".replace(" ", "&nbsp;")
+        return f"{area / (height * width):.1%} of the picture"
 
     # -- the mouse ------------------------------------------------------------------------------------------------
 
@@ -307,16 +333,17 @@ class TimelineWidget(QWidget):
             facts.append(self._area_text(float(view.areas[frame])) if view.areas[frame] else "nothing found")
         lines = [f"<b>Frame {frame:,}</b>{time}", " · ".join(facts)]
         if problem := session.problem(frame):
-            lines.append(f"<span style='color:{DAMAGED_COLOR}'>✕</span> damaged: {problem}")
-        lines += uncertainties(float(view.uncertain[frame]), float(session.disagreement[frame]))
+            lines.append(f"<span style='color:{DAMAGED}'>✕</span> damaged: {problem}")
+        most = float(np.nanmax(view.uncertain, initial=LEAST_SCALE))
+        lines += uncertainty(float(view.uncertain[frame]), float(session.disagreement[frame]), most)
         jumps = frame in view.jumps
         shape = shape_change(
             float(self.watch.track.changes[frame]) if self.watch is not None else np.nan, jumps
         )
         if shape:
-            lines.append(f"<span style='color:{JUMP_COLOR}'>▲</span> {shape}" if jumps else shape)
+            lines.append(f"<span style='color:{JUMP}'>▲</span> {shape}" if jumps else shape)
         lines += [
-            f"<span style='color:{SUGGESTED_COLOR}'>◆</span> next: {html.escape(one.reason)}"
+            f"<span style='color:{SUGGESTED}'>◆</span> next: {html.escape(one.reason)}"
             for one in self.suggestions
             if one.frame == frame
         ]
@@ -333,11 +360,12 @@ class Legend(QLabel):
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.setToolTip(HOW_TO)
 
-    def show_parts(self, parts: list[str]) -> None:
-        """Show these, in rich text, the most needed first."""
-        if parts != self._parts:
+    def show_parts(self, parts: dict[str, str]) -> None:
+        """Show these, in rich text, the most needed first, each with what it means."""
+        if list(parts) != self._parts:
             self._parts = list(parts)
-            self.setToolTip(f"<p style='white-space:pre'>{SPACE.join(parts)}</p><p>{HOW_TO}</p>")
+            lines = "<br>".join(f"{part}: {about}" if about else part for part, about in parts.items())
+            self.setToolTip(f"<p style='white-space:pre'>{lines}</p><p>{HOW_TO}</p>")
             self._fit()
 
     def resizeEvent(self, event: Any) -> None:
@@ -353,20 +381,23 @@ class Legend(QLabel):
             self.setText(SPACE.join(shown))
 
 
-def uncertainties(total: float, windows: float) -> list[str]:
-    """How unsure the model was of a frame, in bits, part by part, in lines of rich text.
+def _sign(color: str, glyph: str, text: str) -> str:
+    """A part of the legend: a coloured sign and what it stands for."""
+    return f"<span style='color:{color}'>{glyph}</span>&nbsp;{text.replace(' ', '&nbsp;')}"
 
-    `total` is NaN where nothing was proposed, and there is nothing to say. `windows` is what of it comes from windows
-    that disagree: 0 where none overlapped, NaN where older versions did not say.
+
+def uncertainty(total: float, windows: float, most: float) -> list[str]:
+    """How unsure the model was of a frame, and why, in lines of rich text.
+
+    `total`, in bits, is NaN where nothing was proposed, and there is nothing to say. `windows` is what of it comes from
+    windows that disagree, NaN where older versions did not say. `most` is where the scale ends.
     """
     if not math.isfinite(total):
         return []
-    if not math.isfinite(windows):
-        return [f"model unsure: {total:.2f} bits in all"]
-    outline = f"outline unclear: {total - windows:.2f} bits"
-    if windows < 0.005:  # it would read 0.00
-        return [outline]
-    return [outline, f"windows disagree: {windows:.2f} more"]
+    level = LEVELS[min(2, int(3 * total / most))]
+    return [
+        f"model unsure: {level}" + (", for its views of the frame disagree" if windows > total / 2 else "")
+    ]
 
 
 def shape_change(change: float, jumps: bool) -> str:
@@ -405,6 +436,6 @@ class ShapeWatcher(SessionWatcher):
 
     def on_quiet(self) -> None:
         """Suggest frames again."""
-        found = worth_correcting(self.session, SUGGESTED)
+        found = worth_correcting(self.session, SUGGESTIONS)
         if not self.stop.is_set():
             self.suggested.emit(found)

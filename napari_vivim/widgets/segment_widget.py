@@ -89,6 +89,7 @@ class SegmentWidget(VideoPanel):
         for widget in (self.damage, self.area, self.read, self.reopen, self.folder):
             self.body.addWidget(widget)
         self._timeline_next = single_shot(self, 0, self._show_timeline)
+        self._foot.setSpacing(0)
         self._steps: dict[Folded, QWidget] = {}
         """The steps of the work, each with its main action."""
         later_steps = self._add_learning, self._add_exporting

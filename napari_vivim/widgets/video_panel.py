@@ -44,7 +44,7 @@ from napari_vivim.qt.components import (
 from napari_vivim.qt.napari_window import give_keys_to_picture
 from napari_vivim.qt.notifications import ErrorBanner, guarded, show_problem
 from napari_vivim.qt.plain_text import tip
-from napari_vivim.qt.style import GAP, MARGIN, SMALL
+from napari_vivim.qt.style import GAP, MARGIN, SKETCH, SMALL, drawn
 
 TYPED = QLineEdit, QAbstractSpinBox
 MINIMUM_WIDTH = 315
@@ -363,12 +363,15 @@ class Welcome(QWidget):
         self.open = primary("Open a video ...", "Your work on it is kept in a folder beside it", self._choose)
         tip = "A synthetic ultrasound video with a lesion; more in File › Open Sample › Vivim"
         self.sample = button(
-            "Try it on a sample", tip, lambda: guarded(lambda: viewer.open_sample(PLUGIN, SAMPLE))
+            "Try the sample", tip, lambda: guarded(lambda: viewer.open_sample(PLUGIN, SAMPLE))
         )
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 24, 0, 0)
-        layout.setSpacing(10)
-        for part in (self.hint, self.open, self.sample, self.steps):
+        layout.setSpacing(MARGIN)
+        picture = QLabel()
+        picture.setPixmap(drawn(SKETCH, 160, 110))
+        picture.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        for part in (picture, self.hint, self.open, self.sample, self.steps):
             layout.addWidget(part)
 
     def _choose(self) -> None:

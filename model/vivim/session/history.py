@@ -93,6 +93,11 @@ class History:
                         states.close()
         return restored
 
+    def is_one_step(self, me: int) -> bool:
+        """Whether all that a thread does just now is one step."""
+        opened = self._open.get(me)
+        return opened is not None and opened.joining
+
     def keep(self, t: int, me: int, with_mask: bool = True) -> None:
         """Keep what a frame is before it changes, once a step. Its mask is left out where only its status changes."""
         opened = self._open.get(me)

@@ -896,7 +896,7 @@ class Session:
         uncertainty: float | None = None,
         windows: float | None = None,
     ) -> bool:
-        """Write the mask ``(H, W)`` that a model proposes.
+        """Write the mask ``(H, W)`` that a model proposes. Within `one_step` it can be taken back.
 
         Parameters
         ----------
@@ -920,7 +920,7 @@ class Session:
         SessionError, ValueError
             As for `correct`.
         """
-        t, pixels = self._checked(t), self._gate.checked(mask)
+        t, pixels, me = self._checked(t), self._gate.checked(mask), get_ident()
         damaged: list[int] = []
 
         def work() -> list[int]:
@@ -929,7 +929,10 @@ class Session:
             if self._damage.before_a_model_writes(t):
                 damaged.append(t)
                 return []
-            self._history.leave_steps(t)
+            if self._history.is_one_step(me):
+                self._history.keep(t, me)
+            else:
+                self._history.leave_steps(t)
             self._gate.put(
                 Entry(t, "proposed", model_version, MODEL, now(), uncertainty, windows=windows), pixels
             )

@@ -314,3 +314,23 @@ def test_two_who_work_at_once_have_steps_of_their_own(session: Session) -> None:
     go_on.set()
     thread.join()
     assert session.undo() == [1] and session.undo() == [5, 6]
+
+
+def test_what_a_model_proposes_within_one_step_is_taken_back_as_one(session: Session) -> None:
+    for t in range(4):
+        session.propose(t, of(session, 1), "first")
+    session.correct(1, of(session, 2))
+    with session.one_step():
+        written = [session.propose(t, of(session, 3), "second") for t in range(6)]
+    assert written == [True, False, True, True, True, True]
+    assert sorted(session.undo()) == [0, 2, 3, 4, 5]
+    assert [session.status(t) for t in range(6)] == [
+        "proposed",
+        "corrected",
+        *["proposed"] * 2,
+        "empty",
+        "empty",
+    ]
+    assert np.array_equal(session.masks[0], of(session, 1)) and not session.masks[5].any()
+    assert sorted(session.redo()) == [0, 2, 3, 4, 5] and np.array_equal(session.masks[5], of(session, 3))
+    assert len(session.undo()) == 5 and session.undo() == [1]

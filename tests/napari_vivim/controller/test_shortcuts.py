@@ -13,7 +13,7 @@ from napari.utils.shortcuts import default_shortcuts
 from qtpy.QtCore import Qt
 from vivim.imaging import morphology
 
-from napari_vivim.controller.shortcuts import BY_TITLE, SHORTCUTS, run, table
+from napari_vivim.controller.shortcuts import BY_TITLE, OWN, SHORTCUTS, groups, run, table
 from napari_vivim.widgets.edit_toolbar import ShortcutOverlay
 
 
@@ -176,6 +176,109 @@ def test_keys_act_on_the_video_whatever_layer_is_selected(segment) -> None:
     assert controller.session.status(2) == "accepted"
     controller.masks.keymap[KeyBinding.from_str("Ctrl-Z")](controller.masks)
     assert controller.session.status(2) == "proposed"
+
+
+def test_nothing_here_is_a_person_s_word_that_undo_takes_back(segment) -> None:
+    controller, session = segment.controller, segment.controller.session
+    session.propose(5, square(session, 20, 30), "v1")
+    controller.go_to(5)
+    segment.nothing.click()
+    assert session.status(5) == "corrected" and not session.masks[5].any()
+    assert not controller.masks._slice.image.raw.any()
+    assert not session.propose(5, square(session, 20, 30), "v2")
+    controller.undo()
+    assert session.status(5) == "proposed" and session.masks[5].any()
+
+
+def test_nothing_up_to_here_is_one_step_over_a_range(segment, qtbot) -> None:
+    controller, session = segment.controller, segment.controller.session
+    session.correct(1, square(session, 20, 30))
+    for t in (3, 10):
+        session.propose(t, square(session, 20, 30), "v1")
+    controller.go_to(10)
+    run(BY_TITLE["Nothing up to here"], controller)
+    qtbot.waitUntil(lambda: not controller.editing.busy)
+    assert session.frames_with("corrected") == list(range(1, 11))
+    assert session.masks[1].any() and not any(session.masks[t].any() for t in range(2, 11))
+    controller.undo()
+    qtbot.waitUntil(lambda: not controller.editing.busy)
+    assert session.frames_with("corrected") == [1] and session.frames_with("proposed") == [3, 10]
+
+
+def test_keys_go_far_and_to_what_is_done(segment) -> None:
+    controller, session = segment.controller, segment.controller.session
+    for t in (2, 7):
+        session.correct(t, square(session, 5, 9))
+
+    def goes(title: str) -> int:
+        run(BY_TITLE[title], controller)
+        return controller.current_frame
+
+    controller.go_to(0)
+    titles = ("10 on", "10 on", "10 back", "Last frame", "Previous corrected", "Previous corrected")
+    assert [goes(title) for title in titles] == [10, 11, 1, 11, 7, 2]
+    assert goes("Previous corrected") == 2 and goes("Next corrected") == 7 and goes("First frame") == 0
+
+
+def test_a_loop_plays_between_two_frames_until_it_is_ended(segment, qtbot) -> None:
+    controller, seen = segment.controller, set()
+    segment.viewer.dims.events.point.connect(lambda event: seen.add(controller.current_frame))
+    for frame in (8, 5):
+        controller.go_to(frame)
+        run(BY_TITLE["Loop"], controller)
+    seen.clear()
+    qtbot.waitUntil(lambda: seen == {5, 6, 7, 8})
+    run(BY_TITLE["Loop"], controller)
+    assert not controller.loop.playing
+    run(BY_TITLE["Loop"], controller)  # the same frame twice is no loop
+    run(BY_TITLE["Loop"], controller)
+    assert not controller.loop.playing
+    for frame in (8, 5):
+        controller.go_to(frame)
+        run(BY_TITLE["Loop"], controller)
+    assert controller.loop.playing
+    segment.viewer.layers.remove(controller.layer)
+    assert not controller.loop.playing
+
+
+def test_masks_are_outlined_filled_and_hidden_in_turn(segment) -> None:
+    masks = segment.controller.masks
+    looks = []
+    for _ in range(4):
+        looks.append("hidden" if not masks.visible else "outlined" if masks.contour else "filled")
+        run(BY_TITLE["Outline, fill, hide"], segment.controller)
+    assert looks == ["outlined", "filled", "hidden", "outlined"]
+
+
+def test_the_picture_is_changed_while_the_masks_layer_stays_selected(segment) -> None:
+    controller, layer = segment.controller, segment.controller.layer
+    before = np.asarray(layer._slice.image.view).astype(float)
+
+    def shown(title: str) -> np.ndarray:
+        run(BY_TITLE[title], controller)
+        if not layer.rgb:
+            low, high = layer.contrast_limits
+            return np.clip((before - low) / (high - low), 0, 1) ** layer.gamma * 255
+        return np.asarray(layer._slice.image.view).astype(float)
+
+    assert shown("Brighter").mean() > before.mean() and shown("As it was").mean() == pytest.approx(
+        before.mean()
+    )
+    assert shown("Darker").mean() < before.mean()
+    run(BY_TITLE["As it was"], controller)
+    assert shown("More contrast").std() > before.std()
+    assert shown("Less contrast").std() == pytest.approx(before.std())
+    assert segment.viewer.layers.selection.active == controller.masks
+    run(BY_TITLE["More contrast"], controller)
+    assert np.array_equal(
+        controller.session.video.frame(0), layer.data.video.frame(0)
+    )  # the video stays as it is
+
+
+def test_the_table_holds_napari_s_own_keys_too(segment) -> None:
+    keys = groups()
+    assert ("[", "Smaller brush", "") in keys["napari"] and len(keys["napari"]) == len(OWN)
+    assert sum(map(len, keys.values())) == len(SHORTCUTS) + len(OWN) + 1
 
 
 def test_what_cannot_be_accepted_is_told(segment) -> None:

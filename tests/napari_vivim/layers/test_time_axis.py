@@ -102,7 +102,7 @@ def test_outside_of_the_video_nothing_is_accepted_or_painted(segment) -> None:
             "Grow",
             "Copy previous",
             "In between",
-            "Revert",
+            "Restore the model's proposal",
         ):
             run(BY_TITLE[title], controller)
             assert "No frame of the video is on screen" in notification_manager.records[-1].message

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from math import nan
 
-from napari_vivim.timeline.timeline_widget import shape_change, uncertainties
+from napari_vivim.timeline.timeline_widget import shape_change, uncertainty
 
 
-def test_the_parts_of_the_uncertainty_are_named() -> None:
-    assert uncertainties(0.31, 0.05) == ["outline unclear: 0.26 bits", "windows disagree: 0.05 more"]
+def test_how_unsure_the_model_was_is_said_in_words() -> None:
+    said = [uncertainty(total, 0.0, 0.3) for total in (0.05, 0.15, 0.25, 0.3)]
+    assert said == [[f"model unsure: {level}"] for level in ("low", "medium", "high", "high")]
 
 
-def test_nothing_is_said_of_windows_that_did_not_overlap() -> None:
-    assert uncertainties(0.31, 0.0) == ["outline unclear: 0.31 bits"]
-
-
-def test_of_an_older_session_only_the_sum_is_known() -> None:
-    assert uncertainties(0.31, nan) == ["model unsure: 0.31 bits in all"]
+def test_windows_that_disagree_are_named_where_they_count() -> None:
+    assert "disagree" in uncertainty(0.3, 0.2, 0.3)[0] and "disagree" not in uncertainty(0.3, 0.1, 0.3)[0]
+    assert uncertainty(0.3, nan, 0.3) == ["model unsure: high"]  # an older session
 
 
 def test_nothing_is_said_where_nothing_was_proposed() -> None:
-    assert uncertainties(nan, nan) == [] and shape_change(nan, False) == ""
+    assert uncertainty(nan, nan, 0.3) == [] and shape_change(nan, False) == ""
 
 
 def test_a_jump_is_called_one() -> None:

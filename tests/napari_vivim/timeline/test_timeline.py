@@ -11,9 +11,7 @@ from vivim.video.base import Video
 
 from napari_vivim.timeline.thumbnails import HEIGHT, WIDTH, HoverCard, Thumbnails, small
 from napari_vivim.timeline.timeline_view import (
-    BARS,
-    CURVES,
-    MARKS,
+    LANES,
     TimelineView,
     columns,
     filled_curve,
@@ -100,7 +98,7 @@ def test_a_click_goes_there_and_a_drag_of_the_axis_pans(view, qtbot) -> None:
     view.show_range(5_000, 6_000)
     qtbot.mouseClick(view, Qt.MouseButton.LeftButton, pos=QPoint(500, 30))
     assert went == [5_500]
-    axis = MARKS + CURVES + BARS + 5
+    axis = LANES + 5
     qtbot.mousePress(view, Qt.MouseButton.LeftButton, pos=QPoint(500, axis))
     qtbot.mouseMove(view, QPoint(400, axis))
     qtbot.mouseRelease(view, Qt.MouseButton.LeftButton, pos=QPoint(400, axis))
@@ -165,13 +163,14 @@ def test_the_legend_leaves_out_what_there_is_no_room_for(qtbot) -> None:
     legend = Legend()
     qtbot.addWidget(legend)
     legend.show()
-    legend.show_parts([f"<b>{i}</b>&nbsp;of&nbsp;something" for i in range(8)])
+    legend.show_parts({f"<b>{i}</b>&nbsp;of&nbsp;something": f"meaning {i}" for i in range(8)})
     legend.resize(1400, 20)
     whole = legend.text()
     assert whole.count("something") == 8
     legend.resize(320, 20)
     assert whole.startswith(legend.text()) and 1 < legend.text().count("something") < 8
-    assert legend.sizeHint().width() <= 320 and whole in legend.toolTip()
+    assert legend.sizeHint().width() <= 320
+    assert all(f"something: meaning {i}" in legend.toolTip() for i in range(8))
 
 
 def test_it_follows_the_work(segment, qtbot, fake_model) -> None:
@@ -185,12 +184,12 @@ def test_it_follows_the_work(segment, qtbot, fake_model) -> None:
     segment.controller.session.correct(6, np.ones((64, 64), np.uint8))
     qtbot.waitUntil(lambda: view.jumps.tolist() == [6, 7], timeout=5000)
     assert "shape jumps: 95% unlike" in timeline.describe(6) and "corrected" in timeline.describe(6)
-    assert "shape: 0% unlike" in timeline.describe(5) and "unclear" not in timeline.describe(5)
+    assert "shape: 0% unlike" in timeline.describe(5) and "unsure" not in timeline.describe(5)
     mask = np.asarray(segment.controller.session.masks[3])
     segment.controller.session.propose(3, mask, "v1", uncertainty=0.5, windows=0.25)
     qtbot.waitUntil(lambda: bool(np.isfinite(view.uncertain[3])), timeout=5000)
-    assert "up&nbsp;to&nbsp;0.50&nbsp;bits" in timeline.legend.text()
-    assert "outline unclear: 0.25 bits<br>windows disagree: 0.25 more" in timeline.describe(3)
+    assert "model&nbsp;unsure" in timeline.legend.text() and "low to high" in timeline.legend.toolTip()
+    assert "bits" not in timeline.legend.toolTip() and "model unsure: high" in timeline.describe(3)
     view.resize(1200, view.height())
     qtbot.mouseClick(view, Qt.MouseButton.LeftButton, pos=QPoint(1050, 30))
     assert segment.controller.current_frame == 10 == view.current
@@ -201,7 +200,7 @@ def test_it_follows_the_work(segment, qtbot, fake_model) -> None:
     assert "next: " in timeline.describe(view.suggested[0])
     segment.controller.session.accept(3)
     qtbot.waitUntil(lambda: not np.isfinite(view.uncertain).any(), timeout=5000)  # a person is sure of it
-    assert "unclear" not in timeline.describe(3)
+    assert "unsure" not in timeline.describe(3)
     segment.viewer.layers.remove(segment.controller.layer)
     assert not len(view.codes) and timeline.watch is None
 
@@ -223,3 +222,18 @@ def test_another_dab_on_the_same_frame_draws_no_lane_anew(segment, qtbot) -> Non
     assert timeline.view.codes is shown
     masks.paint((4, 40, 40), 1)
     qtbot.waitUntil(lambda: timeline.view.codes[4] == STATUS_CODES["corrected"])
+
+
+def test_where_the_last_run_changed_masks_is_marked(segment, qtbot, fake_model) -> None:
+    timeline, session = show_timeline(segment.viewer), segment.controller.session
+    small = np.zeros((64, 64), np.uint8)
+    small[10:20, 10:15] = 1
+    for t in (2, 5):
+        session.propose(t, small, "before")
+    qtbot.waitUntil(lambda: timeline.view.areas[5] == 50)
+    segment.propose.click()
+    qtbot.waitUntil(lambda: timeline.view.renewed.tolist() == [2, 5])  # the others had no mask before
+    qtbot.waitUntil(lambda: "2&nbsp;renewed" in timeline.legend.toolTip())
+    segment.controller.undo()  # one step
+    qtbot.waitUntil(lambda: session.masks[2].sum() == 50 == session.masks[5].sum())
+    assert not session.masks[3].any() and session.status(3) == "empty"

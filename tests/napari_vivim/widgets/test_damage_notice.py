@@ -69,7 +69,7 @@ def test_a_damaged_frame_can_be_painted_and_is_then_like_any_other(damaged: Any,
 def test_a_damaged_frame_can_be_accepted_copied_into_and_reverted_by_key(damaged: Any) -> None:
     session, controller = damaged.controller.session, damaged.controller
     controller.go_to(0)
-    run(BY_TITLE["Revert"], controller)
+    run(BY_TITLE["Restore the model's proposal"], controller)
     assert session.status(0) == "proposed" and session.masks[0].any()
     controller.go_to(4)
     run(BY_TITLE["Copy previous"], controller)

@@ -7,12 +7,25 @@ from typing import Any
 
 import numpy as np
 import pytest
+from napari.utils.key_bindings import KeyBinding
 from napari.utils.notifications import notification_manager
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QAbstractSpinBox, QApplication, QDockWidget, QLineEdit, QListWidget, QWidget
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtGui import QColor
+from qtpy.QtWidgets import (
+    QAbstractSpinBox,
+    QApplication,
+    QColorDialog,
+    QDockWidget,
+    QInputDialog,
+    QLineEdit,
+    QListWidget,
+    QScrollArea,
+    QWidget,
+)
 from vivim.errors import ExportError, VivimError
 from vivim.io.export import FILES
 from vivim.session import Session
+from vivim.settings import PALETTES
 from vivim.video import make_phantom, write_video
 
 from napari_vivim.controller.mask_editing import worth_correcting
@@ -167,14 +180,15 @@ def test_a_session_is_taken_up_where_it_was_left(make_napari_viewer: Any, qtbot:
 
 def test_why_a_frame_was_suggested_is_said_there_alone_and_moves_nothing(segment: Any, qtbot: Any) -> None:
     shown(segment, qtbot)
-    segment.reason.updateGeometry()
-    qtbot.waitUntil(lambda: segment.corrections.y() > 0)
-    place = segment.corrections.y()
+    segment.review.expand()
+    qtbot.waitUntil(segment.next.isVisible)
+    qtbot.waitUntil(lambda: segment.next.y() > 0)
+    place = segment.next.mapTo(segment, QPoint(0, 0))
     segment.next.click()
     frame = segment.controller.current_frame
     assert segment.reason.text().startswith(f"Frame {frame}: ")
     qtbot.wait(50)
-    assert segment.corrections.y() == place
+    assert segment.next.mapTo(segment, QPoint(0, 0)) == place
     segment.controller.go_to((frame + 3) % 12)
     assert not segment.reason.text()
     segment.back.click()
@@ -192,7 +206,7 @@ def test_every_dock_has_a_name_by_which_the_window_remembers_its_place(segment: 
 def test_large_areas_are_written_out(segment: Any) -> None:
     timeline = show_timeline(segment.viewer)
     timeline.unit = "mm²"
-    texts = [timeline._area_text(area).replace("&nbsp;", " ") for area in (2740.4, 99.94, 0.1234)]
+    texts = [timeline._area_text(area) for area in (2740.4, 99.94, 0.1234)]
     assert texts == ["2740 mm²", "99.9 mm²", "0.123 mm²"]
 
 
@@ -203,6 +217,37 @@ def test_escape_closes_the_table_of_keys(segment: Any, qtbot: Any) -> None:
     qtbot.waitUntil(overlay.isVisible)
     qtbot.keyClick(window, Qt.Key.Key_Escape)
     qtbot.waitUntil(overlay.isHidden)
+
+
+def test_one_step_is_open_and_its_main_action_is_in_sight_without_scrolling(
+    segment: Any, qtbot: Any, fake_model: Any
+) -> None:
+    shown(segment, qtbot)
+    area = segment.findChild(QScrollArea)
+    mains = segment.propose, segment.next, segment.learning.learn, segment.exporting.write
+
+    def in_use() -> list[QWidget]:
+        return [one for one in mains if one.isVisible() and segment.rect().contains(one.geometry().center())]
+
+    qtbot.waitUntil(lambda: in_use() == [segment.propose])
+    segment.propose.click()
+    qtbot.waitUntil(lambda: not segment.controller.busy and in_use() == [segment.next])  # what comes next
+    segment.controller.session.correct(3, np.ones((64, 64), np.uint8))
+    qtbot.waitUntil(lambda: not segment.learn.isHidden())
+    for step, main in zip(
+        (segment.proposing, segment.review, segment.learn, segment.export), mains, strict=True
+    ):
+        step.button.click()
+        qtbot.waitUntil(lambda main=main: in_use() == [main])
+        qtbot.waitUntil(lambda: area.verticalScrollBar().maximum() == 0)
+    viewer = segment.viewer
+    viewer.layers.remove(segment.controller.layer)
+    qtbot.waitUntil(lambda: not segment.foot.isVisible() and segment.empty.sample.isVisible())
+
+
+def test_pictures_lie_on_a_dark_ground_in_the_light_theme(segment: Any) -> None:
+    segment.viewer.theme = "light"
+    assert tuple(segment.viewer.canvas.background_color[:3]) == (0, 0, 0)
 
 
 # -- what is offered ---------------------------------------------------------------------------------------------------
@@ -294,3 +339,35 @@ def test_the_second_frame_to_correct_is_at_the_end_that_the_model_is_unsure_of(s
     segment.back.click()
     assert "unsure at this end" in segment.reason.text()
     assert [one.frame for one in worth_correcting(session, 3)] == frames
+
+
+def test_classes_are_added_named_and_coloured_in_the_dock(
+    segment: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    legend, session, masks = segment.classes, segment.controller.session, segment.controller.masks
+    says = iter([("vessel", True), ("vessel", True), ("", True), ("cyst", True)])
+    monkeypatch.setattr(QInputDialog, "getText", lambda *_, **__: next(says))
+    legend.add.click()
+    assert session.classes == ("lesion", "vessel") and masks.selected_label == 2
+    legend.add.click()  # the name is taken
+    assert session.classes == ("lesion", "vessel") and "differ" in segment.problem.text.text()
+    legend.add.click()  # no name
+    legend._rename(1)
+    assert session.classes == ("cyst", "vessel") and legend._group.button(1).text().endswith("cyst")
+    monkeypatch.setattr(QColorDialog, "getColor", lambda *_: QColor("#123456"))
+    legend._recolour(2)
+    qtbot.waitUntil(lambda: QColor.fromRgbF(*map(float, masks.get_color(2)[:3])).name() == "#123456")
+    assert QColor.fromRgbF(*map(float, masks.get_color(1)[:3])).name() == PALETTES["vivid"][0]
+
+
+def test_numbers_choose_a_class_while_prompting_and_a_tool_otherwise(segment: Any) -> None:
+    controller = segment.controller
+    controller.name_classes(("lesion", "vessel"))
+    masks, key = controller.masks, {n: KeyBinding.from_str(str(n)) for n in (1, 2, 3)}
+    assert key[2] not in masks.keymap
+    controller.prompting.start()
+    for number, chosen in ((2, 2), (3, 2), (1, 1)):
+        masks.keymap[key[number]](masks)
+        assert masks.selected_label == chosen
+    controller.prompting.stop()
+    assert key[2] not in masks.keymap

@@ -156,7 +156,7 @@ def test_the_card_of_a_finetune_on_the_server_is_that_of_one_here(
     before, after = map(float, card.scores.text().removeprefix("Dice ").split(" → "))
     better = after > before
     assert card.verdict.text() == (
-        "Better: now in use" if better else "Not clearly better: the old model stays"
+        "Better. Now using “swift-tuned”." if better else "No clear improvement. Still using “swift”."
     )
     assert card.choose.text() == ("Go back to “swift”" if better else "Use it anyway")
     assert {text.split(":")[0] for text in card.frames.text().split(" · ")} == {"2", "9"}
