@@ -80,7 +80,7 @@ def test_the_head_learns_and_the_network_stays() -> None:
 def test_the_command_adds_prompts_to_a_model(
     sample: Any, tiny_model: Vivim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vivim.cli.train.PromptRecipe", partial(PromptRecipe, pictures=1))
+    monkeypatch.setattr("vivim.training.prompt_training.PromptRecipe", partial(PromptRecipe, pictures=1))
     save_checkpoint(tiny_model, tmp_path / "m.safetensors", {"licence": "none"})
     words = ["train", str(sample.clip), "--prompts", "-o", str(tmp_path / "run"), "--steps", "2"]
     words += ["--device", "cpu", "--input-size", "64"]

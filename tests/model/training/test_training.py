@@ -431,7 +431,7 @@ def test_sessions_are_training_material(tmp_path: Path) -> None:
         session.correct(3, phantom.masks[3])
         folder = session.folder
     (clip,) = load_dataset(str(tmp_path), SIZE)
-    assert clip.name == folder.name
+    assert f"{clip.name}.vivim" == folder.name
     np.testing.assert_array_equal(clip.masks, phantom.masks[[1, 3]])
     assert clip.frames.shape == (2, *SIZE, 3)
 

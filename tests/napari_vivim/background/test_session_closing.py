@@ -197,7 +197,7 @@ def test_the_video_of_a_layer_is_closed_with_it_unless_another_layer_shows_it(
     layer, session = segment.controller.layer, segment.controller.session
     videos = [layer.data.video, session.video]
     segment.viewer.layers.remove(layer)
-    qtbot.waitUntil(lambda: all(video._closed for video in videos))
+    qtbot.waitUntil(lambda: all(video.closed for video in videos))
 
 
 def test_a_job_that_does_not_stop_holds_nobody(qtbot: Any) -> None:

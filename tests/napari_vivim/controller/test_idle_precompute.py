@@ -19,9 +19,11 @@ def ahead(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
     def precompute(session: Any, model: Any, *, stop: threading.Event, **_: Any) -> Iterator[int]:
         seen.models.append(model.name)
-        yield 1
-        assert stop.wait(60)
-        seen.stopped += 1
+        try:
+            yield 1
+            assert stop.wait(60)
+        finally:  # also where it is told to before it waits
+            seen.stopped += 1
 
     monkeypatch.setattr(ahead_module, "QUIET_MS", 1)
     monkeypatch.setattr("vivim.finetuning.precompute.precompute", precompute)
@@ -121,5 +123,5 @@ def test_only_for_the_video_in_front_a_process_waits(ahead, segment, qtbot, fake
     correct(segment, 5)
     qtbot.waitUntil(lambda: waits(second))
     segment.video.setCurrentIndex(segment.video.findData(first.layer))
-    qtbot.waitUntil(lambda: waits(first) and len(ahead.standbys) == 1)
-    assert not waits(second) and ahead.stopped == 2
+    qtbot.waitUntil(lambda: waits(first) and len(ahead.standbys) == 1 and ahead.stopped == 2)
+    assert not waits(second)
