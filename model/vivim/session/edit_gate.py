@@ -178,6 +178,11 @@ class EditGate:
             self.unsaid.discard(t)
             self.flusher.note_mask(t)
 
+    def divide(self) -> None:
+        """Let no line speak of edits before and after this moment: what was left out is said now."""
+        self.say_unsaid()
+        self._said.clear()
+
     def _record(self, entry: Entry, pixels: NDArray[np.uint8]) -> bool:
         """Append to the ledger, unless it would say again what was said for this frame a moment ago.
 

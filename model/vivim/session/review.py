@@ -240,6 +240,7 @@ class Review:
                 raise SessionError(
                     f"A session that is {self.state} returns to {DRAFT} for a reason. Give one."
                 )
+            self._gate.divide()  # the ledger tells what was drawn before from what was drawn after
             return [ReviewEvent("state", author, now(), state, reason.strip())]
 
         self._write(events, when_locked=True)

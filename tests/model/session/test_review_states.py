@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from vivim import Session
 from vivim.errors import SessionError
+from vivim.session.ledger import digest
 from vivim.session.review import NEXT_STATES
 
 
@@ -81,3 +82,17 @@ def test_a_session_that_is_only_looked_at_has_no_state_to_write(sample) -> None:
         assert session.folder.exists() and len(session.comments) == 1
     with Session.open(sample.video, reader="a") as again:
         assert [comment.author for comment in again.comments] == ["a"]
+
+
+def test_the_ledger_tells_edits_before_a_state_from_those_after(session: Session) -> None:
+    for value in (1, 2):  # the second is a part of the same stroke, for which there is no line yet
+        session.correct(3, np.full(session.shape[1:], value, np.uint8))
+    session.set_state("submitted")
+    before = list(session.entries())
+    assert before[-1].mask == digest(session.masks[3])
+    session.correct(3, np.full(session.shape[1:], 3, np.uint8))
+    after = list(session.entries())[len(before) :]
+    assert [(entry.frame, entry.mask) for entry in after] == [(3, digest(session.masks[3]))]
+    session.close()
+    with Session.open(session.folder, read_only=True) as again:
+        assert len(list(again.entries())) == len(before) + 1
