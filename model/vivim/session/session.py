@@ -359,10 +359,11 @@ class Session:
         """Let models work on a part of the picture only, from now on.
 
         Masks stay those of the whole picture. What was proposed or drawn outside before stays as it is. Raises a
-        `ValueError` if it reaches beyond the picture, or is too small.
+        `ValueError` if it reaches beyond the picture, or is too small, a `SessionError` if the session is locked.
         """
         found = None if area is None else check_area(area, self.shape[1:])
         with self._gate.lock:
+            self._gate.refuse_if_locked()
             self._describe(replace(self._description, area=found))
 
     @property
@@ -373,9 +374,10 @@ class Session:
     def name_classes(self, names: Sequence[str]) -> None:
         """Name the classes 1 and up, for good.
 
-        Raises a `ValueError` if a name is empty, or two are alike.
+        Raises a `ValueError` if a name is empty, or two are alike, a `SessionError` if the session is locked.
         """
         with self._gate.lock:
+            self._gate.refuse_if_locked()
             self._describe(replace(self._description, classes=checked_class_names(names)))
 
     def take_classes(self, names: tuple[str, ...]) -> None:

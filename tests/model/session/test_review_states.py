@@ -62,6 +62,8 @@ def test_a_locked_session_takes_comments_alone(session: Session) -> None:
             lambda s: s.undo(),
             lambda s: s.tag(1, "ignore"),
             lambda s: s.set_attribute(1, "Paris", "Is"),
+            lambda s: s.name_classes(["polyp"]),
+            lambda s: s.set_area((0, 0, 32, 32)),
         ):
             with pytest.raises(SessionError, match="locked by senior"):
                 write(session)
@@ -69,6 +71,7 @@ def test_a_locked_session_takes_comments_alone(session: Session) -> None:
         session.close()
         session = Session.open(session.folder, author="tester")
     assert len(session.comments) == 2 and session.frames_with("corrected") == [1]
+    assert session.classes == ("lesion",) and session.area is None
     session.set_state("draft", reason="The margin.")
     session.correct(2, np.ones(session.shape[1:], np.uint8))
     assert not session.read_only and session.verify() == []
