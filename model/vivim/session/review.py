@@ -180,7 +180,7 @@ class Review:
 
     def tag(self, name: str, frames: Iterable[int], author: str, on: bool = True) -> None:
         """Give frames a tag, or take it from them. Those who listen to the session are told of them."""
-        name = checked_name(name)
+        name = checked_tag(name)
 
         def events() -> list[ReviewEvent]:
             changed = sorted(t for t in set(frames) if (t in self.tagged(name)) != on)
@@ -293,6 +293,12 @@ def checked_name(name: str) -> str:
             f"A name of 1 to {NAME_LENGTH} characters on one line is needed, not {name[:NAME_LENGTH]!r}."
         )
     return found
+
+
+def checked_tag(name: str) -> str:
+    """Return the name of a tag as `checked_name`; that of a tag with a meaning also where its case differs."""
+    found = checked_name(name)
+    return found.lower() if found.lower() in (IGNORE, NO_LESION) else found
 
 
 def _checked_text(text: str) -> str:

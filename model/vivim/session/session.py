@@ -41,7 +41,7 @@ from vivim.session.metadata import (
 )
 from vivim.session.migrations import DEFAULT
 from vivim.session.readers import session_of
-from vivim.session.review import IGNORE, NO_LESION, Comment, Review, ReviewEvent
+from vivim.session.review import IGNORE, NO_LESION, Comment, Review, ReviewEvent, checked_tag
 from vivim.session.video_link import find_video, home_of, linked, remember_place
 
 if TYPE_CHECKING:
@@ -552,7 +552,7 @@ class Session:
 
     def frames_tagged(self, name: str) -> list[int]:
         """Frames with a tag, in order."""
-        if name == NO_LESION:
+        if (name := checked_tag(name)) == NO_LESION:
             return [t for t in self._frames.frames_with(*PERSONS) if self._is_empty(t)]
         return sorted(self._review.tagged(name))
 
@@ -577,7 +577,7 @@ class Session:
             If no tag can have that name.
         """
         chosen = self._several(frames)
-        if name.strip() == NO_LESION:
+        if checked_tag(name) == NO_LESION:
             with self.one_step():
                 for t in chosen:
                     self.clear(t, author)
@@ -589,7 +589,7 @@ class Session:
 
         Raises a `SessionError` for ``"no lesion"``, which a mask takes away.
         """
-        if name.strip() == NO_LESION:
+        if checked_tag(name) == NO_LESION:
             raise SessionError(
                 "A frame has no lesion as long as its mask is empty. Draw one, or revert the frame."
             )

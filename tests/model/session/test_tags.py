@@ -61,6 +61,18 @@ def test_no_lesion_is_an_empty_mask_of_a_person(session: Session) -> None:
     assert not (session.folder / REVIEW).exists()
 
 
+def test_a_tag_with_a_meaning_has_it_however_it_is_written(session: Session) -> None:
+    session.correct(1, of(session, 1))
+    session.tag(1, " Ignore ")
+    session.tag(2, "No lesion")
+    session.tag(3, "Own Words")
+    assert session.vouched_frames() == [2] and session.tags(1) == ("ignore",)
+    assert session.tags(2) == ("no lesion",) and session.tags(3) == ("Own Words",)
+    assert session.frames_tagged("IGNORE") == [1] and session.frames_tagged("NO LESION") == [2]
+    session.untag(1, "IGNORE")
+    assert session.tags(1) == ()
+
+
 def test_an_ignored_frame_is_not_learned_from_suggested_or_released(
     sample, session: Session, tmp_path
 ) -> None:
