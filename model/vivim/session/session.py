@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from functools import partial
+from operator import index
 from pathlib import Path
 from threading import Event, get_ident
 from typing import TYPE_CHECKING
@@ -436,9 +437,9 @@ class Session:
         return self._gate.on_change(listener)
 
     def _checked(self, t: int) -> int:
-        if not 0 <= int(t) < len(self):
+        if not 0 <= index(t) < len(self):
             raise IndexError(f"Frame {t} is not in a video of {len(self)} frames.")
-        return int(t)
+        return index(t)
 
     # -- damage --------------------------------------------------------------------------------------------------
     def damaged(self, t: int) -> bool:
@@ -639,6 +640,7 @@ class Session:
         """
         frame = None if t is None else self._checked(t)
         at = None if place is None else (float(place[0]), float(place[1]))
+        lesion = None if lesion is None else index(lesion)
         return self._review.comment(Comment("", text, author or self.author, "", frame, lesion, at, reply_to))
 
     def note(self, text: str, author: str | None = None) -> str:
@@ -656,7 +658,7 @@ class Session:
 
     def set_attribute(self, lesion: int, name: str, value: str, author: str | None = None) -> None:
         """Say something of a lesion that holds in all its frames, such as its Paris class. ``""`` takes it back."""
-        self._review.set_attribute(lesion, name, value, author or self.author)
+        self._review.set_attribute(index(lesion), name, value, author or self.author)
 
     @property
     def attributes(self) -> dict[int, dict[str, str]]:

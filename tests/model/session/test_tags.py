@@ -106,6 +106,29 @@ def test_listeners_are_told_of_what_was_tagged(session: Session) -> None:
     assert told == [(1, "empty"), (2, "empty"), (3, "empty")]
 
 
+def test_what_could_not_be_read_again_is_refused(session: Session) -> None:
+    session.comment("Fine.", lesion=np.uint8(2))
+    session.set_attribute(np.int64(1), "Paris", "Is")
+    for wrong in (
+        lambda: session.set_attribute(1, "size in mm", 5),
+        lambda: session.comment("Whose?", author=5),
+        lambda: session.comment("Where?", place=(float("nan"), 1)),
+    ):
+        with pytest.raises(ValueError, match="cannot be kept"):
+            wrong()
+    for wrong in (
+        lambda: session.comment("Which one?", lesion="left"),
+        lambda: session.tag(1.7, "uncertain"),
+        lambda: session.tag("12", "uncertain"),
+    ):
+        with pytest.raises(TypeError, match="cannot be interpreted as an integer"):
+            wrong()
+    session.close()
+    with Session.open(session.folder, read_only=True) as again:
+        assert again.ledger_damage == [] and again.tag_names == []
+        assert again.attributes == {1: {"Paris": "Is"}} and again.comments[0].lesion == 2
+
+
 def test_comments_are_answered_and_settled(session: Session) -> None:
     first = session.comment("Is this one lesion?", 3, place=(10, 20.5), author="senior")
     answer = session.comment("Two.", 3, reply_to=first)
