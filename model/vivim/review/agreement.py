@@ -317,7 +317,7 @@ def shared_classes(sessions: Sequence[Session]) -> tuple[str, ...]:
     for session in sessions:
         if session.classes not in (UNNAMED, longest[: len(session.classes)]):
             raise SessionError(
-                f"The readers name their classes differently: {', '.join(longest)} and {', '.join(session.classes)}. "
-                "Give the classes the same names in each session."
+                f"The readers name their classes differently: {', '.join(longest)}, but {', '.join(session.classes)} "
+                f"in {session.folder}. Give the classes the same names in each session."
             )
     return longest

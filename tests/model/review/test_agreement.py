@@ -201,7 +201,7 @@ def test_sessions_of_other_videos_are_refused(readers: dict[str, Session], sampl
 def test_classes_of_other_names_are_refused(readers: dict[str, Session]) -> None:
     readers["a"].name_classes(["cyst"])
     readers["b"].name_classes(["tumour"])
-    with pytest.raises(SessionError, match="cyst"):
+    with pytest.raises(SessionError, match=r"cyst, but tumour in .*scan.*b\. Give"):
         vivim.agreement([readers["a"], readers["b"]])
 
 
