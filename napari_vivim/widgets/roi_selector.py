@@ -9,6 +9,7 @@ import numpy as np
 from napari.layers import Shapes
 from napari.layers.base import ActionType
 from qtpy.QtWidgets import QCheckBox
+from vivim.errors import SessionError
 from vivim.imaging import roi
 from vivim.imaging.roi import Area
 from vivim.session import Session
@@ -137,7 +138,7 @@ class RoiSelector(QCheckBox):
         high = np.minimum(np.ceil(corners.max(axis=0)).astype(int) + 1, session.shape[1:])
         try:
             session.set_area((int(low[0]), int(low[1]), int(high[0]), int(high[1])))
-        except ValueError as error:
+        except (SessionError, ValueError) as error:
             show_problem(error)
         self._found = session.area or self._found
         self._show()

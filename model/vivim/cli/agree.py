@@ -39,13 +39,13 @@ def run(args: argparse.Namespace) -> dict:
     from vivim.cli.progress import Progress
     from vivim.review.agreement import pooled
     from vivim.review.consensus import independent
-    from vivim.review.study import clips_of
+    from vivim.review.study import clips_with
     from vivim.review.tables import agreement_table, clip_table
 
     if args.consensus in (args.readers or ()):
         raise SessionError(f"{args.consensus} is one of the readers. Name another reader, who decides.")
     found, proposed, alone = {}, [], []
-    for clip in clips_of(args.study):
+    for clip in clips_with(args.study, args.readers):
         with clip.opened(args.readers) as opened:
             sessions = opened if args.readers else independent(opened)
             if len(sessions) < 2:

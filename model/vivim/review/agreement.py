@@ -11,7 +11,7 @@ empty, Dice and Jaccard are 0, and the distance is the picture's diagonal.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -95,7 +95,10 @@ class Agreement:
         return tuple(self.scores(pair) for pair in combinations(self.readers, 2))
 
     def scores(self, readers: Sequence[str], label: int = 0) -> AgreementScores:
-        """Scores of some of the readers, of one class or with 0 of all."""
+        """Scores of some of the readers, of one class or with 0 of all. Raises a `ValueError` if one is not there."""
+        if unknown := [reader for reader in readers if reader not in self.readers]:
+            raise ValueError(f"There is no reader {unknown[0]}. Readers are {', '.join(self.readers)}.")
+        readers = [reader for reader in self.readers if reader in readers]
         pairs = set(combinations(readers, 2))
         compared: dict[tuple[str, int], set[tuple[str, str]]] = {}
         for row in self.frames:
@@ -239,13 +242,21 @@ def _compared(
     return FrameAgreement(clip, t, readers, label, areas, (areas[0] * mm2, areas[1] * mm2), *scores)
 
 
+def _in_order(row: FrameAgreement, readers: Sequence[str]) -> FrameAgreement:
+    """The same comparison, with its two readers in the order of `readers`. Its scores do not depend on that."""
+    if readers.index(row.readers[0]) < readers.index(row.readers[1]):
+        return row
+    (a, b), (area, other), (mm2, other_mm2) = row.readers, row.areas_px, row.areas_mm2
+    return replace(row, readers=(b, a), areas_px=(other, area), areas_mm2=(other_mm2, mm2))
+
+
 def pooled(clips: Sequence[Agreement]) -> Agreement:
     """Agreement on several clips as if they were one, so that long clips count more. Classes are told by number."""
     readers = tuple(dict.fromkeys(reader for clip in clips for reader in clip.readers))
     return Agreement(
         readers,
         max((clip.classes for clip in clips), key=len),
-        tuple(row for clip in clips for row in clip.frames),
+        tuple(_in_order(row, readers) for clip in clips for row in clip.frames),
         sum(clip.ignored for clip in clips),
         {reader: sum(clip.not_vouched.get(reader, 0) for clip in clips) for reader in readers},
     )
@@ -306,7 +317,7 @@ def shared_classes(sessions: Sequence[Session]) -> tuple[str, ...]:
     for session in sessions:
         if session.classes not in (UNNAMED, longest[: len(session.classes)]):
             raise SessionError(
-                f"The readers name their classes differently: {', '.join(longest)} and {', '.join(session.classes)}. "
-                "Give the classes the same names in each session."
+                f"The readers name their classes differently: {', '.join(longest)}, but {', '.join(session.classes)} "
+                f"in {session.folder}. Give the classes the same names in each session."
             )
     return longest

@@ -261,6 +261,7 @@ def study_settings(study: Path) -> dict[str, Any]:
         whole = len(bytes.fromhex(found["salt"])) >= 16 and all(
             isinstance(found[key], type(value)) for key, value in TO_FILL_IN.items()
         )
+        whole = whole and all(isinstance(name, str) for name in found["creators"])
     except (ValueError, TypeError, AttributeError) as error:
         raise ExportError(f"{path} is damaged ({error}). Correct it, or restore it from a backup.") from error
     if not whole:

@@ -23,7 +23,7 @@ from vivim.review.agreement import (
 )
 from vivim.review.consensus import consensus_frames, independent
 from vivim.review.effort import IDLE_SECONDS, effort
-from vivim.review.study import StudyClip, clips_of
+from vivim.review.study import StudyClip, clips_with
 from vivim.session import STATUS_NAMES, Session
 from vivim.utils.json_types import as_json
 
@@ -159,10 +159,10 @@ def study_report(
     Raises
     ------
     SessionError, VideoError
-        If there is no session, or one cannot be opened.
+        If there is no session, one of `readers` has none, or one cannot be opened.
     """
     sessions, agreements = list[SessionReport](), dict[str, Agreement]()
-    clips = clips_of(Path(path), numbered=numbered)
+    clips = clips_with(Path(path), readers, numbered=numbered)
     for done, clip in enumerate(clips, start=1):
         with clip.opened(readers) as opened:
             compared = opened if readers else independent(opened)

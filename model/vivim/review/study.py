@@ -63,6 +63,19 @@ def clips_of(path: Path, *, numbered: bool = False) -> list[StudyClip]:
     return [StudyClip(*one) for one in zip(names, places, map(_by_reader, tops), strict=True)]
 
 
+def clips_with(
+    path: Path, readers: Sequence[str] | None = None, *, numbered: bool = False
+) -> list[StudyClip]:
+    """As `clips_of`. Raises a `SessionError`, too, if one of `readers` has no session of any video."""
+    clips = clips_of(path, numbered=numbered)
+    known = list(dict.fromkeys(name for clip in clips for name in clip.folders))
+    if unknown := [name for name in readers or () if name not in known]:
+        raise SessionError(
+            f"There is no session of reader {unknown[0]} in {path}. Readers are {', '.join(known)}."
+        )
+    return clips
+
+
 def _name(path: Path) -> str:
     """What one video is called: as in a study that holds it alone."""
     top = top_of(path, Description.read(path / FILE)) if (path / FILE).is_file() else path

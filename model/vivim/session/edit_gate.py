@@ -77,16 +77,21 @@ class EditGate:
                     raise SessionError(
                         "This session is closed or open for reading only. Open it again to go on."
                     )
-                if self.locked_by is not None and not when_locked:
-                    raise SessionError(
-                        f"This session was locked by {self.locked_by}. Return it to draft with a reason to go on."
-                    )
+                if not when_locked:
+                    self.refuse_if_locked()
                 return self.queue(step, late=lambda changed: self.tell(untold))
         finally:  # a caller who is interrupted has mostly written, and may be interrupted while he tells
             try:
                 self.tell(untold)
             finally:
                 self.tell(untold)
+
+    def refuse_if_locked(self) -> None:
+        """Raise a `SessionError` if somebody has locked the session."""
+        if self.locked_by is not None:
+            raise SessionError(
+                f"This session was locked by {self.locked_by}. Return it to draft with a reason to go on."
+            )
 
     def on_change(self, listener: Callable[[int, str], None]) -> Callable[[], None]:
         """Call ``listener(frame, status)`` after every step, and return what ends that."""
@@ -177,6 +182,11 @@ class EditGate:
             self._append(replace(self.frames.state(t, self.author), mask=digest(self.masks[t])))
             self.unsaid.discard(t)
             self.flusher.note_mask(t)
+
+    def divide(self) -> None:
+        """Let no line speak of edits before and after this moment: what was left out is said now."""
+        self.say_unsaid()
+        self._said.clear()
 
     def _record(self, entry: Entry, pixels: NDArray[np.uint8]) -> bool:
         """Append to the ledger, unless it would say again what was said for this frame a moment ago.

@@ -7,13 +7,14 @@ are. What counts now is what its lines say one after the other.
 from __future__ import annotations
 
 import json
+import math
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from vivim.errors import SessionError
 from vivim.session.edit_gate import EditGate
-from vivim.session.ledger import LINE_BYTES, LineFile, now, ranges_of, to_line
+from vivim.session.ledger import LINE_BYTES, NO_ENTRY, LineFile, now, ranges_of, to_line
 
 REVIEW = "review.jsonl"
 IGNORE, NO_LESION = "ignore", "no lesion"
@@ -115,18 +116,31 @@ def _from_line(line: bytes) -> ReviewEvent:
     texts = [event.what, event.author, event.time]
     texts += [text for text in (event.name, event.text, event.id, event.reply_to) if text is not None]
     ranges = tuple((first, last) for first, last in event.frames or ())
-    row, column = event.place or (0.0, 0.0)
+    row, column = map(float, event.place or (0.0, 0.0))
     if not (
         all(isinstance(text, str) for text in texts)
         and event.what in _REQUIRED
         and all(getattr(event, field) is not None for field in _REQUIRED[event.what])
         and all(type(first) is type(last) is int and 0 <= first <= last for first, last in ranges)
+        and math.isfinite(row + column)
         and (event.lesion is None or type(event.lesion) is int)
         and (event.what != "state" or event.name in NEXT_STATES)
     ):
         raise ValueError("not an event")
-    place = None if event.place is None else (float(row), float(column))
+    place = None if event.place is None else (row, column)
     return replace(event, frames=None if event.frames is None else ranges, place=place)
+
+
+def _check(event: ReviewEvent) -> None:
+    """Raise a `ValueError` if the line of an event would be too long, or damage to who reads it."""
+    if len(line := to_line(event)) > LINE_BYTES:
+        raise ValueError("That text is too long. Shorten it.")
+    try:
+        _from_line(line)
+    except NO_ENTRY as error:
+        raise ValueError(
+            "This cannot be kept. Names, texts and authors are strings, a place is a row and a column."
+        ) from error
 
 
 class Review:
@@ -180,7 +194,7 @@ class Review:
 
     def tag(self, name: str, frames: Iterable[int], author: str, on: bool = True) -> None:
         """Give frames a tag, or take it from them. Those who listen to the session are told of them."""
-        name = checked_name(name)
+        name = checked_tag(name)
 
         def events() -> list[ReviewEvent]:
             changed = sorted(t for t in set(frames) if (t in self.tagged(name)) != on)
@@ -240,6 +254,7 @@ class Review:
                 raise SessionError(
                     f"A session that is {self.state} returns to {DRAFT} for a reason. Give one."
                 )
+            self._gate.divide()  # the ledger tells what was drawn before from what was drawn after
             return [ReviewEvent("state", author, now(), state, reason.strip())]
 
         self._write(events, when_locked=True)
@@ -249,8 +264,8 @@ class Review:
 
         def work() -> list[int]:
             found = events()
-            if any(len(to_line(event)) > LINE_BYTES for event in found):
-                raise ValueError("That text is too long. Shorten it.")
+            for event in found:
+                _check(event)
             if found and not self._open:
                 self._open_file()
             for event in found:
@@ -292,6 +307,12 @@ def checked_name(name: str) -> str:
             f"A name of 1 to {NAME_LENGTH} characters on one line is needed, not {name[:NAME_LENGTH]!r}."
         )
     return found
+
+
+def checked_tag(name: str) -> str:
+    """Return the name of a tag as `checked_name`; that of a tag with a meaning also where its case differs."""
+    found = checked_name(name)
+    return found.lower() if found.lower() in (IGNORE, NO_LESION) else found
 
 
 def _checked_text(text: str) -> str:

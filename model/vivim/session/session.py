@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from functools import partial
+from operator import index
 from pathlib import Path
 from threading import Event, get_ident
 from typing import TYPE_CHECKING
@@ -41,7 +42,7 @@ from vivim.session.metadata import (
 )
 from vivim.session.migrations import DEFAULT
 from vivim.session.readers import session_of
-from vivim.session.review import IGNORE, NO_LESION, Comment, Review, ReviewEvent
+from vivim.session.review import IGNORE, NO_LESION, Comment, Review, ReviewEvent, checked_tag
 from vivim.session.video_link import find_video, home_of, linked, remember_place
 
 if TYPE_CHECKING:
@@ -359,10 +360,11 @@ class Session:
         """Let models work on a part of the picture only, from now on.
 
         Masks stay those of the whole picture. What was proposed or drawn outside before stays as it is. Raises a
-        `ValueError` if it reaches beyond the picture, or is too small.
+        `ValueError` if it reaches beyond the picture, or is too small, a `SessionError` if the session is locked.
         """
         found = None if area is None else check_area(area, self.shape[1:])
         with self._gate.lock:
+            self._gate.refuse_if_locked()
             self._describe(replace(self._description, area=found))
 
     @property
@@ -373,9 +375,10 @@ class Session:
     def name_classes(self, names: Sequence[str]) -> None:
         """Name the classes 1 and up, for good.
 
-        Raises a `ValueError` if a name is empty, or two are alike.
+        Raises a `ValueError` if a name is empty, or two are alike, a `SessionError` if the session is locked.
         """
         with self._gate.lock:
+            self._gate.refuse_if_locked()
             self._describe(replace(self._description, classes=checked_class_names(names)))
 
     def take_classes(self, names: tuple[str, ...]) -> None:
@@ -434,9 +437,9 @@ class Session:
         return self._gate.on_change(listener)
 
     def _checked(self, t: int) -> int:
-        if not 0 <= int(t) < len(self):
+        if not 0 <= index(t) < len(self):
             raise IndexError(f"Frame {t} is not in a video of {len(self)} frames.")
-        return int(t)
+        return index(t)
 
     # -- damage --------------------------------------------------------------------------------------------------
     def damaged(self, t: int) -> bool:
@@ -550,7 +553,7 @@ class Session:
 
     def frames_tagged(self, name: str) -> list[int]:
         """Frames with a tag, in order."""
-        if name == NO_LESION:
+        if (name := checked_tag(name)) == NO_LESION:
             return [t for t in self._frames.frames_with(*PERSONS) if self._is_empty(t)]
         return sorted(self._review.tagged(name))
 
@@ -575,7 +578,7 @@ class Session:
             If no tag can have that name.
         """
         chosen = self._several(frames)
-        if name.strip() == NO_LESION:
+        if checked_tag(name) == NO_LESION:
             with self.one_step():
                 for t in chosen:
                     self.clear(t, author)
@@ -587,7 +590,7 @@ class Session:
 
         Raises a `SessionError` for ``"no lesion"``, which a mask takes away.
         """
-        if name.strip() == NO_LESION:
+        if checked_tag(name) == NO_LESION:
             raise SessionError(
                 "A frame has no lesion as long as its mask is empty. Draw one, or revert the frame."
             )
@@ -637,6 +640,7 @@ class Session:
         """
         frame = None if t is None else self._checked(t)
         at = None if place is None else (float(place[0]), float(place[1]))
+        lesion = None if lesion is None else index(lesion)
         return self._review.comment(Comment("", text, author or self.author, "", frame, lesion, at, reply_to))
 
     def note(self, text: str, author: str | None = None) -> str:
@@ -654,7 +658,7 @@ class Session:
 
     def set_attribute(self, lesion: int, name: str, value: str, author: str | None = None) -> None:
         """Say something of a lesion that holds in all its frames, such as its Paris class. ``""`` takes it back."""
-        self._review.set_attribute(lesion, name, value, author or self.author)
+        self._review.set_attribute(index(lesion), name, value, author or self.author)
 
     @property
     def attributes(self) -> dict[int, dict[str, str]]:

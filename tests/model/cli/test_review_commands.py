@@ -55,7 +55,9 @@ def test_the_consensus_is_proposed_to_a_new_reader(study: Path, capsys: pytest.C
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["agree", "STUDY", "--readers", "a,nobody"], "two of the readers"),
+        (["agree", "STUDY", "--readers", "a"], "two of the readers"),
+        (["agree", "STUDY", "--readers", "a,b,nobody"], "no session of reader nobody"),
+        (["report", "STUDY", "--readers", "nobody"], "Readers are"),
         (["agree", "STUDY/two"], "two of the readers"),
         (["report", "STUDY", "-o", "report.pdf"], "report.html"),
         (["release", "STUDY", "-o", "OUT"], "Approve one"),

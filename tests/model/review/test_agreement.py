@@ -159,6 +159,25 @@ def test_clips_pool_to_the_mean_of_their_frames(found: vivim.Agreement) -> None:
     assert both.overall == found.overall and both.not_vouched == {"a": 3, "b": 1, "c": 1}
 
 
+def test_clips_pool_where_one_lacks_the_first_reader(
+    found: vivim.Agreement, readers: dict[str, Session]
+) -> None:
+    two = vivim.agreement([readers["b"], readers["c"]], clip="two")
+    together = pooled([two, found])
+    assert together.readers == ("b", "c", "a")
+    for pair in PAIRS[:2]:
+        assert together.scores(pair).frames == found.scores(pair).frames > 0
+        assert together.scores(pair).dice == pytest.approx(found.scores(pair).dice)
+        turned, own = area_difference(together, pair[::-1]), area_difference(found, pair)
+        assert turned is not None and own is not None and turned.bias == pytest.approx(-own.bias)
+
+
+def test_readers_are_asked_for_in_any_order(found: vivim.Agreement) -> None:
+    assert found.scores(("c", "a")) == found.scores(("a", "c"))
+    with pytest.raises(ValueError, match=r"There is no reader z\. Readers are a, b, c"):
+        found.scores(("a", "z"))
+
+
 def test_limits_of_agreement_hold_the_differences(found: vivim.Agreement) -> None:
     areas = area_difference(found, ("a", "b"))
     assert areas is not None and areas.unit == "mm2" and areas.bias < 0
@@ -182,7 +201,7 @@ def test_sessions_of_other_videos_are_refused(readers: dict[str, Session], sampl
 def test_classes_of_other_names_are_refused(readers: dict[str, Session]) -> None:
     readers["a"].name_classes(["cyst"])
     readers["b"].name_classes(["tumour"])
-    with pytest.raises(SessionError, match="cyst"):
+    with pytest.raises(SessionError, match=r"cyst, but tumour in .*scan.*b\. Give"):
         vivim.agreement([readers["a"], readers["b"]])
 
 

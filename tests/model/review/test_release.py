@@ -147,7 +147,10 @@ def test_the_salt_is_made_once_and_readable_by_its_owner_alone(tmp_path: Path) -
     assert (tmp_path / STUDY_SETTINGS).stat().st_mode & 0o077 == 0
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"salt": "no hex"}', '{"salt": "aa"}', '{"title": 5}'])
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[]", '{"salt": "no hex"}', '{"salt": "aa"}', '{"title": 5}', '{"creators": [{"name": "A"}]}'],
+)
 def test_damaged_settings_are_not_replaced(tmp_path: Path, text: str) -> None:
     (tmp_path / STUDY_SETTINGS).write_text(text)
     with pytest.raises(ExportError, match=STUDY_SETTINGS):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from vivim import Session
 from vivim.errors import SessionError
+from vivim.session.ledger import digest
 from vivim.session.review import NEXT_STATES
 
 
@@ -61,6 +62,8 @@ def test_a_locked_session_takes_comments_alone(session: Session) -> None:
             lambda s: s.undo(),
             lambda s: s.tag(1, "ignore"),
             lambda s: s.set_attribute(1, "Paris", "Is"),
+            lambda s: s.name_classes(["polyp"]),
+            lambda s: s.set_area((0, 0, 32, 32)),
         ):
             with pytest.raises(SessionError, match="locked by senior"):
                 write(session)
@@ -68,6 +71,7 @@ def test_a_locked_session_takes_comments_alone(session: Session) -> None:
         session.close()
         session = Session.open(session.folder, author="tester")
     assert len(session.comments) == 2 and session.frames_with("corrected") == [1]
+    assert session.classes == ("lesion",) and session.area is None
     session.set_state("draft", reason="The margin.")
     session.correct(2, np.ones(session.shape[1:], np.uint8))
     assert not session.read_only and session.verify() == []
@@ -81,3 +85,17 @@ def test_a_session_that_is_only_looked_at_has_no_state_to_write(sample) -> None:
         assert session.folder.exists() and len(session.comments) == 1
     with Session.open(sample.video, reader="a") as again:
         assert [comment.author for comment in again.comments] == ["a"]
+
+
+def test_the_ledger_tells_edits_before_a_state_from_those_after(session: Session) -> None:
+    for value in (1, 2):  # the second is a part of the same stroke, for which there is no line yet
+        session.correct(3, np.full(session.shape[1:], value, np.uint8))
+    session.set_state("submitted")
+    before = list(session.entries())
+    assert before[-1].mask == digest(session.masks[3])
+    session.correct(3, np.full(session.shape[1:], 3, np.uint8))
+    after = list(session.entries())[len(before) :]
+    assert [(entry.frame, entry.mask) for entry in after] == [(3, digest(session.masks[3]))]
+    session.close()
+    with Session.open(session.folder, read_only=True) as again:
+        assert len(list(again.entries())) == len(before) + 1

@@ -61,6 +61,18 @@ def test_no_lesion_is_an_empty_mask_of_a_person(session: Session) -> None:
     assert not (session.folder / REVIEW).exists()
 
 
+def test_a_tag_with_a_meaning_has_it_however_it_is_written(session: Session) -> None:
+    session.correct(1, of(session, 1))
+    session.tag(1, " Ignore ")
+    session.tag(2, "No lesion")
+    session.tag(3, "Own Words")
+    assert session.vouched_frames() == [2] and session.tags(1) == ("ignore",)
+    assert session.tags(2) == ("no lesion",) and session.tags(3) == ("Own Words",)
+    assert session.frames_tagged("IGNORE") == [1] and session.frames_tagged("NO LESION") == [2]
+    session.untag(1, "IGNORE")
+    assert session.tags(1) == ()
+
+
 def test_an_ignored_frame_is_not_learned_from_suggested_or_released(
     sample, session: Session, tmp_path
 ) -> None:
@@ -92,6 +104,29 @@ def test_listeners_are_told_of_what_was_tagged(session: Session) -> None:
     session.tag([2, 3], "ignore")
     session.comment("nothing that frames show")
     assert told == [(1, "empty"), (2, "empty"), (3, "empty")]
+
+
+def test_what_could_not_be_read_again_is_refused(session: Session) -> None:
+    session.comment("Fine.", lesion=np.uint8(2))
+    session.set_attribute(np.int64(1), "Paris", "Is")
+    for wrong in (
+        lambda: session.set_attribute(1, "size in mm", 5),
+        lambda: session.comment("Whose?", author=5),
+        lambda: session.comment("Where?", place=(float("nan"), 1)),
+    ):
+        with pytest.raises(ValueError, match="cannot be kept"):
+            wrong()
+    for wrong in (
+        lambda: session.comment("Which one?", lesion="left"),
+        lambda: session.tag(1.7, "uncertain"),
+        lambda: session.tag("12", "uncertain"),
+    ):
+        with pytest.raises(TypeError, match="cannot be interpreted as an integer"):
+            wrong()
+    session.close()
+    with Session.open(session.folder, read_only=True) as again:
+        assert again.ledger_damage == [] and again.tag_names == []
+        assert again.attributes == {1: {"Paris": "Is"}} and again.comments[0].lesion == 2
 
 
 def test_comments_are_answered_and_settled(session: Session) -> None:
