@@ -95,7 +95,7 @@ class Comment:
     reply_to : str or None
         The comment that it answers.
     resolved : bool
-        Whether somebody has called it settled.
+        Whether somebody has called it resolved.
     """
 
     id: str
@@ -225,7 +225,7 @@ class Review:
         return str(event.id)
 
     def resolve(self, comment: str, author: str) -> None:
-        """Call a comment settled."""
+        """Call a comment resolved."""
         event = ReviewEvent("resolve", author, now(), id=self._checked(comment))
         self._write(lambda: [event], when_locked=True)
 

@@ -648,7 +648,7 @@ class Session:
         return self.comment(text, author=author)
 
     def resolve(self, comment: str, author: str | None = None) -> None:
-        """Call a comment settled, by its `Comment.id`."""
+        """Call a comment resolved, by its `Comment.id`."""
         self._review.resolve(comment, author or self.author)
 
     @property
