@@ -12,6 +12,7 @@ import json
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -333,8 +334,8 @@ def _write_clip(
 
 def _changed_since_approval(session: Session) -> set[int]:
     """Frames that were written after the session was approved: nobody has approved what they are now."""
-    approved = max(event.time for event in session.states if event.name == "approved")
-    return {entry.frame for entry in session.entries() if entry.time > approved}
+    approved = [event.entries or 0 for event in session.states if event.name == "approved"][-1]
+    return {entry.frame for entry in islice(session.entries(), approved, None)}
 
 
 def _left_out(session: Session, frames: Sequence[int], changed: set[int]) -> dict[str, int]:

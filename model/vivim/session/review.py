@@ -64,6 +64,8 @@ class ReviewEvent:
         A place in the picture in pixels, row before column.
     id, reply_to : str or None
         Of a comment, and of the one that it answers.
+    entries : int or None
+        Entries of the ledger when the state changed: those after them were written in the new state.
     """
 
     what: str
@@ -76,6 +78,7 @@ class ReviewEvent:
     place: tuple[float, float] | None = None
     id: str | None = None
     reply_to: str | None = None
+    entries: int | None = None
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,7 @@ def _from_line(line: bytes) -> ReviewEvent:
         and all(getattr(event, field) is not None for field in _REQUIRED[event.what])
         and all(type(first) is type(last) is int and 0 <= first <= last for first, last in ranges)
         and math.isfinite(row + column)
-        and (event.lesion is None or type(event.lesion) is int)
+        and all(number is None or type(number) is int for number in (event.lesion, event.entries))
         and (event.what != "state" or event.name in NEXT_STATES)
     ):
         raise ValueError("not an event")
@@ -255,7 +258,8 @@ class Review:
                     f"A session that is {self.state} returns to {DRAFT} for a reason. Give one."
                 )
             self._gate.divide()  # the ledger tells what was drawn before from what was drawn after
-            return [ReviewEvent("state", author, now(), state, reason.strip())]
+            entries = sum(1 for _ in self._gate.ledger)
+            return [ReviewEvent("state", author, now(), state, reason.strip(), entries=entries)]
 
         self._write(events, when_locked=True)
 
