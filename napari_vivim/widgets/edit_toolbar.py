@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
+from weakref import proxy
 
 from napari.layers import Labels
 from qtpy.QtCore import QEvent, QObject, Qt, Signal
@@ -72,7 +73,8 @@ class KeysButton(QToolButton):
         if window.findChild(QShortcut, SHORTCUT) is None:
             shortcut = QShortcut(QKeySequence(HELP_KEY), window)
             shortcut.setObjectName(SHORTCUT)
-            shortcut.activated.connect(lambda: shortcut_overlay(window).toggle())
+            seen = proxy(window)  # else the window would hold itself for ever, in PySide
+            shortcut.activated.connect(lambda: shortcut_overlay(seen).toggle())
 
 
 def _main_window(widget: QWidget) -> QMainWindow:

@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 from vivim.errors import VivimError
 from vivim.registry import registry
 from vivim.session.metadata import label_of
+from vivim.session.review import IGNORE
 from vivim.utils.time_left import TimeLeft
 
 from napari_vivim.background.worker import in_background
@@ -48,6 +49,8 @@ LISTED = 12
 """Held-out frames whose scores are written out."""
 ROWS = 3
 """Sessions shown at once. More can be scrolled to."""
+LITTLE = 0.005
+"""A gain in Dice below this is called little."""
 
 
 class FinetuneWidget(VideoPanel):
@@ -184,14 +187,16 @@ class FinetuneWidget(VideoPanel):
         """Enable the button when there is something to learn from, else say what is missing."""
         if self.controller is None:
             return
-        counts = self.controller.counts()
+        session = self.session
+        ignored = [session.status(t) for t in session.frames_tagged(IGNORE)] if session is not None else []
+        counts = {kind: count - ignored.count(kind) for kind, count in self.controller.counts().items()}
         kinds = [f"{counts[kind]:,} {kind}" for kind in ("corrected", "accepted") if counts[kind]]
         usable = counts["corrected"] + counts["accepted"]
         ready = self.session is not None and not self.busy
         self.learn.setEnabled(ready and usable > 0)
         self.learn.setText(f"Fine-tune on {plural(usable, 'frame')}" if usable else "Fine-tune")
         others = len(self.replay.folders(self._own_folder()))
-        start = f" Starts from “{self.model.currentText()}”, the model above." if self.host else ""
+        start = f" Starts from “{self.model.currentText()}”, the model under Propose." if self.host else ""
         more = f", and those of {plural(others, 'other video')}" if others else ""
         self.material.setText(
             f"{' and '.join(kinds)} {'frame' if usable == 1 else 'frames'} of this video{more}.{start}"
@@ -302,8 +307,8 @@ class FinetuneResult(QFrame):
         """
         rows = sorted(scored.per_frame if scored else (), key=lambda row: row[3])[:LISTED]
         names = ["", *(f"{label_of(folder)} " for folder in others)]
-        texts = (f"{names[n]}{t}: {a:.2f} → {b:.2f}".replace(" ", "\u00a0") for n, t, a, b in rows)
-        self.frames.setText(" · ".join(texts))
+        texts = (f"{names[n]}{t}: {a:.3f} → {b:.3f}".replace(" ", "\u00a0") for n, t, a, b in rows)
+        self.frames.setText(", ".join(texts))
         self.frames.setVisible(bool(rows))
         self._offered = parent if event.promoted else event.name
         self.choose.setText(f"Go back to “{parent}”" if event.promoted else "Use it anyway")
@@ -320,11 +325,17 @@ class FinetuneResult(QFrame):
                 "more frame and fine-tune again to see whether it helps."
             )
             return
-        better, same = f"Better. Now using “{event.name}”.", f"No clear improvement. Still using “{parent}”."
-        self.verdict.setText(better if event.promoted else same)
-        self.scores.setText(f"Dice {event.before:.3f} → {event.after:.3f}")
+        gain = event.after - event.before
+        if event.promoted:
+            said = f"{'A little better' if gain < LITTLE else 'Better'}: “{event.name}” is now in use."
+        else:
+            said = f"{'The gain may be chance' if gain > 0 else 'Not better'}: “{parent}” stays in use."
+        self.verdict.setText(said)
+        digits = 3 if abs(gain) >= LITTLE else 4
+        self.scores.setText(f"Dice {event.before:.{digits}f} → {event.after:.{digits}f}")
         self.explanation.setText(
-            "The mean over corrected frames while each was held out; 1 is perfect. With few frames it is rough. "
+            "The mean over corrected frames while each was held out; 1 is perfect. A gain counts where it is larger "
+            "than its standard error. "
             f"Version “{event.name}”, made in {event.seconds:.0f} s. Worst frames:"
         )
 

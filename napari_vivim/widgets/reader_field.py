@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from qtpy.QtGui import QAction
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QAction, QResizeEvent
 from qtpy.QtWidgets import QInputDialog, QLabel, QLineEdit, QMenu, QPushButton, QSizePolicy, QWidget
 from vivim.errors import SessionError
 from vivim.session import Session
@@ -17,7 +18,7 @@ from napari_vivim.background.worker import in_background
 from napari_vivim.controller.video_controller import VideoController
 from napari_vivim.qt.components import column, row
 from napari_vivim.qt.notifications import show_problem
-from napari_vivim.qt.plain_text import plain
+from napari_vivim.qt.plain_text import plain, tip
 
 READER_TIP = (
     "Whose masks these are. Each reader has masks of their own, and sees none of the others'.\n"
@@ -25,6 +26,8 @@ READER_TIP = (
 )
 TAGS_TIP = "Say something about this frame: 'ignore' keeps it out of training, scores and suggestions"
 USUAL = (IGNORE, "unusable", "uncertain")
+ARROW = 32
+"""Pixels of the button that its text cannot have."""
 
 
 class ReaderField(QWidget):
@@ -60,7 +63,6 @@ class TagMenu(QPushButton):
     def __init__(self, controller: Callable[[], VideoController | None]) -> None:
         super().__init__()
         self._controller = controller
-        self.setToolTip(TAGS_TIP)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)  # however long the tags are
         self._menu = QMenu(self)
         self._menu.aboutToShow.connect(self._fill)
@@ -71,7 +73,18 @@ class TagMenu(QPushButton):
         """Name the tags of the frame on screen."""
         session, t = self._shown()
         said = ", ".join(session.tags(t)) if session is not None else ""
-        self.setText(_label(f"Tags: {said}" if said else "Tags"))
+        self._said = f"Tags: {said}" if said else "Tags"
+        self.setToolTip(tip(f"{self._said}\n{TAGS_TIP}" if said else TAGS_TIP))
+        self._fit()
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """Show as much of the tags as there is room for."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        room = self.width() - ARROW
+        self.setText(_label(self.fontMetrics().elidedText(self._said, Qt.TextElideMode.ElideRight, room)))
 
     def _shown(self) -> tuple[Session | None, int]:
         controller = self._controller()

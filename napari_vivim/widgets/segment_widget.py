@@ -187,8 +187,11 @@ class SegmentWidget(VideoPanel):
         lines.addWidget(self.classes)
         lines.addLayout(row(self.accept, self.accept_range))
         lines.addLayout(row(self.nothing, self.nothing_range))
-        for widget in (self.tags, self.corrections, self.apart):
-            lines.addWidget(widget)
+        line = row(self.tags, self.apart)
+        line.setStretch(0, 1)
+        line.setStretch(1, 1)
+        lines.addLayout(line)
+        lines.addWidget(self.corrections)
         below = column(foot, GAP)
         below.addWidget(self.reason)
         line = row(self.back, self.next)
@@ -204,6 +207,7 @@ class SegmentWidget(VideoPanel):
         self.learn = self._add_step(
             "Learn", "Teach the model what you corrected", made, made.foot, made.learn
         )
+        self.learn.opened.connect(made.update_state)  # frames may have got tags since
 
     def _add_exporting(self) -> None:
         made = self.exporting = ExportWidget(self.viewer, host=self)

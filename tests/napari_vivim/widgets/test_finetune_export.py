@@ -12,7 +12,7 @@ from vivim.errors import FinetuneError
 from vivim.finetuning.events import Finished, HeldOut, Preparing, Scored, Step
 from vivim.session import Session
 
-from napari_vivim.widgets.finetune_widget import ReplayVideos
+from napari_vivim.widgets.finetune_widget import FinetuneResult, ReplayVideos
 
 
 def panel(segment, name: str):
@@ -53,16 +53,44 @@ def test_one_click_learns_shows_the_score_and_renews_proposals(
     qtbot.waitUntil(lambda: not segment.controller.busy, timeout=10000)
     said = [text for text in said if "loss" in text]
     assert "0.500" in widget.card.scores.text() and "0.700" in widget.card.scores.text()
-    assert ("Better" in widget.card.verdict.text()) == promoted or "Not clearly" in widget.card.verdict.text()
+    assert widget.card.verdict.text() == (
+        "Better: “tuned” is now in use." if promoted else "The gain may be chance: “starter” stays in use."
+    )
     proposed = segment.controller.session.frames_with("proposed")
     assert len(proposed) == (10 if promoted else 0)
     assert segment.controller.session.frames_with("corrected") == [2, 8]
     assert said and "loss 0.2" in said[-1] and "Dice 0.700" in said[-1]
-    assert widget.card.frames.text() == "2: 0.50 → 0.70".replace(" ", "\u00a0")
+    assert widget.card.frames.text() == "2: 0.500 → 0.700".replace(" ", "\u00a0")
     assert widget.card.choose.text() == ("Go back to “starter”" if promoted else "Use it anyway")
     widget.card.choose.click()
     qtbot.waitUntil(lambda: not segment.controller.busy, timeout=10000)
     assert len(segment.controller.session.frames_with("proposed")) == 10
+
+
+@pytest.mark.parametrize(
+    ("promoted", "after", "verdict", "scores"),
+    [
+        (True, 0.9803, "A little better: “new” is now in use.", "Dice 0.9800 → 0.9803"),
+        (False, 0.9803, "The gain may be chance: “old” stays in use.", "Dice 0.9800 → 0.9803"),
+        (False, 0.97, "Not better: “old” stays in use.", "Dice 0.980 → 0.970"),
+    ],
+)
+def test_the_verdict_agrees_with_the_scores(
+    qtbot, promoted: bool, after: float, verdict: str, scores: str
+) -> None:
+    card = FinetuneResult()
+    qtbot.addWidget(card)
+    card.show_result(Finished("new", "v1", "nowhere", promoted, 0.98, after, 1.0), None, "old")
+    assert (card.verdict.text(), card.scores.text()) == (verdict, scores)
+
+
+def test_ignored_frames_are_not_counted_as_learned_from(segment, qtbot) -> None:
+    correct(segment, 2, 8)
+    qtbot.waitUntil(lambda: segment.learning.learn.text() == "Fine-tune on 2 frames", timeout=10000)
+    segment.session.tag(8, "ignore")
+    segment.learn.expand()
+    assert segment.learning.learn.text() == "Fine-tune on 1 frame"
+    assert segment.learning.material.text().startswith("1 corrected frame of this video.")
 
 
 def test_sessions_of_other_videos_are_learned_from_too(
@@ -89,7 +117,7 @@ def test_sessions_of_other_videos_are_learned_from_too(
     assert widget.card.choose.text() == "Use it anyway"
     assert (
         widget.card.frames.text()
-        == "earlier\u00a03:\u00a00.40\u00a0→\u00a00.60 · 2:\u00a00.60\u00a0→\u00a00.80"
+        == "earlier\u00a03:\u00a00.400\u00a0→\u00a00.600, 2:\u00a00.600\u00a0→\u00a00.800"
     )
 
 

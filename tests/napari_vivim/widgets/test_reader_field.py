@@ -91,6 +91,15 @@ def test_a_frame_gets_tags_from_the_menu(segment: Any, qtbot: Any, monkeypatch: 
     assert "1 to 100 characters" in segment.problem.text.text()
 
 
+def test_long_tags_are_cut_short_and_read_in_full_on_the_tooltip(segment: Any, qtbot: Any) -> None:
+    segment.controller.go_to(0)
+    segment.session.tag(0, "shaky & <i>dark</i> where the probe was lifted")
+    segment.tags.resize(140, 24)
+    segment.tags.show_frame()
+    assert segment.tags.text().startswith("Tags: shaky && ") and segment.tags.text().endswith("…")
+    assert "the probe was lifted" in segment.tags.toolTip() and "&lt;i&gt;" in segment.tags.toolTip()
+
+
 def test_a_locked_session_is_shown_as_read_only(segment: Any, qtbot: Any, video: Path) -> None:
     with Session.open(video, reader="b") as session:
         session.correct(0, np.ones(session.shape[1:], np.uint8))

@@ -155,11 +155,11 @@ def test_the_card_of_a_finetune_on_the_server_is_that_of_one_here(
     card = learning.card
     before, after = map(float, card.scores.text().removeprefix("Dice ").split(" → "))
     better = after > before
-    assert card.verdict.text() == (
-        "Better. Now using “swift-tuned”." if better else "No clear improvement. Still using “swift”."
+    assert card.verdict.text().endswith(
+        "etter: “swift-tuned” is now in use." if better else ": “swift” stays in use."
     )
     assert card.choose.text() == ("Go back to “swift”" if better else "Use it anyway")
-    assert {text.split(":")[0] for text in card.frames.text().split(" · ")} == {"2", "9"}
+    assert {text.split(":")[0] for text in card.frames.text().split(", ")} == {"2", "9"}
     assert controller.session.frames_with("corrected") == [2, 9]
 
 
