@@ -115,7 +115,7 @@ def open_here(kind: str) -> dict[str, Any]:
 
 
 def _stage(viewer: Any) -> str:
-    kinds = {type(layer).__name__ for layer in viewer.layers}
+    kinds = {kind.__name__ for layer in viewer.layers for kind in type(layer).__mro__}
     docks = " ".join(viewer.window.dock_widgets)
     for there, name in (
         ("Labels" in kinds, "masks"),
