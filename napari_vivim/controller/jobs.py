@@ -47,9 +47,8 @@ def open_session(
     warm_up_masks_layer()
     wait_for_closing()
     kept = settings().reader
-    wanted = reader or (
-        None if kept == DEFAULT else kept
-    )  # a session folder that was opened may be any reader's
+    # a session folder that was opened may be any reader's
+    wanted = reader or (None if kept == DEFAULT else kept)
     session = Session.open(video, folder=folder, reader=wanted, lazy=True, relink=relink, read_only=read_only)
     opened.append(session)
     if reader not in (None, kept):

@@ -95,9 +95,8 @@ class MasksLayer(Labels):
         """Paint a polygon. Outside of the video's frames nothing is painted."""
         if self._is_frame(points[0]):
             points = np.array(points, float)
-            points[:, 0] = np.round(
-                points[:, 0]
-            )  # napari cuts them off, and would paint into the frame before
+            # napari cuts them off, and would paint into the frame before
+            points[:, 0] = np.round(points[:, 0])
             super().paint_polygon(points, new_label)
 
 

@@ -37,9 +37,8 @@ class ShownFrames(LazyFrames):
         self._window_thread = threading.get_ident()
 
     def __getitem__(self, key: Any) -> NDArray:
-        if (
-            isinstance(self.video, Video) and self.video.closed
-        ):  # its layer went, but napari made another of it
+        # its layer went, but napari made another of it
+        if isinstance(self.video, Video) and self.video.closed:
             self.video = open_video(self.video.path)
         first, *rest = key if isinstance(key, tuple) and key else (key,)
         frame = _single(first, len(self))

@@ -35,9 +35,8 @@ def in_background(steps: Generator[T, None, None], name: str) -> Generator[T | N
         finally:
             steps.close()
 
-    thread = threading.Thread(
-        target=work, name=name, daemon=True
-    )  # so that a stalled one does not keep the program
+    # a daemon, so that a stalled one does not keep the program
+    thread = threading.Thread(target=work, name=name, daemon=True)
     thread.start()
     try:
         while (yield from _next(wanted, taken)):

@@ -74,9 +74,8 @@ class FFmpegVideo(Video):
             rate = float(self._stream.average_rate or self._stream.guessed_rate or 0) or None
             self._starts = starts = self._times(rate or 25.0)
             seen = (len(starts) - 1) / starts[-1] if starts[-1] else None
-            if seen and not (
-                rate and 0.8 < rate / seen < 1.25
-            ):  # some state the unit of their times as the rate
+            # some state the unit of their times as the rate
+            if seen and not (rate and 0.8 < rate / seen < 1.25):
                 rate = seen
             super().__init__(
                 path,
@@ -266,9 +265,8 @@ class FFmpegVideo(Video):
             if not self._can_go_on_to(i):
                 self._start_before(i)
             found = self._decode_on_to(i)
-            while (
-                found is None and self._is_late
-            ):  # what was taken for a key frame is whole only after frame i
+            # what was taken for a key frame is whole only after frame i
+            while found is None and self._is_late:
                 self._start_before(i)
                 found = self._decode_on_to(i)
         except (av.FFmpegError, OSError) as error:
