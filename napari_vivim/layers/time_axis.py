@@ -150,9 +150,8 @@ class Framing(QObject):
         centred = np.abs(np.array(self._camera.center[-2:]) - (low + high) / 2) < (high - low) / 100
         smaller = (high - low) * self._camera.zoom < (window.height(), window.width())
         self._fitted: tuple | None = None
-        if (
-            centred & smaller
-        ).all():  # as napari shows it at first, however little room docks have left since
+        # as napari shows it at first, however little room docks have left since
+        if (centred & smaller).all():
             self.note_fit()
             self._timer.start()
 

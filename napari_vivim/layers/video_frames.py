@@ -50,9 +50,8 @@ class ShownFrames(LazyFrames):
         if (self.gamma, *self.limits) == (1.0, 0.0, 255.0) or picture.dtype != np.uint8:
             return picture
         low, high = self.limits
-        return (np.clip((np.arange(256) - low) / (high - low), 0, 1) ** self.gamma * 255).astype(np.uint8)[
-            picture
-        ]
+        levels = np.clip((np.arange(256) - low) / (high - low), 0, 1) ** self.gamma * 255
+        return levels.astype(np.uint8)[picture]
 
     def _on_screen(self, key: Any, first: Any, rest: list[Any], frame: int) -> NDArray:
         """One frame for the window, which may be a preview."""

@@ -241,9 +241,8 @@ class ScanBranch(nn.Module):
     def forward(self, u: Tensor, z: Tensor) -> Tensor:
         """Scan ``u`` ``(B, L, E)`` from its first token to its last and gate it by ``z`` ``(B, L, E)``."""
         L, R = u.shape[1], self.dt_proj.in_features
-        u = self.conv(u.transpose(1, 2))[..., :L].transpose(
-            1, 2
-        )  # causal: the end looks ahead and is cut off
+        # causal: the end looks ahead and is cut off
+        u = self.conv(u.transpose(1, 2))[..., :L].transpose(1, 2)
         u = F.silu(u)
         # (B, L, R), (B, L, N), (B, L, N)
         delta, b, c = self.x_proj(u).split([R, STATE_SIZE, STATE_SIZE], dim=-1)
