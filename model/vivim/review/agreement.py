@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from vivim.errors import SessionError
 from vivim.imaging.metrics import dice, hausdorff95, jaccard
 from vivim.review.kappa import kappa, presence_agreement
-from vivim.session.metadata import UNNAMED
+from vivim.session.metadata import longest_names
 from vivim.utils.json_types import as_json
 
 if TYPE_CHECKING:
@@ -313,11 +313,11 @@ def shared_classes(sessions: Sequence[Session]) -> tuple[str, ...]:
             raise SessionError(
                 f"{first.folder} and {other.folder} are sessions of different videos. Compare sessions of one video."
             )
-    longest = max((session.classes for session in sessions), key=len)
-    for session in sessions:
-        if session.classes not in (UNNAMED, longest[: len(session.classes)]):
-            raise SessionError(
-                f"The readers name their classes differently: {', '.join(longest)}, but {', '.join(session.classes)} "
-                f"in {session.folder}. Give the classes the same names in each session."
-            )
+    longest, apart = longest_names([session.classes for session in sessions])
+    if apart is not None:
+        raise SessionError(
+            f"The readers name their classes differently: {', '.join(longest)}, but "
+            f"{', '.join(sessions[apart].classes)} in {sessions[apart].folder}. Give the classes the same names in "
+            "each session."
+        )
     return longest

@@ -39,7 +39,7 @@ from vivim.review.data_card import (
 from vivim.review.study import StudyClip, clips_of
 from vivim.session import Session
 from vivim.session.ledger import MODEL, PERSONS
-from vivim.session.metadata import UNNAMED
+from vivim.session.metadata import longest_names
 from vivim.utils.atomic_files import atomic_write, sweep
 from vivim.utils.csv_writer import CsvWriter
 from vivim.video.readers.image_folder import dicoms_in, holds_series, is_dicom
@@ -190,13 +190,12 @@ def _check_unique(chosen: Sequence[_Chosen]) -> None:
 
 def _shared_classes(chosen: Sequence[_Chosen]) -> tuple[str, ...]:
     """Class names of all videos. Raises an `ExportError` if a number means one class here and another there."""
-    longest = max((one.classes for one in chosen), key=len)
-    for one in chosen:
-        if one.classes not in (UNNAMED, longest[: len(one.classes)]):
-            raise ExportError(
-                f"The classes of {one.clip.place} are {', '.join(one.classes)}, those of other videos are "
-                f"{', '.join(longest)}. Give the classes the same names, in the same order, in all videos."
-            )
+    longest, apart = longest_names([one.classes for one in chosen])
+    if apart is not None:
+        raise ExportError(
+            f"The classes of {chosen[apart].clip.place} are {', '.join(chosen[apart].classes)}, those of other videos "
+            f"are {', '.join(longest)}. Give the classes the same names, in the same order, in all videos."
+        )
     return longest
 
 

@@ -194,6 +194,16 @@ def checked_class_names(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
+def longest_names(several: Sequence[tuple[str, ...]]) -> tuple[tuple[str, ...], int | None]:
+    """The longest of several lists of class names, and the number of the first that contradicts it, None if none does.
+
+    A shorter list agrees if the longest begins with it. Classes without names agree with all.
+    """
+    longest = max(several, key=len)
+    apart = (k for k, names in enumerate(several) if names not in (UNNAMED, longest[: len(names)]))
+    return longest, next(apart, None)
+
+
 def agreed(have: tuple[str, ...], names: tuple[str, ...], drawn: bool) -> tuple[str, ...]:
     """Names of a session's classes once a model proposes.
 
